@@ -1,0 +1,1 @@
+"""From the observations of one window to usage, quality and Hurst; pure numpy."""

@@ -1,0 +1,1 @@
+"""What is no daemon: one file for each command."""

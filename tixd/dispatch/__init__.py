@@ -1,0 +1,1 @@
+"""Who gets which job, and the worker processes that do them."""

@@ -1,0 +1,117 @@
+"""Every exception of tixd, by who is at fault: operator, input, peer, volume, us.
+
+The first paragraph of a class's docstring is its message: what happened and what the operator
+does. The argument adds what it happened to. Imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class TixdError(Exception):
+    """Something went wrong in tixd."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        """The detail first, because it is what differs; then what it means."""
+        paragraph = (inspect.getdoc(type(self)) or "").split("\n\n")[0].replace("\n", " ")
+        return f"{self.detail}: {paragraph}" if self.detail else paragraph
+
+
+# --- operator: what was asked for cannot be done -------------------------------------------------
+
+
+class OperatorError(TixdError):
+    """tixd was asked for something it cannot do."""
+
+    exit_code = 2
+
+
+class ConfigError(OperatorError):
+    """The configuration is wrong; correct the named setting and start again."""
+
+
+class CannotStart(OperatorError):
+    """tixd cannot start; make available what is named and start again."""
+
+    exit_code = 3
+
+
+# --- input: a report or a stored result is not what it must be ----------------------------------
+
+
+class InputError(TixdError):
+    """A file does not hold what it should."""
+
+
+class BadReport(InputError):
+    """The report cannot be used; it is set aside in bad-reports, look there for its reason."""
+
+
+class BadFailedResult(InputError):
+    """The stored result cannot be read; it is parked in failed-results/rejected."""
+
+
+class BadMessage(InputError):
+    """A message between tixd's processes is malformed; parent and worker differ in version."""
+
+
+# --- volume: the disk under the reports ----------------------------------------------------------
+
+
+class VolumeError(TixdError):
+    """The reports volume does not do what it should."""
+
+
+class DiskFull(VolumeError):
+    """No space is left on the reports volume; free some, tixd goes on by itself."""
+
+
+class ReadOnlyVolume(VolumeError):
+    """The reports volume is read-only; mount it writable, tixd goes on by itself."""
+
+
+class NotPermitted(VolumeError):
+    """tixd may not touch this file or folder; give its user the right (owner and mode)."""
+
+
+class Vanished(VolumeError):
+    """A file or folder went away while tixd worked on it; another process moves reports."""
+
+
+class NotAFolder(VolumeError):
+    """This is a link or a file where a folder is due; tixd follows no links below the base."""
+
+
+class VolumeFailed(VolumeError):
+    """The reports volume answers with an input/output error; check the disk or the mount."""
+
+
+class Locked(VolumeError):
+    """Another process works on this installation; nothing to do."""
+
+
+# --- peer: the tix-api, a worker process ---------------------------------------------------------
+
+
+class PeerError(TixdError):
+    """The other side did not do its part."""
+
+
+class ApiUnreachable(PeerError):
+    """The tix-api did not answer in time or at all; results wait in failed-results."""
+
+
+class WorkerLost(PeerError):
+    """A worker process ended before its job; the job is given to another one."""
+
+
+# --- us ------------------------------------------------------------------------------------------
+
+
+class InternalError(TixdError):
+    """A mistake in tixd itself; please report it with the log around it."""

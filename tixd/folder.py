@@ -1,0 +1,213 @@
+"""One open directory, and the few file operations that tixd makes in it.
+
+In: a path, or a name below an open folder. Out: bytes, names, file facts.
+Rules: every name is relative to the descriptor, so nothing moves underneath; links below the
+reports base are never followed; a file appears whole or not at all (temporary file, rename);
+an OSError leaves here as one of our volume errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from tixd import errors
+
+#: Ending of a file that is being written; a leftover is overwritten or removed, never read.
+TEMPORARY_SUFFIX = ".tmp"
+
+_MEANING: dict[int, type[errors.VolumeError]] = {
+    errno.ENOSPC: errors.DiskFull,
+    errno.EDQUOT: errors.DiskFull,
+    errno.EROFS: errors.ReadOnlyVolume,
+    errno.EACCES: errors.NotPermitted,
+    errno.EPERM: errors.NotPermitted,
+    errno.ENOENT: errors.Vanished,
+    errno.ELOOP: errors.NotAFolder,
+    errno.ENOTDIR: errors.NotAFolder,
+}
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn an OSError about `what` into the volume error that it means."""
+    try:
+        yield
+    except OSError as error:
+        kind = _MEANING.get(error.errno or 0, errors.VolumeFailed)
+        raise kind(f"{what}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in a folder and what it is, by its own type (links are not followed)."""
+
+    name: str
+    is_file: bool
+    is_folder: bool
+
+
+class Folder:
+    """An open directory descriptor; use as a context manager."""
+
+    __slots__ = ("fd", "path")
+    fd: int
+    path: str
+
+    def __init__(self, path: str, *, within: Folder | None = None, follow: bool = False) -> None:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+        self.path = os.path.join(within.path, path) if within else path
+        with _translated(self.path):
+            self.fd = os.open(path, flags, dir_fd=within.fd if within else None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor; the folder cannot be used afterwards."""
+        os.close(self.fd)
+
+    def subfolder(self, name: str, *, create: bool = False) -> Folder:
+        """Open the folder `name` in this one; with `create`, make it first if it is missing."""
+        if create:
+            with _translated(f"{self.path}/{name}"), contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o770, dir_fd=self.fd)
+        return Folder(name, within=self)
+
+    def entries(self) -> list[Entry]:
+        """Everything in the folder, unsorted."""
+        with _translated(self.path), os.scandir(self.fd) as found:
+            return [
+                Entry(e.name, e.is_file(follow_symlinks=False), e.is_dir(follow_symlinks=False))
+                for e in found
+            ]
+
+    def facts(self, name: str) -> os.stat_result:
+        """The stat of `name` itself, not of what it may point to."""
+        with _translated(f"{self.path}/{name}"):
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+
+    def modified(self) -> float:
+        """When the folder itself last changed, epoch seconds."""
+        with _translated(self.path):
+            return os.fstat(self.fd).st_mtime
+
+    def read(self, name: str, limit_bytes: int) -> tuple[bytes, os.stat_result]:
+        """Content and facts of the regular file `name`; at most `limit_bytes` + 1 are read."""
+        with _translated(f"{self.path}/{name}"):
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = os.open(name, flags, dir_fd=self.fd)
+            try:
+                facts = os.fstat(fd)
+                if not stat.S_ISREG(facts.st_mode):
+                    raise OSError(errno.EIO, "not a regular file")
+                return _read_up_to(fd, min(facts.st_size, limit_bytes) + 1), facts
+            finally:
+                os.close(fd)
+
+    def exists(self, name: str) -> bool:
+        """Whether the name is taken, by whatever."""
+        try:
+            self.facts(name)
+        except errors.Vanished:
+            return False
+        return True
+
+    def unlink(self, name: str) -> bool:
+        """Delete the file `name`; False where it was gone already."""
+        try:
+            with _translated(f"{self.path}/{name}"):
+                os.unlink(name, dir_fd=self.fd)
+        except errors.Vanished:
+            return False
+        return True
+
+    def rename(self, name: str, new_name: str, *, to: Folder | None = None) -> None:
+        """Rename within the folder or into another one; an existing `new_name` is replaced."""
+        with _translated(f"{self.path}/{name}"):
+            target = (to or self).fd
+            os.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=target)
+
+    def write_temporary(self, name: str, content: bytes, *, durable: bool = False) -> str:
+        """Write `content` beside where `name` will be; returns the temporary file's name.
+
+        A half-written temporary file is removed before the error leaves.
+        """
+        temporary = name + TEMPORARY_SUFFIX
+        with _translated(f"{self.path}/{temporary}"):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(temporary, flags, 0o660, dir_fd=self.fd)
+            try:
+                _write_all(fd, content)
+                if durable:
+                    os.fsync(fd)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary, dir_fd=self.fd)
+                raise
+            finally:
+                os.close(fd)
+        return temporary
+
+    def write(self, name: str, content: bytes, *, durable: bool = False) -> None:
+        """Replace `name` by `content` at once; `durable` makes it survive a power cut."""
+        self.rename(self.write_temporary(name, content, durable=durable), name)
+        if durable:
+            self.sync()
+
+    def sync(self) -> None:
+        """Make renames and deletions in this folder survive a power cut."""
+        with _translated(self.path):
+            os.fsync(self.fd)
+
+    def lock(self, name: str) -> int | None:
+        """Take the kernel lock on the file `name`, made if missing; returns its descriptor.
+
+        Raises Locked when another process has it. Returns None where there is no room for the
+        file: the caller goes on without. The kernel frees the lock when the descriptor closes.
+        """
+        try:
+            with _translated(f"{self.path}/{name}"):
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                fd = os.open(name, flags, 0o660, dir_fd=self.fd)
+        except errors.DiskFull:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise errors.Locked(self.path) from None
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+
+def _read_up_to(fd: int, limit_bytes: int) -> bytes:
+    """All that can be read, at most `limit_bytes`."""
+    content = os.read(fd, limit_bytes)
+    while content and len(content) < limit_bytes and (more := os.read(fd, limit_bytes)):
+        content = (content + more)[:limit_bytes]
+    return content
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    """Write every byte, however little the kernel takes at a time."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(fd, left) :]

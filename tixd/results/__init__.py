@@ -1,0 +1,1 @@
+"""Results: payload, posting, failed-results, journal."""

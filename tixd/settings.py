@@ -1,0 +1,187 @@
+"""Every setting, declared once: name, type, unit, default and help; frozen, as workers get them.
+
+`config.py` reads environment and files into these; workers import this module alone. A field's
+metadata: `env` its environment variable, `key` its place in tixd.toml, `help`, `unit`, bounds.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A text that no message, log, status or JSON shows."""
+
+    _text: str = ""
+
+    def __str__(self) -> str:
+        return "***" if self._text else ""
+
+    def __repr__(self) -> str:
+        return f"Secret({str(self)!r})"
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that sends it."""
+        return self._text
+
+
+def setting(default: Any, env: str, key: str, help: str, **facts: Any) -> Any:  # noqa: A002
+    """A field that an operator can set; `facts`: unit, minimum, maximum."""
+    return field(default=default, metadata={"env": env, "key": key, "help": help, **facts})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The values that a processing role runs with."""
+
+    role: Literal["standalone", "dispatcher", "worker"] = setting(
+        "standalone",
+        "PROCESSOR_TYPE",
+        "role",
+        "what this process does; in the environment STANDALONE, BEAT or WORKER",
+    )
+    reports_base_path: str = setting(
+        "/tmp/reports",  # noqa: S108 - the default that existing deployments rely on
+        "TIX_REPORTS_BASE_PATH",
+        "reports.base_path",
+        "folder in which the tix-time-condenser drops reports",
+    )
+    bad_reports_keep_days: float = setting(
+        30.0,
+        "TIX_BAD_REPORTS_KEEP_DAYS",
+        "reports.bad_keep_days",
+        "how long a bad report is kept in bad-reports",
+        unit="days",
+        minimum=0,
+    )
+    bad_reports_keep_files: int = setting(
+        1000,
+        "TIX_BAD_REPORTS_KEEP_FILES",
+        "reports.bad_keep_files",
+        "how many bad reports an installation keeps, the newest ones",
+        unit="files",
+        minimum=0,
+    )
+    api_ssl: bool = setting(
+        False,  # noqa: FBT003
+        "TIX_API_SSL",
+        "api.ssl",
+        'HTTPS to the tix-api; in the environment any text, even "False", turns it on',
+    )
+    api_host: str = setting("localhost", "TIX_API_HOST", "api.host", "host of the tix-api")
+    api_port: int = setting(
+        0,
+        "TIX_API_PORT",
+        "api.port",
+        "port of the tix-api; 0 is 80, or 443 with HTTPS",
+        minimum=0,
+        maximum=65535,
+    )
+    api_user: str = setting(
+        "", "TIX_API_USER", "api.user", "user at the tix-api; empty: results are kept, not posted"
+    )
+    api_password: Secret = setting(
+        Secret(),
+        "TIX_API_PASSWORD",
+        "api.password",
+        "password at the tix-api; empty: results are kept, not posted",
+    )
+    api_proxy: Secret = setting(
+        Secret(),
+        "HTTP_PROXY",
+        "api.proxy",
+        "proxy to the tix-api; in the environment HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY",
+    )
+    api_ca_bundle: str = setting(
+        "",
+        "REQUESTS_CA_BUNDLE",
+        "api.ca_bundle",
+        "file or folder of certificates that vouch for the tix-api; empty: the system's",
+    )
+    api_connect_seconds: float = setting(
+        5.0,
+        "TIX_API_CONNECT_SECONDS",
+        "api.connect_seconds",
+        "longest wait for a connection to the tix-api",
+        unit="seconds",
+        minimum=0.1,
+    )
+    api_read_seconds: float = setting(
+        30.0,
+        "TIX_API_READ_SECONDS",
+        "api.read_seconds",
+        "longest silence of the tix-api while it answers",
+        unit="seconds",
+        minimum=0.1,
+    )
+    api_total_seconds: float = setting(
+        60.0,
+        "TIX_API_TOTAL_SECONDS",
+        "api.total_seconds",
+        "longest time that one post may take in all",
+        unit="seconds",
+        minimum=0.1,
+    )
+    rabbitmq_host: str = setting(
+        "localhost", "TIX_RABBITMQ_HOST", "rabbitmq.host", "RabbitMQ host (dispatcher, worker)"
+    )
+    rabbitmq_port: int = setting(
+        5672,
+        "TIX_RABBITMQ_PORT",
+        "rabbitmq.port",
+        "RabbitMQ port (dispatcher, worker)",
+        minimum=1,
+        maximum=65535,
+    )
+    rabbitmq_user: str = setting(
+        "guest", "TIX_RABBITMQ_USER", "rabbitmq.user", "RabbitMQ user (dispatcher, worker)"
+    )
+    rabbitmq_password: Secret = setting(
+        Secret("guest"),
+        "TIX_RABBITMQ_PASS",
+        "rabbitmq.password",
+        "RabbitMQ password (dispatcher, worker)",
+    )
+    workers: int = setting(
+        0,
+        "TIX_WORKERS",
+        "workers",
+        "worker processes; 0 is one for each core",
+        unit="processes",
+        minimum=0,
+        maximum=1024,
+    )
+    processing_period_minutes: float = setting(
+        10.0,
+        "TIX_PROCESSING_PERIOD",
+        "schedule.period_minutes",
+        "time from one cycle to the next",
+        unit="minutes",
+        minimum=0.05,
+    )
+    schedule_dir: str = setting(
+        "/tmp/celerybeat-schedule.d",  # noqa: S108 - the default of existing deployments
+        "CELERY_BEAT_SCHEDULE_DIR",
+        "schedule.dir",
+        "folder in which the schedule is kept",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = setting(
+        "INFO", "CELERY_LOG_LEVEL", "log.level", "least important events that are logged"
+    )
+    log_format: Literal["auto", "text", "json"] = setting(
+        "auto", "TIX_LOG_FORMAT", "log.format", "form of log lines; auto is text"
+    )
+    log_file: str = setting(
+        "stderr", "TIX_LOG_FILE", "log.file", "where the log goes: stderr, stdout or a file"
+    )
+
+    @property
+    def worker_count(self) -> int:
+        """How many worker processes run: as set, else one for each core that tixd may use."""
+        return self.workers or len(os.sched_getaffinity(0))
