@@ -32,6 +32,7 @@ _MEANING: dict[int, type[errors.VolumeError]] = {
     errno.ENOENT: errors.Vanished,
     errno.ELOOP: errors.NotAFolder,
     errno.ENOTDIR: errors.NotAFolder,
+    errno.EWOULDBLOCK: errors.Locked,
 }
 
 
@@ -108,7 +109,10 @@ class Folder:
             return os.fstat(self.fd).st_mtime
 
     def read(self, name: str, limit_bytes: int) -> tuple[bytes, os.stat_result]:
-        """Content and facts of the regular file `name`; at most `limit_bytes` + 1 are read."""
+        """Content and facts of the regular file `name`.
+
+        Where the file is larger than `limit_bytes` nothing is read: the content is empty.
+        """
         with _translated(f"{self.path}/{name}"):
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             fd = os.open(name, flags, dir_fd=self.fd)
@@ -116,7 +120,7 @@ class Folder:
                 facts = os.fstat(fd)
                 if not stat.S_ISREG(facts.st_mode):
                     raise OSError(errno.EIO, "not a regular file")
-                return _read_up_to(fd, min(facts.st_size, limit_bytes) + 1), facts
+                return (_read_up_to(fd, limit_bytes, facts.st_size), facts)
             finally:
                 os.close(fd)
 
@@ -175,35 +179,40 @@ class Folder:
         with _translated(self.path):
             os.fsync(self.fd)
 
-    def lock(self, name: str) -> int | None:
-        """Take the kernel lock on the file `name`, made if missing; returns its descriptor.
+    @contextlib.contextmanager
+    def locked(self, name: str) -> Iterator[bool]:
+        """Hold the kernel lock on the file `name`, which is made if missing and never unlinked.
 
-        Raises Locked when another process has it. Returns None where there is no room for the
-        file: the caller goes on without. The kernel frees the lock when the descriptor closes.
+        Raises Locked when another process holds it. Yields False where there is no room for the
+        file: the work goes on without. The kernel frees the lock however the process ends.
         """
+        fd = self._lock_file(name)
+        try:
+            if fd is not None:
+                with _translated(f"{self.path}/{name}"):
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield fd is not None
+        finally:
+            if fd is not None:
+                os.close(fd)
+
+    def _lock_file(self, name: str) -> int | None:
         try:
             with _translated(f"{self.path}/{name}"):
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-                fd = os.open(name, flags, 0o660, dir_fd=self.fd)
+                return os.open(name, flags, 0o660, dir_fd=self.fd)
         except errors.DiskFull:
             return None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            raise errors.Locked(self.path) from None
-        except OSError:
-            os.close(fd)
-            raise
-        return fd
 
 
-def _read_up_to(fd: int, limit_bytes: int) -> bytes:
-    """All that can be read, at most `limit_bytes`."""
-    content = os.read(fd, limit_bytes)
-    while content and len(content) < limit_bytes and (more := os.read(fd, limit_bytes)):
-        content = (content + more)[:limit_bytes]
-    return content
+def _read_up_to(fd: int, limit_bytes: int, size_bytes: int) -> bytes:
+    """The whole file, or nothing where it is larger than the limit (it may grow meanwhile)."""
+    if size_bytes > limit_bytes:
+        return b""
+    parts = [os.read(fd, size_bytes + 1)]
+    while parts[-1] and sum(map(len, parts)) < size_bytes:
+        parts.append(os.read(fd, size_bytes + 1))
+    return b"".join(parts)
 
 
 def _write_all(fd: int, content: bytes) -> None:

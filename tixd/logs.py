@@ -40,6 +40,28 @@ def _log(level: int, event: str, values: dict[str, object]) -> None:
         _LOGGER.log(level, event, extra={"values": values})
 
 
+class Hourly:
+    """Lets one notice an hour through for each key, so that a lasting fault is one line an hour."""
+
+    #: How long the same notice is held back.
+    PAUSE_SECONDS = 3600.0
+    #: How many keys are remembered; when there are more, the oldest are forgotten.
+    MOST_KEYS = 10_000
+
+    def __init__(self) -> None:
+        self._said: dict[tuple[str, ...], float] = {}
+
+    def due(self, *key: str, now: float) -> bool:
+        """Whether the notice `key` is to be given at `now` (seconds); remembers that it was."""
+        if now - self._said.get(key, -self.PAUSE_SECONDS) < self.PAUSE_SECONDS:
+            return False
+        self._said.pop(key, None)
+        self._said[key] = now
+        if len(self._said) > self.MOST_KEYS:
+            del self._said[next(iter(self._said))]
+        return True
+
+
 def set_up(level: str, form: str, file: str) -> None:
     """Send the events of this process to `file` ("stderr", "stdout" or a path) from now on."""
     for handler in _LOGGER.handlers[:]:

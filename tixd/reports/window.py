@@ -1,1 +1,130 @@
-"""To be written."""
+"""Which reports make the next window, and which can never be part of one: pure.
+
+In: the reports of one installation, in order. Out: the next step: a Window to analyse, a Discard
+to delete, or None while there is too little. The rules, numbered as here, are processor.md §3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from tixd.reports.model import Report
+
+#: Fewest observations of a window, of either kind, duplicates included: 1024 and a minute.
+MIN_OBSERVATIONS = 1024 + 60
+
+#: Longest pause within a window.
+MAX_GAP_SECONDS = 300
+
+#: Shortest span of a window; its last 600 s are the meaningful ones.
+MEANINGFUL_SECONDS = 600
+
+#: More than this within less than MEANINGFUL_SECONDS is no measurement at one packet a second;
+#: the first half is discarded so that memory stays bounded (our own bound, hundredfold slack).
+CROWDED_OBSERVATIONS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Reports that are analysed together, n >= 1."""
+
+    reports: tuple[Report, ...]
+
+    @property
+    def spent(self) -> tuple[Report, ...]:
+        """The reports to delete once the result is safe; the others begin the next window."""
+        return self.reports[: max(1, len(self.reports) // 2)]
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Reports that can never become part of a window, and why."""
+
+    reports: tuple[Report, ...]
+    reason: Literal["source", "gap", "crowded"]
+
+
+def next_step(reports: Iterable[Report]) -> Window | Discard | None:
+    """The first step that the reports allow; takes no more of them than it needs."""
+    taken = _Taken()
+    for report in reports:
+        if taken.reports and report.source != taken.reports[0].source:
+            return Discard(tuple(taken.reports), "source")  # rule 1
+        taken.add(report)
+        step = taken.step()
+        if step:
+            return step
+    return None  # rule 4
+
+
+def windows(reports: Iterable[Report]) -> Iterator[tuple[Report, ...]]:
+    """All windows of the reports in order, as the daemon would post them one after the other."""
+    source = iter(reports)
+    ahead: list[Report] = []
+    while step := next_step(_remembering(ahead, source)):
+        if isinstance(step, Window):
+            yield step.reports
+        del ahead[: len(step.spent if isinstance(step, Window) else step.reports)]
+
+
+def _remembering(ahead: list[Report], source: Iterator[Report]) -> Iterator[Report]:
+    """The reports in `ahead`, then those of `source`, which are remembered in `ahead`."""
+    yield from ahead[:]
+    for report in source:
+        ahead.append(report)
+        yield report
+
+
+def _span(reports: list[Report]) -> int:
+    """Seconds from the first to the last observation."""
+    return max(r.last for r in reports) - min(r.first for r in reports)
+
+
+class _Taken:
+    """The reports taken so far, with the largest gap between neighbours kept up to date."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+        self.observations = 0
+        self.gap_seconds = -1
+        self.gap_at = 0
+        self.first = 2**63
+        self.last = -1
+
+    def add(self, report: Report) -> None:
+        """Take one more report; of equal gaps the latest counts."""
+        if self.reports:
+            gap = abs(report.first - self.reports[-1].first)
+            if gap >= self.gap_seconds:
+                self.gap_seconds, self.gap_at = gap, len(self.reports)
+        self.reports.append(report)
+        self.observations += report.count
+        self.first, self.last = min(self.first, report.first), max(self.last, report.last)
+
+    def step(self) -> Window | Discard | None:
+        """Rules 2 and 3: what the reports taken so far allow."""
+        if self.observations < MIN_OBSERVATIONS:
+            return None
+        cut = self._cut()
+        if cut:
+            before = self.reports[:cut]
+            whole = sum(r.count for r in before) >= MIN_OBSERVATIONS
+            if whole and _span(before) >= MEANINGFUL_SECONDS:
+                return Window(tuple(before))
+            return Discard(tuple(before), "gap")
+        if self.last - self.first >= MEANINGFUL_SECONDS:
+            return Window(tuple(self.reports))
+        if self.observations > CROWDED_OBSERVATIONS:
+            return Discard(tuple(self.reports[: max(1, len(self.reports) // 2)]), "crowded")
+        return None
+
+    def _cut(self) -> int:
+        """How many reports lie before the largest gap; 0 where nothing needs to be cut."""
+        newest = self.reports[-1]
+        inside = newest.last - newest.first
+        largest, at = self.gap_seconds, self.gap_at
+        if inside >= largest:
+            largest, at = inside, len(self.reports) - 1
+        return at if largest > MAX_GAP_SECONDS else 0

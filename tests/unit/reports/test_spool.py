@@ -1,0 +1,254 @@
+"""One installation's folder: what is read, in which order, what is left alone (§2, 5.3)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.made import installation, minute, record, report
+from tixd import errors, logs
+from tixd.folder import Folder
+from tixd.reports.model import Installation
+from tixd.reports.spool import MAX_REPORT_BYTES, Spool
+from tixd.settings import Settings
+
+
+class Opened:
+    """A Spool on a real folder, and what it told."""
+
+    def __init__(self, path: Path, batch_files: int = 32, **settings: float) -> None:
+        self.tally: Counter[str] = Counter()
+        self.read: list[str] = []
+        self.spool = Spool(
+            Folder(str(path)),
+            Installation(1, 2, str(path)),
+            Settings(**settings),  # type: ignore[arg-type]
+            self.tally,
+            now=time.time(),
+            hourly=logs.Hourly(),
+            reading=self.read.extend,
+            batch_files=batch_files,
+        )
+        self.spool.take_stock()
+
+    def firsts(self) -> list[int]:
+        return [r.first for r in self.spool.reports()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    path = installation(tmp_path, 1_000_000, 3)
+    yield path
+    for name in path.rglob("*"):
+        if not name.is_symlink():
+            name.chmod(0o700)
+
+
+def put(folder: Path, name: str, content: bytes, age_seconds: float = 3600) -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    changed = time.time() - age_seconds
+    os.utime(path, (changed, changed))
+    return path
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+
+def test_reports_come_by_the_second_in_their_names(folder: Path) -> None:
+    put(folder, "tix-report-999940.json", minute(999_940))
+    put(folder, "tix-report-10000000.json", minute(10_000_000))
+    assert Opened(folder).firsts() == [999_940, 1_000_000, 1_000_060, 1_000_120, 10_000_000]
+
+
+def test_names_without_a_second_are_ordered_by_their_first_observation(folder: Path) -> None:
+    put(folder, "99-tix-log.json", minute(999_000))
+    put(folder, "1505082345000-tix-log.json", minute(1_000_090, 10))
+    opened = Opened(folder)
+    assert opened.firsts() == [999_000, 1_000_000, 1_000_060, 1_000_090, 1_000_120]
+    assert sorted(opened.read) == sorted(set(opened.read)), "each file is read once"
+
+
+def test_equal_seconds_are_ordered_by_the_bytes_of_the_names(folder: Path) -> None:
+    put(folder, "b-tix-log.json", minute(1_000_000, 11))
+    put(folder, "ä-tix-log.json", minute(1_000_000, 12))
+    put(folder, "Z-tix-log.json", minute(1_000_000, 13))
+    counts = [r.count for r in Opened(folder).spool.reports()]
+    assert counts == [13, 11, 60, 12, 60, 60]
+
+
+def test_where_name_and_content_disagree_the_name_orders_with_one_warning(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(folder, "tix-report-5.json", minute(2_000_000))
+    put(folder, "tix-report-6.json", minute(3_000_000))
+    assert Opened(folder).firsts()[:2] == [2_000_000, 3_000_000]
+    assert warnings(caplog) == ["report_name_differs"]
+
+
+def test_where_ids_disagree_the_folders_count_with_one_warning(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(folder, "tix-report-1000180.json", minute(1_000_180, userId=7))
+    put(folder, "tix-report-1000240.json", minute(1_000_240, installationId=7))
+    assert len(Opened(folder).firsts()) == 5
+    assert warnings(caplog) == ["report_ids_differ"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", minute(5)[:-7], report(record(-1))])
+def test_a_bad_report_is_set_aside_with_its_reason_and_its_neighbours_go_on(
+    folder: Path, content: bytes
+) -> None:
+    put(folder, "tix-report-1000030.json", content, age_seconds=61)
+    opened = Opened(folder)
+    assert opened.firsts() == [1_000_000, 1_000_060, 1_000_120]
+    assert (folder / "bad-reports/tix-report-1000030.json").read_bytes() == content
+    reason = (folder / "bad-reports/tix-report-1000030.json.reason").read_text()
+    assert reason.startswith("tix-report-1000030.json: ")
+    assert opened.tally["reports_bad"] == 1
+
+
+def test_reading_ends_before_a_bad_report_that_is_young(folder: Path) -> None:
+    put(folder, "tix-report-1000070.json", minute(1_000_070)[:-9], age_seconds=59)
+    opened = Opened(folder)
+    assert opened.firsts() == [1_000_000, 1_000_060]
+    assert not (folder / "bad-reports").exists()
+    assert opened.firsts() == [1_000_000, 1_000_060], "also when asked again"
+
+
+def test_nothing_is_read_while_a_young_report_of_unknown_place_is_unfinished(folder: Path) -> None:
+    put(folder, "123-tix-log.json", b"", age_seconds=3)
+    assert Opened(folder).firsts() == []
+
+
+def test_a_bad_report_from_the_far_future_does_not_block_for_ever(folder: Path) -> None:
+    put(folder, "tix-report-1000030.json", b"", age_seconds=-1_000_000)
+    assert len(Opened(folder).firsts()) == 3
+    assert (folder / "bad-reports/tix-report-1000030.json").exists()
+
+
+def test_a_bad_report_whose_name_is_taken_gets_a_number(folder: Path) -> None:
+    (folder / "bad-reports").mkdir()
+    for name in ("tix-report-7.json", "tix-report-7-1.json"):
+        put(folder / "bad-reports", name, b"old")
+    put(folder, "tix-report-7.json", b"new")
+    Opened(folder).firsts()
+    assert (folder / "bad-reports/tix-report-7-2.json").read_bytes() == b"new"
+    assert (folder / "bad-reports/tix-report-7.json").read_bytes() == b"old"
+
+
+def test_a_report_over_one_mebibyte_is_bad_without_being_read(folder: Path) -> None:
+    path = put(folder, "tix-report-1000030.json", b"")
+    os.truncate(path, 2 * 1024**3)
+    os.utime(path, (5, 5))
+    assert len(Opened(folder).firsts()) == 3
+    reason = (folder / "bad-reports/tix-report-1000030.json.reason").read_text()
+    assert f"2147483648 bytes are more than {MAX_REPORT_BYTES}" in reason
+
+
+def test_links_pipes_sockets_folders_and_hidden_files_are_never_touched(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outside = put(tmp_path, "secret.json", minute(1_000_010))
+    (folder / "tix-report-1000010.json").symlink_to(outside)
+    os.mkfifo(folder / "tix-report-1000011.json")
+    (folder / "tix-report-1000012.json").mkdir()
+    put(folder, ".tix-report-1000013.json", minute(1_000_013))
+    put(folder, "tix-report-1000014.json.part", b"")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(folder / "s.json"))
+    assert Opened(folder).firsts() == [1_000_000, 1_000_060, 1_000_120]
+    assert warnings(caplog) == ["file_ignored"] * 6
+    assert outside.exists()
+
+
+def test_names_that_are_not_printable_utf8_are_left_alone(folder: Path) -> None:
+    odd = [b"a\nb.json", b"\xff\xfe.json", b"x\x1b[31m.json"]
+    for name in odd:
+        Path(os.fsdecode(bytes(folder) + b"/" + name)).write_bytes(b"")
+    assert len(Opened(folder).firsts()) == 3
+    assert all(name in os.listdir(bytes(folder)) for name in odd)
+
+
+def test_the_same_notice_comes_once_an_hour() -> None:
+    hourly = logs.Hourly()
+    assert hourly.due("file_ignored", "x", now=0.0)
+    assert not hourly.due("file_ignored", "x", now=3599.0)
+    assert hourly.due("file_ignored", "y", now=3599.0)
+    assert hourly.due("file_ignored", "x", now=3600.0)
+
+
+def test_a_report_without_permission_is_left_and_the_others_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = Folder.read
+
+    def refuse(self: Folder, name: str, limit_bytes: int) -> tuple[bytes, os.stat_result]:
+        if name == "tix-report-1000060.json":
+            raise errors.NotPermitted(name)
+        return read(self, name, limit_bytes)
+
+    monkeypatch.setattr(Folder, "read", refuse)
+    assert Opened(folder).firsts() == [1_000_000, 1_000_120]
+    assert warnings(caplog) == ["report_not_permitted"]
+    assert (folder / "tix-report-1000060.json").exists()
+
+
+@pytest.mark.parametrize("error", [errors.VolumeFailed, errors.Vanished])
+def test_an_unreadable_disk_or_a_vanished_file_ends_the_reading_and_moves_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: type[errors.VolumeError]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("disk")
+
+    monkeypatch.setattr(Folder, "read", fail)
+    with pytest.raises(error):
+        Opened(folder).firsts()
+    assert len(list(folder.glob("*.json"))) == 3
+
+
+def test_deleted_reports_are_gone_and_the_others_come_again(folder: Path) -> None:
+    opened = Opened(folder)
+    opened.firsts()
+    names = ["tix-report-1000000.json", "tix-report-1000060.json", "tix-report-77.json"]
+    assert opened.spool.delete(names) == 2
+    assert opened.firsts() == [1_000_120]
+    assert [p.name for p in folder.glob("*.json")] == ["tix-report-1000120.json"]
+
+
+def test_only_as_many_reports_are_read_as_are_asked_for(tmp_path: Path) -> None:
+    opened = Opened(installation(tmp_path, 1_000_000, 100), batch_files=10)
+    reports = opened.spool.reports()
+    next(reports)
+    assert len(opened.read) == 10
+    assert len(opened.firsts()) == 100
+
+
+def test_bad_reports_expire_by_age_and_number_with_their_reasons(folder: Path) -> None:
+    bad = folder / "bad-reports"
+    bad.mkdir()
+    for i in range(5):
+        put(bad, f"tix-report-{i}.json", b"")
+        put(bad, f"tix-report-{i}.json.reason", b"")
+    assert Opened(folder).tally["bad_reports_expired"] == 0
+    assert Opened(folder, bad_reports_keep_files=2).tally["bad_reports_expired"] == 3
+    assert len(list(bad.iterdir())) == 4
+    assert Opened(folder, bad_reports_keep_days=0).tally["bad_reports_expired"] == 2
+    assert list(bad.iterdir()) == []
+
+
+def test_a_bad_report_that_cannot_be_moved_is_passed_over(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "bad-reports").symlink_to(tmp_path)
+    put(folder, "tix-report-1000030.json", b"")
+    assert len(Opened(folder).firsts()) == 3
+    assert warnings(caplog) == ["report_not_set_aside"]
+    assert (folder / "tix-report-1000030.json").exists()
