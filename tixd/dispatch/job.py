@@ -1,1 +1,148 @@
-"""To be written."""
+"""What the parent and its workers say to each other: frozen messages and their exact bytes; pure.
+
+In and out: bytes of one ZeroMQ frame, a JSON array whose first member is the kind of message.
+Rules: parent -> worker: one of the jobs. Worker -> parent: Ready, Phase, Done. What is not exactly
+one of these is BadMessage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+import orjson
+
+from tixd.errors import BadMessage
+
+#: What a worker does with an installation, in the order of a window's life.
+PhaseName = Literal["start", "read", "repost", "analyse", "post", "journal", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInstallation:
+    """Do whatever is to be done in one installation.
+
+    set_aside: reports that crashed workers before; they are moved to bad-reports first.
+    one_by_one: read a single file at a time, so that a crash names the file.
+    """
+
+    path: str
+    user_id: int
+    installation_id: int
+    set_aside: tuple[str, ...] = ()
+    one_by_one: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListUsers:
+    """Name the users that have a folder under the base."""
+
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListInstallations:
+    """Name the installations of these users."""
+
+    base: str
+    user_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker has started and can be given a job."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What a worker begins now: said before it, so that a death tells where it happened.
+
+    window: first second of the window in hand, or None before one is chosen; names: its reports;
+    cpu_ns: CPU time that the worker process has used so far.
+    """
+
+    name: PhaseName
+    window: int | None
+    names: tuple[str, ...]
+    cpu_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job has ended and the worker can be given the next one.
+
+    counts: what happened, by name; more: there is work left, queue the job again; found: the ids
+    or (user, installation) pairs that a listing found; failure: an unexpected exception.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    more: bool = False
+    found: tuple[tuple[int, ...], ...] = ()
+    failure: str = ""
+
+
+Job = ProcessInstallation | ListUsers | ListInstallations
+Message = Job | Ready | Phase | Done
+
+_KINDS: dict[str, type[Message]] = {
+    "process": ProcessInstallation,
+    "users": ListUsers,
+    "installations": ListInstallations,
+    "ready": Ready,
+    "phase": Phase,
+    "done": Done,
+}
+_WORDS = {kind: word for word, kind in _KINDS.items()}
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of a message: `["kind", member, …]`."""
+    members = [getattr(message, f.name) for f in fields(message)]
+    return orjson.dumps([_WORDS[type(message)], *members])
+
+
+def decode(frame: bytes) -> Message:
+    """The message in a frame; raises BadMessage."""
+    try:
+        word, *members = orjson.loads(frame)
+        message = _KINDS[word](*map(_frozen, members))
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadMessage(repr(frame[:80])) from error
+    if not _well_formed(message):
+        raise BadMessage(repr(frame[:80]))
+    return message
+
+
+def _frozen(value: Any) -> Any:
+    """JSON arrays as tuples, all the way down."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _well_formed(message: Message) -> bool:
+    """Whether every member has the type that its field names."""
+    return all(_FITS[str(f.type)](getattr(message, f.name)) for f in fields(message))
+
+
+def _is_int(value: object) -> bool:
+    return type(value) is int
+
+
+def _is_tuple_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, tuple) and all(map(fits, value))
+
+
+#: For each type that a field of a message has: whether a value is of it.
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "int": _is_int,
+    "bool": lambda value: isinstance(value, bool),
+    "int | None": lambda value: value is None or _is_int(value),
+    "PhaseName": lambda value: value in get_args(PhaseName),
+    "tuple[str, ...]": _is_tuple_of(lambda value: isinstance(value, str)),
+    "tuple[int, ...]": _is_tuple_of(_is_int),
+    "tuple[tuple[int, ...], ...]": _is_tuple_of(_is_tuple_of(_is_int)),
+    "Mapping[str, int]": lambda v: isinstance(v, dict) and all(map(_is_int, v.values())),
+}

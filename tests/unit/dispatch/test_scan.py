@@ -1,0 +1,49 @@
+"""Which folders are installations (faults.md 15)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tixd import errors, logs
+from tixd.dispatch.scan import list_installations, list_users
+
+
+def test_only_folders_named_by_positive_decimal_integers_count(tmp_path: Path) -> None:
+    odd = ["0", "01", "-1", "+1", "1.0", "²", "\u0661", "x", "..2", "%2f", "1 ", "9" * 19, "1\n"]
+    for name in ["7", "12", "9" * 18, *odd]:
+        (tmp_path / name).mkdir()
+    (tmp_path / "5").touch()
+    (tmp_path / "6").symlink_to(tmp_path / "7")
+    assert list_users(str(tmp_path), logs.Hourly()) == [7, 12, int("9" * 18)]
+
+
+def test_installations_come_sorted_by_user_and_number(tmp_path: Path) -> None:
+    for path in ("2/10", "2/9", "1/5", "1/x", "3"):
+        (tmp_path / path).mkdir(parents=True)
+    found = list_installations(str(tmp_path), [1, 2, 3, 4], logs.Hourly())
+    assert found == [(1, 5), (2, 9), (2, 10)]
+
+
+def test_a_base_that_is_a_link_is_followed_but_nothing_below_it(tmp_path: Path) -> None:
+    (tmp_path / "real/1/2").mkdir(parents=True)
+    (tmp_path / "base").symlink_to("real")
+    (tmp_path / "real/1/3").symlink_to("2")
+    assert list_installations(str(tmp_path / "base"), [1], logs.Hourly()) == [(1, 2)]
+
+
+def test_a_missing_base_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with pytest.raises(errors.Vanished, match="nowhere"):
+        list_users(str(tmp_path / "nowhere"), logs.Hourly())
+
+
+def test_an_odd_folder_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "..x").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "description.yml").touch()
+    hourly = logs.Hourly()
+    list_users(str(tmp_path), hourly)
+    list_users(str(tmp_path), hourly)
+    assert [r.getMessage() for r in caplog.records] == ["folder_ignored"] * 2

@@ -1,0 +1,62 @@
+"""Whether kernel locks on a volume reach other hosts.
+
+In: a path and the text of /proc/self/mountinfo. Out: a sentence for the operator, or nothing.
+Rules: nothing on the volume is touched; a file system that is not known to be lonely is fine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+#: File systems whose locks stay on this host, whatever their options.
+_LONELY_TYPES = frozenset(
+    {"cifs", "smb3", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"}
+)
+
+#: Mount options that keep locks on this host (nfs(5)).
+_LONELY_OPTIONS = frozenset({"nolock", "local_lock=all", "local_lock=flock"})
+
+
+def lock_warning(path: str, mountinfo: str) -> str:
+    """What to warn of before several hosts share the reports at `path`; empty: nothing."""
+    kind, options = _mount_of(os.path.realpath(path), mountinfo)
+    if kind in _LONELY_TYPES:
+        return f"locks on {kind} do not reach other hosts: let one host alone work on it"
+    lonely = sorted(_LONELY_OPTIONS & options)
+    if lonely:
+        return f"mount option {lonely[0]} keeps locks on this host: let one host alone work on it"
+    return ""
+
+
+def read_mountinfo() -> str:
+    """The kernel's list of mounts, empty where there is none."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _mount_of(path: str, mountinfo: str) -> tuple[str, frozenset[str]]:
+    """File system type and options of the mount that `path` lies on: the deepest, then the last."""
+    best, found = -1, ("", frozenset[str]())
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, behind = left.split(" "), right.split(" ")
+        if len(fields) < 6 or len(behind) < 3:
+            continue
+        point = _unescaped(fields[4])
+        if _lies_below(path, point) and len(point) >= best:
+            options = frozenset(fields[5].split(",")) | frozenset(behind[2].split(","))
+            best, found = len(point), (behind[0], options)
+    return found
+
+
+def _lies_below(path: str, point: str) -> bool:
+    return path == point or path.startswith(point.rstrip("/") + "/")
+
+
+def _unescaped(text: str) -> str:
+    """The kernel writes blanks and the like as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

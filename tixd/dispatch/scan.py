@@ -1,0 +1,58 @@
+"""Which installations there are: the two upper levels of the reports folder.
+
+In: the base, user ids. Out: ids, sorted. Rules: only folders (no links) named by a positive decimal
+integer count; anything else is left alone, with a warning an hour where it is no plain file.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+
+from tixd import errors, logs
+from tixd.folder import Folder
+
+#: A user or installation id as it stands in a path: no sign, no leading zero, 63 bits.
+_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+
+def list_users(base: str, hourly: logs.Hourly) -> list[int]:
+    """Ids of the users that have a folder under the base; raises a VolumeError if it has none."""
+    with Folder(base, follow=True) as folder:
+        return _ids(folder, hourly)
+
+
+def list_installations(
+    base: str, user_ids: Iterable[int], hourly: logs.Hourly
+) -> list[tuple[int, int]]:
+    """(user id, installation id) of these users; a user that cannot be listed is left out."""
+    with Folder(base, follow=True) as folder:
+        return [
+            (user_id, installation_id)
+            for user_id in user_ids
+            for installation_id in _installations_of(folder, user_id, hourly)
+        ]
+
+
+def _installations_of(base: Folder, user_id: int, hourly: logs.Hourly) -> list[int]:
+    try:
+        with base.subfolder(str(user_id)) as folder:
+            return _ids(folder, hourly)
+    except errors.Vanished:
+        return []
+    except errors.VolumeError as error:
+        if hourly.due("user_skipped", str(user_id), now=time.time()):
+            logs.error("user_skipped", user=user_id, reason=str(error))
+        return []
+
+
+def _ids(folder: Folder, hourly: logs.Hourly) -> list[int]:
+    """The ids that name folders in it, in ascending order."""
+    ids = []
+    for entry in folder.entries():
+        if entry.is_folder and _ID.fullmatch(entry.name):
+            ids.append(int(entry.name))
+        elif not entry.is_file and hourly.due(folder.path, entry.name, now=time.time()):
+            logs.warning("folder_ignored", name=f"{folder.path}/{entry.name}", reason="no id")
+    return sorted(ids)
