@@ -154,8 +154,7 @@ class Folder:
         """
         temporary = name + TEMPORARY_SUFFIX
         with _translated(f"{self.path}/{temporary}"):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(temporary, flags, 0o660, dir_fd=self.fd)
+            fd = self._created(temporary)
             try:
                 _write_all(fd, content)
                 if durable:
@@ -167,6 +166,15 @@ class Folder:
             finally:
                 os.close(fd)
         return temporary
+
+    def _created(self, name: str) -> int:
+        """Make the file `name` anew; a leftover goes first, whatever it is: a FIFO would block."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(name, flags, 0o660, dir_fd=self.fd)
+        except FileExistsError:
+            os.unlink(name, dir_fd=self.fd)
+            return os.open(name, flags, 0o660, dir_fd=self.fd)
 
     def write(self, name: str, content: bytes, *, durable: bool = False) -> None:
         """Replace `name` by `content` at once; `durable` makes it survive a power cut."""
