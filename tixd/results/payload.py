@@ -1,1 +1,135 @@
-"""To be written."""
+"""The result of a window as bytes: for the tix-api, and for failed-results; and back again.
+
+In: a WindowResult. Out: JSON. Rules: usage is limited to 0..1 for the tix-api only, files keep the
+raw values; a file that the tix-time-processor wrote (Python's json.dump, so NaN too) reads as well.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+
+import orjson
+
+from tixd import errors
+from tixd.analysis.summary import Direction, Summary
+
+#: Version of the measure that the tix-api expects in each post (source: tix-time-processor).
+MEASURE_VERSION = "1.0.0"
+
+#: Largest epoch second of an observation (source: the report format's limit, 2^32 - 1).
+_LAST_SECOND = 2**32 - 1
+
+#: Longest source address of a stored result, characters; a host name has at most 255.
+_LONGEST_IP = 255
+
+
+@dataclass(frozen=True, slots=True)
+class WindowResult:
+    """What is posted for one window: where its packets came from, and what they say."""
+
+    ip: str
+    summary: Summary
+
+
+def payload(result: WindowResult) -> bytes:
+    """The body that the tix-api takes for one window; undefined values are null.
+
+    >>> undefined = Direction(None, None, None, None)
+    >>> over_one = Direction(1.4, 0.5, 0.7, 0.9)
+    >>> payload(WindowResult("10.0.0.1", Summary(1505082407, undefined, over_one)))[-58:]
+    b'"hurstDownRs":0.7,"hurstDownWavelet":0.9,"ip":"10.0.0.1"}'
+    """
+    up, down = result.summary.upstream, result.summary.downstream
+    return orjson.dumps(
+        {
+            "timestamp": result.summary.timestamp,
+            "version": MEASURE_VERSION,
+            "upUsage": _limited(up.usage),
+            "upQuality": up.quality,
+            "downUsage": _limited(down.usage),
+            "downQuality": down.quality,
+            "hurstUpRs": up.hurst_rs,
+            "hurstUpWavelet": up.hurst_wavelet,
+            "hurstDownRs": down.hurst_rs,
+            "hurstDownWavelet": down.hurst_wavelet,
+            "ip": result.ip,
+        }
+    )
+
+
+def failed_report(result: WindowResult) -> bytes:
+    """The content of a file in failed-results: all values as they were computed."""
+    summary = result.summary
+    results = {
+        "timestamp": summary.timestamp,
+        "upstream": _stored(summary.upstream),
+        "downstream": _stored(summary.downstream),
+    }
+    return orjson.dumps({"results": results, "ip": result.ip})
+
+
+def parse_failed_report(content: bytes) -> WindowResult:
+    """The result that a file in failed-results holds; values that are no finite number are None.
+
+    Raises errors.BadFailedResult where the content is anything else than such a result.
+    """
+    try:
+        report = json.loads(content.decode())
+        results = report["results"]
+        summary = Summary(
+            _second(results["timestamp"]),
+            _direction(results["upstream"]),
+            _direction(results["downstream"]),
+        )
+        return WindowResult(_address(report["ip"]), summary)
+    except KeyError as error:
+        raise errors.BadFailedResult(f"no member {error}") from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise errors.BadFailedResult(str(error)[:200]) from error
+
+
+def _limited(usage: float | None) -> float | None:
+    return None if usage is None or math.isnan(usage) else min(1.0, max(0.0, usage))
+
+
+def _stored(direction: Direction) -> dict[str, object]:
+    return {
+        "usage": direction.usage,
+        "quality": direction.quality,
+        "hurst": {"rs": direction.hurst_rs, "wavelet": direction.hurst_wavelet},
+    }
+
+
+def _direction(stored: dict[str, object]) -> Direction:
+    hurst = stored["hurst"]
+    if not isinstance(hurst, dict):
+        raise TypeError("hurst is no object")
+    return Direction(
+        _number(stored["usage"]),
+        _number(stored["quality"]),
+        _number(hurst["rs"]),
+        _number(hurst["wavelet"]),
+    )
+
+
+def _number(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("a value is no number")
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _second(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LAST_SECOND:
+        raise ValueError("the timestamp is no epoch second")
+    return value
+
+
+def _address(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= _LONGEST_IP:
+        raise ValueError("the ip is no address")
+    return value

@@ -1,0 +1,100 @@
+"""How long the stored results of an installation wait, and when one of them is given up; pure.
+
+In: what became of a post, the time (epoch seconds), a source of jitter. Out: a new Backoff.
+Rules: pauses double from 1 minute to 1 hour, with full jitter (a draw between nothing and the
+pause, so that installations do not come back together); a refusal counts only if somebody else's
+post was accepted since the one before, because else the tix-api itself may be at fault.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+#: First and longest pause after failures (operations.md 5.4).
+FIRST_PAUSE_SECONDS = 60.0
+LONGEST_PAUSE_SECONDS = 3600.0
+
+#: After how many counted refusals a stored result is parked (operations.md 5.4).
+REFUSALS_TO_PARK = 3
+
+
+def pause_seconds(failures: int) -> float:
+    """Pause after that many failures in a row, 1 or more, before jitter.
+
+    >>> [pause_seconds(failures) for failures in (1, 2, 6, 7, 1000)]
+    [60.0, 120.0, 1920.0, 3600.0, 3600.0]
+    """
+    return min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How often a stored result was refused so far, and when last (epoch seconds)."""
+
+    name: str
+    count: int
+    last: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """An installation's pause: failures in a row, no post before (epoch seconds), refusals."""
+
+    failures: int = 0
+    not_before: float = 0.0
+    refusals: tuple[Refusal, ...] = ()
+
+    def paused(self, now: float) -> bool:
+        """Whether stored results still wait; a pause too long to be ours means a changed clock."""
+        return 0.0 < self.not_before - now <= LONGEST_PAUSE_SECONDS
+
+    def failed(self, now: float, retry_after: float | None, jitter: random.Random) -> Backoff:
+        """After a post that must come later; within a pause another failure does not lengthen it.
+
+        What Retry-After asks for (seconds, already limited) is waited for in any case.
+        """
+        asked = now + (retry_after or 0.0)
+        if self.paused(now):
+            return replace(self, not_before=max(self.not_before, asked))
+        failures = self.failures + 1
+        drawn = now + jitter.uniform(0.0, pause_seconds(failures))
+        return replace(self, failures=failures, not_before=max(drawn, asked))
+
+    def accepted(self, name: str) -> Backoff:
+        """After the stored result `name` was accepted: no pause, and it is gone."""
+        return replace(self.without(name), failures=0, not_before=0.0)
+
+    def refused(self, name: str, now: float, accepted_elsewhere: float | None) -> Backoff:
+        """After a refusal of `name`.
+
+        accepted_elsewhere: when this worker last had another installation's post accepted (epoch
+        seconds); None: never.
+        """
+        before = self._refusal(name)
+        counts = before is None or (
+            accepted_elsewhere is not None and accepted_elsewhere > before.last
+        )
+        count = (before.count if before else 0) + counts
+        return replace(
+            self, refusals=(*self.without(name).refusals, Refusal(name, count, last=now))
+        )
+
+    def given_up(self, name: str) -> bool:
+        """Whether `name` was refused often enough to be parked."""
+        refusal = self._refusal(name)
+        return refusal is not None and refusal.count >= REFUSALS_TO_PARK
+
+    def without(self, name: str) -> Backoff:
+        """With the refusals of `name` forgotten."""
+        if self._refusal(name) is None:
+            return self
+        return replace(self, refusals=tuple(r for r in self.refusals if r.name != name))
+
+    def only(self, names: list[str]) -> Backoff:
+        """With all refusals forgotten but those of `names`, so that the list stays short."""
+        known = set(names)
+        return replace(self, refusals=tuple(r for r in self.refusals if r.name in known))
+
+    def _refusal(self, name: str) -> Refusal | None:
+        return next((r for r in self.refusals if r.name == name), None)

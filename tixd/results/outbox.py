@@ -1,0 +1,148 @@
+"""An installation's failed-results: results that the tix-api does not have yet.
+
+In: results that could not be posted. Out: their names, oldest first, and the results again.
+Rules: a result is safe once `store` returns (temporary file, fsync, rename, fsync of the folder);
+a stored one is never overwritten; names that are not ours, temporary files, links and folders are
+left alone; the folder is made when there is something to store.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+import stat
+from types import TracebackType
+from typing import Self
+
+from tixd import errors
+from tixd.folder import Folder
+from tixd.results.payload import WindowResult, failed_report, parse_failed_report
+
+#: Where results wait, and below it where those wait that the tix-api refused for good.
+FOLDER_NAME, REJECTED_NAME = "failed-results", "rejected"
+
+#: A larger file is no stored result; one that tixd writes has about 300 bytes.
+LONGEST_BYTES = 64 * 2**10
+
+#: failed-report-<timestamp>.json, and with a suffix where that name was taken.
+_NAME = re.compile(r"failed-report-([0-9]{1,10})(?:-([0-9]{1,9}))?\.json")
+
+
+class Outbox:
+    """The failed-results of one open installation folder; use as a context manager."""
+
+    __slots__ = ("_folder", "_installation")
+
+    def __init__(self, installation: Folder) -> None:
+        self._installation = installation
+        self._folder: Folder | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+
+    def store(self, result: WindowResult) -> str:
+        """Keep `result` for later; returns its name. It survives a kill and a power cut.
+
+        Raises errors.DiskFull, ReadOnlyVolume, NotPermitted, ...: then nothing is stored.
+        """
+        folder = self._made()
+        content = failed_report(result)
+        suffix = 0
+        while True:
+            name = _name(result.summary.timestamp, suffix)
+            if not folder.exists(name):
+                folder.write(name, content, durable=True)
+                return name
+            if _content(folder, name) == content:
+                folder.sync()  # whoever wrote it may have been killed before
+                return name
+            suffix += 1
+
+    def oldest(self, limit: int) -> list[str]:
+        """At most `limit` names, by timestamp and suffix; one listing, however many there are."""
+        folder = self._opened()
+        if folder is None:
+            return []
+        names = (entry.name for entry in folder.entries() if entry.is_file)
+        found = ((match, match[0]) for name in names if (match := _NAME.fullmatch(name)))
+        keys = ((int(m[1]), int(m[2] or 0), name) for m, name in found)
+        return [name for _, _, name in heapq.nsmallest(limit, keys)]
+
+    def writable(self) -> bool:
+        """Whether an accepted result can be removed: else it would be posted again and again."""
+        folder = self._opened()
+        return folder is None or os.access(".", os.W_OK | os.X_OK, dir_fd=folder.fd)
+
+    def load(self, name: str) -> WindowResult:
+        """The result stored as `name`.
+
+        Raises errors.BadFailedResult where it holds none, Vanished where it is gone.
+        """
+        content, _ = self._existing().read(name, LONGEST_BYTES)
+        if len(content) > LONGEST_BYTES:
+            raise errors.BadFailedResult(f"{name} has more than {LONGEST_BYTES} bytes")
+        return parse_failed_report(content)
+
+    def remove(self, name: str) -> None:
+        """Delete `name`, because the tix-api has it now."""
+        self._existing().unlink(name)
+
+    def park(self, name: str) -> None:
+        """Move `name` to failed-results/rejected, where nothing is overwritten either."""
+        folder = self._existing()
+        with folder.subfolder(REJECTED_NAME, create=True) as rejected:
+            stem, free, suffix = name.removesuffix(".json"), name, 0
+            while rejected.exists(free):
+                suffix += 1
+                free = f"{stem}-{suffix}.json"
+            folder.rename(name, free, to=rejected)
+
+    def _opened(self) -> Folder | None:
+        """The folder if it is there; opened once."""
+        if self._folder is None:
+            try:
+                self._folder = self._installation.subfolder(FOLDER_NAME)
+            except errors.Vanished:
+                return None
+        return self._folder
+
+    def _made(self) -> Folder:
+        """The folder, made first where it is missing; then it survives a power cut itself."""
+        folder = self._opened()
+        if folder is None:
+            folder = self._folder = self._installation.subfolder(FOLDER_NAME, create=True)
+            self._installation.sync()
+        return folder
+
+    def _existing(self) -> Folder:
+        folder = self._opened()
+        if folder is None:
+            raise errors.Vanished(f"{self._installation.path}/{FOLDER_NAME}")
+        return folder
+
+
+def _name(timestamp: int, suffix: int) -> str:
+    return (
+        f"failed-report-{timestamp}-{suffix}.json" if suffix else f"failed-report-{timestamp}.json"
+    )
+
+
+def _content(folder: Folder, name: str) -> bytes | None:
+    """What the regular file `name` holds; None for anything that cannot be read as one."""
+    try:
+        if not stat.S_ISREG(folder.facts(name).st_mode):
+            return None
+        return folder.read(name, LONGEST_BYTES)[0]
+    except (errors.NotPermitted, errors.Vanished, errors.NotAFolder):
+        return None

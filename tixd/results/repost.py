@@ -1,0 +1,150 @@
+"""Post the stored results of one installation again, oldest first.
+
+In: its outbox, its Backoff from the journal, the worker's client. Out: the new Backoff and counts.
+Rules: nothing before the pause has passed; the first answer but acceptance or refusal ends it; a
+result leaves failed-results only for a 2xx, or to rejected/ after three counted refusals, or there
+at once because it cannot be read.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from tixd import errors, logs
+from tixd.reports.model import Installation
+from tixd.results.answer import Answer
+from tixd.results.backoff import Backoff
+from tixd.results.outbox import Outbox
+from tixd.results.payload import WindowResult
+
+
+class Client(Protocol):
+    """What is needed of client.ApiClient, and of its twin in the tests."""
+
+    def reason_to_wait(self, installation: Installation) -> str:
+        """Why a post would be held; empty: it would be tried."""
+        ...
+
+    def post(self, installation: Installation, result: WindowResult) -> Answer:
+        """Post one result."""
+        ...
+
+    def accepted_elsewhere(self, installation: Installation) -> float | None:
+        """Epoch second of the last accepted post of another installation."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reposted:
+    """What a round of re-posting did; `stopped` says why it ended early, empty: it did not."""
+
+    backoff: Backoff
+    accepted: int = 0
+    refused: int = 0
+    parked: int = 0
+    stopped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """Everything that stays the same while one installation's results are posted again."""
+
+    installation: Installation
+    outbox: Outbox
+    client: Client
+    clock: Callable[[], float]
+    jitter: random.Random
+
+
+def repost(
+    installation: Installation,
+    outbox: Outbox,
+    client: Client,
+    backoff: Backoff,
+    *,
+    limit: int,
+    clock: Callable[[], float],
+    jitter: random.Random,
+    go_on: Callable[[], bool],
+) -> Reposted:
+    """Post at most `limit` stored results again.
+
+    clock: epoch seconds; go_on: asked before each result, False ends the round (a stop, a limit).
+    Raises errors.VolumeFailed where the disk is at fault.
+    """
+    if backoff.paused(clock()):
+        return Reposted(backoff, stopped="the pause has not passed")
+    if reason := client.reason_to_wait(installation):
+        return Reposted(backoff, stopped=reason)
+    names = _names(installation, outbox, limit)
+    this = _Round(installation, outbox, client, clock, jitter)
+    done = Reposted(backoff.only(names))
+    for name in names:
+        if not go_on():
+            return replace(done, stopped="the job must end")
+        done = _one(this, name, done)
+        if done.stopped:
+            break
+    return done
+
+
+def _names(installation: Installation, outbox: Outbox, limit: int) -> list[str]:
+    """What may be posted: nothing, where an accepted result could not be removed afterwards."""
+    try:
+        names = outbox.oldest(limit)
+    except (errors.NotPermitted, errors.NotAFolder) as error:
+        logs.warning("failed_results_unusable", folder=installation.path, reason=str(error))
+        return []
+    if names and not outbox.writable():
+        logs.warning("failed_results_unusable", folder=installation.path, reason="not writable")
+        return []
+    return names
+
+
+def _one(this: _Round, name: str, done: Reposted) -> Reposted:
+    """Post the result `name`; what follows from the answer."""
+    try:
+        result = this.outbox.load(name)
+    except errors.BadFailedResult as error:
+        return _park(this, name, str(error), done)
+    except (errors.Vanished, errors.NotPermitted, errors.NotAFolder) as error:
+        logs.warning("failed_result_left", folder=this.installation.path, reason=str(error))
+        return done
+    answer = this.client.post(this.installation, result)
+    if answer.outcome == "accepted":
+        this.outbox.remove(name)
+        return replace(done, backoff=done.backoff.accepted(name), accepted=done.accepted + 1)
+    if answer.outcome == "refused":
+        return _refused(this, name, answer, done)
+    return replace(
+        done, backoff=after(answer, done.backoff, this.clock(), this.jitter), stopped=answer.reason
+    )
+
+
+def after(answer: Answer, backoff: Backoff, now: float, jitter: random.Random) -> Backoff:
+    """The Backoff after a post, be it of a fresh result: only `later` makes stored ones wait."""
+    if answer.outcome != "later":
+        return backoff
+    return backoff.failed(now, answer.retry_after_seconds, jitter)
+
+
+def _refused(this: _Round, name: str, answer: Answer, done: Reposted) -> Reposted:
+    elsewhere = this.client.accepted_elsewhere(this.installation)
+    backoff = done.backoff.refused(name, this.clock(), elsewhere)
+    done = replace(done, backoff=backoff, refused=done.refused + 1)
+    return _park(this, name, answer.reason, done) if backoff.given_up(name) else done
+
+
+def _park(this: _Round, name: str, reason: str, done: Reposted) -> Reposted:
+    """Park `name`; where that fails it stays, and those after it have their turn."""
+    folder = this.installation.path
+    try:
+        this.outbox.park(name)
+    except (errors.DiskFull, errors.NotPermitted, errors.NotAFolder, errors.Vanished) as error:
+        logs.warning("failed_result_not_parked", folder=folder, name=name, reason=str(error))
+        return done
+    logs.warning("failed_result_parked", folder=folder, name=name, reason=reason)
+    return replace(done, backoff=done.backoff.without(name), parked=done.parked + 1)
