@@ -34,6 +34,10 @@ class OperatorError(TixdError):
 class ConfigError(OperatorError):
     """The configuration is wrong; correct the named setting and start again."""
 
+    def __str__(self) -> str:
+        """The problems alone, one a line: each says already what to do."""
+        return self.detail or super().__str__()
+
 
 class CannotStart(OperatorError):
     """tixd cannot start; make available what is named and start again."""

@@ -185,3 +185,24 @@ class Settings:
     def worker_count(self) -> int:
         """How many worker processes run: as set, else one for each core that tixd may use."""
         return self.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def api_scheme(self) -> Literal["http", "https"]:
+        """How the tix-api is spoken to."""
+        return "https" if self.api_ssl else "http"
+
+    @property
+    def api_port_used(self) -> int:
+        """The port of the tix-api: as set, else the one of its scheme."""
+        return self.api_port or (443 if self.api_ssl else 80)
+
+    @property
+    def api_base_url(self) -> str:
+        """Where the tix-api listens, without a path: http://localhost:80, https://[::1]:443."""
+        host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
+        return f"{self.api_scheme}://{host}:{self.api_port_used}"
+
+    @property
+    def posts(self) -> bool:
+        """Whether results are posted at all: user and password of the tix-api are set."""
+        return bool(self.api_user and self.api_password)

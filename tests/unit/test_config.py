@@ -1,0 +1,168 @@
+"""Settings: what each place may say, which place wins, and what an operator reads when wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from tixd import config, errors
+
+
+@pytest.fixture(autouse=True)
+def _no_file_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "absent.toml")
+
+
+def toml(tmp_path: Path, text: str) -> Path:
+    """A tixd.toml with this text."""
+    path = tmp_path / "tixd.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(environ: dict[str, str], file: Path | None = None, **options: str) -> list[str]:
+    """The lines that an operator reads instead of a start."""
+    with pytest.raises(errors.ConfigError) as caught:
+        config.load(options, environ, file)
+    return str(caught.value).splitlines()
+
+
+def test_nothing_given_means_the_defaults_of_the_original_system():
+    loaded = config.load({}, {}, None)
+    settings = loaded.settings
+    assert settings.role == "standalone"
+    assert settings.reports_base_path == "/tmp/reports"
+    assert settings.api_base_url == "http://localhost:80"
+    assert (settings.rabbitmq_host, settings.rabbitmq_port) == ("localhost", 5672)
+    assert (settings.rabbitmq_user, settings.rabbitmq_password.reveal()) == ("guest", "guest")
+    assert settings.schedule_dir == "/tmp/celerybeat-schedule.d"
+    assert set(loaded.sources.values()) == {"default"}
+    assert loaded.warnings == ()
+    assert not settings.posts
+
+
+def test_the_command_line_wins_over_environment_over_file_over_default(tmp_path):
+    file = toml(tmp_path, 'role = "worker"\n[api]\nhost = "file"\nport = 1\n[log]\nfile = "f"\n')
+    environ = {"PROCESSOR_TYPE": "BEAT", "TIX_API_HOST": "environment"}
+    loaded = config.load({"role": "standalone"}, environ, file)
+    assert (loaded.settings.role, loaded.sources["role"]) == ("standalone", "option --role")
+    assert loaded.settings.api_host == "environment"
+    assert loaded.sources["api_host"] == "environment TIX_API_HOST"
+    assert loaded.settings.api_port == 1
+    assert loaded.sources["api_port"] == f"{file} [api] port"
+    assert loaded.sources["api_user"] == "default"
+
+
+def test_a_top_level_key_is_named_without_a_section(tmp_path):
+    file = toml(tmp_path, "workers = 3\n")
+    loaded = config.load({}, {}, file)
+    assert (loaded.settings.workers, loaded.sources["workers"]) == (3, f"{file} workers")
+
+
+def test_the_default_file_is_read_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "DEFAULT_FILE", toml(tmp_path, "workers = 5\n"))
+    assert config.load({}, {}, None).settings.workers == 5
+
+
+def test_an_empty_environment_variable_counts_as_unset(tmp_path):
+    file = toml(tmp_path, "[api]\nssl = true\nport = 8080\n")
+    loaded = config.load({}, {"TIX_API_SSL": "", "TIX_API_PORT": ""}, file)
+    assert loaded.settings.api_base_url == "https://localhost:8080"
+    assert loaded.sources["api_port"] == f"{file} [api] port"
+
+
+@pytest.mark.parametrize("text", ["True", "1", "sarasa", "-1"])
+def test_any_text_in_tix_api_ssl_turns_https_on(text):
+    loaded = config.load({}, {"TIX_API_SSL": text}, None)
+    assert loaded.settings.api_base_url == "https://localhost:443"
+    assert loaded.warnings == ()
+
+
+@pytest.mark.parametrize("text", ["False", "no", "0", " off "])
+def test_a_tix_api_ssl_that_looks_false_is_on_and_said_so(text):
+    loaded = config.load({}, {"TIX_API_SSL": text}, None)
+    assert loaded.settings.api_ssl
+    assert len(loaded.warnings) == 1
+    assert "HTTPS is on" in loaded.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "role"), [("STANDALONE", "standalone"), ("beat", "dispatcher"), ("Worker", "worker")]
+)
+def test_processor_type_chooses_the_role_in_any_case(text, role):
+    assert config.load({}, {"PROCESSOR_TYPE": text}, None).settings.role == role
+
+
+def test_another_processor_type_stops_the_start():
+    assert problems({"PROCESSOR_TYPE": "dispatcher"}) == [
+        'environment PROCESSOR_TYPE = "dispatcher": must be one of STANDALONE, BEAT, WORKER'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "level"), [("debug", "DEBUG"), ("Fatal", "CRITICAL"), ("warn", "WARNING")]
+)
+def test_celerys_names_of_log_levels_are_taken_in_any_case(text, level):
+    assert config.load({}, {"CELERY_LOG_LEVEL": text}, None).settings.log_level == level
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "sentence"),
+    [
+        ("TIX_API_PORT", "http", "must be a whole number from 0 to 65535"),
+        ("TIX_API_PORT", "65536", "must be a whole number from 0 to 65535"),
+        ("TIX_RABBITMQ_PORT", "0", "must be a whole number from 1 to 65535"),
+        ("TIX_WORKERS", "2.5", "must be a whole number of processes from 0 to 1024"),
+        ("TIX_PROCESSING_PERIOD", "nan", "must be a number of minutes, 0.05 or more"),
+        ("TIX_API_READ_SECONDS", "inf", "must be a number of seconds, 0.1 or more"),
+        ("TIX_BAD_REPORTS_KEEP_DAYS", "1e999", "must be a number of days, 0 or more"),
+        ("TIX_LOG_FORMAT", "xml", "must be one of auto, text, json"),
+        ("CELERY_LOG_LEVEL", "loud", "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("TIX_API_HOST", "http://api", "give the host alone, without scheme and port"),
+        ("TIX_API_HOST", "api/v1", "give the host alone, without scheme, path and user"),
+        ("TIX_API_HOST", "api:80", "give the host alone, without scheme and port"),
+        ("TIX_API_HOST", "[api]", "give the host alone, without scheme and port"),
+        ("TIX_API_USER", "a:b", "must hold no colon, which HTTP Basic puts before the password"),
+    ],
+)
+def test_a_bad_variable_is_named_with_its_value_and_what_is_allowed(variable, text, sentence):
+    assert problems({variable: text}) == [f'environment {variable} = "{text}": {sentence}']
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\x00b", "a\x1b[31m", "\udcff", "a\x85b"])
+def test_control_characters_are_refused_and_shown_escaped(text):
+    (line,) = problems({"TIX_RABBITMQ_USER": text})
+    assert line.isprintable()
+    assert "control characters" in line
+
+
+@pytest.mark.parametrize("text", ["::1", "[::1]", "0:0:0:0:0:0:0:1"])
+def test_an_ipv6_host_is_taken_with_and_without_brackets(text):
+    assert config.load({}, {"TIX_API_HOST": text}, None).settings.api_base_url == "http://[::1]:80"
+
+
+def test_an_unknown_tix_variable_is_a_warning_with_the_nearest_name():
+    loaded = config.load({}, {"TIX_API_HOTS": "x", "TIX_SHARED": "y", "HOME": "z"}, None)
+    assert loaded.warnings == (
+        'environment TIX_API_HOTS: no such setting, ignored; did you mean "TIX_API_HOST"?',
+        "environment TIX_SHARED: no such setting, ignored",
+    )
+
+
+def test_all_problems_are_reported_at_once(tmp_path):
+    file = toml(tmp_path, '[api]\nhots = "x"\nport = "80"\n')
+    lines = problems({"TIX_WORKERS": "x"}, file, role="boss")
+    assert lines == [
+        f'{file} [api] hots: no such setting; did you mean "api.host"?',
+        f'{file} [api] port = "80": must be a whole number from 0 to 65535',
+        'environment TIX_WORKERS = "x": must be a whole number of processes from 0 to 1024',
+        'option --role = "boss": must be one of standalone, dispatcher, worker',
+    ]
+
+
+def test_a_bad_value_stops_the_start_even_where_another_place_overrules_it():
+    assert len(problems({"PROCESSOR_TYPE": "nobody"}, role="worker")) == 1
+
+
+def test_the_configuration_error_tells_its_exit_code():
+    assert errors.ConfigError("x").exit_code == 2
+    assert "correct the named setting" in str(errors.ConfigError())
