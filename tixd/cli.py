@@ -1,1 +1,169 @@
-"""To be written."""
+"""The command line: options that every command shares, and commands imported when called.
+
+In: arguments. Out: an exit code: 0 done, 1 unexpected, 2 configuration or usage, 3 cannot start.
+Rules: an operator's error is one line on standard error and no traceback; `--help` imports nothing
+of the commands, so that it answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import traceback
+from dataclasses import fields
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from tixd import __version__, errors
+from tixd.settings import Settings
+
+if TYPE_CHECKING:
+    from tixd.commands import Invocation
+
+#: Commands: where each one is, and what the list of commands says of it.
+COMMANDS = MappingProxyType(
+    {
+        "once": ("tixd.commands.once:command", "Process what lies in the reports folder, then end"),
+        "analyze": (
+            "tixd.commands.analyze:command",
+            "Analyse report folders without changing them",
+        ),
+        "simulate": (
+            "tixd.commands.simulate:command",
+            "Make reports of lines whose usage is known",
+        ),
+        "check-config": (
+            "tixd.commands.check_config:command",
+            "Show every setting, its source, and what is wrong",
+        ),
+    }
+)
+
+#: Words of -l that are a level: Python's and Celery's.
+LEVELS = frozenset({"DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL"})
+
+#: The name of the file that Celery's -s usually has; it need not exist to be told from a folder.
+CELERY_SCHEDULE_FILE = "celerybeat-schedule"
+
+_MEANING = MappingProxyType({field.name: field.metadata["help"] for field in fields(Settings)})
+
+
+class LazyGroup(click.Group):
+    """Commands by name, each imported when it is called and not before."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; None where there is none of that name."""
+        if super().get_command(ctx, cmd_name) is None:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.group(
+    cls=LazyGroup,
+    commands={name: click.Command(name) for name in COMMANDS},
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="tixd %(version)s")
+@click.option(
+    "--role", metavar="ROLE", help="standalone, dispatcher or worker; " + _MEANING["role"]
+)
+@click.option(
+    "-c", "--config", "file", metavar="FILE", type=Path, help="tixd.toml; else /etc/tixd/tixd.toml"
+)
+@click.option(
+    "-s", "--schedule-dir", metavar="DIR", help=_MEANING["schedule_dir"] + ", or a file in it"
+)
+@click.option(
+    "-l",
+    "--log",
+    metavar="LEVEL|stderr|stdout|FILE",
+    multiple=True,
+    help="level or destination of the log; may be given twice, once for each",
+)
+@click.pass_context
+def tixd(
+    context: click.Context,
+    role: str | None,
+    file: Path | None,
+    schedule_dir: str | None,
+    log: tuple[str, ...],
+) -> None:
+    """Turn TiX packet timing reports into line usage, quality and Hurst results, and post them.
+
+    Settings come from these options, the environment and tixd.toml; `tixd check-config` shows
+    them all. Options of this list stand before the command.
+
+    \b
+    Example: one cycle over a folder of reports, with the log at level DEBUG
+      TIX_REPORTS_BASE_PATH=/var/lib/tix/reports tixd -l DEBUG once
+    """
+    from tixd.commands import Invocation  # noqa: PLC0415 - --help needs no settings
+
+    given = {"role": role, "schedule_dir": schedule_dir and _schedule_folder(schedule_dir)}
+    options = {name: text for name, text in given.items() if text is not None}
+    options |= _log_options(log)
+    if "log_level" in options:
+        logging.getLogger("tixd").setLevel(options["log_level"].upper())
+    context.obj = Invocation(options, file)
+    if context.invoked_subcommand is None:
+        _run_daemon(context.obj)
+
+
+def _run_daemon(invocation: Invocation) -> None:
+    """The place of the daemon, which this version does not have."""
+    invocation.start()
+    raise errors.CannotStart(
+        "this version has no daemon yet, run `tixd once` from cron or a systemd timer"
+    )
+
+
+def _schedule_folder(path: str) -> str:
+    """The folder that -s names; Celery's -s names a file, which need not exist yet."""
+    if os.path.isfile(path) or os.path.basename(path) == CELERY_SCHEDULE_FILE:
+        return os.path.dirname(path) or "."
+    return path
+
+
+def _log_options(given: tuple[str, ...]) -> dict[str, str]:
+    """The settings that -l means, each at most once."""
+    options: dict[str, str] = {}
+    for word in given:
+        name = "log_level" if word.upper() in LEVELS else "log_file"
+        if name in options:
+            what = "level" if name == "log_level" else "destination"
+            raise click.UsageError(f"-l names two {what}s: {options[name]} and {word}")
+        options[name] = word
+    return options
+
+
+def run() -> None:
+    """Run the command line and end the process."""
+    sys.excepthook = _report_unexpected
+    try:
+        tixd(prog_name="tixd")
+    except errors.OperatorError as error:
+        for line in str(error).splitlines():
+            click.echo(f"tixd: {line}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _report_unexpected(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """One line of what nobody foresaw; Python ends with exit code 1 after it."""
+    if logging.getLogger("tixd").getEffectiveLevel() <= logging.DEBUG:
+        traceback.print_exception(kind, error, trace)
+    what = str(error) if isinstance(error, errors.TixdError) else f"{kind.__name__}: {error}"
+    click.echo(f"tixd: {' '.join(what.split())} (-l DEBUG shows where)", err=True)

@@ -1,1 +1,41 @@
-"""What is no daemon: one file for each command."""
+"""The commands: each module has `command`, which `tixd.cli` imports when it is called.
+
+In: an Invocation, by `@click.pass_obj`. Out: the command's text on standard output.
+Rules: only here is anything printed; the log goes where the settings say.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tixd import config, errors, logs
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What stood before the command's name: options by setting, and the file of `-c`."""
+
+    options: Mapping[str, str]
+    file: Path | None
+
+    def load(self) -> config.Config:
+        """The configuration of this process; raises ConfigError."""
+        return config.load(self.options, os.environ, self.file)
+
+    def start(self) -> config.Config:
+        """Load the configuration, open the log as it says, and log what it warns of."""
+        loaded = self.load()
+        wanted = loaded.settings
+        try:
+            logs.set_up(wanted.log_level, wanted.log_format, wanted.log_file)
+        except OSError as error:
+            source = loaded.sources["log_file"]
+            raise errors.ConfigError(
+                f'{source} = "{wanted.log_file}": the log cannot be opened: {error.strerror}'
+            ) from None
+        for text in loaded.warnings:
+            logs.warning("configuration", text=text)
+        return loaded

@@ -1,0 +1,171 @@
+"""The program as operators call it: help, exit codes, and one line about what is wrong."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = ("once", "analyze", "simulate", "check-config")
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This environment without settings of tixd, and with `variables`."""
+    foreign = ("TIX_", "CELERY_", "PROCESSOR_", "REQUESTS_", "CURL_")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
+    return {name: text for name, text in kept.items() if "proxy" not in name.lower()} | variables
+
+
+def tixd(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "tixd", *arguments],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_help_names_every_command_and_gives_an_example():
+    done = tixd("--help")
+    assert done.returncode == 0
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+    assert "Example" in done.stdout
+
+
+def test_help_imports_neither_pydantic_nor_a_command():
+    program = (
+        "import sys; sys.argv = ['tixd', '--help']\n"
+        "import atexit; atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))\n"
+        "from tixd.__main__ import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    modules = set(done.stderr.split())
+    assert "click" in modules
+    assert not modules & {"pydantic", "numpy", "rich", "zmq", "tixd.commands", "tixd.config"}
+
+
+def test_importing_the_main_module_imports_no_command_line():
+    program = "import tixd.__main__, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "tixd.__main__" in done.stdout.split()
+    assert not set(done.stdout.split()) & {"click", "pydantic", "rich", "tixd.cli"}
+
+
+def test_version_is_the_one_of_the_package():
+    from tixd import __version__
+
+    assert tixd("--version").stdout == f"tixd {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["onec"], "No such command 'onec'"),
+        (["--rol", "worker", "once"], "No such option"),
+        (["-l", "info", "-l", "debug"], "-l names two levels: info and debug"),
+        (["-l", "stderr", "-l", "a.log"], "-l names two destinations: stderr and a.log"),
+    ],
+)
+def test_a_mistake_on_the_command_line_ends_with_two(arguments, message):
+    done = tixd(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_configuration_problem_is_one_line_and_the_code_is_two():
+    done = tixd(TIX_API_PORT="http", PROCESSOR_TYPE="nobody")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        'tixd: environment PROCESSOR_TYPE = "nobody": must be one of STANDALONE, BEAT, WORKER',
+        'tixd: environment TIX_API_PORT = "http": must be a whole number from 0 to 65535',
+    ]
+
+
+def test_the_daemon_cannot_start_in_this_version_and_the_code_is_three():
+    done = tixd()
+    assert done.returncode == 3
+    assert done.stderr.startswith("tixd: this version has no daemon yet, run `tixd once`")
+
+
+def test_a_log_that_cannot_be_opened_is_a_configuration_error(tmp_path):
+    done = tixd("-l", str(tmp_path / "missing" / "log"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("tixd: option -l = ")
+    assert "the log cannot be opened" in done.stderr
+
+
+def test_warnings_go_to_the_log_that_the_options_name(tmp_path):
+    log = tmp_path / "log"
+    done = tixd("-l", str(log), "-l", "warning", TIX_API_HOTS="x")
+    assert done.returncode == 3
+    assert 'did you mean \\"TIX_API_HOST\\"?' in log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("given", ["", "/schedule.db", "/celerybeat-schedule"])
+def test_the_schedule_dir_may_be_given_as_celery_gave_a_file_in_it(tmp_path, given):
+    (tmp_path / "schedule.db").touch()
+    done = tixd("-s", f"{tmp_path}{given}", "check-config", "--format", "json")
+    shown = json.loads(done.stdout)["settings"]["schedule.dir"]
+    assert (shown["value"], shown["source"]) == (str(tmp_path), "option -s")
+
+
+def test_check_config_shows_values_and_sources_and_no_secret():
+    variables = {"TIX_API_USER": "anna", "TIX_API_PASSWORD": "geheim", "TIX_API_SSL": "False"}
+    done = tixd("-l", "ERROR", "check-config", **variables)
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert "TIX_API_USER api.user anna environment TIX_API_USER" in lines
+    assert "TIX_API_PASSWORD api.password *** environment TIX_API_PASSWORD" in lines
+    assert "CELERY_LOG_LEVEL log.level ERROR option -l" in lines
+    assert "TIX_WORKERS workers 0 default" in lines
+    assert "posts to https://localhost:443 as user anna" in lines
+    assert any(line.startswith("warning: environment TIX_API_SSL") for line in lines)
+    assert lines[-1] == "configuration: fine"
+    assert "geheim" not in done.stdout + done.stderr
+
+
+def test_check_config_says_why_nothing_would_be_posted():
+    assert "does not post: TIX_API_USER is not set" in tixd("check-config").stdout
+    halfway = tixd("check-config", TIX_API_USER="anna").stdout
+    assert "does not post: TIX_API_PASSWORD is not set" in halfway
+
+
+def test_check_config_reports_problems_as_json_when_asked(tmp_path):
+    missing = str(tmp_path / "tixd.toml")
+    done = tixd("-c", missing, "check-config", "--format", "json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout) == {
+        "fine": False,
+        "problems": [f"{missing}: cannot be read: No such file or directory"],
+    }
+
+
+@pytest.mark.parametrize(("columns", "has_keys"), [("80", False), ("160", True)])
+def test_check_config_fits_its_table_to_the_terminal(columns, has_keys):
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "tixd", "check-config"]
+    variables = environment(COLUMNS=columns, LINES="60", TERM="xterm")
+    with subprocess.Popen(command, env=variables, stdout=end) as running:
+        os.close(end)
+        text = _everything(terminal)
+    assert running.returncode == 0
+    assert "configuration: fine" in text
+    assert ("reports.base_path" in text) is has_keys
+
+
+def _everything(terminal: int) -> str:
+    """What the program writes until it closes its end, which Linux reports as an I/O error."""
+    found = b""
+    try:
+        while more := os.read(terminal, 65536):
+            found += more
+    except OSError:
+        pass
+    os.close(terminal)
+    return found.decode()

@@ -1,0 +1,16 @@
+"""The program. Worker processes import this module again, so nothing is imported at its top.
+
+In: the command line. Out: an exit code. Rules: processes that `multiprocessing` spawns import the
+main module under another name; they need no command line and get none.
+"""
+
+
+def main() -> None:
+    """Run `tixd`; ends the process with its exit code."""
+    from tixd import cli  # noqa: PLC0415 - see above
+
+    cli.run()
+
+
+if __name__ == "__main__":
+    main()
