@@ -1,0 +1,184 @@
+"""The house: habits of the code that a reader may rely on, each kept by a test here.
+
+What import contracts and lint rules can keep is in pyproject.toml and run by scripts/lint.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tixd import errors
+
+ROOT = Path(__file__).parents[2]
+
+MODULES = sorted((ROOT / "tixd").rglob("*.py"))
+
+TEST_MODULES = sorted((ROOT / "tests").rglob("test_*.py"))
+
+#: Everything that may lie at the top of the repository.
+TOP_LEVEL = {
+    *(".ci", ".dockerignore", ".gitignore", "Dockerfile", "LICENSE", "README.md"),
+    *("pyproject.toml", "scripts", "tests", "tixd", "tixd.service"),
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def tree(path: Path) -> ast.Module:
+    """The module as Python parses it."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def functions(path: Path) -> Iterator[Function]:
+    """Every function of a module, methods and inner ones too."""
+    return (node for node in ast.walk(tree(path)) if isinstance(node, Function))
+
+
+def body_lines(function: Function) -> int:
+    """Lines of the body without its docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def called(node: ast.AST) -> str:
+    """The dotted name that a call calls; "" for anything else."""
+    return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+
+
+def place(path: Path, node: ast.stmt | ast.expr | None = None) -> str:
+    """File and line, as an editor opens them."""
+    return f"{path.relative_to(ROOT)}:{node.lineno if node else 1}"
+
+
+def in_git(*arguments: str) -> list[str]:
+    """The lines that git prints; the test is skipped outside a checkout."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_no_module_is_longer_than_250_lines():
+    lengths = {place(path): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: lines for name, lines in lengths.items() if lines > 250} == {}
+
+
+def test_no_function_body_is_longer_than_40_lines():
+    long = [place(p, f) for p in MODULES for f in functions(p) if body_lines(f) > 40]
+    assert long == []
+
+
+def test_nine_in_ten_function_bodies_are_under_20_lines():
+    sizes = {place(p, f): body_lines(f) for p in MODULES for f in functions(p)}
+    long = sorted(name for name, lines in sizes.items() if lines >= 20)
+    assert len(long) <= len(sizes) / 10, long
+
+
+def test_every_module_opens_with_a_docstring():
+    assert [place(path) for path in MODULES if not ast.get_docstring(tree(path))] == []
+
+
+def public_definitions(body: list[ast.stmt]) -> Iterator[Function | ast.ClassDef]:
+    """Functions and classes that others may use, and the methods of these classes."""
+    for node in body:
+        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from public_definitions(node.body)
+
+
+def test_every_public_function_and_class_has_a_docstring():
+    found = ((path, node) for path in MODULES for node in public_definitions(tree(path).body))
+    assert [place(p, node) for p, node in found if not ast.get_docstring(node)] == []
+
+
+def test_only_the_commands_print():
+    own = [path for path in MODULES if "commands" not in path.parts]
+    calls = ((path, node) for path in own for node in ast.walk(tree(path)))
+    assert [place(p, node) for p, node in calls if called(node) == "print"] == []
+
+
+def is_number(node: ast.expr | None) -> bool:
+    """Whether an expression is made of numbers only: 5, -1, 60 * 60, 1 << 20."""
+    if node is None:
+        return False
+    kinds = (ast.Constant, ast.UnaryOp, ast.BinOp, ast.operator, ast.unaryop)
+    constants = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in constants)
+    return bool(constants) and numeric and all(isinstance(part, kinds) for part in ast.walk(node))
+
+
+def unexplained_numbers(path: Path) -> Iterator[str]:
+    """Numbers at a module's top without a `#:` comment right above."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for node in tree(path).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and is_number(node.value):
+            above = node.lineno - 2
+            while lines[above].startswith("#") and not lines[above].startswith("#:"):
+                above -= 1
+            if not lines[above].startswith("#:"):
+                yield place(path, node)
+
+
+def test_every_number_at_a_modules_top_says_what_it_means():
+    assert [found for path in MODULES for found in unexplained_numbers(path)] == []
+
+
+def test_no_module_takes_a_name_of_the_standard_library():
+    parts = {part for path in MODULES for part in (path.stem, path.parent.name)}
+    assert parts & sys.stdlib_module_names == set()
+
+
+def test_only_known_things_lie_at_the_top_of_the_repository():
+    assert {name.split("/")[0] for name in in_git("ls-files")} - TOP_LEVEL == set()
+
+
+@pytest.mark.parametrize("module", ["tixd.installation", "tixd.dispatch.worker", "tixd.settings"])
+def test_worker_processes_import_no_command_line(module):
+    program = f"import {module}, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert module in loaded, done.stderr
+    assert loaded & {"click", "pydantic", "rich", "tixd.config", "tixd.cli"} == set()
+
+
+def error_classes() -> list[type[errors.TixdError]]:
+    """Every exception of tixd."""
+    found = inspect.getmembers(errors, inspect.isclass)
+    return [kind for _, kind in found if issubclass(kind, errors.TixdError)]
+
+
+@pytest.mark.parametrize("kind", error_classes(), ids=lambda kind: kind.__name__)
+def test_every_error_opens_with_a_message_for_the_operator(kind):
+    paragraph = (kind.__dict__["__doc__"] or "").split("\n\n")[0]
+    assert paragraph.endswith(".")
+    assert 10 <= len(paragraph) <= 160
+    assert paragraph.isprintable(), "a message is one line"
+
+
+def sentences_in(path: Path) -> Iterator[Function]:
+    """The tests of a module, not its helpers."""
+    return (node for node in functions(path) if node.name.startswith("test_"))
+
+
+def test_names_of_tests_are_sentences_of_four_words_or_more():
+    found = ((path, test) for path in TEST_MODULES for test in sentences_in(path))
+    assert [place(p, t) for p, t in found if len(t.name.split("_")) < 5] == []
+
+
+def test_bodies_of_tests_have_at_most_20_lines():
+    found = ((path, test) for path in TEST_MODULES for test in sentences_in(path))
+    assert [place(p, t) for p, t in found if body_lines(t) > 20] == []
+
+
+def test_no_test_sleeps_to_wait_a_bit():
+    calls = ((path, node) for path in TEST_MODULES for node in ast.walk(tree(path)))
+    slept = [place(p, node) for p, node in calls if called(node) in ("time.sleep", "sleep")]
+    assert slept == [], "poll a condition with a deadline; the helper lives in tests/support"
