@@ -160,7 +160,7 @@ def _entries(
 
 
 def _place(key: tuple[str, ...]) -> str:
-    words = [word if word.isidentifier() else values.quoted(word) for word in key]
+    words = [values.word(part) for part in key]
     return f"[{words[0]}] {words[1]}" if len(words) > 1 else words[0]
 
 
@@ -188,7 +188,9 @@ def _read_environment(draft: _Draft, environ: Mapping[str, str]) -> None:
         )
     for variable in sorted(v for v in environ if v.startswith("TIX_") and v not in known):
         near = values.did_you_mean(variable, known)
-        draft.warnings.append(f"environment {variable}: no such setting, ignored{near}")
+        draft.warnings.append(
+            f"environment {values.word(variable)}: no such setting, ignored{near}"
+        )
 
 
 def _secret_places(variable: str, environ: Mapping[str, str]) -> dict[str, str | Path]:

@@ -70,9 +70,14 @@ def quoted(value: object) -> str:
     return json.dumps(value, default=str)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown `word`: the nearest known one, if one is near."""
-    near = difflib.get_close_matches(word, known, n=1)
+def word(name: str) -> str:
+    """A name that somebody gave, as a message shows it: quoted unless it is a plain word."""
+    return name if name.isidentifier() else quoted(name)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown `name`: the nearest known one, if one is near."""
+    near = difflib.get_close_matches(name, known, n=1)
     return f'; did you mean "{near[0]}"?' if near else ""
 
 

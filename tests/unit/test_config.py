@@ -3,8 +3,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tixd import config, errors
+from tixd import config, errors, values
+
+#: Every variable that a setting is read from.
+VARIABLES = sorted(field.metadata["env"] for field in values.FIELDS.values())
 
 
 @pytest.fixture(autouse=True)
@@ -166,3 +171,13 @@ def test_a_bad_value_stops_the_start_even_where_another_place_overrules_it():
 def test_the_configuration_error_tells_its_exit_code():
     assert errors.ConfigError("x").exit_code == 2
     assert "correct the named setting" in str(errors.ConfigError())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from([*VARIABLES, "http_proxy", "TIX_\n"]), st.text()))
+def test_whatever_the_environment_says_ends_in_settings_or_printable_lines(environ):
+    try:
+        lines = config.load({}, environ, Path("/dev/null")).warnings
+    except errors.ConfigError as error:
+        lines = tuple(str(error).split("\n"))
+    assert all(line.isprintable() for line in lines)
