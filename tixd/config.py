@@ -59,8 +59,7 @@ def load(options: Mapping[str, str], environ: Mapping[str, str], file: Path | No
     Raises ConfigError with every problem found, one a line.
     """
     draft = _Draft()
-    if file is not None or DEFAULT_FILE.exists():
-        _read_file(draft, file or DEFAULT_FILE)
+    _read_file(draft, file)
     _read_environment(draft, environ)
     for name, text in options.items():
         draft.take(name, text, f"option {OPTIONS[name]}", _as_text)
@@ -115,11 +114,13 @@ def _as_text(name: str, raw: str) -> Any:
 # --- tixd.toml -----------------------------------------------------------------------------------
 
 
-def _read_file(draft: _Draft, path: Path) -> None:
+def _read_file(draft: _Draft, file: Path | None) -> None:
+    path = file or DEFAULT_FILE
     try:
         document = tomllib.loads(path.read_bytes().decode())
     except OSError as error:
-        draft.problems.append(f"{path}: cannot be read: {error.strerror}")
+        if file is not None or not isinstance(error, FileNotFoundError):
+            draft.problems.append(f"{path}: cannot be read: {error.strerror}")
     except ValueError as error:
         draft.problems.append(f"{path}: is not valid TOML: {error}")
     else:

@@ -46,6 +46,11 @@ def test_a_named_file_must_be_there(tmp_path):
     assert problems({}, path) == [f"{path}: cannot be read: No such file or directory"]
 
 
+def test_a_default_file_that_cannot_be_read_is_an_error_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path)
+    assert problems({}) == [f"{tmp_path}: cannot be read: Is a directory"]
+
+
 def test_the_collectors_table_is_left_alone(tmp_path):
     file = toml(tmp_path, '[collector]\nlisten = ":8443"\nwhatever = [1]\n')
     assert set(config.load({}, {}, file).sources.values()) == {"default"}
