@@ -1,10 +1,14 @@
 """Observations: one numpy structured array from a report's bytes to the result.
 
-`OBSERVATION` is the row as it stands in a report's message, so decoding copies nothing; columns
-are turned into native integers once, when a window is analysed.
+In: rows as they stand in the messages of a window's reports, so decoding copies nothing.
+Out: the kept observations as native integer columns, in order.
+Rules: only kind S counts, exact duplicates count once, the order is (second, t1, t2, t3, t4,
+size). Rows nearly always come in that order already, which is cheaper to see than to sort.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -28,5 +32,63 @@ OBSERVATION = np.dtype(
 #: The two kinds that tixd knows, as bytes: S for short packets, L for long ones.
 SHORT, LONG = ord("S"), ord("L")
 
+#: The columns that order observations, the most important first.
+_ORDER = ("second", "t1", "t2", "t3", "t4", "size")
+
 #: An array of OBSERVATION rows, shape (n,).
 Observations = npt.NDArray[np.void]
+
+#: Native arrays as the analysis uses them.
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """The kept observations of a window, in order.
+
+    second: epoch seconds, shape (n,), never falling; times: t1, t2, t3, t4 in ns, shape (4, n).
+    """
+
+    second: Integers
+    times: Integers
+
+
+def kept(observations: Observations) -> Columns:
+    """The short packets among `observations`, shape (n,) of OBSERVATION, once each and in order.
+
+    >>> rows = [(7, SHORT, 64, 5, 6, 7, 8), (6, LONG, 64, 4, 5, 6, 7), (6, SHORT, 64, 4, 5, 6, 7)]
+    >>> columns = kept(np.array([*rows, *rows], OBSERVATION))
+    >>> columns.second.tolist(), columns.times.tolist()
+    ([6, 7], [[4, 5], [5, 6], [6, 7], [7, 8]])
+    """
+    short = observations["kind"] == SHORT
+    rows = observations if short.all() else observations[short]
+    columns = _columns(rows)
+    return columns if _in_order(columns) else _sorted_once_each(rows)
+
+
+def _columns(rows: Observations) -> Columns:
+    """The native columns of `rows`, in their order."""
+    times = np.empty((4, len(rows)), np.int64)
+    for column, name in zip(times, ("t1", "t2", "t3", "t4"), strict=True):
+        column[:] = rows[name]
+    return Columns(second=rows["second"].astype(np.int64), times=times)
+
+
+def _in_order(columns: Columns) -> bool:
+    """Whether (second, t1) rises from each row to the next: then nothing is left to do."""
+    second, t1 = columns.second, columns.times[0]
+    later = second[1:] > second[:-1]
+    tied = second[1:] == second[:-1]
+    return bool((later | (tied & (t1[1:] > t1[:-1]))).all())
+
+
+def _sorted_once_each(rows: Observations) -> Columns:
+    """The columns of `rows` in order, without exact duplicates."""
+    table = np.array([rows[name] for name in _ORDER], np.int64)
+    table = table[:, np.lexsort(table[::-1])]
+    differs = np.ones(table.shape[1], bool)
+    differs[1:] = (table[:, 1:] != table[:, :-1]).any(axis=0)
+    second, *times, _ = table[:, differs]
+    return Columns(second=second, times=np.stack(times))

@@ -1,8 +1,24 @@
-"""The analysis of one window: observations in, a Summary out."""
+"""The analysis of one window: observations in, a Summary out.
+
+In: the rows of the window's reports, in any order, of both kinds, duplicates included.
+Out: usage, quality and Hurst estimates of both directions; None where one is undefined.
+Rules: usage, quality and Hurst are of the last ten minutes, the clock offset of the whole window.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
+
+from tixd.analysis.clock import one_way_delays
+from tixd.analysis.hurst import rescaled_range, wavelet
+from tixd.analysis.observations import Observations, kept
+from tixd.analysis.quality import quality
+from tixd.analysis.usage import usage
+
+#: Observations later than this before the last one are meaningful (TiX).
+MEANINGFUL_seconds = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +41,32 @@ class Summary:
     timestamp: int
     upstream: Direction
     downstream: Direction
+
+
+def summarise(observations: Observations) -> Summary | None:
+    """Usage, quality and Hurst of a window; None where it has no short packet.
+
+    observations: shape (n,) of OBSERVATION, times within 0..7 days, as the decoder lets through.
+    """
+    columns = kept(observations)
+    second = columns.second
+    if not len(second):
+        return None
+    start = int(np.searchsorted(second, second[-1] - MEANINGFUL_seconds, side="right"))
+    delays = one_way_delays(columns, start)
+    series = delays[:, -_power_of_two(delays.shape[1]) :]
+    rs, wavelets = rescaled_range(series), wavelet(series)
+    hurst = [_mean(*both) for both in zip(rs, wavelets, strict=True)]
+    qualities = quality(delays, second[start:], hurst)
+    upstream, downstream = map(Direction, usage(delays), qualities, rs, wavelets)
+    return Summary(timestamp=int(second[-1]), upstream=upstream, downstream=downstream)
+
+
+def _power_of_two(count: int) -> int:
+    """The largest power of 2 that is not above `count` >= 1."""
+    return 1 << (count.bit_length() - 1)
+
+
+def _mean(rs: float | None, wavelets: float | None) -> float | None:
+    """The mean of the two Hurst estimates; None where one is undefined."""
+    return None if rs is None or wavelets is None else (rs + wavelets) / 2

@@ -1,0 +1,74 @@
+"""Quality of a direction: the share of minutes that are not congested.
+
+In: delays of the later observations in ns, their seconds, and each direction's Hurst estimates.
+Out: quality, 0..1, of each direction.
+Rules: observations are grouped by UTC minute; a minute with fewer than 30 is left out. A minute is
+congested if its own usage is below 0.5 and the mean of the direction's two Hurst estimates above
+0.7. quality = (minutes - congested) / minutes. Undefined with no minute left or a Hurst estimate
+undefined. Source: the TiX time processor.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tixd.analysis.observations import Floats, Integers
+from tixd.analysis.usage import usage_of_ordered
+
+#: Fewest observations by which a minute is judged (TiX).
+MIN_PER_MINUTE = 30
+
+#: Length of the groups that are judged one by one (TiX).
+MINUTE_seconds = 60
+
+#: A minute whose usage is below this is congested, if the line's delays are persistent (TiX).
+CONGESTED_USAGE = 0.5
+
+#: Delays are persistent where the mean of the Hurst estimates exceeds this (TiX).
+PERSISTENT_HURST = 0.7
+
+
+def quality(delays: Floats, second: Integers, hurst: list[float | None]) -> list[float | None]:
+    """Quality of each row of `delays`, shape (r, n).
+
+    second: epoch seconds, shape (n,), never falling; hurst: mean estimate of each row, length r.
+
+    >>> second, flat = np.arange(120, 240), np.ones((2, 120))   # two minutes, usage 0 in each
+    >>> quality(flat, second, [0.71, 0.69])
+    [0.0, 1.0]
+    >>> quality(flat, second, [None, 0.5]), quality(flat[:, :29], second[:29], [0.5, 0.5])
+    ([None, 1.0], [None, None])
+    """
+    first, counts = minutes(second)
+    if not len(counts):
+        return [None] * len(delays)
+    persistent = [h is not None and h > PERSISTENT_HURST for h in hurst]
+    at_ease = np.full(len(delays), len(counts))
+    if any(persistent):
+        at_ease[persistent] -= _congested(delays[persistent], first, counts)
+    shares = (at_ease / len(counts)).tolist()
+    return [None if h is None else share for h, share in zip(hurst, shares, strict=True)]
+
+
+def minutes(second: Integers) -> tuple[Integers, Integers]:
+    """Where the minutes with enough observations begin, and how many each has; both (k,).
+
+    >>> [each.tolist() for each in minutes(np.array([0] * 40 + [60] * 29 + [179] * 30))]
+    [[0, 69], [40, 30]]
+    """
+    begin = np.arange(second[0] // MINUTE_seconds, second[-1] // MINUTE_seconds + 2)
+    edges = np.searchsorted(second, begin * MINUTE_seconds)
+    counts = edges[1:] - edges[:-1]
+    enough = counts >= MIN_PER_MINUTE
+    return edges[:-1][enough], counts[enough]
+
+
+def _congested(delays: Floats, first: Integers, counts: Integers) -> Integers:
+    """How many minutes of each row of `delays`, (r, n), have a usage too low; (r,)."""
+    rows, within = len(delays), np.arange(counts.max())
+    minute = delays.take(first[:, None] + within, axis=1, mode="clip")
+    minute[:, within >= counts[:, None]] = np.inf
+    minute.sort(axis=2)
+    each = usage_of_ordered(minute.reshape(-1, len(within)), np.tile(counts, rows))
+    congested: Integers = (each.reshape(rows, -1) < CONGESTED_USAGE).sum(axis=1)
+    return congested
