@@ -1,0 +1,112 @@
+"""One direction of a line: cross traffic arrives, a finite buffer holds it, probes wait behind it.
+
+In: a schedule of usage and a random generator. Out: how long a packet that arrives at any moment
+has to wait.
+Rules: time is in seconds since the start of the simulation, work is in seconds that the link needs
+to send it, so that nothing here depends on the speed of the link. Pure: no file, no clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Seconds = npt.NDArray[np.float64]
+
+#: Work of the smallest flow, about what a page's small object takes of a 10 Mbit/s link.
+SMALLEST_FLOW_SECONDS = 0.05
+#: Work of the largest flow; an end to the heavy tail, so that a schedule's part keeps its mean.
+LARGEST_FLOW_SECONDS = 3.0
+#: Pareto shape of flow sizes; 1 < shape < 2 makes traffic bursty at all time scales
+#: (Crovella, Bestavros 1997 measured 1.0 to 1.3 for files, Willinger et al. 1997 about 1.2 to 1.7).
+FLOW_SHAPE = 1.5
+#: A flow sends one burst each round trip time.
+ROUND_TRIP_SECONDS = 0.04
+#: Mean work of a burst: 0.4 of what the link sends in a round trip, so three flows overload it.
+BURST_SECONDS = 0.4 * ROUND_TRIP_SECONDS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Queue:
+    """What waits in the buffer: `backlog[i]` is the work in it right after `times[i]`.
+
+    times: shape (n,), ascending, seconds; backlog: shape (n,), seconds.
+    """
+
+    times: Seconds
+    backlog: Seconds
+
+    def waiting(self, moments: Seconds) -> Seconds:
+        """How long a packet that arrives at each of `moments` waits, shape as `moments`."""
+        if not len(self.times):
+            return np.zeros(len(moments))
+        last = np.searchsorted(self.times, moments, side="right") - 1
+        left = self.backlog[last] - (moments - self.times[last])
+        return np.where(last < 0, 0.0, np.maximum(left, 0.0))
+
+    def utilisation(self, begin: float, end: float) -> float:
+        """The share of the time from `begin` to `end` in which the link sends, 0..1."""
+        sending = np.minimum(self.backlog, np.diff(self.times, append=end))
+        inside = (self.times >= begin) & (self.times < end)
+        return float(sending[inside].sum() / (end - begin))
+
+
+def queue(
+    random: np.random.Generator,
+    schedule: tuple[float, ...],
+    duration_seconds: float,
+    buffer_seconds: float,
+) -> Queue:
+    """The queue of a link whose usage follows `schedule`, equal parts of the duration."""
+    part_seconds = duration_seconds / len(schedule)
+    parts = [_bursts(random, usage, part_seconds) for usage in schedule]
+    times = [times + number * part_seconds for number, (times, _) in enumerate(parts)]
+    backlog = [_backlog(times, work, buffer_seconds) for times, work in parts]
+    return Queue(np.concatenate(times), np.concatenate(backlog))
+
+
+def _bursts(
+    random: np.random.Generator, usage: float, duration_seconds: float
+) -> tuple[Seconds, Seconds]:
+    """When bursts arrive (ascending) and the work of each, usage x duration in all.
+
+    Flows begin at random (Poisson) and send burst after burst; one that reaches past the end goes
+    on at the beginning.
+    """
+    sizes = _flow_sizes(random, usage * duration_seconds)
+    begins = random.uniform(0, duration_seconds, len(sizes))
+    counts = np.ceil(sizes / BURST_SECONDS).astype(np.int64)
+    place_in_flow = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+    times = np.repeat(begins, counts) + place_in_flow * ROUND_TRIP_SECONDS
+    work = random.exponential(BURST_SECONDS, len(times))
+    work *= usage * duration_seconds / max(work.sum(), BURST_SECONDS)
+    return np.sort(times % duration_seconds), work
+
+
+def _flow_sizes(random: np.random.Generator, total_seconds: float) -> Seconds:
+    """The work of each flow, Pareto between smallest and largest, about `total_seconds` in all."""
+    ratio = SMALLEST_FLOW_SECONDS / LARGEST_FLOW_SECONDS
+    below = 1 - ratio**FLOW_SHAPE
+    mean_seconds = SMALLEST_FLOW_SECONDS * FLOW_SHAPE / (FLOW_SHAPE - 1)
+    mean_seconds *= (1 - ratio ** (FLOW_SHAPE - 1)) / below
+    place = random.random(random.poisson(total_seconds / mean_seconds))
+    sizes: Seconds = SMALLEST_FLOW_SECONDS * (1 - place * below) ** (-1 / FLOW_SHAPE)
+    return sizes
+
+
+def _backlog(times: Seconds, work: Seconds, buffer_seconds: float) -> Seconds:
+    """The work in the buffer right after each arrival: q' = min(B, max(0, q - time gone) + a).
+
+    What the full buffer drops is sent again with the bursts that follow, as TCP does.
+    """
+    backlog, dropped = 0.0, 0.0
+    after = []
+    gaps = np.diff(times, prepend=0.0)
+    for gap, fresh in zip(gaps.tolist(), work.tolist(), strict=True):
+        wanted = max(0.0, backlog - gap) + fresh + dropped
+        backlog = min(buffer_seconds, wanted)
+        dropped = wanted - backlog
+        after.append(backlog)
+    return np.array(after)
