@@ -21,6 +21,7 @@ from tixd.simulation.probes import Minute, Scenario, minutes
 #: DER of a SubjectPublicKeyInfo with a 2048-bit RSA key, before and after the modulus (RFC 8017).
 _KEY_HEAD = bytes.fromhex("30820122300d06092a864886f70d01010105000382010f003082010a0282010100")
 _KEY_TAIL = bytes.fromhex("0203010001")
+#: Length of the modulus, and of a signature made with it.
 _MODULUS_BYTES = 256
 #: What the signature's bytes read, over and over; a real one is SHA1withRSA over the message.
 _SIGNATURE_TEXT = b"not signed: made by tixd simulate. "
