@@ -60,6 +60,10 @@ class BadFailedResult(InputError):
     """The stored result cannot be read; it is parked in failed-results/rejected."""
 
 
+class BadArchive(InputError):
+    """The file is no .tar.gz archive or is damaged; only what comes before the damage is used."""
+
+
 class BadMessage(InputError):
     """A message between tixd's processes is malformed; parent and worker differ in version."""
 

@@ -1,0 +1,218 @@
+"""Kept reports: what is read of folders and archives, and what hostile ones cannot do."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tarfile
+
+import pytest
+
+from tests.support.kept import lay_out, made_reports, member, pack
+from tixd import errors
+from tixd.reports.archive import MAX_COMPLAINTS, installations, printable
+from tixd.reports.spool import MAX_REPORT_BYTES
+
+FEW = made_reports()[:3]
+
+
+def found(path):
+    """Label and number of reports of each folder, relative to the path."""
+    return [(f.path.removeprefix(str(path)), len(f.reports())) for f in installations(str(path))]
+
+
+def archived(folder: str, files=FEW):
+    return [member(f"{folder}/{name}", content) for name, content in files]
+
+
+def test_a_folder_that_holds_reports_is_an_installation_at_whatever_depth(tmp_path):
+    lay_out(tmp_path, FEW[:1])
+    lay_out(tmp_path / "1" / "10", FEW)
+    lay_out(tmp_path / "1" / "2", FEW[:2])
+    lay_out(tmp_path / "a" / "b" / "c" / "d", FEW)
+    assert found(tmp_path) == [("", 1), ("/1/2", 2), ("/1/10", 3), ("/a/b/c/d", 3)]
+
+
+def test_reports_of_an_archive_are_grouped_by_folder_in_whatever_order_they_come(tmp_path):
+    a, b = archived("1/2"), archived("./1/10/")
+    path = pack(tmp_path / "kept.tar.gz", [b[2], a[1], b[0], a[2], a[0], b[1]])
+    assert found(path) == [("/1/2", 3), ("/1/10", 3)]
+    (first, _) = installations(str(path))
+    assert [r.name for r in first.reports()] == [name for name, _ in FEW]
+
+
+def test_reports_at_the_root_of_an_archive_belong_to_the_archive(tmp_path):
+    path = pack(tmp_path / "kept.tar.gz", [member(name, content) for name, content in FEW])
+    assert found(path) == [("", 3)]
+
+
+@pytest.mark.parametrize("folder", ["bad-reports", "failed-results", ".snapshot"])
+def test_what_is_no_report_is_passed_over_with_all_below(tmp_path, folder):
+    tree = tmp_path / "tree"
+    lay_out(tree / "1" / "2" / folder / "rejected", FEW)
+    lay_out(tree / "1" / "2" / folder, FEW)
+    path = pack(tmp_path / "kept.tar.gz", archived(f"1/2/{folder}") + archived(f"{folder}/1"))
+    assert found(tree) == found(path) == []
+
+
+def test_order_is_that_of_the_second_in_the_name_or_in_the_report(tmp_path):
+    (one, two, three) = (content for _, content in FEW)
+    names = [("1-tix-log.json", two), (FEW[0][0], one), ("tix-report-1.json", three)]
+    (kept,) = installations(str(lay_out(tmp_path, names)))
+    assert [r.name for r in kept.reports()] == ["tix-report-1.json", FEW[0][0], "1-tix-log.json"]
+
+
+def test_bad_reports_are_left_out_with_their_reason_and_the_rest_is_used(tmp_path):
+    lay_out(tmp_path, [*FEW, ("tix-report-5.json", b"{}"), ("tix-report-6.json", b"")])
+    (kept,) = installations(str(tmp_path))
+    assert len(kept.reports()) == 3
+    assert kept.left_out == 2
+    assert kept.complaints[1].startswith("tix-report-6.json: ")
+
+
+def test_complaints_about_a_folder_are_bounded_and_the_rest_is_counted(tmp_path):
+    lay_out(tmp_path, [(f"tix-report-{n}.json", b"?") for n in range(40)])
+    (kept,) = installations(str(tmp_path))
+    assert (len(kept.complaints), kept.left_out) == (MAX_COMPLAINTS, 40)
+
+
+def test_links_fifos_hidden_and_odd_names_are_not_opened(tmp_path):
+    elsewhere = lay_out(tmp_path / "elsewhere", FEW)
+    tree = lay_out(tmp_path / "tree", [(".hidden.json", FEW[0][1]), ("a.json.tmp", FEW[0][1])])
+    (tree / "link.json").symlink_to(elsewhere / FEW[0][0])
+    (tree / "folder").symlink_to(elsewhere)
+    os.mkfifo(tree / "fifo.json")
+    (tree / "folder.json").mkdir()
+    (tree / "new\nline.json").write_bytes(FEW[0][1])
+    assert found(tree) == []
+
+
+def test_a_large_file_is_left_out_unread(tmp_path):
+    (tmp_path / "big.json").touch()
+    os.truncate(tmp_path / "big.json", MAX_REPORT_BYTES + 1)
+    path = pack(tmp_path / "k.tar.gz", [member("1/big.json", b" " * (MAX_REPORT_BYTES + 1))])
+    for place in (tmp_path, path):
+        (kept,) = installations(str(place))
+        assert kept.complaints == [f"big.json: {MAX_REPORT_BYTES + 1} bytes are more than 1048576"]
+
+
+def test_a_tree_is_left_as_it_was(tmp_path):
+    lay_out(tmp_path / "1" / "2", FEW)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    assert found(tmp_path) == [("/1/2", 3)]
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("folder", ["/etc/cron.d", "../../up", "1/../../2"])
+def test_names_that_lead_out_of_an_archive_are_labels_and_nothing_is_written(
+    tmp_path, monkeypatch, folder
+):
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    path = pack(tmp_path / "kept.tar.gz", archived(folder))
+    assert found(path) == [("/" + folder.lstrip("/"), 3)]
+    assert list(tmp_path.rglob("*.json")) == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_an_archive_are_not_read(tmp_path, kind):
+    odd = member("1/tix-report-1.json", type=kind, linkname="/etc/passwd")
+    assert found(pack(tmp_path / "kept.tar.gz", [odd, *archived("1")])) == [("/1", 3)]
+
+
+def test_control_characters_in_names_are_escaped_in_labels(tmp_path):
+    path = pack(tmp_path / "kept.tar.gz", archived("\x1b[31mred\n\udcff"))
+    assert found(path) == [("/\\x1b[31mred\\n\\udcff", 3)]
+    assert printable("Ärger 1/2") == "Ärger 1/2"
+
+
+def test_of_two_members_with_one_name_the_last_one_counts(tmp_path):
+    name = FEW[0][0]
+    members = [member(f"1/{name}", FEW[0][1]), member(f"1/{name}", FEW[1][1])]
+    ((only,),) = (f.reports() for f in installations(str(pack(tmp_path / "k.tar.gz", members))))
+    assert only.first == int(FEW[1][0][11:-5])
+
+
+def test_what_comes_before_the_damage_of_an_archive_is_used(tmp_path):
+    whole = pack(tmp_path / "kept.tar.gz", archived("1", made_reports())).read_bytes()
+    path = tmp_path / "cut.tar.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    reading = installations(str(path))
+    assert 3 < len(next(reading).reports()) < 31
+    with pytest.raises(errors.BadArchive, match=r"cut\.tar\.gz"):
+        next(reading)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", b"PK\x03\x04", gzip.compress(b"x" * 5000), b"\x1f\x8b\x08\x00" * 100],
+)
+def test_what_is_no_archive_is_refused(tmp_path, content):
+    path = tmp_path / "odd.tar.gz"
+    path.write_bytes(content)
+    with pytest.raises(errors.BadArchive):
+        list(installations(str(path)))
+
+
+def raw(path, *headers: bytes):
+    """An archive of these header blocks, followed by a good report and by half a gigabyte."""
+    good = io.BytesIO()
+    with tarfile.open(fileobj=good, mode="w") as archive:
+        info, content = archived("1")[0]
+        archive.addfile(info, io.BytesIO(content))
+    path.write_bytes(gzip.compress(b"".join(headers) + good.getvalue(), 1))
+    return path
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_claims_gigabytes_is_not_read(tmp_path, kind):
+    info, _ = member("x", type=kind, size=6 * 2**30)
+    path = raw(tmp_path / "kept.tar.gz", info.tobuf(tarfile.USTAR_FORMAT))
+    with pytest.raises(errors.BadArchive, match="too large"):
+        list(installations(str(path)))
+
+
+def test_a_header_that_leads_backwards_ends_the_reading(tmp_path):
+    info, _ = member("1/tix-report-1.json", size=-1024)
+    path = raw(tmp_path / "kept.tar.gz", info.tobuf(tarfile.GNU_FORMAT))
+    with pytest.raises(errors.BadArchive):
+        list(installations(str(path)))
+
+
+def test_a_thousand_chained_long_names_end_the_reading(tmp_path):
+    info, _ = member("x", type=tarfile.GNUTYPE_LONGNAME, size=512)
+    path = raw(tmp_path / "kept.tar.gz", *[info.tobuf(tarfile.GNU_FORMAT) + b"y" * 512] * 3000)
+    with pytest.raises(errors.BadArchive):
+        list(installations(str(path)))
+
+
+def test_a_folder_that_cannot_be_opened_is_reported_and_its_neighbours_are_used(
+    tmp_path, monkeypatch
+):
+    lay_out(tmp_path / "1" / "2", FEW)
+    gone = lay_out(tmp_path / "1" / "1", FEW)
+    monkeypatch.setattr("tixd.reports.archive._read_folder", moved_away(gone))
+    assert [(f.left_out, len(f.reports())) for f in installations(str(tmp_path))] == [
+        (1, 0),
+        (0, 3),
+    ]
+
+
+def moved_away(gone):
+    """`_read_folder`, but another process takes the folder `gone` away just before it is opened."""
+    from tixd.reports.archive import _read_folder
+
+    def reading(folder, kept):
+        if folder.path == str(gone.parent):
+            names = _read_folder(folder, kept)
+            gone.rename(gone.with_name("moved"))
+            return names
+        return _read_folder(folder, kept)
+
+    return reading
+
+
+def test_a_path_that_cannot_be_read_is_an_error(tmp_path):
+    with pytest.raises(errors.TixdError):
+        list(installations(str(tmp_path / "missing")))
