@@ -1,0 +1,105 @@
+"""`tixd analyze`: windows, their form, and the exit code."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tests.support.kept import START, lay_out, made_reports, member, pack
+from tixd.commands.analyze import command
+
+WINDOW = made_reports()
+
+
+def run(*arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_all_windows_come_in_order_with_the_daemons_half_overlap(tmp_path):
+    done = run("--format", "json", lay_out(tmp_path / "1" / "2", WINDOW))
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 0
+    assert [line["reports"] for line in lines] == [19, 19]
+    assert [line["window"] for line in lines] == [int(WINDOW[index][0][11:-5]) for index in (0, 9)]
+    assert [line["observations"] for line in lines] == [1140, 1140]
+
+
+def test_a_json_line_has_the_shape_of_a_stored_result(tmp_path):
+    done = run("--format", "json", lay_out(tmp_path / "1" / "2", WINDOW[:19]))
+    line = json.loads(done.stdout)
+    assert list(line) == ["path", "window", "ip", "reports", "observations", "result"]
+    assert (line["path"], line["ip"]) == (f"{tmp_path}/1/2", "192.0.2.1")
+    assert list(line["result"]) == ["timestamp", "upstream", "downstream"]
+    assert list(line["result"]["upstream"]) == ["usage", "quality", "hurst"]
+    assert list(line["result"]["downstream"]["hurst"]) == ["rs", "wavelet"]
+    assert START + 1100 < line["result"]["timestamp"] < START + 1200
+
+
+def test_a_folder_and_its_archive_give_the_same_but_for_the_path(tmp_path):
+    tree = lay_out(tmp_path / "1" / "2", WINDOW)
+    members = [member(f"1/2/{name}", content) for name, content in reversed(WINDOW)]
+    archive = pack(tmp_path / "kept.tar.gz", members)
+    of_tree = run("--format", "json", tree).stdout
+    of_archive = run("--format", "json", archive).stdout
+    assert f'"path":"{archive}/1/2"' in of_archive
+    assert of_archive.replace(str(archive), str(tmp_path)) == of_tree
+
+
+def test_the_table_of_a_pipe_has_one_line_a_window_that_nothing_folds(tmp_path):
+    deep = lay_out(tmp_path / ("long" * 40) / "1", WINDOW)
+    lines = run(deep).stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith(f"{deep} 192.0.2.1 2023-11-14 22:13")
+    assert "down usage" in lines[0]
+
+
+def test_markup_in_names_is_text(tmp_path):
+    folder = lay_out(tmp_path / "[red]x", WINDOW)
+    assert str(folder) in run(folder).stdout
+
+
+def test_what_is_left_out_is_said_on_standard_error(tmp_path):
+    bad = [(f"tix-report-{n}.json", b"{}") for n in range(7)]
+    done = run(lay_out(tmp_path, [*WINDOW, *bad]))
+    assert done.exit_code == 0
+    assert done.stderr.count("left out: tix-report-") == 5
+    assert done.stderr.endswith("left out: 2 more files\n")
+
+
+def test_reports_that_make_no_window_are_no_failure_and_are_explained(tmp_path):
+    done = run(lay_out(tmp_path, WINDOW[:18]))
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "18 reports make no window: it takes 1084" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_missing_path_fails_and_the_others_are_shown(tmp_path, form):
+    done = run("--format", form, tmp_path / "missing", lay_out(tmp_path / "1", WINDOW))
+    assert done.exit_code == 1
+    assert "missing: there is no such file or folder" in done.stderr
+    assert f"{tmp_path}/1" in done.stdout
+
+
+def test_paths_without_any_report_fail(tmp_path):
+    done = run(tmp_path)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == f"tixd analyze: {tmp_path}: no report found\n"
+
+
+def test_a_path_without_reports_beside_one_with_some_is_only_mentioned(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = run(tmp_path / "empty", lay_out(tmp_path / "1", WINDOW))
+    assert done.exit_code == 0
+    assert "empty: no report found" in done.stderr
+
+
+def test_a_damaged_archive_fails_after_what_it_gave(tmp_path):
+    members = [member(f"1/2/{name}", content) for name, content in WINDOW]
+    whole = pack(tmp_path / "kept.tar.gz", members).read_bytes()
+    (tmp_path / "kept.tar.gz").write_bytes(whole[: -len(whole) // 5])
+    done = run("--format", "json", tmp_path / "kept.tar.gz")
+    assert done.exit_code == 1
+    assert len(done.stdout.splitlines()) == 1
+    assert "kept.tar.gz" in done.stderr

@@ -1,0 +1,207 @@
+"""`tixd analyze PATH…`: every window of kept reports, without touching them.
+
+In: folders, trees, .tar.gz archives. Out: a table, or one JSON object a line; what was left out, on
+standard error. Rules: read only; the windows are those the daemon would post, one after the other.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+
+import click
+import numpy as np
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tixd import errors
+from tixd.analysis.summary import Direction, Summary, summarise
+from tixd.reports.archive import Found, installations, printable
+from tixd.reports.model import Report
+from tixd.reports.window import MEANINGFUL_SECONDS, MIN_OBSERVATIONS, windows
+from tixd.results.payload import WindowResult, failed_report
+
+_VALUES = ("usage", "qual.", "H R/S", "H wav.")
+_UNDEFINED = Direction(None, None, None, None)
+#: Width of a table that nobody looks at on a terminal: no line of it is ever folded.
+_PLAIN_COLUMNS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """One window of the folder `path` and its result; None where it has no short packet."""
+
+    path: str
+    reports: tuple[Report, ...]
+    summary: Summary | None
+
+    @property
+    def first(self) -> int:
+        """Its first epoch second."""
+        return min(report.first for report in self.reports)
+
+    @property
+    def source(self) -> str:
+        """The address that all its reports came from."""
+        return self.reports[0].source
+
+    @property
+    def observations(self) -> int:
+        """How many observations it holds, duplicates included."""
+        return sum(report.count for report in self.reports)
+
+
+@click.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="json: one object a line, usage as computed (it may exceed 1)",
+)
+def command(*, paths: tuple[str, ...], form: str) -> None:
+    """Show the result of every window of the reports in PATH.
+
+    PATH is a folder, a tree of folders or a .tar.gz archive, which is not unpacked. Each folder
+    that holds reports is one installation. Nothing is changed, posted or locked.
+
+    Exit code 1: a PATH is missing or damaged, or no PATH holds a report.
+
+    \b
+    Example: the reports of one installation, and an archive as JSON
+      tixd analyze /var/lib/tix/reports/23/37
+      tixd analyze --format json reports.tar.gz
+    """
+    survey = _Survey()
+    analysed = (window for path in paths for window in survey.windows(path))
+    if form == "json":
+        for window in analysed:
+            click.echo(_as_json(window))
+    else:
+        _show(list(analysed))
+    if survey.failed or not survey.any_report:
+        sys.exit(1)
+
+
+class _Survey:
+    """Goes through the paths, says on standard error what is left out, remembers how it went."""
+
+    def __init__(self) -> None:
+        self.failed = False
+        self.any_report = False
+
+    def windows(self, path: str) -> Iterator[Analysed]:
+        """All windows of all installations in `path`."""
+        if not os.path.exists(path):
+            self._fail(f"{printable(path)}: there is no such file or folder")
+            return
+        reports = 0
+        try:
+            for found in installations(path):
+                in_order = found.reports()
+                reports += len(in_order)
+                yield from _installation(found, in_order)
+        except (errors.BadArchive, errors.VolumeError) as error:
+            self._fail(str(error))
+        if not reports:
+            _say(f"{printable(path)}: no report found")
+        self.any_report |= reports > 0
+
+    def _fail(self, message: str) -> None:
+        self.failed = True
+        _say(message)
+
+
+def _installation(found: Found, in_order: list[Report]) -> Iterator[Analysed]:
+    """The windows of one installation; complaints about its files come first."""
+    for complaint in found.complaints:
+        _say(f"{found.path}: left out: {complaint}")
+    if found.left_out > len(found.complaints):
+        _say(f"{found.path}: left out: {found.left_out - len(found.complaints)} more files")
+    made = 0
+    for window in windows(in_order):
+        made += 1
+        summary = summarise(np.concatenate([report.observations for report in window]))
+        yield Analysed(found.path, window, summary)
+    if in_order and not made:
+        _say(
+            f"{found.path}: {len(in_order)} reports make no window: it takes {MIN_OBSERVATIONS}"
+            f" observations of one source over {MEANINGFUL_SECONDS} s without a long gap"
+        )
+
+
+def _say(message: str) -> None:
+    click.echo(f"tixd analyze: {message}", err=True)
+
+
+# --- output --------------------------------------------------------------------------------------
+
+
+def _as_json(window: Analysed) -> bytes:
+    """One line: values as computed; "result" is null where the window has no short packet."""
+    result = None
+    if window.summary:
+        stored = orjson.loads(failed_report(WindowResult(window.source, window.summary)))
+        result = stored["results"]
+    return orjson.dumps(
+        {
+            "path": window.path,
+            "window": window.first,
+            "ip": window.source,
+            "reports": len(window.reports),
+            "observations": window.observations,
+            "result": result,
+        }
+    )
+
+
+def _show(analysed: list[Analysed]) -> None:
+    """For eyes on a terminal; plain columns, as wide as they need, for a pipe or a file."""
+    console = Console(highlight=False, soft_wrap=True)
+    if console.is_terminal:
+        _show_groups(console, analysed)
+    elif analysed:
+        table = _table(["installation", "from"], " ")
+        for window in analysed:
+            table.add_row(Text(window.path), Text(window.source), *_cells(window))
+        console.width = _PLAIN_COLUMNS
+        console.print(table)
+
+
+def _show_groups(console: Console, analysed: list[Analysed]) -> None:
+    """One heading for the windows of each installation and source; 80 columns are enough."""
+    for (path, source), group in groupby(analysed, key=lambda w: (w.path, w.source)):
+        console.print(Text.assemble((path, "bold"), f"  from {source}"))
+        table = _table([""], "\n")
+        for window in group:
+            table.add_row("", *_cells(window))
+        console.print(table)
+
+
+def _table(first_headings: list[str], between_words: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in (*first_headings, "window (UTC)"):
+        table.add_column(heading, no_wrap=True)
+    ways = (f"{way}{between_words}{value}" for way in ("up", "down") for value in _VALUES)
+    for heading in ("rep.", "obs.", *ways):
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _cells(window: Analysed) -> list[str]:
+    """Time, counts and values of both directions; "-" where a value is undefined."""
+    when = datetime.fromtimestamp(window.first, UTC).strftime("%Y-%m-%d %H:%M")
+    ways: tuple[Direction, ...] = (_UNDEFINED, _UNDEFINED)
+    if window.summary:
+        ways = (window.summary.upstream, window.summary.downstream)
+    values = [v for way in ways for v in (way.usage, way.quality, way.hurst_rs, way.hurst_wavelet)]
+    numbers = ["-" if value is None else f"{value:.2f}" for value in values]
+    return [when, str(len(window.reports)), str(window.observations), *numbers]
