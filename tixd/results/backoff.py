@@ -11,8 +11,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-#: First and longest pause after failures (operations.md 5.4).
+#: Pause after the first failure (operations.md 5.4).
 FIRST_PAUSE_SECONDS = 60.0
+
+#: Longest pause, however many failures (operations.md 5.4).
 LONGEST_PAUSE_SECONDS = 3600.0
 
 #: After how many counted refusals a stored result is parked (operations.md 5.4).

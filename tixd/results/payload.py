@@ -38,7 +38,7 @@ def payload(result: WindowResult) -> bytes:
 
     >>> undefined = Direction(None, None, None, None)
     >>> over_one = Direction(1.4, 0.5, 0.7, 0.9)
-    >>> payload(WindowResult("10.0.0.1", Summary(1505082407, undefined, over_one)))[-58:]
+    >>> payload(WindowResult("10.0.0.1", Summary(1505082407, undefined, over_one)))[-57:]
     b'"hurstDownRs":0.7,"hurstDownWavelet":0.9,"ip":"10.0.0.1"}'
     """
     up, down = result.summary.upstream, result.summary.downstream

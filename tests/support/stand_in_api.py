@@ -1,0 +1,220 @@
+"""A stand-in for the tix-api: takes posts strictly, keeps them, and misbehaves on request.
+
+In a test: `with StandInApi() as api:` (own thread; api.url, api.port, api.posts, api.answer(...)).
+As a program, for the demo and the benchmark, with the standard library alone:
+`python stand_in_api.py --port 0 --log FILE` prints where it listens and appends one JSON line
+{"user", "installation", "body", "status"} for each accepted post. Listens on 127.0.0.1 only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Self, cast
+
+sys.path.append(str(Path(__file__).parents[2]))  # as a program it must find its other half
+from tests.support.tix_api_rules import Rejected, measure, next_request, target
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How a post is answered; faults: the answer never comes, or a byte a time, or is cut."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    fault: Literal["", "silent", "trickle", "cut", "store_then_cut", "cut_body"] = ""
+    body: bytes = b'{"ok": true}'
+    trickle_seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A post that came in, the status it got (None: none was sent), and whether it was kept."""
+
+    user: int
+    installation: int
+    body: dict[str, Any]
+    status: int | None
+    kept: bool
+
+
+Decide = Callable[[int, int, dict[str, Any]], Behaviour]
+
+
+class StandInApi:
+    """The server, in a thread of its own."""
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        user: str = "",
+        password: str = "",
+        tls: ssl.SSLContext | None = None,
+        log: BinaryIO | None = None,
+    ) -> None:
+        self.posts: list[Post] = []
+        self.heads: list[dict[str, str]] = []
+        self.connections = 0
+        self._decide: Decide = lambda *_: Behaviour()
+        self._basic = _basic(user, password) if user else ""
+        self._log, self._tls = log, tls
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self.open: set[_Connection] = set()
+
+    def answer(self, behaviour: Behaviour | Decide) -> None:
+        """From now on answer so, or as a function of (user, installation, body) says."""
+        self._decide = (lambda *_: behaviour) if isinstance(behaviour, Behaviour) else behaviour
+
+    @property
+    def accepted(self) -> list[Post]:
+        """The posts that were kept: answered with 2xx, or kept and then cut."""
+        return [post for post in self.posts if post.kept]
+
+    async def serve(self) -> asyncio.Server:
+        """Take connections from now on."""
+        return await asyncio.get_running_loop().create_server(
+            lambda: _Connection(self), sock=self._socket, ssl=self._tls
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(self.serve(), self._loop).result(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    def drop_connections(self) -> None:
+        """Close every kept connection, as a server does with idle ones."""
+        asyncio.run_coroutine_threadsafe(self._close_all(), self._loop).result(5)
+
+    async def _stop(self) -> None:
+        self._server.close()
+        await self._close_all()
+
+    async def _close_all(self) -> None:
+        while self.open:
+            for connection in list(self.open):
+                connection.transport.close()
+            await asyncio.sleep(0.001)
+
+    def judge(self, line: str, headers: dict[str, str], body: bytes) -> Behaviour:
+        """How to answer a request; where it is a post it is noted."""
+        try:
+            user, installation = target(line)
+            if self._basic and headers.get("authorization") != self._basic:
+                return Behaviour(401, {"WWW-Authenticate": "Basic"})
+            content = measure(headers, body)
+        except Rejected as error:
+            return Behaviour(error.status)
+        behaviour = self._decide(user, installation, content)
+        status = (
+            None if behaviour.fault in ("cut", "silent", "store_then_cut") else behaviour.status
+        )
+        kept = behaviour.fault == "store_then_cut" or 200 <= (status or 0) < 300
+        self.heads.append(headers)
+        self.posts.append(Post(user, installation, content, status, kept))
+        if self._log and kept:
+            noted = {"user": user, "installation": installation, "body": content, "status": status}
+            self._log.write(json.dumps(noted).encode() + b"\n")
+        return behaviour
+
+
+class _Connection(asyncio.Protocol):
+    """One kept connection: requests one after the other."""
+
+    def __init__(self, api: StandInApi) -> None:
+        self._api, self._buffer = api, bytearray()
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._api.connections += 1
+        self._api.open.add(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._api.open.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        try:
+            while request := next_request(self._buffer):
+                self._answer(self._api.judge(*request))
+        except Rejected as error:
+            self._answer(Behaviour(error.status, {"Connection": "close"}))
+            self.transport.close()
+
+    def _answer(self, behaviour: Behaviour) -> None:
+        response = _response(behaviour)
+        if behaviour.fault == "trickle":
+            self._trickle(response, behaviour.trickle_seconds)
+        elif behaviour.fault == "cut_body":
+            self.transport.write(response[:-1])
+            self.transport.close()
+        elif behaviour.fault in ("cut", "store_then_cut"):
+            self.transport.abort()
+        elif not behaviour.fault:
+            self.transport.write(response)
+
+    def _trickle(self, left: bytes, seconds: float) -> None:
+        if left and not self.transport.is_closing():
+            self.transport.write(left[:1])
+            loop = asyncio.get_running_loop()
+            loop.call_later(seconds, self._trickle, left[1:], seconds)
+
+
+def _response(behaviour: Behaviour) -> bytes:
+    body = b"" if behaviour.status == 204 else behaviour.body
+    length = {} if behaviour.status == 204 else {"Content-Length": str(len(body))}
+    headers = {"Content-Type": "application/json", **length, **behaviour.headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {behaviour.status} Status\r\n{lines}\r\n".encode() + body
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode("latin-1")).decode()
+
+
+def closed_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+async def _run(api: StandInApi) -> None:
+    server = await api.serve()
+    sys.stdout.write(f"listening on {api.url}\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+def main() -> None:
+    """Serve until SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--port", type=int, default=0, help="0: any free one")
+    parser.add_argument("--log", required=True, help="file that accepted posts are appended to")
+    arguments = parser.parse_args()
+    with open(arguments.log, "ab", buffering=0) as log:
+        asyncio.run(_run(StandInApi(port=arguments.port, log=log)))
+
+
+if __name__ == "__main__":
+    main()
