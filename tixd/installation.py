@@ -1,1 +1,241 @@
-"""To be written."""
+"""READ FIRST: one job, from an installation's folder to posted results.
+
+In: a job (which installation) and what a worker keeps between jobs. Out: what happened, counted.
+Rules: nothing is deleted before its result is accepted by the API or stored in failed-results, and
+before the deletion is in the journal; a kill at any moment repeats at most the window in hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import numpy as np
+
+from tixd import errors, logs
+from tixd.analysis.summary import summarise
+from tixd.dispatch.job import Done, Phase, PhaseName, ProcessInstallation
+from tixd.folder import Folder
+from tixd.reports.model import Installation, Report
+from tixd.reports.spool import BATCH_FILES, Spool
+from tixd.reports.window import Discard, Window, next_step
+from tixd.results.client import ApiClient
+from tixd.results.journal import Journal
+from tixd.results.keeper import JournalKeeper
+from tixd.results.outbox import Outbox
+from tixd.results.payload import WindowResult
+from tixd.results.repost import after, repost
+from tixd.settings import Settings
+
+#: File in an installation that says who works on it.
+LOCK_FILE = ".tixd.lock"
+
+#: After so many windows, or so long, a job goes to the end of the queue so that nobody starves.
+MAX_STEPS = 32
+MAX_JOB_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Worker:
+    """What a worker process keeps from job to job."""
+
+    settings: Settings
+    client: ApiClient
+    say: Callable[[Phase], None]
+    stopping: Callable[[], bool]
+    now: Callable[[], float] = time.time
+    random: Random = field(default_factory=Random)
+    hourly: logs.Hourly = field(default_factory=logs.Hourly)
+
+
+def process_installation(job: ProcessInstallation, worker: Worker) -> Done:
+    """Do whatever is to be done in one installation; no error of it leaves."""
+    tally: Counter[str] = Counter()
+    installation = Installation(job.user_id, job.installation_id, job.path)
+    more = False
+    try:
+        with (
+            _opened(installation, worker.settings) as folder,
+            folder.locked(LOCK_FILE),
+            Outbox(folder) as outbox,
+        ):
+            more = _Visit(installation, folder, outbox, worker, tally).work(job)
+    except errors.Locked:
+        tally["jobs_locked"] += 1
+    except errors.Vanished as error:
+        tally["jobs_vanished"] += 1
+        logs.debug("installation_vanished", **installation.labels, reason=error.detail)
+    except errors.VolumeError as error:
+        tally["jobs_failed"] += 1
+        if worker.hourly.due(type(error).__name__, installation.path, now=worker.now()):
+            logs.error("installation_skipped", **installation.labels, reason=str(error))
+    return Done(counts={name: n for name, n in tally.items() if n}, more=more)
+
+
+@contextlib.contextmanager
+def _opened(installation: Installation, settings: Settings) -> Iterator[Folder]:
+    """The installation's folder, reached from the reports base without following any link."""
+    with (
+        Folder(settings.reports_base_path, follow=True) as base,
+        base.subfolder(str(installation.user_id)) as user,
+        user.subfolder(str(installation.installation_id)) as folder,
+    ):
+        yield folder
+
+
+class _Visit:
+    """One job at work: the steps in the order in which they happen."""
+
+    def __init__(
+        self,
+        installation: Installation,
+        folder: Folder,
+        outbox: Outbox,
+        worker: Worker,
+        tally: Counter[str],
+    ) -> None:
+        self._installation = installation
+        self._folder = folder
+        self._worker = worker
+        self._tally = tally
+        self._window: Window | None = None
+        self._begun = time.monotonic()
+        self._outbox = outbox
+        self._journal = JournalKeeper(folder, tally)
+
+    def work(self, job: ProcessInstallation) -> bool:
+        """Finish what was begun, then window after window; True when there is more to do."""
+        self._say("start", self._journal.entry.names)
+        self._journal.finish_deletions()
+        self._spool = self._open_spool(1 if job.one_by_one else BATCH_FILES)
+        self._set_aside(job.set_aside)
+        self._spool.take_stock()
+        self._repost()
+        more = self._take_steps()
+        self._journal.close()
+        return more
+
+    def _open_spool(self, batch_files: int) -> Spool:
+        return Spool(
+            self._folder,
+            self._installation,
+            self._worker.settings,
+            self._tally,
+            now=self._worker.now(),
+            hourly=self._worker.hourly,
+            reading=lambda names: self._say("read", names),
+            batch_files=batch_files,
+        )
+
+    def _set_aside(self, crashers: Sequence[str]) -> None:
+        """Reports that killed workers three times: out of the way, with the reason beside them."""
+        for name in crashers:
+            self._spool.set_aside(name, "reading or analysing it ended three worker processes")
+
+    def _repost(self) -> None:
+        """Results that could not be posted before go first, oldest first."""
+        self._say("repost")
+        done = repost(
+            self._installation,
+            self._outbox,
+            self._worker.client,
+            self._journal.entry.backoff,
+            limit=MAX_STEPS,
+            clock=self._worker.now,
+            jitter=self._worker.random,
+            go_on=self._go_on,
+        )
+        self._tally["results_reposted"] += done.accepted
+        self._tally["results_refused"] += done.refused
+        self._tally["results_parked"] += done.parked
+        self._journal.set_backoff(done.backoff)
+
+    def _take_steps(self) -> bool:
+        """Windows and discards, until there is none or the job has had its share."""
+        for _ in range(MAX_STEPS):
+            step = next_step(self._spool.reports())
+            if step is None:
+                return False
+            if isinstance(step, Window):
+                self._settle(step)
+            else:
+                self._discard(step)
+            if not self._go_on():
+                return True
+        return True
+
+    def _go_on(self) -> bool:
+        """Whether the job may take another step: no stop is asked, and its time is not up."""
+        in_time = time.monotonic() - self._begun < MAX_JOB_SECONDS
+        return in_time and not self._worker.stopping()
+
+    def _discard(self, step: Discard) -> None:
+        """Reports that can never be part of a window: journal, then delete."""
+        self._window = None
+        self._tally[f"reports_discarded_{step.reason}"] += len(step.reports)
+        logs.info(
+            "reports_discarded",
+            **self._installation.labels,
+            reason=step.reason,
+            reports=len(step.reports),
+        )
+        self._forget(step.reports, self._journal.entry)
+
+    def _settle(self, window: Window) -> None:
+        """Analyse a window, make its result safe, then delete its first half."""
+        self._window = window
+        self._say("analyse")
+        summary = summarise(np.concatenate([r.observations for r in window.reports]))
+        first = min(r.first for r in window.reports)
+        if summary is None:
+            self._tally["windows_without_short"] += 1
+            self._forget(window.spent, replace(self._journal.entry, window=first))
+            return
+        entry = replace(
+            self._journal.entry,
+            window=first,
+            timestamp=summary.timestamp,
+            names=tuple(r.name for r in window.spent),
+        )
+        self._journal.prepare(entry)
+        entry = self._make_safe(WindowResult(window.reports[0].source, summary), entry)
+        self._forget(window.spent, entry)
+
+    def _make_safe(self, result: WindowResult, entry: Journal) -> Journal:
+        """Post the result or store it; returns the journal with what that means for it."""
+        self._say("post")
+        answer = self._worker.client.post(self._installation, result)
+        if answer.outcome == "accepted":
+            self._tally["windows_posted"] += 1
+            return entry
+        try:
+            self._outbox.store(result)
+        except errors.VolumeError:
+            self._journal.abandon()
+            raise
+        self._tally["windows_stored"] += 1
+        logs.debug(
+            "result_stored", **self._installation.labels, window=entry.window, reason=answer.reason
+        )
+        now, jitter = self._worker.now(), self._worker.random
+        return replace(entry, backoff=after(answer, entry.backoff, now, jitter))
+
+    def _forget(self, reports: Sequence[Report], entry: Journal) -> None:
+        """Delete reports whose result is safe, or that can have none: first the list, then they."""
+        names = tuple(report.name for report in reports)
+        entry = replace(entry, names=names)
+        self._say("journal")
+        self._journal.commit(entry)
+        self._say("delete")
+        self._tally["reports_deleted"] += self._spool.delete(names)
+
+    def _say(self, name: PhaseName, files: Sequence[str] = ()) -> None:
+        """Tell the parent what begins now."""
+        reports = self._window.reports if self._window else ()
+        window = min((r.first for r in reports), default=None)
+        names = tuple(files) or tuple(r.name for r in reports)
+        self._worker.say(Phase(name, window, names, time.process_time_ns()))

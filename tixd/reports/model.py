@@ -15,6 +15,11 @@ class Installation:
     installation_id: int
     path: str
 
+    @property
+    def labels(self) -> dict[str, int]:
+        """The ids as values of a log line."""
+        return {"user": self.user_id, "installation": self.installation_id}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:

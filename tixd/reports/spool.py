@@ -105,7 +105,7 @@ class Spool:
             self._warn_hourly("report_not_set_aside", name, f"{reason}; {error.detail}")
             return
         self._tally["reports_bad"] += 1
-        logs.warning("report_set_aside", **self._where(), file=name, reason=reason)
+        logs.warning("report_set_aside", **self._installation.labels, file=name, reason=reason)
 
     # --- listing ---------------------------------------------------------------------------------
 
@@ -195,7 +195,9 @@ class Spool:
     def _dispose(self, name: str, bad: errors.BadReport, changed: float) -> bool:
         """Set a bad report aside, or return False where it may still be being written."""
         if abs(self._now - changed) < SETTLED_SECONDS:
-            logs.debug("report_unfinished", **self._where(), file=name, reason=bad.detail)
+            logs.debug(
+                "report_unfinished", **self._installation.labels, file=name, reason=bad.detail
+            )
             return False
         size_bytes = self._folder.facts(name).st_size
         too_large = f"{name}: {size_bytes} bytes are more than {MAX_REPORT_BYTES}"
@@ -216,14 +218,8 @@ class Spool:
     def _warn_once(self, event: str, name: str, reason: str) -> None:
         if event not in self._warned:
             self._warned.add(event)
-            logs.warning(event, **self._where(), file=name, reason=reason)
+            logs.warning(event, **self._installation.labels, file=name, reason=reason)
 
     def _warn_hourly(self, event: str, name: str, reason: str) -> None:
         if self._hourly.due(event, self._installation.path, name, now=self._now):
-            logs.warning(event, **self._where(), file=name, reason=reason)
-
-    def _where(self) -> dict[str, int]:
-        return {
-            "user": self._installation.user_id,
-            "installation": self._installation.installation_id,
-        }
+            logs.warning(event, **self._installation.labels, file=name, reason=reason)
