@@ -232,20 +232,3 @@ def _choose_ca_bundle(draft: _Draft, environ: Mapping[str, str]) -> None:
         source = draft.sources["api_ca_bundle"]
         shown = values.quoted(api.api_ca_bundle)
         draft.problems.append(f"{source} = {shown}: there is no such file or folder")
-
-
-# --- the README's table --------------------------------------------------------------------------
-
-
-def settings_table() -> str:
-    """Every setting as a Markdown table: environment, tixd.toml, default, unit, meaning."""
-    rows = [
-        "| environment | tixd.toml | default | unit | meaning |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, field in values.FIELDS.items():
-        facts = field.metadata
-        default = f"`{shown}`" if (shown := values.default_text(name)) else ""
-        unit, meaning = facts.get("unit", ""), facts["help"] + values.choices(name)
-        rows.append(f"| `{facts['env']}` | `{facts['key']}` | {default} | {unit} | {meaning} |")
-    return "\n".join(rows)

@@ -34,8 +34,10 @@ from tixd.settings import Settings
 #: File in an installation that says who works on it.
 LOCK_FILE = ".tixd.lock"
 
-#: After so many windows, or so long, a job goes to the end of the queue so that nobody starves.
+#: After so many windows and discards a job goes to the end of the queue: nobody starves.
 MAX_STEPS = 32
+
+#: After so long, too.
 MAX_JOB_SECONDS = 60.0
 
 

@@ -175,3 +175,17 @@ def _host(text: str) -> str:
     if set(text) & set("/@?#[] "):
         raise ValueError("give the host alone, without scheme, path and user")
     return text
+
+
+def settings_table() -> str:
+    """Every setting as a Markdown table: environment, tixd.toml, default, unit, meaning."""
+    rows = [
+        "| environment | tixd.toml | default | unit | meaning |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, field in FIELDS.items():
+        facts = field.metadata
+        default = f"`{shown}`" if (shown := default_text(name)) else ""
+        unit, meaning = facts.get("unit", ""), facts["help"] + choices(name)
+        rows.append(f"| `{facts['env']}` | `{facts['key']}` | {default} | {unit} | {meaning} |")
+    return "\n".join(rows)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tixd import config, values
+from tixd import values
 
 README = Path(__file__).parents[2] / "README.md"
 
-MAKE = "python -c 'from tixd import config; print(config.settings_table())'"
+MAKE = "python -c 'from tixd import values; print(values.settings_table())'"
 
 
 def test_the_readme_and_the_code_agree_on_the_settings():
@@ -14,11 +14,11 @@ def test_the_readme_and_the_code_agree_on_the_settings():
     _, _, after = text.partition("<!-- settings -->\n")
     table, end, _ = after.partition("\n<!-- /settings -->")
     assert end, "the README has no table between its markers"
-    assert table == config.settings_table(), f"put the output of this into the README: {MAKE}"
+    assert table == values.settings_table(), f"put the output of this into the README: {MAKE}"
 
 
 def test_the_table_has_a_row_for_every_setting():
-    table = config.settings_table()
+    table = values.settings_table()
     assert table.count("\n") == len(values.FIELDS) + 1
     assert "| `TIX_WORKERS` | `workers` | `0` | processes |" in table
     assert "| `TIX_RABBITMQ_PASS` | `rabbitmq.password` | `guest` |" in table

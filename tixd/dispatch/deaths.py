@@ -18,8 +18,10 @@ from tixd.dispatch.job import Phase, ProcessInstallation
 #: Deaths of either sort before something other than another try is done.
 MOST_DEATHS = 3
 
-#: First and longest wait of an installation whose workers were killed from outside.
+#: First wait of an installation whose workers were killed from outside; it doubles each time.
 FIRST_WAIT_SECONDS = 3600.0
+
+#: Longest such wait.
 LONGEST_WAIT_SECONDS = 24 * 3600.0
 
 #: An analysis that used more CPU than this when its time was up is to blame itself.
