@@ -31,6 +31,10 @@ def analyse(rows: Sequence[Row]) -> Result | None:
     last = kept[-1][0]
     forth = unwrap([t2 - t1 for _, t1, t2, _, _, _ in kept])
     back = unwrap([t4 - t3 for _, _, _, t3, t4, _ in kept])
+    # Not in the specification: f and b of the first packet must add up to its round trip, also
+    # where midnight falls between its departure and its return.
+    lap = forth[0] + back[0] - wrap(forth[0] + back[0])
+    back = [b - lap for b in back]
     points = clock_points(kept, forth, back)
     up, down, seconds = [], [], []
     for row, f, b in zip(kept, forth, back, strict=True):

@@ -59,6 +59,9 @@ def one_way_delays(columns: Columns, start: int) -> Floats:
     """
     t1, t4 = columns.times[0], columns.times[3]
     forth, back = unwrapped(columns.times[1::2] - columns.times[0::2])
+    # A midnight within the first packet's own flight would take 12 h off all delays.
+    first_trip = forth[:1] + back[:1]
+    back -= first_trip - wrapped(first_trip)
     best = smallest_bin(wrapped(t4 - t1))
     best = best[np.argsort(columns.second[best], kind="stable")]
     phi = offset(columns.second[best], (back[best] - forth[best]) / 2, columns.second[start:])
