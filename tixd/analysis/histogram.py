@@ -60,29 +60,29 @@ def mode_and_threshold(ordered: Floats, counts: Integers) -> tuple[Floats, Float
     >>> [each.tolist() for each in mode_and_threshold(constant, np.array([9]))]
     [[3.0], [3.0]]
     """
-    first, last, beyond = _bins(counts[:, None])
+    first, last = _bins(counts[:, None])
     row = np.arange(len(counts))
     start = (row * ordered.shape[1])[:, None]
     low, high = ordered.take(start + first), ordered.take(start + last)
     # The densest bin is that of the smallest count * width, which a width of 0 does not spoil.
     sparseness = (last - first + 1) * (high - low)
-    sparseness[beyond] = np.inf
     densest = sparseness.argmin(axis=1)
     middle = low + np.floor((high - low) / 2)
     mode = middle[row, densest]
     return mode, np.where(densest == 0, middle[:, 1], mode + 0.5 * middle[:, 0])
 
 
-def _bins(counts: Integers) -> tuple[Integers, Integers, npt.NDArray[np.bool_]]:
+def _bins(counts: Integers) -> tuple[Integers, Integers]:
     """Where the bins that may hold the mode begin and end (inclusive), for `counts` of (r, 1).
 
-    Result: first, last and beyond, each (r, k); where a row has fewer such bins, beyond is true.
+    Result: first and last, both (r, k); a row that has fewer such bins repeats its bin 0, which
+    changes nothing where the first of equals is sought.
     """
     bins = bin_count(counts)
     size = counts // bins
-    candidates = np.minimum(2 * bin_count(bins), bins)
+    candidates = 2 * bin_count(bins)
     k = np.arange(candidates.max())
-    beyond = k >= candidates
-    first = np.where(beyond, 0, k * size)
+    k = np.where(k < candidates, k, 0)
+    first = k * size
     last = np.where(k == bins - 1, counts, first + size) - 1
-    return first, last, beyond
+    return first, last

@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 
 from tests.support.windows import BEGIN, DAY_ns, HOUR_ns, SECOND_ns, jitter, window
-from tixd.analysis.clock import one_way_delays
+from tixd.analysis.clock import one_way_delays, wrapped
 from tixd.analysis.observations import kept
 
 #: A quiet line: 5 ms there and back, one packet in ten held up for 1..40 ms in either direction.
 TRUTH = np.full((2, 400), 5_000_000.0)
 TRUTH[0, 3::20] += np.arange(1, 21) * 2e6
 TRUTH[1, 13::20] += np.arange(1, 21) * 1e6
+
+
+@pytest.mark.parametrize("laps", [-7, -1, 0, 1, 7])
+def test_differences_of_times_of_day_are_above_minus_and_at_most_plus_twelve_hours(laps):
+    within = [12 * HOUR_ns, 1 - 12 * HOUR_ns, 0, 5]
+    for value in within:
+        assert wrapped(np.array([value + laps * DAY_ns])).tolist() == [value]
 
 
 @pytest.mark.parametrize("ahead_ns", [0, 1, -HOUR_ns, 12 * HOUR_ns - 1, -12 * HOUR_ns, DAY_ns])

@@ -40,9 +40,10 @@ def test_noise_of_known_exponent_is_found_on_average(hurst):
 
 
 @pytest.mark.parametrize("estimate", [rescaled_range, wavelet])
-def test_unit_and_origin_of_the_values_do_not_matter(estimate):
+@pytest.mark.parametrize(("unit", "origin", "rounding"), [(1e6, -4e9, 1e-6), (1.0, 1e13, 0.01)])
+def test_unit_and_origin_of_the_values_do_not_matter(estimate, unit, origin, rounding):
     series = fractional_gaussian_noise(0.7, 256, 2)
-    assert estimate(series * 1e6 - 4e9) == pytest.approx(estimate(series), rel=1e-6)
+    assert estimate(series * unit + origin) == pytest.approx(estimate(series), rel=rounding)
 
 
 @pytest.mark.parametrize("length", [1, 2, 4, 7, 8, 16, 63, 64, 65, 128, 256, 500, 1024, 4096])

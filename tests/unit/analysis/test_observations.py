@@ -32,6 +32,7 @@ def test_order_of_arrival_does_not_matter():
 
 def test_an_observation_that_comes_twice_counts_once():
     assert listed(np.concatenate([ROWS, ROWS[10:20]])) == listed(ROWS)
+    assert listed(np.repeat(ROWS, 2)) == listed(ROWS)
 
 
 def test_only_short_packets_count():

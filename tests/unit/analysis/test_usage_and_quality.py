@@ -8,7 +8,7 @@ import pytest
 from tests.support import reference_analysis as reference
 from tests.support.windows import BEGIN
 from tixd.analysis.quality import quality
-from tixd.analysis.usage import usage
+from tixd.analysis.usage import usage, usage_of_ordered
 
 #: Two bins of a minute of 60: the mode is 100, the threshold 100 + 93 / 2.
 CALM = np.array([90.0, 91, 92, 93, 94, 95, 96, 97, *[100] * 8])
@@ -36,8 +36,18 @@ def test_negative_delays_can_read_above_one():
     assert usage(delays[None])[0] > 1
 
 
+def test_rows_of_different_lengths_are_binned_each_by_itself():
+    short, long = np.sqrt(np.arange(36.0)), np.arange(200.0)  # the densest bin is short's last
+    rows = np.full((2, 200), np.inf)
+    rows[0, :36], rows[1] = short, long
+    alone = usage(short[None]) + usage(long[None])
+    assert usage_of_ordered(rows, np.array([36, 200])).tolist() == alone
+
+
 def test_usage_is_zero_where_no_delay_exceeds_the_mode():
     assert usage(np.full((1, 600), 7.0)) == [0.0]
+    # the threshold, 3 - 7 / 2, lies below the mode, 3, because bin 0 is negative
+    assert usage(np.array([[-9.0, -5.0, 3.0, 3.0]])) == [0.0]
 
 
 def test_directions_are_told_apart():
