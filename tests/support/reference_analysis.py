@@ -151,6 +151,7 @@ def log_range(segment: list[float]) -> float | None:
     """log10(R / S) of one segment; S^2 is taken around the mean, which is the same but exact."""
     if min(segment) == max(segment):
         return None
+    segment = [value - segment[0] for value in segment]  # else the mean's rounding adds up
     mean = math.fsum(segment) / len(segment)
     walk, lowest, highest = 0.0, 0.0, 0.0
     for value in segment:

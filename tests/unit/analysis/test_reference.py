@@ -23,7 +23,7 @@ from tests.support.windows import (
     shuffled,
     window,
 )
-from tixd.analysis.observations import LONG, Observations
+from tixd.analysis.observations import LONG, OBSERVATION, SHORT, Observations
 from tixd.analysis.summary import summarise
 
 COUNT = 1113
@@ -92,6 +92,18 @@ def test_any_window_reads_as_the_specification_says(
         delays, seconds=seconds, client_ns=client_ns, ahead_ns=ahead_ns, drift_ppm=drift_ppm
     )
     assert_reads_alike(shuffled(np.concatenate([rows, rows[:repeated]]), seed))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_times_that_make_no_sense_read_as_the_specification_says(seed):
+    random = np.random.default_rng(seed)
+    rows = np.zeros(int(random.integers(1, 300)), OBSERVATION)
+    rows["kind"] = random.choice([SHORT, SHORT, LONG], len(rows))
+    rows["kind"][0] = SHORT
+    rows["second"] = random.integers(2**32 - 5000) + random.integers(0, 5000, len(rows))
+    for name in ("t1", "t2", "t3", "t4"):
+        rows[name] = random.integers(0, random.choice([1, 3, 10**9, 7 * DAY_ns + 1]), len(rows))
+    assert_reads_alike(rows)
 
 
 def assert_reads_alike(rows: Observations) -> None:
