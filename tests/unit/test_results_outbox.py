@@ -1,0 +1,181 @@
+"""failed-results: operations.md 5.1, faults.md 17, 20, 23."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.results import DOWN, UP, result
+from tixd import errors
+from tixd.analysis.summary import Summary
+from tixd.folder import Folder
+from tixd.results.outbox import LONGEST_BYTES, Outbox
+from tixd.results.payload import WindowResult, failed_report
+
+NAME = "failed-report-1505082407.json"
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    """The outbox of an installation in tmp_path."""
+    with Folder(str(tmp_path)) as folder, Outbox(folder) as opened:
+        yield opened
+
+
+@pytest.fixture
+def failed(tmp_path) -> Path:
+    """The failed-results folder, made as another program would."""
+    folder = tmp_path / "failed-results"
+    folder.mkdir()
+    return folder
+
+
+def test_the_folder_is_made_only_when_something_is_stored(outbox, tmp_path):
+    assert outbox.oldest(10) == []
+    assert os.listdir(tmp_path) == []
+    assert outbox.store(result()) == NAME
+    assert os.listdir(tmp_path / "failed-results") == [NAME]
+
+
+def test_a_stored_result_is_read_back_equal(outbox):
+    assert outbox.load(outbox.store(result())) == result()
+
+
+def test_an_equal_result_is_stored_once(outbox):
+    assert [outbox.store(result()) for _ in range(3)] == [NAME] * 3
+    assert outbox.oldest(10) == [NAME]
+
+
+def test_a_taken_name_gets_a_suffix_and_keeps_its_content(outbox):
+    others = [WindowResult(f"10.0.0.{n}", Summary(1505082407, UP, DOWN)) for n in range(3)]
+    names = [outbox.store(other) for other in others]
+    assert names == [NAME, "failed-report-1505082407-1.json", "failed-report-1505082407-2.json"]
+    assert [outbox.load(name) for name in names] == others
+    assert outbox.store(others[2]) == names[2]
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("nowhere", path)])
+def test_a_name_taken_by_something_else_is_left_alone(outbox, failed, make):
+    make(failed / NAME)
+    before = (failed / NAME).lstat()
+    assert outbox.store(result()) == "failed-report-1505082407-1.json"
+    assert (failed / NAME).lstat() == before
+    assert outbox.oldest(10) == ["failed-report-1505082407-1.json"]
+
+
+def test_results_come_oldest_first_by_number_and_not_by_text(outbox, failed):
+    ordered = ["9", "10", "10-1", "10-2", "10-10", "1505082407", "1505082408"]
+    for stem in reversed(ordered):
+        (failed / f"failed-report-{stem}.json").write_bytes(b"")
+    assert outbox.oldest(100) == [f"failed-report-{stem}.json" for stem in ordered]
+    assert outbox.oldest(2) == ["failed-report-9.json", "failed-report-10.json"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("failed-report-7.json.tmp", "failed-report-7.json~", ".failed-report-7.json"),
+        *("failed-report-.json", "failed-report-x.json", "failed-report-7-.json"),
+        *("failed-report--7.json", "failed-report-7.JSON", "failed-report-\u0667.json"),
+        *("failed-report-99999999999.json", "tix-report-7.json", "failed-report-7.json\n"),
+    ],
+)
+def test_names_that_are_not_ours_are_ignored(outbox, failed, name):
+    (failed / name).write_bytes(failed_report(result()))
+    assert outbox.oldest(10) == []
+
+
+def test_a_leftover_temporary_file_of_a_kill_does_no_harm(outbox, failed):
+    (failed / f"{NAME}.tmp").write_bytes(failed_report(result())[:40])
+    assert outbox.oldest(10) == []
+    assert outbox.load(outbox.store(result())) == result()
+    assert os.listdir(failed) == [NAME]
+
+
+def test_a_kill_between_writing_and_renaming_leaves_nothing_under_the_name(outbox, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", kill)
+        with pytest.raises(Killed):
+            outbox.store(result())
+    assert outbox.oldest(10) == []
+    assert outbox.load(outbox.store(result())) == result()
+
+
+def test_a_result_is_on_disk_before_it_has_its_name_and_its_folder_after(outbox, monkeypatch):
+    calls: list[str] = []
+    for name in ("write", "fsync", "rename", "mkdir"):
+        real = getattr(os, name)
+        monkeypatch.setattr(
+            os, name, lambda *a, _n=name, _r=real, **k: (calls.append(_n), _r(*a, **k))[1]
+        )
+    outbox.store(result())
+    assert calls == ["mkdir", "fsync", "write", "fsync", "rename", "fsync"]
+
+
+def test_on_a_full_disk_nothing_is_stored_and_nothing_is_left(outbox, failed, monkeypatch):
+    def full(fd: int, content: memoryview) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(errors.DiskFull):
+        outbox.store(result())
+    assert os.listdir(failed) == []
+
+
+def test_a_link_in_place_of_the_folder_is_not_followed(outbox, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "failed-results").symlink_to("elsewhere")
+    with pytest.raises(errors.NotAFolder):
+        outbox.store(result())
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
+def test_a_removed_result_is_gone_and_may_be_gone_already(outbox):
+    name = outbox.store(result())
+    outbox.remove(name)
+    outbox.remove(name)
+    assert outbox.oldest(10) == []
+
+
+def test_a_parked_result_lies_in_rejected_and_overwrites_nothing(outbox, tmp_path):
+    rejected = tmp_path / "failed-results" / "rejected"
+    for number in (1, 2):
+        outbox.park(outbox.store(result(ip=f"10.0.0.{number}")))
+    assert sorted(os.listdir(rejected)) == ["failed-report-1505082407-1.json", NAME]
+    assert (rejected / NAME).read_bytes() == failed_report(result(ip="10.0.0.1"))
+    assert outbox.oldest(10) == []
+
+
+def test_a_file_too_large_for_a_result_is_bad_without_being_read_whole(outbox, failed):
+    (failed / NAME).write_bytes(b" " * (LONGEST_BYTES + 1))
+    with pytest.raises(errors.BadFailedResult):
+        outbox.load(NAME)
+
+
+def test_a_result_that_is_gone_has_vanished(outbox, failed):
+    with pytest.raises(errors.Vanished):
+        outbox.load(NAME)
+
+
+def test_however_many_results_wait_one_listing_finds_the_oldest(outbox, failed, monkeypatch):
+    listings: list[int] = []
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda fd: (listings.append(fd), real(fd))[1])
+    for number in range(3000):
+        (failed / f"failed-report-{9000 - number}.json").touch()
+    assert outbox.oldest(2) == ["failed-report-6001.json", "failed-report-6002.json"]
+    assert len(listings) == 1
+
+
+def test_whether_results_can_be_removed_is_known_beforehand(outbox, failed, monkeypatch):
+    assert outbox.writable()
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert not outbox.writable()

@@ -1,0 +1,252 @@
+"""Posting stored results again: operations.md 5.4, faults.md 20, 21 and 23."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.log_events import heard
+from tests.support.results import ONE, result
+from tixd import errors
+from tixd.folder import Folder
+from tixd.reports.model import Installation
+from tixd.results.answer import Answer, of_status
+from tixd.results.backoff import Backoff, Refusal
+from tixd.results.outbox import Outbox
+from tixd.results.payload import WindowResult
+from tixd.results.repost import Reposted, after, repost
+
+NOW = 1_700_000_000.0
+UNREACHABLE = Answer("later", "no connection", unreachable=True)
+
+
+@dataclass
+class ClientTwin:
+    """ApiClient without a network: answers with a status by timestamp, else 200."""
+
+    answers: dict[int, Answer] = field(default_factory=dict)
+    elsewhere: float | None = None
+    waits: str = ""
+    posted: list[int] = field(default_factory=list)
+
+    def reason_to_wait(self, _: Installation) -> str:
+        return self.waits
+
+    def post(self, _: Installation, window: WindowResult) -> Answer:
+        self.posted.append(window.summary.timestamp)
+        return self.answers.get(window.summary.timestamp, of_status(200, None, NOW))
+
+    def accepted_elsewhere(self, _: Installation) -> float | None:
+        return self.elsewhere
+
+
+Round = Callable[..., Reposted]
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    """Five stored results, of timestamps 1 to 5."""
+    with Folder(str(tmp_path)) as folder, Outbox(folder) as opened:
+        for timestamp in range(1, 6):
+            opened.store(result(timestamp))
+        yield opened
+
+
+@pytest.fixture
+def failed(outbox, tmp_path) -> Path:
+    """The folder of the stored results."""
+    return tmp_path / "failed-results"
+
+
+@pytest.fixture
+def run(outbox) -> Round:
+    """One round over the outbox, at a moment."""
+
+    def run(client: ClientTwin, backoff: Backoff | None = None, **changes) -> Reposted:
+        now = changes.pop("now", NOW)
+        values = {"limit": 10, "go_on": lambda: True, "jitter": random.Random(1), **changes}
+        return repost(ONE, outbox, client, backoff or Backoff(), clock=lambda: now, **values)
+
+    return run
+
+
+def refusing(*timestamps: int, status: int = 400, **values) -> ClientTwin:
+    """A client whose results of these timestamps are answered with `status`."""
+    answer = of_status(status, values.pop("retry_after", None), NOW)
+    return ClientTwin(dict.fromkeys(timestamps, answer), **values)
+
+
+def test_stored_results_go_out_oldest_first_and_leave_the_folder(run, failed):
+    client = ClientTwin()
+    assert run(client) == Reposted(Backoff(), accepted=5)
+    assert client.posted == [1, 2, 3, 4, 5]
+    assert os.listdir(failed) == []
+
+
+def test_a_round_posts_no_more_than_its_limit(run, outbox):
+    client = ClientTwin()
+    assert run(client, limit=2).accepted == 2
+    assert client.posted == [1, 2]
+    assert len(outbox.oldest(10)) == 3
+
+
+def test_a_round_ends_when_the_job_must_end(run):
+    client = ClientTwin()
+    answers = iter([True, True, False])
+    done = run(client, go_on=lambda: next(answers))
+    assert (done.accepted, done.stopped, client.posted) == (2, "the job must end", [1, 2])
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
+def test_a_failure_ends_the_round_and_starts_a_pause(run, outbox, status):
+    client = refusing(2, status=status)
+    done = run(client)
+    assert (done.accepted, client.posted, len(outbox.oldest(10))) == (1, [1, 2], 4)
+    assert done.backoff.failures == 1
+    assert NOW < done.backoff.not_before <= NOW + 60
+    assert done.stopped.startswith(f"HTTP {status}")
+
+
+def test_an_unreachable_api_ends_the_round_and_starts_a_pause(run):
+    done = run(ClientTwin({1: UNREACHABLE}))
+    assert (done.backoff.failures, done.stopped) == (1, "no connection")
+
+
+def test_retry_after_makes_stored_results_wait(run):
+    done = run(refusing(1, status=429, retry_after="1800"))
+    assert done.backoff.not_before == NOW + 1800
+
+
+def test_nothing_is_posted_before_the_pause_has_passed(run, outbox):
+    client, backoff = ClientTwin(), Backoff(failures=3, not_before=NOW + 100)
+    assert run(client, backoff).backoff == backoff
+    assert client.posted == []
+    assert run(client, backoff, now=NOW + 100) == Reposted(Backoff(), accepted=5)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_credentials_end_the_round_without_a_pause_of_the_installation(run, status):
+    client = refusing(1, status=status)
+    assert run(client).backoff == Backoff()
+    assert client.posted == [1]
+
+
+def test_while_the_client_would_hold_posts_the_folder_is_not_even_listed(run, monkeypatch):
+    def unlisted(*_: object) -> None:
+        raise AssertionError("listed")
+
+    monkeypatch.setattr(os, "scandir", unlisted)
+    client = ClientTwin(waits="no credentials")
+    assert run(client) == Reposted(Backoff(), stopped="no credentials")
+    assert client.posted == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 413, 422])
+def test_a_refused_result_is_counted_and_the_next_ones_have_their_turn(run, outbox, status):
+    client = refusing(2, status=status)
+    done = run(client)
+    assert client.posted == [1, 2, 3, 4, 5]
+    assert done.backoff.refusals == (Refusal("failed-report-2.json", 1, NOW),)
+    assert outbox.oldest(10) == ["failed-report-2.json"]
+
+
+def test_after_three_refusals_with_others_accepted_a_result_is_parked(run, outbox, failed):
+    client, backoff = refusing(2, elsewhere=NOW + 5), Backoff()
+    for cycle in range(3):
+        assert outbox.oldest(1) == ["failed-report-2.json" if cycle else "failed-report-1.json"]
+        now = NOW + 600 * cycle
+        done = run(replace(client, elsewhere=now - 1), backoff, now=now)
+        backoff = done.backoff
+    assert (done.parked, backoff, outbox.oldest(10)) == (1, Backoff(), [])
+    assert os.listdir(failed / "rejected") == ["failed-report-2.json"]
+
+
+def test_while_nobody_else_is_accepted_a_refused_result_is_never_parked(run, outbox):
+    client, backoff = refusing(1, 2, 3, 4, 5, elsewhere=NOW - 1), Backoff()
+    for cycle in range(6):
+        backoff = run(client, backoff, now=NOW + 600 * cycle).backoff
+    assert {refusal.count for refusal in backoff.refusals} == {1}
+    assert len(outbox.oldest(10)) == 5
+
+
+def test_a_result_that_cannot_be_read_is_parked_at_once(run, failed):
+    (failed / "failed-report-1.json").write_bytes(b'{"results": {')
+    client = ClientTwin()
+    with heard() as log:
+        done = run(client)
+    assert (done.parked, done.accepted, client.posted) == (1, 4, [2, 3, 4, 5])
+    assert log.events == [("warning", "failed_result_parked")]
+    assert os.listdir(failed / "rejected") == ["failed-report-1.json"]
+
+
+def test_a_full_disk_leaves_a_damaged_result_and_drains_the_others(run, outbox, monkeypatch):
+    def full(*_: object) -> None:
+        raise errors.DiskFull
+
+    monkeypatch.setattr(Outbox, "park", full)
+    monkeypatch.setattr(
+        Outbox, "load", lambda self, name, real=Outbox.load: (bad(name), real(self, name))[1]
+    )
+    assert run(ClientTwin()).accepted == 4
+    assert outbox.oldest(10) == ["failed-report-3.json"]
+
+
+def bad(name: str) -> None:
+    """The third result is damaged."""
+    if name == "failed-report-3.json":
+        raise errors.BadFailedResult(name)
+
+
+def test_a_result_that_vanished_or_may_not_be_read_is_left(run, failed, monkeypatch):
+    def load(self: Outbox, name: str) -> WindowResult:
+        kind = {"1": errors.Vanished, "2": errors.NotPermitted}.get(name[14])
+        if kind:
+            raise kind(name)
+        return result(int(name[14]))
+
+    monkeypatch.setattr(Outbox, "load", load)
+    client = ClientTwin()
+    assert run(client).accepted == 3
+    assert client.posted == [3, 4, 5]
+    assert sorted(os.listdir(failed)) == ["failed-report-1.json", "failed-report-2.json"]
+
+
+def test_nothing_is_posted_that_could_not_be_removed_afterwards(run, monkeypatch):
+    monkeypatch.setattr(Outbox, "writable", lambda _: False)
+    client = ClientTwin()
+    with heard() as log:
+        assert run(client) == Reposted(Backoff())
+    assert client.posted == []
+    assert log.events == [("warning", "failed_results_unusable")]
+
+
+def test_a_disk_at_fault_ends_the_job(run, monkeypatch):
+    def failing(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(errors.VolumeFailed):
+        run(ClientTwin())
+
+
+def test_only_a_failure_of_a_fresh_result_makes_stored_ones_wait():
+    for status in (200, 401, 404):
+        answer = of_status(status, None, NOW)
+        assert after(answer, Backoff(), NOW, random.Random(1)) == Backoff()
+    assert after(UNREACHABLE, Backoff(), NOW, random.Random(1)).failures == 1
+
+
+def test_twenty_cycles_without_an_api_need_few_posts_and_lose_nothing(run, outbox):
+    client, backoff, pauses = refusing(1, status=500), Backoff(), []
+    jitter = random.Random(1)
+    for cycle in range(20):
+        backoff = run(client, backoff, now=NOW + 600 * cycle, jitter=jitter).backoff
+        pauses.append(backoff.not_before - (NOW + 600 * cycle))
+    assert 5 <= len(client.posted) < 18
+    assert max(pauses) > 600
+    assert run(ClientTwin(), backoff, now=NOW + 600 * 40).accepted == 5
