@@ -40,12 +40,13 @@ LONGEST_IDLE_SECONDS = 5.0
 #: Of a longer body nothing is read; the tix-api answers with some hundred bytes.
 LONGEST_BODY_BYTES = 64 * 2**10
 
-#: What broke, in words of ours: urllib3's own name addresses and objects. First match counts.
+#: What broke, in words of ours: urllib3's own name addresses and objects.
+#: The first match counts: some are kinds of a later one.
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (ProxyError, "the proxy does not let it through"),
-    (ConnectTimeoutError, "no connection in time"),
     (NameResolutionError, "the host name is not known"),
     (NewConnectionError, "no connection"),
+    (ConnectTimeoutError, "no connection in time"),
     (ReadTimeoutError, "no answer in time"),
     (SSLError, "TLS failed"),
     (ProtocolError, "the connection broke before the answer"),
@@ -68,7 +69,9 @@ class ApiClient:
         """
         self._clock, self._steady = clock, steady
         self._total_seconds = settings.api_total_seconds
-        self._timeout = urllib3.Timeout(settings.api_connect_seconds, settings.api_read_seconds)
+        self._timeout = urllib3.Timeout(
+            connect=settings.api_connect_seconds, read=settings.api_read_seconds
+        )
         self._users_url = users_url(settings)
         self._headers = {
             "Authorization": basic(settings.api_user, settings.api_password.reveal()),
