@@ -1,0 +1,106 @@
+"""What the client remembers between posts, against a stand-in: operations.md 5.4, faults.md 20."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.log_events import heard
+from tests.support.results import ONE, OTHER, THIRD, result, settings_for
+from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
+from tixd.results.client import ApiClient
+from tixd.settings import Secret
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def api():
+    """A tix-api that takes everything."""
+    with StandInApi(user="tix", password="secret") as api:
+        yield api
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def client(api, clock):
+    """A client of it, on a clock of the test's."""
+    client = ApiClient(settings_for(api.port), steady=clock)
+    yield client
+    client.close()
+
+
+def test_a_dead_api_costs_a_cycle_one_try_and_two_log_lines_in_all(clock):
+    client = ApiClient(settings_for(closed_port()), steady=clock)
+    with heard() as log:
+        outcomes = [client.post(who, result()).outcome for who in (ONE, OTHER, THIRD)]
+    assert outcomes == ["later", "held", "held"]
+    assert log.events == [("error", "api_unreachable")]
+    clock.now += 600
+    with heard() as log:
+        assert client.post(OTHER, result()).outcome == "later"
+    assert log.events == []
+
+
+def test_an_api_that_comes_back_is_found_in_the_next_cycle(clock):
+    port = closed_port()
+    client = ApiClient(settings_for(port), steady=clock)
+    client.post(ONE, result())
+    clock.now += 600
+    with StandInApi(port=port) as api, heard() as log:
+        assert client.post(ONE, result()).outcome == "accepted"
+        assert client.post(OTHER, result()).outcome == "accepted"
+        assert len(api.accepted) == 2
+        client.close()
+    assert log.events == [("info", "api_back")]
+
+
+def test_three_users_refused_pause_the_worker_until_a_trial_is_accepted(api, client, clock):
+    api.answer(Behaviour(401))
+    with heard() as log:
+        outcomes = [client.post(who, result()).outcome for who in (ONE, OTHER, THIRD, ONE)]
+        api.answer(Behaviour())
+        clock.now += 300
+        outcomes += [client.post(who, result()).outcome for who in (ONE, OTHER)]
+    assert outcomes == ["unauthorised"] * 3 + ["held", "accepted", "accepted"]
+    assert [event for _, event in log.events][2:] == [
+        "api_credentials_refused",
+        "api_credentials_accepted",
+    ]
+
+
+def test_the_client_knows_when_somebody_else_was_last_accepted(api):
+    clock = Clock()
+    client = ApiClient(settings_for(api.port), clock=clock)
+    for who, moment in ((ONE, 1.0), (OTHER, 2.0), (THIRD, 3.0), (THIRD, 4.0), (ONE, 5.0)):
+        clock.now = moment
+        client.post(who, result())
+    assert [client.accepted_elsewhere(who) for who in (ONE, OTHER, THIRD)] == [4.0, 5.0, 5.0]
+    client.close()
+
+
+def test_before_anybody_else_was_accepted_the_client_says_so(client):
+    assert client.accepted_elsewhere(ONE) is None
+    client.post(ONE, result())
+    assert client.accepted_elsewhere(ONE) is None
+
+
+def test_no_log_line_or_answer_shows_the_password(clock):
+    secret = "hunter2-very-secret"
+    client = ApiClient(settings_for(closed_port(), api_password=Secret(secret)), steady=clock)
+    with heard() as log:
+        answer = client.post(ONE, result())
+    assert len(log.events) == 1
+    assert secret not in log.text + repr(answer)
+    assert answer.reason == "no connection: Connection refused"

@@ -1,0 +1,158 @@
+"""Storing results on a disk that is really full, and through a real kill: operations.md 5.1."""
+
+from __future__ import annotations
+
+import collections
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.results import ONE, result, settings_for
+from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
+from tixd import errors
+from tixd.folder import Folder
+from tixd.results import journal
+from tixd.results.backoff import Backoff
+from tixd.results.client import ApiClient
+from tixd.results.journal import Journal
+from tixd.results.outbox import Outbox
+from tixd.results.repost import Reposted, repost
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path) -> Iterator[Path]:
+    """A file system of 64 KiB; skipped where this user may not mount one."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"not run: a tmpfs cannot be mounted here ({done.stderr.strip()})")
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Fill the disk to the last page; returns the file that does it."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        pages = iter(lambda: file.write(b"x" * 4096), 0)
+        with pytest.raises(OSError, match="No space left"):
+            collections.deque(pages, maxlen=0)
+    return ballast
+
+
+def test_a_full_disk_leaves_no_truncated_file_and_freed_it_stores_again(tiny_disk):
+    with Folder(str(tiny_disk)) as folder, Outbox(folder) as outbox:
+        first = outbox.store(result(1))
+        ballast = fill(tiny_disk)
+        with pytest.raises(errors.DiskFull):
+            outbox.store(result(2))
+        with pytest.raises(errors.DiskFull):
+            journal.prepare(folder, Journal(names=("a.json",)))
+        assert os.listdir(tiny_disk / "failed-results") == [first]
+        ballast.unlink()
+        assert outbox.load(outbox.store(result(2))) == result(2)
+
+
+def test_on_a_full_disk_stored_results_are_still_drained(tiny_disk):
+    with StandInApi() as api, Folder(str(tiny_disk)) as folder, Outbox(folder) as outbox:
+        outbox.store(result(1))
+        fill(tiny_disk)
+        assert drained(outbox, api.port).accepted == 1
+        assert os.listdir(tiny_disk / "failed-results") == []
+
+
+def drained(outbox: Outbox, port: int, backoff: Backoff | None = None) -> Reposted:
+    """One round with a real client."""
+    client = ApiClient(settings_for(port))
+    try:
+        return repost(
+            *(ONE, outbox, client, backoff or Backoff()),
+            limit=1000,
+            clock=lambda: 1_700_000_000.0,
+            jitter=random.Random(1),
+            go_on=lambda: True,
+        )
+    finally:
+        client.close()
+
+
+STORER = """
+import sys
+from tests.support.results import result
+from tixd.folder import Folder
+from tixd.results.outbox import Outbox
+with Folder(sys.argv[1]) as folder, Outbox(folder) as outbox:
+    for timestamp in range(int(sys.argv[2]), 10**6):
+        outbox.store(result(timestamp))
+        print(timestamp, flush=True)
+"""
+
+
+def stored_until_killed(folder: Path, first: int, lines: int) -> int:
+    """Store results until SIGKILL after so many of them; returns the last that was safe."""
+    command = [sys.executable, "-c", STORER, str(folder), str(first)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as storer:
+        assert storer.stdout is not None
+        told = [int(storer.stdout.readline()) for _ in range(lines)]
+        storer.kill()
+        told += [int(line) for line in storer.stdout]
+    assert storer.returncode == -signal.SIGKILL
+    return told[-1]
+
+
+def test_kills_while_results_are_stored_lose_none_and_truncate_none(tmp_path):
+    next_one = 1
+    for lines in range(1, 9):
+        next_one = stored_until_killed(tmp_path, next_one, lines) + 1
+    with Folder(str(tmp_path)) as folder, Outbox(folder) as outbox:
+        found = [outbox.load(name).summary.timestamp for name in outbox.oldest(10**6)]
+    assert found in (list(range(1, next_one)), list(range(1, next_one + 1)))
+
+
+def test_results_kept_while_the_api_was_down_arrive_once_and_in_order(tmp_path):
+    with Folder(str(tmp_path)) as folder, Outbox(folder) as outbox:
+        for timestamp in random.Random(7).sample(range(1, 301), 300):
+            outbox.store(result(timestamp))
+        down = drained(outbox, closed_port())
+        assert (down.accepted, down.backoff.failures) == (0, 1)
+        with StandInApi() as api:
+            done = drained(outbox, api.port)
+            assert (done.accepted, api.connections) == (300, 1)
+        assert outbox.oldest(10) == []
+    assert [post.body["timestamp"] for post in api.accepted] == list(range(1, 301))
+
+
+def test_a_post_stored_and_then_cut_is_repeated_once_at_most(tmp_path):
+    with Folder(str(tmp_path)) as folder, Outbox(folder) as outbox, StandInApi() as api:
+        outbox.store(result(1))
+        api.answer(Behaviour(fault="store_then_cut"))
+        assert drained(outbox, api.port).accepted == 0
+        api.answer(Behaviour())
+        assert drained(outbox, api.port).accepted == 1
+        assert [post.body["timestamp"] for post in api.accepted] == [1, 1]
+        assert outbox.oldest(10) == []
+
+
+def test_the_stand_in_runs_as_a_program_and_logs_what_it_took(tmp_path):
+    log = tmp_path / "posts.jsonl"
+    script = ROOT / "tests" / "support" / "stand_in_api.py"
+    command = [sys.executable, str(script), "--port", "0", "--log", str(log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as program:
+        assert program.stdout is not None
+        url = program.stdout.readline().split()[-1]
+        client = ApiClient(settings_for(int(url.rpartition(":")[2])))
+        answer = client.post(ONE, result(5))
+        client.close()
+        program.terminate()
+    assert answer.outcome == "accepted"
+    assert log.read_text().startswith('{"user": 1, "installation": 11, "body": {"timestamp": 5,')
