@@ -120,6 +120,14 @@ def test_a_result_is_on_disk_before_it_has_its_name_and_its_folder_after(outbox,
     assert calls == ["mkdir", "fsync", "write", "fsync", "rename", "fsync"]
 
 
+def test_a_result_that_is_already_stored_is_made_to_last_all_the_same(outbox, monkeypatch):
+    outbox.store(result())
+    calls: list[int] = []
+    monkeypatch.setattr(os, "fsync", calls.append)
+    outbox.store(result())
+    assert len(calls) == 1
+
+
 def test_on_a_full_disk_nothing_is_stored_and_nothing_is_left(outbox, failed, monkeypatch):
     def full(fd: int, content: memoryview) -> int:
         raise OSError(28, "No space left on device")

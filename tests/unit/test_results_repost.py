@@ -174,6 +174,13 @@ def test_while_nobody_else_is_accepted_a_refused_result_is_never_parked(run, out
     assert len(outbox.oldest(10)) == 5
 
 
+def test_refusals_of_results_that_are_gone_do_not_pile_up(run):
+    gone = tuple(Refusal(f"failed-report-{n}.json", 1, NOW) for n in range(100, 200))
+    assert run(refusing(1), Backoff(refusals=gone)).backoff.refusals == (
+        Refusal("failed-report-1.json", 1, NOW),
+    )
+
+
 def test_a_result_that_cannot_be_read_is_parked_at_once(run, failed):
     (failed / "failed-report-1.json").write_bytes(b'{"results": {')
     client = ClientTwin()

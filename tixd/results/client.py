@@ -89,7 +89,7 @@ class ApiClient:
 
     def close(self) -> None:
         """Close the kept connection."""
-        self._drop()
+        self._connections.clear()
 
     def reason_to_wait(self, installation: Installation) -> str:
         """Why a post would be held now; empty: it would be tried."""
@@ -132,8 +132,6 @@ class ApiClient:
         except (HTTPError, OSError) as error:
             broke_while_kept = kept and isinstance(error, ProtocolError)
             answer = Answer("later", _reason(error), unreachable=not broke_while_kept)
-        if self._kept_since is None:
-            self._drop()
         return answer
 
     def _exchange(self, url: str, body: bytes) -> Answer:
@@ -153,16 +151,12 @@ class ApiClient:
         return of_status(response.status, response.headers.get("Retry-After"), self._clock())
 
     def _kept(self) -> bool:
-        """Whether a connection of an earlier post may be used; an old one is dropped."""
-        if self._kept_since is None:
-            return False
-        if self._steady() - self._kept_since <= LONGEST_IDLE_SECONDS:
+        """Whether the connection of an earlier post will be used; if not, there is none left."""
+        since = self._kept_since
+        if since is not None and self._steady() - since <= LONGEST_IDLE_SECONDS:
             return True
-        self._drop()
-        return False
-
-    def _drop(self) -> None:
         self._connections.clear()
+        return False
 
 
 def _read_whole(response: urllib3.BaseHTTPResponse) -> bool:
