@@ -37,6 +37,13 @@ def test_a_json_line_has_the_shape_of_a_stored_result(tmp_path):
     assert START + 1100 < line["result"]["timestamp"] < START + 1200
 
 
+def test_the_usage_of_a_simulated_line_is_found_again(tmp_path):
+    done = run("--format", "json", lay_out(tmp_path, WINDOW))
+    for result in (json.loads(line)["result"] for line in done.stdout.splitlines()):
+        assert result["downstream"]["usage"] == pytest.approx(0.5, abs=0.12)
+        assert result["upstream"]["usage"] == pytest.approx(0.1, abs=0.12)
+
+
 def test_a_folder_and_its_archive_give_the_same_but_for_the_path(tmp_path):
     tree = lay_out(tmp_path / "1" / "2", WINDOW)
     members = [member(f"1/2/{name}", content) for name, content in reversed(WINDOW)]

@@ -56,7 +56,7 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> st
     "--hours",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(0.05, 48),
+    type=click.FloatRange(0.05, 24),
     help="simulated time; the first result needs 0.31",
 )
 @click.option(
@@ -106,7 +106,7 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> st
     "--start",
     default=None,
     show_default="so that it ends now",
-    type=click.IntRange(0, 2**32 - 1 - 48 * 3600),
+    type=click.IntRange(0, 2**32 - 1 - 24 * 3600),
     help="first epoch second",
 )
 @click.option(

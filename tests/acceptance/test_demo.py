@@ -1,0 +1,32 @@
+"""scripts/demo, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_demo_posts_what_it_simulated_and_leaves_nothing_behind(tmp_path):
+    if not (ROOT / ".venv" / "bin" / "tixd").exists():
+        pytest.skip("scripts/setup has not made .venv, and the demo would download it")
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [ROOT / "scripts" / "demo"], cwd="/", env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = re.findall(r"([1-4])/1 .*?([\d.]+) .*?([\d.]+) .*?([\d.]+)", done.stdout)
+    assert {user for user, *_ in rows} == {"1", "2", "3", "4"}
+    assert "results that could not be posted: 0" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_option_is_explained_and_nothing_is_run():
+    done = subprocess.run([ROOT / "scripts" / "demo", "--help"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Usage: scripts/demo [--keep]" in done.stderr
