@@ -197,6 +197,7 @@ class _Visit:
             self._tally["windows_without_short"] += 1
             self._forget(window.spent, replace(self._journal.entry, window=first))
             return
+        self._tally["observations_duplicate"] += summary.duplicates
         entry = replace(
             self._journal.entry,
             window=first,

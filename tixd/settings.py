@@ -199,7 +199,8 @@ class Settings:
     @property
     def api_base_url(self) -> str:
         """Where the tix-api listens, without a path: http://localhost:80, https://[::1]:443."""
-        host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
+        bare = self.api_host.removeprefix("[").removesuffix("]")
+        host = f"[{bare}]" if ":" in bare else bare
         return f"{self.api_scheme}://{host}:{self.api_port_used}"
 
     @property

@@ -13,7 +13,7 @@ from tests.support.stand_in_api import StandInApi, closed_port
 from tests.support.stand_in_proxy import StandInProxy
 from tixd import errors
 from tixd.results.client import ApiClient
-from tixd.results.endpoint import basic, proxy, trust, users_url
+from tixd.results.endpoint import basic, proxy, trust
 from tixd.settings import Secret, Settings
 
 PATH = "/api/user/1/installation/11/reports"
@@ -115,7 +115,7 @@ def test_https_does_not_believe_a_certificate_for_another_host(secure_api, certi
 
 def test_an_ipv6_address_is_a_host_with_and_without_brackets():
     for host in ("::1", "[::1]"):
-        assert users_url(Settings(api_host=host, api_port=81)) == "http://[::1]:81/api/user"
+        assert Settings(api_host=host, api_port=81).api_base_url == "http://[::1]:81"
 
 
 def test_an_api_on_ipv6_gets_a_host_header_with_brackets():
@@ -129,8 +129,8 @@ def test_an_api_on_ipv6_gets_a_host_header_with_brackets():
 
 
 def test_ports_are_those_of_the_scheme_unless_set():
-    assert users_url(Settings(api_host="h")) == "http://h:80/api/user"
-    assert users_url(Settings(api_host="h", api_ssl=True)) == "https://h:443/api/user"
+    assert Settings(api_host="h").api_base_url == "http://h:80"
+    assert Settings(api_host="h", api_ssl=True).api_base_url == "https://h:443"
 
 
 def test_a_host_name_that_nobody_knows_makes_the_api_unreachable(monkeypatch):

@@ -47,11 +47,13 @@ Floats = npt.NDArray[np.float64]
 class Columns:
     """The kept observations of a window, in order.
 
-    second: epoch seconds, shape (n,), never falling; times: t1, t2, t3, t4 in ns, shape (4, n).
+    second: epoch seconds, shape (n,), never falling; times: t1, t2, t3, t4 in ns, shape (4, n);
+    duplicates: how many exact duplicates were left out.
     """
 
     second: Integers
     times: Integers
+    duplicates: int = 0
 
 
 def kept(observations: Observations) -> Columns:
@@ -91,4 +93,5 @@ def _sorted_once_each(rows: Observations) -> Columns:
     differs = np.ones(table.shape[1], bool)
     differs[1:] = (table[:, 1:] != table[:, :-1]).any(axis=0)
     second, *times, _ = table[:, differs]
-    return Columns(second=second, times=np.stack(times))
+    duplicates = len(rows) - len(second)
+    return Columns(second=second, times=np.stack(times), duplicates=duplicates)

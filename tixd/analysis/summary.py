@@ -7,7 +7,7 @@ Rules: usage, quality and Hurst are of the last ten minutes, the clock offset of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from tixd.analysis.quality import quality
 from tixd.analysis.usage import usage
 
 #: Observations later than this before the last one are meaningful (TiX).
-MEANINGFUL_seconds = 600
+MEANINGFUL_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,15 @@ class Direction:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The result of one window; `timestamp` is its last epoch second."""
+    """The result of one window; `timestamp` is its last epoch second.
+
+    duplicates: observations that were left out because they came twice; no part of the result.
+    """
 
     timestamp: int
     upstream: Direction
     downstream: Direction
+    duplicates: int = field(default=0, compare=False)
 
 
 def summarise(observations: Observations) -> Summary | None:
@@ -52,14 +56,14 @@ def summarise(observations: Observations) -> Summary | None:
     second = columns.second
     if not len(second):
         return None
-    start = int(np.searchsorted(second, second[-1] - MEANINGFUL_seconds, side="right"))
+    start = int(np.searchsorted(second, second[-1] - MEANINGFUL_SECONDS, side="right"))
     delays = one_way_delays(columns, start)
     series = delays[:, -_power_of_two(delays.shape[1]) :]
     rs, wavelets = rescaled_range(series), wavelet(series)
     hurst = [_mean(*both) for both in zip(rs, wavelets, strict=True)]
     qualities = quality(delays, second[start:], hurst)
     upstream, downstream = map(Direction, usage(delays), qualities, rs, wavelets)
-    return Summary(timestamp=int(second[-1]), upstream=upstream, downstream=downstream)
+    return Summary(int(second[-1]), upstream, downstream, columns.duplicates)
 
 
 def _power_of_two(count: int) -> int:

@@ -43,6 +43,7 @@ WORDS = {
     "reports_discarded_crowded": "reports discarded: too many in too short a time",
     "reports_bad": "bad reports set aside in bad-reports",
     "bad_reports_expired": "bad reports expired",
+    "observations_duplicate": "observations that came twice, counted once",
     "journals_without_room": "windows without a journal: disk full",
     "jobs_locked": "installations another process works on",
     "jobs_vanished": "installations whose files went away meanwhile",

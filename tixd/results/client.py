@@ -29,7 +29,7 @@ from tixd import logs
 from tixd.reports.model import Installation
 from tixd.results.answer import Answer, held, of_status
 from tixd.results.deadline import DeadlinePassed, within
-from tixd.results.endpoint import basic, proxy, trust, users_url
+from tixd.results.endpoint import basic, proxy, trust
 from tixd.results.gate import Gate
 from tixd.results.payload import WindowResult, payload
 from tixd.settings import Settings
@@ -72,7 +72,7 @@ class ApiClient:
         self._timeout = urllib3.Timeout(
             connect=settings.api_connect_seconds, read=settings.api_read_seconds
         )
-        self._users_url = users_url(settings)
+        self._users_url = f"{settings.api_base_url}/api/user"
         self._headers = {
             "Authorization": basic(settings.api_user, settings.api_password.reveal()),
             "Content-Type": "application/json",

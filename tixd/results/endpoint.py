@@ -1,6 +1,6 @@
-"""Where the tix-api is, how to get there, and whom to believe on the way.
+"""How to get to the tix-api, and whom to believe on the way.
 
-In: settings. Out: URL, headers, TLS context. Rules: no message shows a password; what cannot be
+In: settings. Out: headers, proxy, TLS context. Rules: no message shows a password; what cannot be
 used is a ConfigError that names the setting.
 """
 
@@ -12,18 +12,7 @@ import ssl
 from urllib.parse import unquote, urlsplit
 
 from tixd import errors
-from tixd.settings import Secret, Settings
-
-
-def users_url(settings: Settings) -> str:
-    """The URL below which each user of the tix-api has a number.
-
-    >>> users_url(Settings(api_host="::1", api_ssl=True))
-    'https://[::1]:443/api/user'
-    """
-    scheme, usual_port = ("https", 443) if settings.api_ssl else ("http", 80)
-    host = _in_url(settings.api_host.removeprefix("[").removesuffix("]"))
-    return f"{scheme}://{host}:{settings.api_port or usual_port}/api/user"
+from tixd.settings import Secret
 
 
 def basic(user: str, password: str) -> str:

@@ -47,7 +47,7 @@ def test_order_duplicates_and_long_packets_change_nothing():
 
 
 @pytest.mark.parametrize("client_ns", [DAY_ns - 900 * SECOND_ns, DAY_ns - 1])
-def test_midnight_changes_nothing(client_ns):
+def test_midnight_changes_nothing_in_the_result(client_ns):
     found = asdict(summarise(window(DELAYS, client_ns=client_ns)))
     assert_close(found, asdict(summarise(ROWS)), rel=1e-9)
 
@@ -70,3 +70,9 @@ def test_the_whole_window_is_left_as_it_was():
     rows = shuffled(ROWS)
     rows.flags.writeable = False  # as np.frombuffer gives it
     assert summarise(rows) == summarise(ROWS)
+
+
+def test_exact_duplicates_are_counted_and_change_nothing_else():
+    twice = np.concatenate([ROWS, ROWS[5:12]])
+    assert summarise(twice) == summarise(ROWS)
+    assert (summarise(twice).duplicates, summarise(ROWS).duplicates) == (7, 0)
