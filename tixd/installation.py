@@ -134,8 +134,11 @@ class _Visit:
         )
 
     def _set_aside(self, crashers: Sequence[str]) -> None:
-        """Reports that killed workers three times: out of the way, with the reason beside them."""
-        for name in crashers:
+        """Reports that killed workers three times: out of the way, with the reason beside them.
+
+        Some may be gone: a worker that was given this order before died later.
+        """
+        for name in filter(self._folder.exists, crashers):
             self._spool.set_aside(name, "reading or analysing it ended three worker processes")
 
     def _repost(self) -> None:

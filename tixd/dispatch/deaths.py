@@ -72,28 +72,36 @@ class Deaths:
     """The parent's memory of deaths, by installation and by window."""
 
     def __init__(self) -> None:
-        self._blamed: dict[tuple[int, int], Counter[int | None]] = {}
+        self._blamed: dict[tuple[int, int], Counter[tuple[str, ...] | None]] = {}
         self._killed: Counter[tuple[int, int]] = Counter()
         self._waits: dict[tuple[int, int], tuple[float, float]] = {}
 
     def judge(self, job: ProcessInstallation, death: Death, now: float) -> Verdict:
         """What becomes of the job in whose hands a worker died at `now` (seconds)."""
         who = (job.user_id, job.installation_id)
-        return self._blame(job, who, death, now) if death.counts else self._excuse(job, who, now)
+        if death.counts:
+            return self._blame(job, who, death, now)
+        if death.cause == "exit":  # it ended tidily, between two jobs: nobody's fault
+            return Verdict(job)
+        return self._excuse(job, who, now)
 
     def _blame(
         self, job: ProcessInstallation, who: tuple[int, int], death: Death, now: float
     ) -> Verdict:
-        """A death that counts: at the third, what was in hand goes out of the way."""
-        window, names = (death.phase.window, death.phase.names) if death.phase else (None, ())
+        """A death that counts: at the third, what was in hand goes out of the way.
+
+        Only a job that goes one by one tells for sure what was in hand. A death before that counts
+        (as None) against whatever turns out to be.
+        """
+        names = death.phase.names if death.phase else ()
         blamed = self._blamed.setdefault(who, Counter())
-        blamed[window] += 1
-        if blamed[window] < MOST_DEATHS:
+        blamed[names if job.one_by_one else None] += 1
+        if not job.one_by_one or blamed[names] + blamed[None] < MOST_DEATHS:
             return Verdict(replace(job, one_by_one=True))
         del self._blamed[who]
-        if not names:
+        if not names or names == job.set_aside:  # nothing to set aside, or it could not be done
             return self._wait(who, now)
-        return Verdict(replace(job, set_aside=names, one_by_one=True))
+        return Verdict(replace(job, set_aside=names))
 
     def _excuse(self, job: ProcessInstallation, who: tuple[int, int], now: float) -> Verdict:
         """A death that does not count: again, but not for ever in a row."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,8 @@ from tixd.dispatch.deaths import Death, Deaths
 from tixd.dispatch.job import Phase, PhaseName, ProcessInstallation
 
 JOB = ProcessInstallation("/r/1/2", 1, 2)
+#: The same after a first death that counts.
+CAREFUL = replace(JOB, one_by_one=True)
 MINUTE_NS = 60 * 10**9
 
 
@@ -41,37 +44,55 @@ def test_only_deaths_that_the_input_can_cause_count(death: Death, counts: bool) 
 
 def test_the_third_death_that_counts_sets_the_reports_in_hand_aside() -> None:
     deaths, crash = Deaths(), Death("signal", signal.SIGSEGV, phase())
-    for _ in range(2):
-        job = deaths.judge(JOB, crash, 0.0).job
-        assert job == ProcessInstallation("/r/1/2", 1, 2, one_by_one=True)
     job = deaths.judge(JOB, crash, 0.0).job
+    for _ in range(2):
+        assert job == CAREFUL
+        job = deaths.judge(CAREFUL, crash, 0.0).job
     assert job is not None
     assert job.set_aside == ("a.json", "b.json")
 
 
-def test_deaths_over_different_windows_are_counted_apart() -> None:
+def test_deaths_over_different_reports_are_counted_apart() -> None:
     deaths = Deaths()
-    for window in (1, 2, 1, 2):
-        job = deaths.judge(JOB, Death("exit", 1, phase(window=window)), 0.0).job
-        assert job is not None
-        assert job.set_aside == ()
+    for name in ("a.json", "b.json", "a.json", "b.json"):
+        crash = Death("exit", 1, Phase("read", None, (name,), 0))
+        assert deaths.judge(CAREFUL, crash, 0.0).job == CAREFUL
+
+
+def test_only_a_careful_job_decides_which_reports_are_set_aside() -> None:
+    deaths, stale = Deaths(), Death("exit", 1, Phase("read", None, ("innocent.json",), 0))
+    for _ in range(3):
+        assert deaths.judge(JOB, stale, 0.0).job == CAREFUL
+    job = deaths.judge(CAREFUL, Death("exit", 1, phase()), 0.0).job
+    assert job is not None
+    assert job.set_aside == ("a.json", "b.json")
+
+
+def test_an_installation_whose_crashers_cannot_be_set_aside_waits() -> None:
+    deaths, crash = Deaths(), Death("exit", 1, phase())
+    told = replace(CAREFUL, set_aside=("a.json", "b.json"))
+    jobs = [deaths.judge(told, crash, 0.0).job for _ in range(3)]
+    assert jobs == [told, told, None]
+    assert deaths.waits(JOB, 1.0)
+
+
+def test_a_worker_that_ends_tidily_says_nothing_against_the_job() -> None:
+    deaths, tidy = Deaths(), Death("exit", 0, None)
+    assert [deaths.judge(JOB, tidy, 0.0).job for _ in range(4)] == [JOB] * 4
 
 
 def test_a_finished_window_clears_what_was_held_against_the_installation() -> None:
     deaths, crash = Deaths(), Death("exit", 1, phase())
     deaths.judge(JOB, crash, 0.0)
-    deaths.judge(JOB, crash, 0.0)
+    deaths.judge(CAREFUL, crash, 0.0)
     deaths.finished_window(JOB)
-    job = deaths.judge(JOB, crash, 0.0).job
-    assert job is not None
-    assert job.set_aside == ()
+    assert deaths.judge(CAREFUL, crash, 0.0).job == CAREFUL
 
 
 def test_crashes_with_nothing_in_hand_make_the_installation_wait() -> None:
     deaths, crash = Deaths(), Death("exit", 1, Phase("start", None, (), 0))
-    assert deaths.judge(JOB, crash, 0.0).job is not None
-    assert deaths.judge(JOB, crash, 0.0).job is not None
-    assert deaths.judge(JOB, crash, 0.0).job is None
+    jobs = [deaths.judge(job, crash, 0.0).job for job in (JOB, CAREFUL, CAREFUL)]
+    assert jobs == [CAREFUL, CAREFUL, None]
     assert deaths.waits(JOB, 1.0)
 
 
