@@ -1,8 +1,8 @@
 """What the parent and its workers say to each other: frozen messages and their exact bytes; pure.
 
 In and out: bytes of one ZeroMQ frame, a JSON array whose first member is the kind of message.
-Rules: parent -> worker: one of the jobs. Worker -> parent: Ready, Phase, Done. What is not exactly
-one of these is BadMessage.
+Rules: parent -> worker: one of the jobs, and each Phase back while a job goes one by one. Worker ->
+parent: Ready, Phase, Done. What is not exactly one of these is BadMessage.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class ProcessInstallation:
     """Do whatever is to be done in one installation.
 
     set_aside: reports that crashed workers before; they are moved to bad-reports first.
-    one_by_one: read a single file at a time, so that a crash names the file.
+    one_by_one: read a single file at a time, and begin nothing before the parent knows of it, so
+    that a crash names what it was about.
     """
 
     path: str

@@ -7,9 +7,9 @@ what is handed to it here; nothing in this module blocks.
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
+import signal
 import time
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
@@ -17,20 +17,28 @@ from typing import Self
 
 from tixd import logs
 from tixd.dispatch import worker
+from tixd.dispatch.backlog import Task
 from tixd.dispatch.deaths import Death
-from tixd.dispatch.job import Done, Job, Phase
+from tixd.dispatch.job import Job, Phase, ProcessInstallation
 from tixd.settings import Settings
 
 #: Clock ticks of /proc/<pid>/stat in a second.
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-@dataclass(slots=True, eq=False)
-class Task:
-    """A job that is waiting or in hand, and who is told when it is done."""
+@dataclass(frozen=True, slots=True)
+class WorkerNow:
+    """What a worker does now.
 
-    job: Job
-    done: asyncio.Future[Done]
+    phase: None while it starts, waits, or has not named one; since: monotonic seconds when that
+    began.
+    """
+
+    pid: int
+    ready: bool
+    job: Job | None
+    phase: Phase | None
+    since: float
 
 
 @dataclass(slots=True, eq=False)
@@ -39,31 +47,76 @@ class Seat:
 
     identity: bytes
     process: SpawnProcess
+    pid: int
     ready: bool = False
     task: Task | None = None
     phase: Phase | None = None
     since: float = field(default_factory=time.monotonic)
+    condemned: bool = False
     overdue_cpu_ns: int | None = None
 
     @classmethod
     def start(cls, endpoint: str, identity: bytes, settings: Settings) -> Self:
-        """Spawn a worker process that will connect to `endpoint`."""
+        """Spawn a worker process that will connect to `endpoint`; raises OSError.
+
+        It is a daemon in the sense of multiprocessing: were the parent to end without stopping its
+        pool, it would tell the process to stop instead of waiting for it.
+        """
         process = multiprocessing.get_context("spawn").Process(
-            target=worker.main, args=(endpoint, identity, settings), name=identity.decode()
+            target=worker.main,
+            args=(endpoint, identity, settings),
+            name=identity.decode(),
+            daemon=True,
         )
         process.start()
-        return cls(identity, process)
+        return cls(identity, process, process.pid or 0)
 
-    def kill_overdue(self) -> None:
-        """Kill the process because its time is up; remember how much of it was CPU time."""
-        if self.overdue_cpu_ns is None:
+    @property
+    def free(self) -> bool:
+        """Whether it can be given a job."""
+        return self.ready and self.task is None and not self.condemned
+
+    @property
+    def now(self) -> WorkerNow:
+        """What it does, for whoever looks on."""
+        job = self.task.job if self.task else None
+        return WorkerNow(self.pid, self.ready, job, self.phase, self.since)
+
+    @property
+    def careful(self) -> bool:
+        """Whether it waits, at each Phase, until that has been heard."""
+        job = self.task.job if self.task else None
+        return isinstance(job, ProcessInstallation) and job.one_by_one
+
+    @property
+    def deletes_spent(self) -> bool:
+        """Whether the last that it said is that it deletes what a finished window has used up."""
+        last = self.phase
+        return last is not None and last.name == "delete" and last.window is not None
+
+    def take(self, task: Task | None) -> None:
+        """This task is in its hands from now on, or none."""
+        self.task, self.phase, self.since = task, None, time.monotonic()
+
+    def begin(self, phase: Phase) -> None:
+        """It has said what it does next."""
+        self.phase, self.since = phase, time.monotonic()
+
+    def kill(self) -> None:
+        """End the process at once; nothing is said to it or heard of it any more."""
+        self.condemned = True
+        self.process.kill()
+
+    def kill_if_over(self, limit_seconds: float) -> None:
+        """Kill the process where its time is up; remember how much of it was CPU time."""
+        if not (self.free or self.condemned) and time.monotonic() - self.since > limit_seconds:
             self.overdue_cpu_ns = self._cpu_ns()
-            self.process.kill()
+            self.kill()
 
     def _cpu_ns(self) -> int:
         """CPU time that the process has used since its phase began; 0 where nobody can tell."""
         try:
-            with open(f"/proc/{self.process.pid}/stat", encoding="ascii", errors="replace") as file:
+            with open(f"/proc/{self.pid}/stat", encoding="ascii", errors="replace") as file:
                 words = file.read().rpartition(")")[2].split()
         except OSError:
             return 0
@@ -79,12 +132,28 @@ class Seat:
 
     def report(self, death: Death) -> None:
         """The line that tells who died, of what, and what it was doing."""
+        job = self.task.job if self.task else None
+        who = (
+            {"user": job.user_id, "installation": job.installation_id}
+            if isinstance(job, ProcessInstallation)
+            else {"job": type(job).__name__ if job else ""}
+        )
         logs.error(
             "worker_ended",
-            worker=self.process.pid,
+            worker=self.pid,
             cause=death.cause,
-            number=death.number,
+            number=_name(death),
+            **who,
             phase=self.phase.name if self.phase else "",
             window=self.phase.window if self.phase else "",
-            job=repr(self.task.job) if self.task else "",
         )
+
+
+def _name(death: Death) -> str:
+    """The exit code as a number, a signal by its name."""
+    if death.cause != "signal":
+        return str(death.number)
+    try:
+        return signal.Signals(death.number).name
+    except ValueError:  # a real-time signal
+        return str(death.number)

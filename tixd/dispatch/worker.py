@@ -9,14 +9,11 @@ worker without a parent ends too.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import traceback
 from collections.abc import Iterator
 from types import FrameType
-
-import zmq
 
 from tixd import errors, logs
 from tixd.dispatch.job import (
@@ -26,16 +23,12 @@ from tixd.dispatch.job import (
     Message,
     ProcessInstallation,
     Ready,
-    decode,
-    encode,
 )
+from tixd.dispatch.line import WorkerEnd
 from tixd.dispatch.scan import list_installations, list_users
 from tixd.installation import Worker, process_installation
 from tixd.results.client import ApiClient
 from tixd.settings import Settings
-
-#: How long a worker that ends waits for its last words to reach the parent.
-LINGER_MILLISECONDS = 2000
 
 #: Longest description of a failure that is sent to the parent.
 MAX_FAILURE_CHARACTERS = 500
@@ -45,46 +38,39 @@ def main(endpoint: str, identity: bytes, settings: Settings) -> None:
     """Run until the parent says so, or is gone."""
     logs.set_up(settings.log_level, settings.log_format, settings.log_file)
     stop = _Stop()
-    context = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.IDENTITY, identity)
-    socket.setsockopt(zmq.LINGER, LINGER_MILLISECONDS)
-    socket.connect(endpoint)
+    client = _client(settings)
+    line = WorkerEnd(endpoint, identity)
     worker = Worker(
         settings=settings,
-        client=ApiClient(settings),
-        say=lambda phase: _say(socket, phase),
-        stopping=lambda: stop.asked,
+        client=client,
+        say=line.say,
+        stopping=lambda: stop.asked or line.cut,
     )
     try:
-        _serve(socket, worker, stop)
+        _serve(line, worker, stop)
     finally:
-        socket.close()
-        context.term()
+        line.close()
 
 
-def _say(socket: zmq.Socket[bytes], message: Message) -> None:
-    """Send to the parent; one that no longer reads is no reason to wait."""
+def _client(settings: Settings) -> ApiClient:
+    """The client of the tix-api; what is wrong with its settings is a line in the log."""
     try:
-        socket.send(encode(message), zmq.NOBLOCK)
-    except zmq.Again:
-        logs.warning("parent_does_not_read")
+        return ApiClient(settings)
+    except errors.TixdError as error:
+        logs.error("worker_not_started", reason=str(error))
+        raise SystemExit(1) from None
 
 
-def _serve(socket: zmq.Socket[bytes], worker: Worker, stop: _Stop) -> None:
+def _serve(line: WorkerEnd, worker: Worker, stop: _Stop) -> None:
     """Job after job."""
-    parent = multiprocessing.parent_process()
-    poller = zmq.Poller()
-    poller.register(socket, zmq.POLLIN)
-    if parent:
-        poller.register(parent.sentinel, zmq.POLLIN)
-    _say(socket, Ready(os.getpid()))
-    while not stop.asked:
+    line.say(Ready(os.getpid()))
+    while not (stop.asked or line.cut):
         with stop.at_once():
-            ready = dict(poller.poll())
-        if socket not in ready:
-            return
-        _say(socket, _do(decode(socket.recv()), worker))
+            line.wait()
+        job = line.hear()
+        if job:
+            line.careful = isinstance(job, ProcessInstallation) and job.one_by_one
+            line.say(_do(job, worker))
 
 
 def _do(job: Message, worker: Worker) -> Done:

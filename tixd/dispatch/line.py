@@ -1,0 +1,121 @@
+"""The line between the parent and its workers, both ends; the only user of ZeroMQ.
+
+In and out: messages of `job.py`. Rules: a ROUTER at the parent's end, on a private endpoint (folder
+of mode 0700), a DEALER at each worker's; every send says at once whether it could be done; what a
+worker says is never dropped for want of room, one job's words are few.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+
+import zmq
+
+from tixd import errors, logs
+from tixd.dispatch.job import Message, Phase, decode, encode
+
+#: How long a worker that ends waits for its last words to reach the parent.
+LINGER_MILLISECONDS = 2000
+
+
+class ParentEnd:
+    """The parent's end, one for all workers; never waits."""
+
+    def __init__(self) -> None:
+        """Open it; raises CannotStart where there is no room for the socket."""
+        self._directory, self._context = "", zmq.Context()
+        try:
+            self._directory = tempfile.mkdtemp(prefix="tixd-")
+            self.endpoint = f"ipc://{self._directory}/jobs.sock"
+            self._socket = self._context.socket(zmq.ROUTER)
+            self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            self._socket.setsockopt(zmq.LINGER, 0)
+            self._socket.bind(self.endpoint)
+            self.fd: int = self._socket.fileno()
+        except (OSError, zmq.ZMQError) as error:
+            self.close()
+            raise errors.CannotStart(f"socket for the worker processes: {error}") from error
+
+    def close(self) -> None:
+        """Close it and remove its folder; once is enough."""
+        self._context.destroy(linger=0)
+        if self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._context.closed
+
+    def send(self, identity: bytes, message: Message) -> bool:
+        """Send to the worker of this identity; False where there is none or it has no room."""
+        try:
+            self._socket.send_multipart([identity, encode(message)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            logs.debug("worker_unreachable", worker=identity.decode(), reason=str(error))
+            return False
+        return True
+
+    def receive(self) -> tuple[bytes, bytes] | None:
+        """The next message that is there, with who sent it; None: there is none.
+
+        The descriptor `fd` only tells of changes: after it has, and after every send, receive until
+        there is none.
+        """
+        try:
+            identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        return identity, b"".join(frames)
+
+
+class WorkerEnd:
+    """A worker's end.
+
+    careful: every Phase waits until the parent has it; ZeroMQ sends from a thread of its own, and a
+    worker that crashes at once takes with it what has not been sent.
+    """
+
+    def __init__(self, endpoint: str, identity: bytes) -> None:
+        self.careful = False
+        self._parent = multiprocessing.parent_process()
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.IDENTITY, identity)
+        self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.setsockopt(zmq.LINGER, LINGER_MILLISECONDS)
+        self._socket.connect(endpoint)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        if self._parent:
+            self._poller.register(self._parent.sentinel, zmq.POLLIN)
+
+    def close(self) -> None:
+        """Close it, once the parent has what was said."""
+        self._context.destroy(linger=LINGER_MILLISECONDS)
+
+    @property
+    def cut(self) -> bool:
+        """Whether the parent is no more."""
+        return self._parent is not None and os.getppid() != self._parent.pid
+
+    def say(self, message: Message) -> None:
+        """Send to the parent."""
+        self._socket.send(encode(message))
+        if self.careful and isinstance(message, Phase):
+            self.wait()
+            self.hear()
+
+    def wait(self) -> None:
+        """Wait until the parent has said something, or is no more."""
+        self._poller.poll()
+
+    def hear(self) -> Message | None:
+        """What the parent has said; None where it has not."""
+        try:
+            return decode(self._socket.recv(zmq.NOBLOCK))
+        except zmq.Again:
+            return None
