@@ -1,0 +1,1 @@
+"""Parts of scripts/bench: each measures one thing several times, with the yardstick between."""

@@ -1,0 +1,85 @@
+"""The benchmark's command line and its table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Column, Table
+
+import tixd
+from benchmarks import dispatching, idle, imports, memory, step, window
+from benchmarks.data import file_system
+from benchmarks.yardstick import Row, yardstick_ns
+
+PARTS = {
+    "window": window.measure,
+    "step": step.measure,
+    "dispatch": dispatching.measure,
+    "idle": partial(idle.measure, count=10_000),
+    "memory": memory.measure,
+    "imports": imports.measure,
+}
+
+
+def main() -> None:
+    """Measure and print; in a folder of its own that is removed afterwards."""
+    arguments = _arguments()
+    begun = time.monotonic()
+    base = Path(tempfile.mkdtemp(prefix="tixd-bench-", dir=arguments.dir))
+    rows: list[Row] = []
+    try:
+        for name in arguments.parts or PARTS:
+            rows += PARTS[name](base / name)
+        if arguments.full:
+            rows += idle.measure(base / "full", count=100_000)
+        kind = file_system(base)
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+    _show(rows, kind, time.monotonic() - begun)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none: all")
+    parser.add_argument("--full", action="store_true", help="100,000 idle installations too")
+    parser.add_argument("--dir", help="where the made reports lie for the time; else $TMPDIR")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    return arguments
+
+
+def _show(rows: list[Row], kind: str, seconds: float) -> None:
+    table = Table(
+        Column("what", min_width=62),
+        Column("figure", justify="right"),
+        Column("in Y", justify="right"),
+        "must reach",
+        title=f"tixd {tixd.__version__}, reports on {kind}, {seconds:.0f} s",
+    )
+    for row in rows:
+        verdict = {None: "", True: "  yes", False: "  NO"}[row.reached]
+        table.add_row(row.what, row.figure, row.ratio, row.target + verdict)
+    console = Console(width=120, highlight=False)
+    console.print(table)
+    console.print(_machine())
+
+
+def _machine() -> str:
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    y_ms = yardstick_ns() / 1e6
+    return (
+        f"{platform.machine()}, {cores} cores, load {load:.1f}, Linux {platform.release()},"
+        f" {platform.python_implementation()} {platform.python_version()}, numpy {np.__version__};"
+        f" Y = CPU of adding i * i for i in range(1,000,000), now {y_ms:.0f} ms"
+    )
