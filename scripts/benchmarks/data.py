@@ -33,9 +33,11 @@ class Kept:
     files: tuple[tuple[str, bytes], ...]
 
     def lay_out(self, base: Path) -> Path:
-        """Write them below `base`, as the condenser leaves them."""
+        """Write them below `base`, as the condenser leaves them; reports left there go first."""
         folder = base / str(self.user_id) / str(self.installation_id)
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob("tix-report-*.json"):
+            left.unlink()
         for name, content in self.files:
             (folder / name).write_bytes(content)
         return folder

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import shutil
 import statistics
 import time
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from tixd.dispatch.pool import Pool
 #: Windows of a round: one each of so many installations.
 WINDOWS = 100
 
-#: Rounds that count; one more goes before them, to warm up.
+#: Rounds that count; one more goes before them, to warm up. Installations live on between them.
 ROUNDS = 9
 
 #: Jobs in hand or next in line for each worker, as `tixd once` has them.
@@ -89,8 +88,7 @@ async def _rounds(base: Path, api: StandIn, workers: int) -> list[Round]:
                 each.lay_out(base)
             before = yardstick_ns()
             measured = await _round(pool, base, api, before)
-            shutil.rmtree(base)
-            if number:
+            if number:  # before, installations were new: no lock file, no journal
                 rounds.append(measured)
         await pool.stop(grace_seconds=5.0)
     return rounds

@@ -6,11 +6,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.data import Kept, real, simulated
 from benchmarks.yardstick import Row, interleaved, row
 from tixd import logs
+from tixd.analysis.observations import joined
 from tixd.analysis.summary import summarise
 from tixd.folder import Folder
 from tixd.reports.model import Installation
@@ -64,4 +63,4 @@ def _load_and_analyse(installation: Installation) -> None:
         spool.take_stock()
         window = next_step(spool.reports())
         assert isinstance(window, Window)  # noqa: S101 - a benchmark of nothing would be fast
-        summarise(np.concatenate([r.observations for r in window.reports]))
+        summarise(joined(r.observations for r in window.reports))
