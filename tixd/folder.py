@@ -23,6 +23,9 @@ from tixd import errors
 #: Ending of a file that is being written; a leftover is overwritten or removed, never read.
 TEMPORARY_SUFFIX = ".tmp"
 
+#: How a file is opened to be read: no link is followed, a FIFO does not block.
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 _MEANING: dict[int, type[errors.VolumeError]] = {
     errno.ENOSPC: errors.DiskFull,
     errno.EDQUOT: errors.DiskFull,
@@ -36,14 +39,24 @@ _MEANING: dict[int, type[errors.VolumeError]] = {
 }
 
 
-@contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Turn an OSError about `what` into the volume error that it means."""
-    try:
-        yield
-    except OSError as error:
-        kind = _MEANING.get(error.errno or 0, errors.VolumeFailed)
-        raise kind(f"{what}: {error.strerror}") from error
+class _Translated:
+    """Within this block an OSError about `what` becomes the volume error that it means.
+
+    It stands around every system call: as a generator it would cost more than some of them.
+    """
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError):
+            kind = _MEANING.get(error.errno or 0, errors.VolumeFailed)
+            raise kind(f"{self._what}: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +78,7 @@ class Folder:
     def __init__(self, path: str, *, within: Folder | None = None, follow: bool = False) -> None:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
         self.path = os.path.join(within.path, path) if within else path
-        with _translated(self.path):
+        with _Translated(self.path):
             self.fd = os.open(path, flags, dir_fd=within.fd if within else None)
 
     def __enter__(self) -> Self:
@@ -86,13 +99,13 @@ class Folder:
     def subfolder(self, name: str, *, create: bool = False) -> Folder:
         """Open the folder `name` in this one; with `create`, make it first if it is missing."""
         if create:
-            with _translated(f"{self.path}/{name}"), contextlib.suppress(FileExistsError):
+            with _Translated(f"{self.path}/{name}"), contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o770, dir_fd=self.fd)
         return Folder(name, within=self)
 
     def entries(self) -> list[Entry]:
         """Everything in the folder, unsorted."""
-        with _translated(self.path), os.scandir(self.fd) as found:
+        with _Translated(self.path), os.scandir(self.fd) as found:
             return [
                 Entry(e.name, e.is_file(follow_symlinks=False), e.is_dir(follow_symlinks=False))
                 for e in found
@@ -100,12 +113,12 @@ class Folder:
 
     def facts(self, name: str) -> os.stat_result:
         """The stat of `name` itself, not of what it may point to."""
-        with _translated(f"{self.path}/{name}"):
+        with _Translated(f"{self.path}/{name}"):
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
 
     def modified(self) -> float:
         """When the folder itself last changed, epoch seconds."""
-        with _translated(self.path):
+        with _Translated(self.path):
             return os.fstat(self.fd).st_mtime
 
     def read(self, name: str, limit_bytes: int) -> tuple[bytes, os.stat_result]:
@@ -113,9 +126,8 @@ class Folder:
 
         Where the file is larger than `limit_bytes` nothing is read: the content is empty.
         """
-        with _translated(f"{self.path}/{name}"):
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = os.open(name, flags, dir_fd=self.fd)
+        with _Translated(f"{self.path}/{name}"):
+            fd = os.open(name, _READ_FLAGS, dir_fd=self.fd)
             try:
                 facts = os.fstat(fd)
                 if not stat.S_ISREG(facts.st_mode):
@@ -135,7 +147,7 @@ class Folder:
     def unlink(self, name: str) -> bool:
         """Delete the file `name`; False where it was gone already."""
         try:
-            with _translated(f"{self.path}/{name}"):
+            with _Translated(f"{self.path}/{name}"):
                 os.unlink(name, dir_fd=self.fd)
         except errors.Vanished:
             return False
@@ -143,7 +155,7 @@ class Folder:
 
     def rename(self, name: str, new_name: str, *, to: Folder | None = None) -> None:
         """Rename within the folder or into another one; an existing `new_name` is replaced."""
-        with _translated(f"{self.path}/{name}"):
+        with _Translated(f"{self.path}/{name}"):
             target = (to or self).fd
             os.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=target)
 
@@ -153,7 +165,7 @@ class Folder:
         A half-written temporary file is removed before the error leaves.
         """
         temporary = name + TEMPORARY_SUFFIX
-        with _translated(f"{self.path}/{temporary}"):
+        with _Translated(f"{self.path}/{temporary}"):
             fd = self._created(temporary)
             try:
                 _write_all(fd, content)
@@ -184,7 +196,7 @@ class Folder:
 
     def sync(self) -> None:
         """Make renames and deletions in this folder survive a power cut."""
-        with _translated(self.path):
+        with _Translated(self.path):
             os.fsync(self.fd)
 
     @contextlib.contextmanager
@@ -197,7 +209,7 @@ class Folder:
         fd = self._lock_file(name)
         try:
             if fd is not None:
-                with _translated(f"{self.path}/{name}"):
+                with _Translated(f"{self.path}/{name}"):
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield fd is not None
         finally:
@@ -206,7 +218,7 @@ class Folder:
 
     def _lock_file(self, name: str) -> int | None:
         try:
-            with _translated(f"{self.path}/{name}"):
+            with _Translated(f"{self.path}/{name}"):
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 return os.open(name, flags, 0o660, dir_fd=self.fd)
         except errors.DiskFull:

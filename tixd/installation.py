@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
-import numpy as np
-
 from tixd import errors, logs
+from tixd.analysis.observations import joined
 from tixd.analysis.summary import summarise
 from tixd.dispatch.job import Done, Phase, PhaseName, ProcessInstallation
 from tixd.folder import Folder
@@ -194,7 +193,7 @@ class _Visit:
         """Analyse a window, make its result safe, then delete its first half."""
         self._window = window
         self._say("analyse")
-        summary = summarise(np.concatenate([r.observations for r in window.reports]))
+        summary = summarise(joined(r.observations for r in window.reports))
         first = min(r.first for r in window.reports)
         if summary is None:
             self._tally["windows_without_short"] += 1

@@ -8,6 +8,7 @@ size). Rows nearly always come in that order already, which is cheaper to see th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,14 @@ class Columns:
     second: Integers
     times: Integers
     duplicates: int = 0
+
+
+def joined(parts: Iterable[Observations]) -> Observations:
+    """The rows of all `parts`, one after the other; each part's rows lie together in memory.
+
+    By their bytes: numpy.concatenate works out a common dtype for each pair, at 25 times the cost.
+    """
+    return np.frombuffer(b"".join(part.data for part in parts), OBSERVATION)
 
 
 def kept(observations: Observations) -> Columns:

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 import click
-import numpy as np
 import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tixd import errors
+from tixd.analysis.observations import joined
 from tixd.analysis.summary import Direction, Summary, summarise
 from tixd.reports.archive import Found, installations, printable
 from tixd.reports.model import Report
@@ -129,7 +129,7 @@ def _installation(found: Found, in_order: list[Report]) -> Iterator[Analysed]:
     made = 0
     for window in windows(in_order):
         made += 1
-        summary = summarise(np.concatenate([report.observations for report in window]))
+        summary = summarise(joined(report.observations for report in window))
         yield Analysed(found.path, window, summary)
     if in_order and not made:
         _say(
