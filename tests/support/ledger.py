@@ -1,0 +1,104 @@
+"""The ledger of a run: what must come out of it, where it is now, and what is missing.
+
+Windows expected = those at the tix-api + those in failed-results + those that the reports still on
+disk give, at every pause; and all of them at the tix-api in the end. Duplicates are counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.stand_in_api import StandInApi
+from tixd.analysis.observations import SHORT
+from tixd.reports.archive import installations
+from tixd.reports.model import Report
+from tixd.reports.window import windows
+from tixd.results.journal import FILE_NAME, parse
+from tixd.results.payload import parse_failed_report
+
+#: user, installation, timestamp of the result
+Key = tuple[int, int, int]
+
+
+class Ledger:
+    """Begun before the run: what lies under `base` then is what must reach `api`."""
+
+    def __init__(self, base: Path, api: StandInApi) -> None:
+        self._base, self._api = base, api
+        self.expected = frozenset(on_disk(base)) | frozenset(kept(base))
+
+    @property
+    def duplicates(self) -> int:
+        """How many posts the tix-api kept more than once."""
+        posted = at_api(self._api)
+        return len(posted) - len(set(posted))
+
+    def balance(self) -> None:
+        """Fail where a window is lost, or one has come up that was not due."""
+        found = {*at_api(self._api), *kept(self._base), *on_disk(self._base)}
+        assert (self.expected - found, found - self.expected) == (set(), set()), "lost, unexpected"
+
+    def settled(self) -> None:
+        """Fail where not everything is at the tix-api, or anything half-done lies about."""
+        assert set(at_api(self._api)) == self.expected
+        assert kept(self._base) == []
+        assert temporary_files(self._base) == []
+
+
+def at_api(api: StandInApi) -> list[Key]:
+    """What the tix-api has taken, in the order in which it came."""
+    return [(p.user, p.installation, p.body["timestamp"]) for p in api.accepted]
+
+
+def kept(base: Path) -> list[Key]:
+    """What waits in failed-results, each a valid file, those that were refused too."""
+    found = []
+    for path in sorted(base.glob("*/*/failed-results/**/*.json")):
+        user, installation = path.relative_to(base).parts[:2]
+        result = parse_failed_report(path.read_bytes())
+        found.append((int(user), int(installation), result.summary.timestamp))
+    return found
+
+
+def on_disk(base: Path) -> Iterator[Key]:
+    """What the reports that are left would give, but for those that a journal has given up."""
+    for folder in base.glob("*/*"):
+        user, installation = folder.parent.name, folder.name
+        if user.isdecimal() and installation.isdecimal() and folder.is_dir():
+            yield from ((int(user), int(installation), last) for last in timestamps(folder))
+
+
+def timestamps(folder: Path) -> Iterator[int]:
+    """The results' timestamps of the windows in an installation's folder, in order."""
+    given_up = set(parse((folder / FILE_NAME).read_bytes()).names) if _journal(folder) else set()
+    own = [found for found in installations(str(folder)) if found.path == str(folder)]
+    reports = [r for found in own for r in found.reports() if r.name not in given_up]
+    yield from (last for window in windows(reports) if (last := _last(window)) is not None)
+
+
+def reports_left(folder: Path) -> list[str]:
+    """The names of the report files in an installation's folder."""
+    return sorted(path.name for path in folder.glob("[!.]*.json"))
+
+
+def temporary_files(base: Path) -> list[str]:
+    """Files that somebody has begun to write and not finished."""
+    return sorted(str(path.relative_to(base)) for path in base.rglob("*.tmp"))
+
+
+def set_back_pauses(base: Path) -> None:
+    """Let every pause pass, as an operator can."""
+    for path in base.glob(f"*/*/{FILE_NAME}"):
+        path.write_text(json.dumps(json.loads(path.read_bytes()) | {"not_before": 0.0}))
+
+
+def _journal(folder: Path) -> bool:
+    return (folder / FILE_NAME).is_file()
+
+
+def _last(window: tuple[Report, ...]) -> int | None:
+    """Last second of a short packet in the window; None: there is none, and no result."""
+    short = [r.observations[r.observations["kind"] == SHORT]["second"] for r in window]
+    return max((int(seconds.max()) for seconds in short if len(seconds)), default=None)

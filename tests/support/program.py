@@ -1,0 +1,110 @@
+"""`tixd once` as operators run it: a process of its own, with settings from its environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tixd.commands.once import WORDS
+
+ROOT = Path(__file__).parents[2]
+
+#: How the program is called.
+COMMAND = (sys.executable, "-m", "tixd", "once")
+
+#: Longest time that one cycle of a test takes, seconds.
+PATIENCE_SECONDS = 60.0
+
+_NAMES = {words: name for name, words in WORDS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a cycle ended: exit code, installations looked at, the summary's counts, log lines."""
+
+    code: int
+    installations: int
+    counts: dict[str, int]
+    log: list[dict[str, Any]]
+    text: str
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log lines of this event."""
+        return [line for line in self.log if line["event"] == name]
+
+
+def environment(base: Path, port: int, **variables: str) -> dict[str, str]:
+    """This environment with tixd's settings and no others; deadlines of the API are short."""
+    foreign = ("TIX_", "CELERY_", "PROCESSOR_", "REQUESTS_", "CURL_")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
+    return {name: text for name, text in kept.items() if "proxy" not in name.lower()} | {
+        "TIX_REPORTS_BASE_PATH": str(base),
+        "TIX_API_HOST": "127.0.0.1",
+        "TIX_API_PORT": str(port),
+        "TIX_API_USER": "tix",
+        "TIX_API_PASSWORD": "secret",
+        "TIX_API_CONNECT_SECONDS": "1",
+        "TIX_API_READ_SECONDS": "1",
+        "TIX_API_TOTAL_SECONDS": "2",
+        "TIX_WORKERS": "2",
+        "TIX_LOG_FORMAT": "json",
+        **variables,
+    }
+
+
+def begin(base: Path, port: int, user: int | None = None, **variables: str) -> Running:
+    """Start a cycle and do not wait; it leads a process group of its own."""
+    return Running(
+        COMMAND,
+        cwd=ROOT,
+        env=environment(base, port, **variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+    )
+
+
+def once(base: Path, port: int, user: int | None = None, **variables: str) -> Ended:
+    """Run a cycle to its end."""
+    return begin(base, port, user, **variables).ended()
+
+
+class Running(subprocess.Popen[str]):
+    """A cycle under way."""
+
+    def ended(self) -> Ended:
+        """Wait for its end; one that takes too long is killed."""
+        try:
+            output, log = self.communicate(timeout=PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        return _ended(self.returncode, output, log)
+
+
+def _ended(code: int, output: str, log: str) -> Ended:
+    lines = [line.strip().partition("  ") for line in output.splitlines()]
+    figures = {words: int(number.replace(",", "")) for number, _, words in lines}
+    looked = [n for words, n in figures.items() if words.startswith("installations looked at")]
+    counts = {_NAMES[words]: n for words, n in figures.items() if words in _NAMES}
+    told = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return Ended(code, sum(looked), counts, told, output + log)
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until the condition holds; fails the test when it does not within the deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
+        time.sleep(0.002)
