@@ -1,0 +1,67 @@
+"""Everything is killed at once, `tixd once` and its workers, many times; then it runs to the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import psutil
+
+from tests.support import made
+from tests.support.ledger import Ledger
+from tests.support.program import begin, once, until
+from tests.support.stand_in_api import StandInApi
+
+START = 1_700_000_000
+
+#: Installations, and reports in each: three windows.
+INSTALLATIONS, REPORTS = 70, 37
+
+KILLS = 20
+
+#: Longest time after a post at which a kill comes: several windows.
+SPREAD_SECONDS = 0.02
+
+
+def kill_everything(base: Path, api: StandInApi, random: Random) -> int:
+    """Start a cycle, kill its whole process group at a random moment; how many were working."""
+    running = begin(base, api.port)
+    seen, few = len(api.posts), random.randint(1, 6)
+    until(lambda: len(api.posts) >= seen + few or running.poll() is not None)
+    moment = time.perf_counter() + random.uniform(0, SPREAD_SECONDS)
+    until(lambda: time.perf_counter() >= moment)
+    workers = psutil.Process(running.pid).children() if running.poll() is None else []
+    os.killpg(running.pid, signal.SIGKILL)
+    assert running.ended().code == -signal.SIGKILL, "the fault did not act"
+    until(lambda: all(map(has_ended, workers)))
+    return len(workers)
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether the kernel is done with it, be it that nobody has asked yet how it ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+def test_killing_the_whole_program_at_any_moment_loses_nothing(tmp_path):
+    for number in range(1, INSTALLATIONS + 1):
+        made.installation(tmp_path, START, REPORTS, user=number % 7 + 1, number=number)
+    random = Random(19)
+    with StandInApi(user="tix", password="secret") as api:
+        ledger = Ledger(tmp_path, api)
+        for kill in range(KILLS):
+            assert kill_everything(tmp_path, api, random) >= 2, f"kill {kill}: no workers"
+            ledger.balance()
+        assert len(api.accepted) < len(ledger.expected), "there was always something to do"
+        assert once(tmp_path, api.port).code == 0
+        ledger.settled()
+        sys.stdout.write(
+            f"{KILLS} kills of all processes: duplicates {ledger.duplicates}, lost 0\n"
+        )
+        assert ledger.duplicates <= 2 * KILLS, "the window in hand of each worker"

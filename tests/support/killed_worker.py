@@ -1,0 +1,139 @@
+"""A worker that kills itself at a chosen line: forks one for each order, tells how it ended.
+
+As a program (python -m tests.support.killed_worker): orders come in as JSON lines
+{"base", "port", "kill_at", "trace"}, answers go out as JSON lines {"ended", "phase"}. The worker
+does what there is to do in installation 1/2, lets the pause pass and does it again. A line of tixd
+or of its HTTP library is an event; at event number `kill_at` (0: never) the worker sends itself
+SIGKILL. `trace`: a file to which phase and function of every event are written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import Any, Self
+
+import urllib3
+
+from tests.support.results import settings_for
+from tixd import logs
+from tixd.dispatch.job import Phase, ProcessInstallation
+from tixd.installation import Worker, process_installation
+from tixd.results.client import ApiClient
+
+ROOT = Path(__file__).parents[2]
+
+#: Longer than the longest pause.
+PAUSE_SECONDS = 3700.0
+
+#: Code whose lines are events.
+_WATCHED = tuple(str(Path(where).parent) + "/" for where in (ROOT / "tixd" / "x", urllib3.__file__))
+
+
+class Tracer:
+    """Counts line events, notes them, and kills at one of them."""
+
+    def __init__(self, kill_at: int, phases: int) -> None:
+        self._kill_at, self._phases = kill_at, phases
+        self.phase = "none"
+        self.events: list[tuple[str, str]] = []
+
+    def say(self, phase: Phase) -> None:
+        """What the worker's parent would hear; it goes down a pipe, which outlives the worker."""
+        self.phase = phase.name
+        os.write(self._phases, f"{phase.name}\n".encode())
+
+    def __call__(self, frame: FrameType, *_: object) -> Any:
+        """For sys.settrace: look at the lines of the watched code alone."""
+        return self._line if frame.f_code.co_filename.startswith(_WATCHED) else None
+
+    def _line(self, frame: FrameType, event: str, _: object) -> Any:
+        if event == "line":
+            self.events.append((self.phase, frame.f_code.co_qualname))
+            if len(self.events) == self._kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self._line
+
+
+def work(order: dict[str, Any], phases: int) -> None:
+    """Do everything there is to do, traced."""
+    tracer = Tracer(order["kill_at"], phases)
+    logs.set_up("CRITICAL", "text", "stderr")
+    later = [0.0]
+    settings = settings_for(order["port"], reports_base_path=order["base"])
+    worker = Worker(
+        settings=settings,
+        client=ApiClient(settings),
+        say=tracer.say,
+        stopping=lambda: False,
+        now=lambda: time.time() + later[0],
+        random=Random(1),
+    )
+    job = ProcessInstallation(f"{order['base']}/1/2", 1, 2)
+    sys.settrace(tracer)
+    for later[0] in (0.0, PAUSE_SECONDS):
+        while process_installation(job, worker).more:
+            pass
+    sys.settrace(None)
+    if order["trace"]:
+        Path(order["trace"]).write_text(json.dumps(tracer.events))
+
+
+def fork_and_work(order: dict[str, Any]) -> dict[str, Any]:
+    """Do it in a child; tells its exit code (-9: killed) and what it said last."""
+    heard, said = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(heard)
+        code = 1
+        try:
+            work(order, said)
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(said)
+    with open(heard, encoding="ascii") as pipe:
+        phases = pipe.read().split()
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return {"ended": ended, "phase": phases[-1] if phases else "none"}
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """For a test: gives orders to this program, which runs until the block ends."""
+
+    process: subprocess.Popen[str]
+
+    @classmethod
+    def start(cls) -> Self:
+        """Start the program; its imports are made once, not for each worker."""
+        command = [sys.executable, "-m", __spec__.name]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        return cls(subprocess.Popen(command, text=True, bufsize=1, cwd=ROOT, **pipes))
+
+    def run(self, base: Path, port: int, kill_at: int = 0, trace: str = "") -> tuple[int, str]:
+        """Let a worker work; returns its exit code (-9: killed) and its last phase."""
+        order = {"base": str(base), "port": port, "kill_at": kill_at, "trace": trace}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        answer = json.loads(self.process.stdout.readline())
+        return answer["ended"], answer["phase"]
+
+    def end(self) -> None:
+        """No more orders."""
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(10)
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(fork_and_work(json.loads(line))) + "\n")
+        sys.stdout.flush()
