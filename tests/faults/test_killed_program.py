@@ -1,4 +1,4 @@
-"""Everything is killed at once, `tixd once` and its workers, many times; then it runs to the end."""
+"""Everything is killed at once, `tixd once` and its workers, many times; then it runs on."""
 
 from __future__ import annotations
 

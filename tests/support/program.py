@@ -42,7 +42,8 @@ class Ended:
 
 def environment(base: Path, port: int, **variables: str) -> dict[str, str]:
     """This environment with tixd's settings and no others; deadlines of the API are short."""
-    foreign = ("TIX_", "CELERY_", "PROCESSOR_", "REQUESTS_", "CURL_")
+    # Compiling tixd anew in each process takes longer than what most tests want of it.
+    foreign = ("TIX_", "CELERY_", "PROCESSOR_", "REQUESTS_", "CURL_", "PYTHONDONTWRITE")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
     return {name: text for name, text in kept.items() if "proxy" not in name.lower()} | {
         "TIX_REPORTS_BASE_PATH": str(base),
