@@ -1,0 +1,1 @@
+"""Where jobs wait: one contract, several places."""

@@ -1,0 +1,94 @@
+"""The queue of one process: jobs wait in its memory, in order, one for each installation at most.
+
+In and out: queues/contract.py. Rules: nothing needs to survive the process, because the next scan
+finds the same installations again; an installation whose job is still open gets no second one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from tixd.dispatch.job import ProcessInstallation
+
+
+class LocalQueue:
+    """A JobQueue in memory; `taken`: how many jobs it has taken so far."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[ProcessInstallation] = deque()
+        self._open: set[tuple[int, int]] = set()
+        self._changed = asyncio.Condition()
+        self._closed = False
+        self.taken = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait."""
+        return len(self._waiting)
+
+    @property
+    def open(self) -> int:
+        """How many jobs wait or are in somebody's hands."""
+        return len(self._open)
+
+    async def put(self, job: ProcessInstallation) -> bool:
+        """Take a job, unless its installation has an open one."""
+        key = (job.user_id, job.installation_id)
+        if key in self._open or self._closed:
+            return False
+        self._open.add(key)
+        self.taken += 1
+        await self._add(job, first=False)
+        return True
+
+    async def take(self) -> LocalDelivery:
+        """The next job; waits for one, for ever once the queue is closed."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._waiting and not self._closed)
+            return LocalDelivery(self._waiting.popleft(), self)
+
+    async def idle(self) -> None:
+        """Wait until no job is open."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._open)
+
+    async def close(self) -> None:
+        """Give no more jobs."""
+        self._closed = True
+
+    async def forget(self, job: ProcessInstallation) -> None:
+        """The job is not open any more."""
+        async with self._changed:
+            self._open.discard((job.user_id, job.installation_id))
+            self._changed.notify_all()
+
+    async def _add(self, job: ProcessInstallation, *, first: bool) -> None:
+        async with self._changed:
+            (self._waiting.appendleft if first else self._waiting.append)(job)
+            self._changed.notify()
+
+    async def give_again(self, job: ProcessInstallation, *, first: bool) -> None:
+        """Let an open job wait once more."""
+        await self._add(job, first=first)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDelivery:
+    """A job of a LocalQueue in somebody's hands."""
+
+    job: ProcessInstallation
+    queue: LocalQueue
+
+    async def done(self) -> None:
+        """Forget it; its installation may get another job."""
+        await self.queue.forget(self.job)
+
+    async def again(self) -> None:
+        """Behind the others once more."""
+        await self.queue.give_again(self.job, first=False)
+
+    async def back(self) -> None:
+        """To somebody else, first."""
+        await self.queue.give_again(self.job, first=True)
