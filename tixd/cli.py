@@ -122,11 +122,10 @@ def tixd(
 
 
 def _run_daemon(invocation: Invocation) -> None:
-    """The place of the daemon, which this version does not have."""
-    invocation.start()
-    raise errors.CannotStart(
-        "this version has no daemon yet, run `tixd once` from cron or a systemd timer"
-    )
+    """Live in the role that the settings name, until a signal ends it."""
+    from tixd import service  # noqa: PLC0415 - --help needs no service
+
+    service.live(invocation.start())
 
 
 def _schedule_folder(path: str) -> str:

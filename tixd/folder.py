@@ -116,10 +116,11 @@ class Folder:
         with _Translated(f"{self.path}/{name}"):
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
 
-    def modified(self) -> float:
-        """When the folder itself last changed, epoch seconds."""
+    def free_bytes(self) -> int:
+        """Bytes that are free for this process on the folder's volume."""
         with _Translated(self.path):
-            return os.fstat(self.fd).st_mtime
+            volume = os.fstatvfs(self.fd)
+        return volume.f_bavail * volume.f_frsize
 
     def read(self, name: str, limit_bytes: int) -> tuple[bytes, os.stat_result]:
         """Content and facts of the regular file `name`.

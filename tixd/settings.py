@@ -171,6 +171,14 @@ class Settings:
         "schedule.dir",
         "folder in which the schedule is kept",
     )
+    stop_seconds: float = setting(
+        25.0,
+        "TIX_STOP_SECONDS",
+        "stop_seconds",
+        "how long workers may take for the window in hand after SIGTERM",
+        unit="seconds",
+        minimum=0,
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = setting(
         "INFO", "CELERY_LOG_LEVEL", "log.level", "least important events that are logged"
     )

@@ -10,13 +10,14 @@ import multiprocessing
 import os
 import statistics
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.data import file_system, simulated
 from benchmarks.stand_in import StandIn, stand_in
 from benchmarks.yardstick import Row, cpu_ns, own_cpu_ns, row, share_of_y, yardstick_ns
-from tixd.dispatch.cycle import find_installations, run_cycle
+from tixd.dispatch.cycle import run_cycle
 from tixd.dispatch.pool import Pool
 
 #: Windows of a round: one each of so many installations.
@@ -24,9 +25,6 @@ WINDOWS = 100
 
 #: Rounds that count; one more goes before them, to warm up. Installations live on between them.
 ROUNDS = 9
-
-#: Jobs in hand or next in line for each worker, as `tixd once` has them.
-JOBS_PER_WORKER = 2
 
 #: What the specification allows for one step, in one worker process.
 MOST_STEP = 1 / 25
@@ -95,12 +93,12 @@ async def _rounds(base: Path, api: StandIn, workers: int) -> list[Round]:
 
 
 async def _round(pool: Pool, base: Path, api: StandIn, yardstick: float) -> Round:
-    jobs = await find_installations(pool, str(base))
+    counts: Counter[str] = Counter()
     pids = [p.pid for p in multiprocessing.active_children() if p.pid]
     begun = (time.perf_counter_ns(), cpu_ns(pids), own_cpu_ns(), cpu_ns([api.pid]))
-    summary = await run_cycle(pool, jobs, JOBS_PER_WORKER, lambda _: None)
+    await run_cycle(pool, str(base), counts, lambda _done, _found: None)
     ended = (time.perf_counter_ns(), cpu_ns(pids), own_cpu_ns(), cpu_ns([api.pid]))
-    if summary.counts["windows_posted"] != WINDOWS:
-        raise RuntimeError(f"not every window was posted: {summary}")
+    if counts["windows_posted"] != WINDOWS:
+        raise RuntimeError(f"not every window was posted: {counts}")
     figures = [(b - a) / WINDOWS for a, b in zip(begun, ended, strict=True)]
     return Round(*figures, yardstick=yardstick)

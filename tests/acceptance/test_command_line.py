@@ -87,10 +87,11 @@ def test_every_configuration_problem_is_one_line_and_the_code_is_two():
     ]
 
 
-def test_the_daemon_cannot_start_in_this_version_and_the_code_is_three():
-    done = tixd()
-    assert done.returncode == 3
-    assert done.stderr.startswith("tixd: this version has no daemon yet, run `tixd once`")
+def test_a_missing_reports_folder_stops_the_start_with_code_three(tmp_path):
+    for words in ([], ["once"]):
+        done = tixd(*words, TIX_REPORTS_BASE_PATH=str(tmp_path / "nowhere"))
+        assert done.returncode == 3
+        assert done.stderr.startswith(f"tixd: reports folder {tmp_path}/nowhere is not there")
 
 
 def test_a_log_that_cannot_be_opened_is_a_configuration_error(tmp_path):

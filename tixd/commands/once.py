@@ -7,27 +7,21 @@ Rules: no leader lock and no cycle state; SIGTERM and Ctrl-C end it after the wi
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
 
-from tixd import errors, logs
+from tixd import logs
 from tixd.commands import Invocation
-from tixd.dispatch.cycle import CycleSummary, find_installations, run_cycle
-from tixd.dispatch.mounts import lock_warning, read_mountinfo
+from tixd.dispatch.cycle import run_cycle
 from tixd.dispatch.pool import Pool
+from tixd.service import check_reports_folder
 from tixd.settings import Settings
-
-#: How long workers may take for the window in hand after SIGTERM or Ctrl-C.
-STOP_GRACE_SECONDS = 25.0
-
-#: Jobs in hand or next in line for each worker, so that none waits for the parent.
-JOBS_PER_WORKER = 2
 
 #: Counts of a cycle in the words of the summary, in its order.
 WORDS = {
@@ -68,42 +62,38 @@ def command(invocation: Invocation) -> None:
       TIX_REPORTS_BASE_PATH=/srv/reports TIX_API_HOST=api.example.org tixd once
     """
     settings = invocation.start().settings
-    if not os.path.isdir(settings.reports_base_path):
-        raise errors.CannotStart(f"reports folder {settings.reports_base_path} is not there")
-    warning = lock_warning(settings.reports_base_path, read_mountinfo())
-    if warning:
-        logs.warning("locks_not_shared", folder=settings.reports_base_path, reason=warning)
+    check_reports_folder(settings)
     begun = time.monotonic()
-    summary = asyncio.run(_cycle(settings))
-    _show(summary, time.monotonic() - begun)
+    counts = asyncio.run(_cycle(settings))
+    _show(counts, time.monotonic() - begun)
 
 
-async def _cycle(settings: Settings) -> CycleSummary:
-    """The cycle; a signal ends it early, and the summary says what had been done until then."""
+async def _cycle(settings: Settings) -> Counter[str]:
+    """The cycle; a signal ends it early, and the counts say what had been done until then."""
+    counts: Counter[str] = Counter()
     async with Pool(settings) as pool:
-        stopping: list[asyncio.Task[None]] = []
+        stopping: list[asyncio.Future[None]] = []
 
         def stop() -> None:
             if stopping:
                 pool.kill()
             else:
                 logs.info("stopping", reason="signal; another one ends it at once")
-                stopping.append(asyncio.ensure_future(pool.stop(STOP_GRACE_SECONDS)))
+                stopping.append(asyncio.ensure_future(pool.stop(settings.stop_seconds)))
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop)
-        jobs = await find_installations(pool, settings.reports_base_path)
-        with _progress(len(jobs)) as progress:
-            summary = await run_cycle(pool, jobs, JOBS_PER_WORKER, progress)
-        await (stopping[0] if stopping else pool.stop(STOP_GRACE_SECONDS))
-    return summary
+        with _progress() as progress:
+            await run_cycle(pool, settings.reports_base_path, counts, progress)
+        await (stopping[0] if stopping else pool.stop(settings.stop_seconds))
+    return counts
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
+def _progress() -> Iterator[Callable[[int, int], object]]:
     """A bar on a terminal, nothing elsewhere; yields what is to be told how many are done."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda _done, _total: None
         return
     from rich import console, progress  # noqa: PLC0415 - slow to import, needed on a terminal only
 
@@ -114,12 +104,12 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         progress.TimeElapsedColumn(),
     )
     with progress.Progress(*columns, console=console.Console(stderr=True)) as bar:
-        task = bar.add_task("cycle", total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task("cycle", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _show(summary: CycleSummary, seconds: float) -> None:
-    print(f"{summary.installations:>9,}  installations looked at in {seconds:.1f} s")
+def _show(counts: Counter[str], seconds: float) -> None:
+    print(f"{counts['installations_queued']:>9,}  installations looked at in {seconds:.1f} s")
     for name, words in WORDS.items():
-        if summary.counts[name]:
-            print(f"{summary.counts[name]:>9,}  {words}")
+        if counts[name]:
+            print(f"{counts[name]:>9,}  {words}")

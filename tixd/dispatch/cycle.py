@@ -1,74 +1,45 @@
-"""One cycle: find the installations, give each a job, add up what happened.
+"""One cycle over everything, from the first installation to the last: for `tixd once`.
 
-In: a pool and the reports base. Out: a CycleSummary. Rules: the volume is touched only by jobs of
-the pool; an installation that is not finished is queued again behind the others.
+In: a pool, the reports base. Out: counts of what happened. Rules: no schedule and no leader; every
+installation gets a job; an installation that is not finished comes again behind the others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from tixd import errors
-from tixd.dispatch.job import Done, ListInstallations, ListUsers, ProcessInstallation
+from tixd.dispatch.dispatcher import scan
+from tixd.dispatch.feed import feed
+from tixd.dispatch.job import Done, ListInstallations
 from tixd.dispatch.pool import Pool
-
-#: Users whose installations are listed by one job.
-USERS_PER_JOB = 200
-
-
-@dataclass(frozen=True, slots=True)
-class CycleSummary:
-    """What a cycle did: how many installations it visited, and counts by what happened."""
-
-    installations: int
-    counts: Counter[str] = field(default_factory=Counter)
-
-
-async def find_installations(pool: Pool, base: str) -> list[ProcessInstallation]:
-    """A job for every installation under the base; raises CannotStart where it cannot be listed."""
-    users = [ids[0] for ids in (await _listing(pool, ListUsers(base))).found]
-    batches = [tuple(users[at : at + USERS_PER_JOB]) for at in range(0, len(users), USERS_PER_JOB)]
-    listings = [_listing(pool, ListInstallations(base, batch)) for batch in batches]
-    return [
-        ProcessInstallation(os.path.join(base, str(user), str(installation)), user, installation)
-        for done in await asyncio.gather(*listings)
-        for user, installation in done.found
-    ]
-
-
-async def _listing(pool: Pool, job: ListUsers | ListInstallations) -> Done:
-    done = await pool.submit(job)
-    if done.failure:
-        raise errors.CannotStart(done.failure)
-    return done
+from tixd.queues.local import LocalQueue
 
 
 async def run_cycle(
-    pool: Pool,
-    jobs: list[ProcessInstallation],
-    jobs_per_worker: int,
-    progress: Callable[[int], None],
-) -> CycleSummary:
-    """Do all jobs, so many per worker at a time; tell `progress` how many are done."""
-    queue = deque(jobs)
-    summary = CycleSummary(len(jobs))
-    finished = 0
+    pool: Pool, base: str, counts: Counter[str], progress: Callable[[int, int], object]
+) -> None:
+    """Give every installation a job until all is done, or the pool stops.
 
-    async def drain() -> None:
-        nonlocal finished
-        while queue:
-            job = queue.popleft()
-            done = await pool.submit(job)
-            summary.counts.update(done.counts)
-            if done.more:
-                queue.append(job)
-            else:
-                finished += 1
-                progress(finished)
+    counts: added to as jobs end; progress: told after each how many installations are finished, of
+    how many found so far. Raises CannotStart where the base cannot be listed.
+    """
+    queue = LocalQueue()
 
-    await asyncio.gather(*(drain() for _ in range(jobs_per_worker * pool.size)))
-    return summary
+    def heard(done: Done) -> None:
+        counts.update(done.counts)
+        progress(queue.taken - queue.open, queue.taken)
+
+    feeding = asyncio.ensure_future(feed(queue, pool, heard))
+    try:
+        counts.update(await scan(pool, ListInstallations(base, ()), queue.put))
+        idle = asyncio.ensure_future(queue.idle())
+        await asyncio.wait([idle, feeding], return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        counts["jobs_not_begun"] = queue.waiting
+    finally:
+        feeding.cancel()
+        await asyncio.wait([feeding])
+    if not feeding.cancelled():
+        feeding.result()

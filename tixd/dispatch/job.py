@@ -7,6 +7,7 @@ parent: Ready, Phase, Done. What is not exactly one of these is BadMessage.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -44,10 +45,33 @@ class ListUsers:
 
 @dataclass(frozen=True, slots=True)
 class ListInstallations:
-    """Name the installations of these users."""
+    """Name the installations of these users that are worth a job.
+
+    changed_since: epoch second, those whose folder has changed later are; slot, slots: of the
+    others one in `slots` has its turn. With one slot everybody has: that is the whole list.
+    """
 
     base: str
     user_ids: tuple[int, ...]
+    changed_since: float = 0.0
+    slot: int = 0
+    slots: int = 1
+
+    def wants(self, user_id: int, installation_id: int, changed: float) -> bool:
+        """Whether an installation whose folder changed at epoch second `changed` gets a job.
+
+        Nothing but its arguments decides, so a restart and another host decide alike.
+        """
+        if self.slots == 1 or changed > self.changed_since:
+            return True
+        return zlib.crc32(b"%d/%d" % (user_id, installation_id)) % self.slots == self.slot
+
+
+@dataclass(frozen=True, slots=True)
+class CheckVolume:
+    """See whether the reports can be listed and how many bytes are free there."""
+
+    base: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +109,14 @@ class Done:
     failure: str = ""
 
 
-Job = ProcessInstallation | ListUsers | ListInstallations
+Job = ProcessInstallation | ListUsers | ListInstallations | CheckVolume
 Message = Job | Ready | Phase | Done
 
 _KINDS: dict[str, type[Message]] = {
     "process": ProcessInstallation,
     "users": ListUsers,
     "installations": ListInstallations,
+    "volume": CheckVolume,
     "ready": Ready,
     "phase": Phase,
     "done": Done,
@@ -117,6 +142,15 @@ def decode(frame: bytes) -> Message:
     return message
 
 
+def in_words(job: Job) -> str:
+    """A job as people are told of it."""
+    if isinstance(job, ProcessInstallation):
+        return f"installation {job.user_id}/{job.installation_id}"
+    return (
+        "looking for installations" if not isinstance(job, CheckVolume) else "checking the volume"
+    )
+
+
 def _frozen(value: Any) -> Any:
     """JSON arrays as tuples, all the way down."""
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
@@ -139,6 +173,7 @@ def _is_tuple_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:
 _FITS: dict[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str),
     "int": _is_int,
+    "float": lambda value: isinstance(value, float) or _is_int(value),
     "bool": lambda value: isinstance(value, bool),
     "int | None": lambda value: value is None or _is_int(value),
     "PhaseName": lambda value: value in get_args(PhaseName),

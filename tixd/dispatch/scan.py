@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
 
 from tixd import errors, logs
+from tixd.dispatch.job import ListInstallations
 from tixd.folder import Folder
 
 #: A user or installation id as it stands in a path: no sign, no leading zero, 63 bits.
@@ -23,28 +23,38 @@ def list_users(base: str, hourly: logs.Hourly) -> list[int]:
         return _ids(folder, hourly)
 
 
-def list_installations(
-    base: str, user_ids: Iterable[int], hourly: logs.Hourly
-) -> list[tuple[int, int]]:
-    """(user id, installation id) of these users; a user that cannot be listed is left out."""
-    with Folder(base, follow=True) as folder:
+def list_installations(job: ListInstallations, hourly: logs.Hourly) -> list[tuple[int, int]]:
+    """(user id, installation id) that are worth a job; a user that cannot be listed is left out."""
+    with Folder(job.base, follow=True) as folder:
         return [
             (user_id, installation_id)
-            for user_id in user_ids
-            for installation_id in _installations_of(folder, user_id, hourly)
+            for user_id in job.user_ids
+            for installation_id in _installations_of(folder, user_id, job, hourly)
         ]
 
 
-def _installations_of(base: Folder, user_id: int, hourly: logs.Hourly) -> list[int]:
+def _installations_of(
+    base: Folder, user_id: int, job: ListInstallations, hourly: logs.Hourly
+) -> list[int]:
     try:
         with base.subfolder(str(user_id)) as folder:
-            return _ids(folder, hourly)
+            ids = _ids(folder, hourly)
+            if job.slots == 1:
+                return ids
+            return [i for i in ids if job.wants(user_id, i, folder.facts(str(i)).st_mtime)]
     except errors.Vanished:
         return []
     except errors.VolumeError as error:
         if hourly.due("user_skipped", str(user_id), now=time.time()):
             logs.error("user_skipped", user=user_id, reason=str(error))
         return []
+
+
+def free_bytes(base: str, hourly: logs.Hourly) -> int:
+    """Bytes free for tixd on the base's volume; raises a VolumeError if it cannot be listed."""
+    list_users(base, hourly)
+    with Folder(base, follow=True) as folder:
+        return folder.free_bytes()
 
 
 def _ids(folder: Folder, hourly: logs.Hourly) -> list[int]:

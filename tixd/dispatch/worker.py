@@ -17,6 +17,7 @@ from types import FrameType
 
 from tixd import errors, logs
 from tixd.dispatch.job import (
+    CheckVolume,
     Done,
     ListInstallations,
     ListUsers,
@@ -25,7 +26,7 @@ from tixd.dispatch.job import (
     Ready,
 )
 from tixd.dispatch.line import WorkerEnd
-from tixd.dispatch.scan import list_installations, list_users
+from tixd.dispatch.scan import free_bytes, list_installations, list_users
 from tixd.installation import Worker, process_installation
 from tixd.results.client import ApiClient
 from tixd.settings import Settings
@@ -90,8 +91,10 @@ def _done(job: Message, worker: Worker) -> Done:
             return process_installation(job, worker)
         case ListUsers(base):
             return Done(found=tuple((user,) for user in list_users(base, worker.hourly)))
-        case ListInstallations(base, user_ids):
-            return Done(found=tuple(list_installations(base, user_ids, worker.hourly)))
+        case ListInstallations():
+            return Done(found=tuple(list_installations(job, worker.hourly)))
+        case CheckVolume(base):
+            return Done(found=((free_bytes(base, worker.hourly),),))
         case _:
             raise TypeError(f"no job: {job!r}")
 

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from tixd import errors, logs
-from tixd.dispatch.scan import list_installations, list_users
+from tixd.dispatch.job import ListInstallations
+from tixd.dispatch.scan import free_bytes, list_installations, list_users
+
+
+def every(base: Path, *user_ids: int) -> ListInstallations:
+    return ListInstallations(str(base), user_ids)
 
 
 def test_only_folders_named_by_positive_decimal_integers_count(tmp_path: Path) -> None:
@@ -23,7 +28,7 @@ def test_only_folders_named_by_positive_decimal_integers_count(tmp_path: Path) -
 def test_installations_come_sorted_by_user_and_number(tmp_path: Path) -> None:
     for path in ("2/10", "2/9", "1/5", "1/x", "3"):
         (tmp_path / path).mkdir(parents=True)
-    found = list_installations(str(tmp_path), [1, 2, 3, 4], logs.Hourly())
+    found = list_installations(every(tmp_path, 1, 2, 3, 4), logs.Hourly())
     assert found == [(1, 5), (2, 9), (2, 10)]
 
 
@@ -31,7 +36,7 @@ def test_a_base_that_is_a_link_is_followed_but_nothing_below_it(tmp_path: Path) 
     (tmp_path / "real/1/2").mkdir(parents=True)
     (tmp_path / "base").symlink_to("real")
     (tmp_path / "real/1/3").symlink_to("2")
-    assert list_installations(str(tmp_path / "base"), [1], logs.Hourly()) == [(1, 2)]
+    assert list_installations(every(tmp_path / "base", 1), logs.Hourly()) == [(1, 2)]
 
 
 def test_a_missing_base_is_an_error_that_says_so(tmp_path: Path) -> None:
@@ -47,3 +52,25 @@ def test_an_odd_folder_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptu
     list_users(str(tmp_path), hourly)
     list_users(str(tmp_path), hourly)
     assert [r.getMessage() for r in caplog.records] == ["folder_ignored"] * 2
+
+
+def test_only_folders_that_changed_lately_and_those_whose_turn_it_is_are_listed(
+    tmp_path: Path,
+) -> None:
+    for number in range(1, 61):
+        (tmp_path / f"1/{number}").mkdir(parents=True)
+        os.utime(tmp_path / f"1/{number}", (0, 1000 if number == 7 else 900))
+    rounds = [
+        list_installations(ListInstallations(str(tmp_path), (1,), 950.0, slot, 6), logs.Hourly())
+        for slot in range(6)
+    ]
+    assert all((1, 7) in listed for listed in rounds)
+    others = [pair for listed in rounds for pair in listed if pair != (1, 7)]
+    assert sorted(others) == [(1, n) for n in range(1, 61) if n != 7], "each once in a round"
+    assert all(3 <= len(listed) <= 20 for listed in rounds), "and not all at the same time"
+
+
+def test_the_volume_tells_how_many_bytes_are_free(tmp_path: Path) -> None:
+    assert free_bytes(str(tmp_path), logs.Hourly()) > 0
+    with pytest.raises(errors.Vanished):
+        free_bytes(str(tmp_path / "nowhere"), logs.Hourly())

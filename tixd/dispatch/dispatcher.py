@@ -1,0 +1,144 @@
+"""The schedule at work: a scan each period, and its installations into the queue.
+
+In: the settings, a pool that scans, a queue. Out: jobs in the queue, and counts of cycles.
+Rules: a cycle is its scan; one that is still running makes the next one be skipped (counted). An
+installation whose job is still open is skipped alone (counted). Only jobs of the pool touch the
+reports volume, so one that hangs holds up nothing here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from tixd import errors, logs
+from tixd.dispatch.job import Done, ListInstallations, ListUsers, ProcessInstallation
+from tixd.dispatch.pool import Pool
+from tixd.dispatch.schedule import LastScan, cycle_number, is_due, load, save
+from tixd.folder import Folder
+from tixd.queues.contract import JobQueue
+from tixd.settings import Settings
+from tixd.status import CycleView
+
+#: Users whose installations are listed by one job, so that other jobs have their turn between.
+USERS_PER_JOB = 100
+
+#: An installation is looked at if its folder changed since so many periods before the last scan.
+PERIODS_LOOKED_BACK = 3
+
+#: Each installation is looked at once in this time, whatever its folder's time says.
+FULL_ROUND_SECONDS = 3600.0
+
+#: How long after a scan that failed another one is tried.
+RETRY_SECONDS = 30.0
+
+Put = Callable[[ProcessInstallation], Awaitable[bool]]
+
+
+async def scan(pool: Pool, which: ListInstallations, put: Put) -> Counter[str]:
+    """Put a job for each installation that `which` (its user_ids aside) wants; counts them.
+
+    Raises CannotStart where the reports cannot be listed.
+    """
+    counts: Counter[str] = Counter()
+    users = [ids[0] for ids in (await _listing(pool, ListUsers(which.base))).found]
+    for at in range(0, len(users), USERS_PER_JOB):
+        job = replace(which, user_ids=tuple(users[at : at + USERS_PER_JOB]))
+        for user, number in (await _listing(pool, job)).found:
+            path = os.path.join(which.base, str(user), str(number))
+            taken = await put(ProcessInstallation(path, user, number))
+            counts["installations_queued" if taken else "installations_skipped"] += 1
+    return counts
+
+
+async def _listing(pool: Pool, job: ListUsers | ListInstallations) -> Done:
+    done = await pool.submit(job)
+    if done.failure:
+        raise errors.CannotStart(done.failure)
+    return done
+
+
+class Dispatcher:
+    """Runs a cycle whenever one is due."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: Pool,
+        queue: JobQueue,
+        folder: Folder,
+        counts: Counter[str],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._base = settings.reports_base_path
+        self._period_seconds = settings.processing_period_minutes * 60.0
+        self._pool, self._queue, self._folder = pool, queue, folder
+        self._counts = counts
+        self._now = now
+        self._last = load(folder)
+        self._scan: asyncio.Task[None] | None = None
+        self._scan_number: int | None = None
+        self._scan_started: float | None = None
+        self._scan_seconds: float | None = None
+        self._not_before = float("-inf")
+
+    def tick(self) -> None:
+        """Start a cycle if one is due; asked every second."""
+        now = self._now()
+        number = cycle_number(now, self._period_seconds)
+        if self._scan:
+            if number != self._scan_number:
+                self._scan_number = number
+                self._counts["cycles_skipped"] += 1
+                logs.warning("cycle_skipped", cycle=number, reason="the scan before still runs")
+        elif is_due(self._last, now, self._period_seconds) and time.monotonic() > self._not_before:
+            self._scan_number, self._scan_started = number, now
+            self._scan = asyncio.ensure_future(self._cycle(number, now))
+
+    async def stop(self) -> None:
+        """Start no cycle any more, and give up the one that is running."""
+        if self._scan:
+            self._scan.cancel()
+            await asyncio.wait([self._scan])
+
+    def view(self) -> CycleView:
+        """Where the schedule stands."""
+        last, period = self._last, self._period_seconds
+        due = (cycle_number(last.started, period) + 1) * period if last else None
+        return CycleView(
+            number=last.number if last else None,
+            scanned=last.started if last else None,
+            scan_seconds=self._scan_seconds,
+            scanning_since=self._scan_started if self._scan else None,
+            next_due=due,
+        )
+
+    async def _cycle(self, number: int, started: float) -> None:
+        """One scan; it counts as done, and is remembered, only when it has come to its end."""
+        begun = time.monotonic()
+        try:
+            found = await scan(self._pool, self._wanted(number, started), self._queue.put)
+        except errors.CannotStart as error:
+            self._counts["cycles_failed"] += 1
+            self._not_before = time.monotonic() + RETRY_SECONDS
+            logs.error("scan_failed", cycle=number, reason=error.detail)
+            return
+        finally:
+            self._scan = None
+        self._scan_seconds = time.monotonic() - begun
+        self._last = LastScan(number, self._period_seconds, started)
+        save(self._folder, self._last)
+        self._counts["cycles"] += 1
+        self._counts.update(found)
+        logs.info("cycle_scanned", cycle=number, seconds=round(self._scan_seconds, 3), **found)
+
+    def _wanted(self, number: int, started: float) -> ListInstallations:
+        """Which installations are worth a job in this cycle."""
+        slots = max(1, round(FULL_ROUND_SECONDS / self._period_seconds))
+        before = self._last.started if self._last else started
+        since = before - PERIODS_LOOKED_BACK * self._period_seconds
+        return ListInstallations(self._base, (), since, number % slots, slots)

@@ -1,0 +1,186 @@
+"""The life of the standalone role: start, work, stop.
+
+In: the configuration. Out: installations processed each period until a signal ends it. Rules: one
+asyncio loop; after the start the reports volume is touched by workers only; whoever is not the
+leader stands by and takes over when the leader's process ends.
+
+Stop order, and why: 1. no new cycle (nothing new to finish); 2. workers end after the window in
+hand, jobs not begun stay undone and are found again by the next scan; 3. what still runs at the
+deadline is killed (one post may repeat, nothing is lost); 4. the leader's lock goes last, so that a
+stand-by starts when everything here has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+
+import tixd
+from tixd import errors, logs
+from tixd.config import Config
+from tixd.dispatch.dispatcher import Dispatcher
+from tixd.dispatch.feed import feed
+from tixd.dispatch.job import CheckVolume, Done, in_words
+from tixd.dispatch.leader import Leadership
+from tixd.dispatch.mounts import lock_warning, read_mountinfo
+from tixd.dispatch.pool import Pool
+from tixd.dispatch.schedule import TICK_SECONDS, Tick
+from tixd.folder import Folder
+from tixd.queues.local import LocalQueue
+from tixd.settings import Settings
+from tixd.status import CycleView, Snapshot, State, VolumeView, WorkerView
+
+#: How often the reports volume is asked whether it still answers.
+VOLUME_CHECK_SECONDS = 15.0
+
+
+def live(loaded: Config) -> None:
+    """Run the role that the configuration names until a signal ends it."""
+    settings = loaded.settings
+    if settings.role != "standalone":
+        raise errors.CannotStart(f"role {settings.role} needs RabbitMQ, which this version lacks")
+    asyncio.run(Standalone(settings).run())
+
+
+def check_reports_folder(settings: Settings) -> None:
+    """Look at the reports folder before the start; raises CannotStart where it is missing."""
+    base = settings.reports_base_path
+    if not os.path.isdir(base):
+        raise errors.CannotStart(f"reports folder {base} is not there")
+    warning = lock_warning(base, read_mountinfo())
+    if warning:
+        logs.warning("locks_not_shared", folder=base, reason=warning)
+
+
+class Standalone:
+    """The standalone role."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._started = time.time()
+        self._state: State = "starting"
+        self._leader = ""
+        self._counts: Counter[str] = Counter()
+        self._volume = VolumeView()
+        self._queue = LocalQueue()
+        self._pool: Pool | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Live until SIGTERM or SIGINT; raises CannotStart where that is not possible."""
+        check_reports_folder(self._settings)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, partial(self._stop, number))
+        with Leadership(self._settings.schedule_dir) as leadership:
+            await self._become_leader(leadership)
+            if not self._stopping.is_set():
+                await self._lead()
+        logs.info("ended")
+
+    async def _become_leader(self, leadership: Leadership) -> None:
+        """Return when this process leads, or is to stop."""
+        while not leadership.take() and not self._stopping.is_set():
+            self._leader = leadership.leader()
+            if self._state != "standing by":
+                self._state = "standing by"
+                logs.info("standing_by", leader=self._leader)
+            await self._pause()
+
+    async def _lead(self) -> None:
+        self._leader = f"pid {os.getpid()}"
+        async with Pool(self._settings) as pool:
+            self._pool = pool
+            with Folder(self._settings.schedule_dir, follow=True) as folder:
+                self._dispatcher = Dispatcher(
+                    self._settings, pool, self._queue, folder, self._counts
+                )
+                self._state = "running"
+                logs.info("running", workers=pool.size, reports=self._settings.reports_base_path)
+                await self._work(pool, self._dispatcher)
+
+    async def _work(self, pool: Pool, dispatcher: Dispatcher) -> None:
+        """Tick until told to stop; then the stop order."""
+        feeding = asyncio.ensure_future(feed(self._queue, pool, self._heard))
+        checking = asyncio.ensure_future(self._check_volume(pool))
+        tick = Tick(dispatcher.tick)
+        dispatcher.tick()
+        try:
+            while not self._stopping.is_set() and not feeding.done():
+                tick.run_pending()
+                await self._pause()
+        finally:
+            self._state = "stopping"
+            await dispatcher.stop()
+            checking.cancel()
+            await pool.stop(self._settings.stop_seconds)
+            feeding.cancel()
+            await asyncio.wait([feeding, checking])
+        if not feeding.cancelled():
+            feeding.result()
+
+    async def _pause(self) -> None:
+        """A second, or less when told to stop."""
+        try:
+            await asyncio.wait_for(self._stopping.wait(), TICK_SECONDS)
+        except TimeoutError:
+            return
+
+    async def _check_volume(self, pool: Pool) -> None:
+        """Ask the reports volume again and again; how old its answer is tells whether it hangs."""
+        while True:
+            done = await pool.submit(CheckVolume(self._settings.reports_base_path))
+            free_bytes = done.found[0][0] if done.found else None
+            self._volume = VolumeView(time.time(), done.failure, free_bytes)
+            await asyncio.sleep(VOLUME_CHECK_SECONDS)
+
+    def _heard(self, done: Done) -> None:
+        """A job has ended: count what happened; the volume has answered."""
+        self._counts.update(done.counts)
+        if not done.failure and "jobs_failed" not in done.counts:
+            self._volume = replace(self._volume, answered=time.time())
+
+    def _stop(self, number: int) -> None:
+        """The first signal stops in order, the second at once."""
+        logs.info("stopping", reason=signal.Signals(number).name)
+        if self._stopping.is_set() and self._pool:
+            self._pool.kill()
+        self._stopping.set()
+
+    def snapshot(self) -> Snapshot:
+        """How things are now."""
+        return Snapshot(
+            version=tixd.__version__,
+            role=self._settings.role,
+            pid=os.getpid(),
+            state=self._state,
+            moment=time.time(),
+            started=self._started,
+            period_seconds=self._settings.processing_period_minutes * 60.0,
+            leader=self._leader,
+            waiting=self._queue.waiting,
+            open=self._queue.open,
+            workers=self._workers(),
+            volume=self._volume,
+            cycle=self._dispatcher.view() if self._dispatcher else CycleView(),
+            counts=dict(self._counts),
+        )
+
+    def _workers(self) -> tuple[WorkerView, ...]:
+        now = time.monotonic()
+        return tuple(
+            WorkerView(
+                pid=worker.pid,
+                ready=worker.ready,
+                job=in_words(worker.job) if worker.job else "",
+                phase=worker.phase.name if worker.phase else "",
+                seconds=now - worker.since,
+            )
+            for worker in (self._pool.workers if self._pool else ())
+        )

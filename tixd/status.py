@@ -1,0 +1,96 @@
+"""What a running role tells about itself: one frozen picture, for people and for programs.
+
+In: what the parts of the role know. Out: a Snapshot, and the reasons why it is not ready. Pure.
+Rules: nothing here asks anybody; no user, installation or address but in what workers have in hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+#: A worker that says nothing for longer than this while its job is to check the volume: it hangs.
+VOLUME_SILENCE_SECONDS = 60.0
+
+#: Less free space than this on the reports volume is as good as none.
+LEAST_FREE_BYTES = 1024 * 1024
+
+
+State = Literal["starting", "standing by", "running", "stopping"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker process; job and phase in words, empty when it waits; seconds in that phase."""
+
+    pid: int
+    ready: bool
+    job: str
+    phase: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeView:
+    """The last answer of the reports volume: when (epoch seconds, None: never yet), and what."""
+
+    answered: float | None = None
+    error: str = ""
+    free_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CycleView:
+    """The schedule: last completed scan, whether one runs, when the next is due (epoch seconds)."""
+
+    number: int | None = None
+    scanned: float | None = None
+    scan_seconds: float | None = None
+    scanning_since: float | None = None
+    next_due: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A role at one moment; `moment` and `started` are epoch seconds."""
+
+    version: str
+    role: str
+    pid: int
+    state: State
+    moment: float
+    started: float
+    period_seconds: float
+    leader: str = ""
+    waiting: int = 0
+    open: int = 0
+    workers: tuple[WorkerView, ...] = ()
+    volume: VolumeView = field(default_factory=VolumeView)
+    cycle: CycleView = field(default_factory=CycleView)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Why the role cannot do its work now; empty: it can."""
+        if self.state == "standing by":
+            return ()
+        if self.state != "running":
+            return (f"it is {self.state}",)
+        return tuple(reason for reason in (self._of_workers(), *self._of_volume()) if reason)
+
+    def _of_workers(self) -> str:
+        return "" if any(w.ready for w in self.workers) else "no worker process is ready"
+
+    def _of_volume(self) -> tuple[str, ...]:
+        volume = self.volume
+        if volume.answered is None:
+            silent_since, told = self.started, "the reports volume has not answered yet"
+        else:
+            silent_since = volume.answered
+            told = f"the reports volume last answered {self.moment - volume.answered:.0f} s ago"
+        silent = self.moment - silent_since > VOLUME_SILENCE_SECONDS or volume.answered is None
+        full = volume.free_bytes is not None and volume.free_bytes < LEAST_FREE_BYTES
+        return (
+            told if silent else "",
+            volume.error,
+            "the reports volume is full" if full else "",
+        )
