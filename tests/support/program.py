@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 #: How the program is called.
 COMMAND = (sys.executable, "-m", "tixd", "once")
 
-#: Longest time that one cycle of a test takes, seconds.
-PATIENCE_SECONDS = 60.0
+#: What is put before it to know how much memory it takes.
+MEASURE = (sys.executable, "-m", "tests.support.peak_memory")
 
 _NAMES = {words: name for name, words in WORDS.items()}
 
@@ -60,10 +61,15 @@ def environment(base: Path, port: int, **variables: str) -> dict[str, str]:
     }
 
 
-def begin(base: Path, port: int, user: int | None = None, **variables: str) -> Running:
-    """Start a cycle and do not wait; it leads a process group of its own."""
+def begin(
+    base: Path, port: int, *, user: int | None = None, measured: bool = False, **variables: str
+) -> Running:
+    """Start a cycle and do not wait; it leads a process group of its own.
+
+    user: whom it runs as; measured: the largest process's memory is logged (peak_memory.py).
+    """
     return Running(
-        COMMAND,
+        (*MEASURE, *COMMAND) if measured else COMMAND,
         cwd=ROOT,
         env=environment(base, port, **variables),
         stdout=subprocess.PIPE,
@@ -76,20 +82,20 @@ def begin(base: Path, port: int, user: int | None = None, **variables: str) -> R
     )
 
 
-def once(base: Path, port: int, user: int | None = None, **variables: str) -> Ended:
-    """Run a cycle to its end."""
-    return begin(base, port, user, **variables).ended()
+def once(base: Path, port: int, **options: Any) -> Ended:
+    """Run a cycle to its end; the options are those of begin."""
+    return begin(base, port, **options).ended()
 
 
 class Running(subprocess.Popen[str]):
     """A cycle under way."""
 
     def ended(self) -> Ended:
-        """Wait for its end; one that takes too long is killed."""
+        """Wait for its end; when the test itself is ended, so is all that it started."""
         try:
-            output, log = self.communicate(timeout=PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
+            output, log = self.communicate()
+        except BaseException:
+            os.killpg(self.pid, signal.SIGKILL)
             raise
         return _ended(self.returncode, output, log)
 

@@ -1,0 +1,91 @@
+"""Case 16: very many reports in one folder, very many installations: bounded memory, known time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import made
+from tests.support.program import Ended, once
+from tests.support.stand_in_api import StandInApi
+
+START = 1_600_000_000
+
+#: Packets of a report here, and seconds between them: many reports make a window, few bytes each.
+PACKETS, APART_SECONDS = 6, 10
+
+#: Reports of a window (1084 packets), and those that go when it is posted.
+REPORTS, SPENT = 181, 90
+
+#: Most memory that one process may take: 90 MB (performance.md, the parent) and some slack.
+MOST_KIB = 100 * 1024
+
+
+def many_reports(folder: Path, number: int) -> None:
+    """One report a minute, each small."""
+    folder.mkdir(parents=True)
+    for first in range(START, START + 60 * number, 60):
+        rows = (made.record(first + APART_SECONDS * i) for i in range(PACKETS))
+        (folder / f"tix-report-{first}.json").write_bytes(made.report(b"".join(rows)))
+
+
+def many_installations(base: Path, number: int) -> None:
+    """Installations of 100 users, each with one report, which is too little."""
+    content = made.minute(START)
+    for i in range(number):
+        folder = base / str(2 + i % 100) / str(1 + i)
+        folder.mkdir(parents=True)
+        (folder / f"tix-report-{START}.json").write_bytes(content)
+
+
+def timed(base: Path, port: int) -> tuple[Ended, float]:
+    """One cycle and its seconds; prints what it took."""
+    begun = time.monotonic()
+    ended = once(base, port, measured=True)
+    seconds = time.monotonic() - begun
+    sys.stdout.write(f"{seconds:.1f} s, {ended.events('peak_memory')}\n{ended.text[:300]}\n")
+    assert ended.code == 0
+    return ended, seconds
+
+
+def reports_of_one_folder(base: Path, number: int) -> None:
+    many_reports(base / "1/1", number)
+    with StandInApi(user="tix", password="secret") as api:
+        ended, _ = timed(base, api.port)
+        posted = len(api.accepted)
+    assert posted == ended.counts["windows_posted"] == (number - REPORTS) // SPENT + 1
+    assert len(os.listdir(base / "1/1")) - 2 == number - posted * SPENT
+    assert ended.events("peak_memory")[0]["kib"] < MOST_KIB
+
+
+def many_folders(base: Path, number: int, most_seconds: float) -> None:
+    many_installations(base, number)
+    with StandInApi(user="tix", password="secret") as api:
+        ended, seconds = timed(base, api.port)
+    assert (ended.installations, ended.counts) == (number, {})
+    assert seconds < most_seconds
+    assert ended.events("peak_memory")[0]["kib"] < MOST_KIB
+
+
+def test_20_000_reports_in_one_folder_take_no_more_memory_than_a_few(tmp_path):
+    reports_of_one_folder(tmp_path, 20_000)
+
+
+def test_2000_installations_are_looked_at_in_seconds(tmp_path):
+    many_folders(tmp_path, 2000, most_seconds=15)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_200_000_reports_in_one_folder_take_bounded_memory(tmp_path):
+    reports_of_one_folder(tmp_path, 200_000)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_50_000_installations_are_looked_at_within_a_period(tmp_path):
+    many_folders(tmp_path, 50_000, most_seconds=600)
