@@ -23,9 +23,6 @@ from tixd import errors
 #: Ending of a file that is being written; a leftover is overwritten or removed, never read.
 TEMPORARY_SUFFIX = ".tmp"
 
-#: How a file is opened to be read: no link is followed, a FIFO does not block.
-_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
 _MEANING: dict[int, type[errors.VolumeError]] = {
     errno.ENOSPC: errors.DiskFull,
     errno.EDQUOT: errors.DiskFull,
@@ -42,7 +39,7 @@ _MEANING: dict[int, type[errors.VolumeError]] = {
 class _Translated:
     """Within this block an OSError about `what` becomes the volume error that it means.
 
-    It stands around every system call: as a generator it would cost more than some of them.
+    As a generator it would cost more than some of the system calls it stands around.
     """
 
     __slots__ = ("_what",)
@@ -128,7 +125,8 @@ class Folder:
         Where the file is larger than `limit_bytes` nothing is read: the content is empty.
         """
         with _Translated(f"{self.path}/{name}"):
-            fd = os.open(name, _READ_FLAGS, dir_fd=self.fd)
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = os.open(name, flags, dir_fd=self.fd)
             try:
                 facts = os.fstat(fd)
                 if not stat.S_ISREG(facts.st_mode):
@@ -194,6 +192,15 @@ class Folder:
         self.rename(self.write_temporary(name, content, durable=durable), name)
         if durable:
             self.sync()
+
+    def overwrite(self, name: str, content: bytes) -> None:
+        """Write `content` in place over the first bytes of the file `name`."""
+        with _Translated(f"{self.path}/{name}"):
+            fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+            try:
+                _write_all(fd, content)
+            finally:
+                os.close(fd)
 
     def sync(self) -> None:
         """Make renames and deletions in this folder survive a power cut."""

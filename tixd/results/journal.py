@@ -10,7 +10,7 @@ but plain report names in the folder itself.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -26,6 +26,9 @@ FORMAT = 1
 
 #: A longer journal was not written by tixd: room for the names of over 100,000 reports.
 LONGEST_BYTES = 32 * 2**20
+
+#: A write within one page is done whole or not at all, whenever its process is killed.
+PAGE_BYTES = 4096
 
 #: Longest file name of Linux's file systems.
 _LONGEST_NAME_BYTES = 255
@@ -74,6 +77,19 @@ def commit(folder: Folder) -> None:
 def abandon(folder: Folder) -> None:
     """Remove what was prepared; the journal before it stands."""
     folder.unlink(FILE_NAME + TEMPORARY_SUFFIX)
+
+
+def strike_names(folder: Folder, journal: Journal) -> bool:
+    """Empty the list of names in the file, which holds `journal`; False where it is too long.
+
+    In place, in one write: blanks follow what is left, as JSON allows. Making another file and
+    renaming it would cost an installation as much as reading its window (ext4).
+    """
+    content = serialise(journal)
+    if len(content) > PAGE_BYTES:
+        return False
+    folder.overwrite(FILE_NAME, serialise(replace(journal, names=())).ljust(len(content)))
+    return True
 
 
 def save(folder: Folder, journal: Journal) -> None:

@@ -62,5 +62,8 @@ class JournalKeeper:
     def close(self) -> None:
         """Keep what has changed; an empty list, so that a report restored by hand is a new one."""
         last = replace(self.entry, names=())
-        if last != self._stored:
+        if last == self._stored:
+            return
+        names_alone = last == replace(self._stored, names=())
+        if not (names_alone and journal.strike_names(self._folder, self._stored)):
             self.commit(last)
