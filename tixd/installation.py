@@ -110,8 +110,9 @@ class _Visit:
 
     def work(self, job: ProcessInstallation) -> bool:
         """Finish what was begun, then window after window; True when there is more to do."""
-        self._say("start", self._journal.entry.names)
-        self._journal.finish_deletions()
+        if self._journal.entry.names:
+            self._say("start", self._journal.entry.names)
+            self._journal.finish_deletions()
         self._spool = self._open_spool(1 if job.one_by_one else BATCH_FILES)
         self._set_aside(job.set_aside)
         self._spool.take_stock()
@@ -142,7 +143,6 @@ class _Visit:
 
     def _repost(self) -> None:
         """Results that could not be posted before go first, oldest first."""
-        self._say("repost")
         done = repost(
             self._installation,
             self._outbox,
@@ -151,12 +151,17 @@ class _Visit:
             limit=MAX_STEPS,
             clock=self._worker.now,
             jitter=self._worker.random,
-            go_on=self._go_on,
+            go_on=self._go_on_reposting,
         )
         self._tally["results_reposted"] += done.accepted
         self._tally["results_refused"] += done.refused
         self._tally["results_parked"] += done.parked
         self._journal.set_backoff(done.backoff)
+
+    def _go_on_reposting(self) -> bool:
+        """Asked before each result; the parent hears of it only where there are any."""
+        self._say("repost")
+        return self._go_on()
 
     def _take_steps(self) -> bool:
         """Windows and discards, until there is none or the job has had its share."""
