@@ -17,8 +17,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tixd import errors, proxy, values
+from tixd import errors, proxy, surroundings, values
 from tixd.settings import Secret, Settings
+from tixd.surroundings import Surroundings
 
 #: Read where no other file is named and this one is there.
 DEFAULT_FILE = Path("/etc/tixd/tixd.toml")
@@ -45,12 +46,14 @@ class Config:
     """The settings, where each of them came from, and what the operator should know of them.
 
     sources: by name of the setting, "default", "environment TIX_API_HOST",
-    "/etc/tixd/tixd.toml [api] host", "option --role"; warnings: sentences.
+    "/etc/tixd/tixd.toml [api] host", "option --role"; warnings: sentences; surroundings: what the
+    service manager says.
     """
 
     settings: Settings
     sources: Mapping[str, str]
     warnings: tuple[str, ...]
+    surroundings: Surroundings
 
 
 def load(options: Mapping[str, str], environ: Mapping[str, str], file: Path | None) -> Config:
@@ -67,7 +70,9 @@ def load(options: Mapping[str, str], environ: Mapping[str, str], file: Path | No
     _choose_ca_bundle(draft, environ)
     if draft.problems:
         raise errors.ConfigError("\n".join(draft.problems))
-    return Config(draft.settings(), MappingProxyType(draft.sources), tuple(draft.warnings))
+    around = surroundings.read(environ, uid=os.geteuid(), pid=os.getpid())
+    sources, warnings = MappingProxyType(draft.sources), tuple(draft.warnings)
+    return Config(draft.settings(), sources, warnings, around)
 
 
 class _Draft:

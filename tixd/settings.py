@@ -179,11 +179,21 @@ class Settings:
         unit="seconds",
         minimum=0,
     )
+    http_address: str = setting(
+        "",
+        "TIX_HTTP_ADDRESS",
+        "http.address",
+        "host:port of /healthz, /readyz and /metrics, or off; "
+        "empty: localhost:8889, for a worker localhost:8890",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = setting(
         "INFO", "CELERY_LOG_LEVEL", "log.level", "least important events that are logged"
     )
-    log_format: Literal["auto", "text", "json"] = setting(
-        "auto", "TIX_LOG_FORMAT", "log.format", "form of log lines; auto is text"
+    log_format: Literal["auto", "text", "json", "journald"] = setting(
+        "auto",
+        "TIX_LOG_FORMAT",
+        "log.format",
+        "form of log lines; auto is journald where systemd reads the log, else text",
     )
     log_file: str = setting(
         "stderr", "TIX_LOG_FILE", "log.file", "where the log goes: stderr, stdout or a file"
@@ -193,6 +203,11 @@ class Settings:
     def worker_count(self) -> int:
         """How many worker processes run: as set, else one for each core that tixd may use."""
         return self.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def http_address_used(self) -> str:
+        """Where /healthz, /readyz and /metrics are: as set, else what the role has by default."""
+        return self.http_address or f"localhost:{8890 if self.role == 'worker' else 8889}"
 
     @property
     def api_scheme(self) -> Literal["http", "https"]:

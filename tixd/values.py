@@ -157,6 +157,8 @@ def _plain_text(name: str, text: str) -> str:
         raise ValueError("must not be empty")
     if name == "api_host":
         return _host(text)
+    if name == "http_address" and text:
+        return _address(text)
     if name == "api_user" and ":" in text:
         raise ValueError("must hold no colon, which HTTP Basic puts before the password")
     if name == "log_level":
@@ -175,6 +177,19 @@ def _host(text: str) -> str:
     if set(text) & set("/@?#[] "):
         raise ValueError("give the host alone, without scheme, path and user")
     return text
+
+
+def _address(text: str) -> str:
+    """host:port with an IPv6 address in brackets, or the word "off"."""
+    if text.lower() == "off":
+        return "off"
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise ValueError("must be host:port with a port from 1 to 65535, or off")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not host or (":" in host) is not bracketed:
+        raise ValueError("must be host:port, with an IPv6 address in brackets, or off")
+    return f"[{_host(host)}]:{port}" if bracketed else f"{_host(host)}:{port}"
 
 
 def settings_table() -> str:

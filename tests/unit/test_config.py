@@ -120,12 +120,29 @@ def test_celerys_names_of_log_levels_are_taken_in_any_case(text, level):
         ("TIX_PROCESSING_PERIOD", "nan", "must be a number of minutes, 0.05 or more"),
         ("TIX_API_READ_SECONDS", "inf", "must be a number of seconds, 0.1 or more"),
         ("TIX_BAD_REPORTS_KEEP_DAYS", "1e999", "must be a number of days, 0 or more"),
-        ("TIX_LOG_FORMAT", "xml", "must be one of auto, text, json"),
+        ("TIX_LOG_FORMAT", "xml", "must be one of auto, text, json, journald"),
         ("CELERY_LOG_LEVEL", "loud", "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
         ("TIX_API_HOST", "http://api", "give the host alone, without scheme and port"),
         ("TIX_API_HOST", "api/v1", "give the host alone, without scheme, path and user"),
         ("TIX_API_HOST", "api:80", "give the host alone, without scheme and port"),
         ("TIX_API_HOST", "[api]", "give the host alone, without scheme and port"),
+        ("TIX_HTTP_ADDRESS", "8889", "must be host:port with a port from 1 to 65535, or off"),
+        (
+            "TIX_HTTP_ADDRESS",
+            "localhost:0",
+            "must be host:port with a port from 1 to 65535, or off",
+        ),
+        (
+            "TIX_HTTP_ADDRESS",
+            "::1:80",
+            "must be host:port, with an IPv6 address in brackets, or off",
+        ),
+        (
+            "TIX_HTTP_ADDRESS",
+            ":8889",
+            "must be host:port, with an IPv6 address in brackets, or off",
+        ),
+        ("TIX_HTTP_ADDRESS", "[::g]:80", "give the host alone, without scheme and port"),
         ("TIX_API_USER", "a:b", "must hold no colon, which HTTP Basic puts before the password"),
     ],
 )
@@ -145,11 +162,26 @@ def test_an_ipv6_host_is_taken_with_and_without_brackets(text):
     assert config.load({}, {"TIX_API_HOST": text}, None).settings.api_base_url == "http://[::1]:80"
 
 
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("Off", "off"), ("0.0.0.0:80", "0.0.0.0:80"), ("[0::1]:80", "[::1]:80"), ("h:1", "h:1")],
+)
+def test_the_http_address_is_a_host_and_a_port_or_off(text, address):
+    loaded = config.load({}, {"TIX_HTTP_ADDRESS": text}, None)
+    assert loaded.settings.http_address_used == address
+
+
+@pytest.mark.parametrize(("role", "port"), [("STANDALONE", 8889), ("BEAT", 8889), ("WORKER", 8890)])
+def test_each_role_has_its_port_for_those_who_watch_it(role, port):
+    settings = config.load({}, {"PROCESSOR_TYPE": role}, None).settings
+    assert settings.http_address_used == f"localhost:{port}"
+
+
 def test_an_unknown_tix_variable_is_a_warning_with_the_nearest_name():
-    loaded = config.load({}, {"TIX_API_HOTS": "x", "TIX_SHARED": "y", "HOME": "z"}, None)
+    loaded = config.load({}, {"TIX_API_HOTS": "x", "TIX_JJJJJJJJJJ": "y", "HOME": "z"}, None)
     assert loaded.warnings == (
         'environment TIX_API_HOTS: no such setting, ignored; did you mean "TIX_API_HOST"?',
-        "environment TIX_SHARED: no such setting, ignored",
+        "environment TIX_JJJJJJJJJJ: no such setting, ignored",
     )
 
 
