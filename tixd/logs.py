@@ -1,16 +1,36 @@
 """Log lines are data: a fixed event name, a level that says who must act, and values.
 
-In: settings (level, format, file). Out: one line per event, as text or as a JSON object.
-Rules: event names are fixed words with underscores; values that came from outside are escaped;
-one line per change of state, not per try.
+In: settings (level, format, file). Out: one line per event, as text, as a JSON object, or as text
+that journald takes apart. Rules: event names are fixed words with underscores; values that came
+from outside are escaped; one line per change of state, not per try.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Literal, TextIO
+
+#: The forms of a log line.
+Form = Literal["text", "json", "journald"]
+
+#: Priorities of sd-daemon(3), which are those of syslog(3), by level.
+_PRIORITIES = MappingProxyType(
+    {
+        logging.DEBUG: 7,
+        logging.INFO: 6,
+        logging.WARNING: 4,
+        logging.ERROR: 3,
+        logging.CRITICAL: 2,
+    }
+)
+
+#: Where a log can go that is no file, by its name.
+_STREAMS = ("stderr", "stdout")
 
 _LOGGER = logging.getLogger("tixd")
 
@@ -62,29 +82,112 @@ class Hourly:
         return True
 
 
+def form_for(form: Literal["auto"] | Form, file: str, journal_stream: str) -> Form:
+    """The form that "auto" means: journald where it reads `file`, else text.
+
+    journal_stream: "device:inode" of the stream that systemd made for the log, or "".
+    """
+    if form != "auto":
+        return form
+    try:
+        facts = os.fstat(_stream(file).fileno()) if file in _STREAMS else None
+    except (OSError, ValueError):  # closed, or replaced by something that is no file
+        facts = None
+    ours = facts is not None and f"{facts.st_dev}:{facts.st_ino}" == journal_stream
+    return "journald" if ours else "text"
+
+
 def set_up(level: str, form: str, file: str) -> None:
     """Send the events of this process to `file` ("stderr", "stdout" or a path) from now on."""
     for handler in _LOGGER.handlers[:]:
         _LOGGER.removeHandler(handler)
         handler.close()
-    streams = {"stderr": sys.stderr, "stdout": sys.stdout}
-    handler = (
-        logging.StreamHandler(streams[file])
-        if file in streams
-        else logging.FileHandler(file, encoding="utf-8")
-    )
-    handler.setFormatter(_JsonLines() if form == "json" else _TextLines())
+    handler = _Destination(file, level)
+    handler.setFormatter(_FORMATTERS.get(form, _TextLines)())
     _LOGGER.addHandler(handler)
     _LOGGER.setLevel(level)
     _LOGGER.propagate = False
 
 
+def reopen() -> None:
+    """Open a log file again, because it was moved away; where that fails, standard error it is.
+
+    To be called where no line is being written: from the loop, or between two jobs.
+    """
+    for destination in _destinations():
+        destination.reopen()
+
+
+def toggle_debug() -> None:
+    """Log everything, or again only what the settings say (INFO where they say everything)."""
+    for destination in _destinations():
+        quiet = "INFO" if destination.usual_level == "DEBUG" else destination.usual_level
+        _LOGGER.setLevel(quiet if is_debugging() else "DEBUG")
+
+
+def is_debugging() -> bool:
+    """Whether everything is logged."""
+    return _LOGGER.isEnabledFor(logging.DEBUG)
+
+
+def _stream(name: str) -> TextIO:
+    return sys.stdout if name == "stdout" else sys.stderr
+
+
+def _destinations() -> list[_Destination]:
+    return [handler for handler in _LOGGER.handlers if isinstance(handler, _Destination)]
+
+
+class _Destination(logging.StreamHandler[TextIO]):
+    """Where the lines go, and what they are without debugging."""
+
+    def __init__(self, file: str, level: str) -> None:
+        super().__init__(_opened(file))
+        self._file = file
+        self.usual_level = level
+
+    def reopen(self) -> None:
+        """Another descriptor of the same name; one that cannot be had costs the file, no line."""
+        if self._file in _STREAMS:
+            return
+        self._close_file()
+        try:
+            self.setStream(_opened(self._file))
+        except OSError as problem:
+            error("log_not_reopened", file=self._file, reason=problem.strerror, now="stderr")
+
+    def close(self) -> None:
+        """Close the file, where it is one."""
+        self._close_file()
+        super().close()
+
+    def _close_file(self) -> None:
+        stream = self.setStream(sys.stderr)
+        if stream is not None and self._file not in _STREAMS and stream is not sys.stderr:
+            stream.close()
+
+
+def _opened(file: str) -> TextIO:
+    """The stream of that name, or the file, whose lines are written as they come."""
+    return _stream(file) if file in _STREAMS else open(file, "a", encoding="utf-8")
+
+
+def _words(record: logging.LogRecord) -> str:
+    values = getattr(record, "values", {})
+    return record.getMessage() + "".join(f" {key}={_quoted(v)}" for key, v in values.items())
+
+
 class _TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
-        values = getattr(record, "values", {})
-        words = "".join(f" {key}={_quoted(value)}" for key, value in values.items())
-        return f"{when}Z {record.levelname:<7} {record.process} {record.getMessage()}{words}"
+        return f"{when}Z {record.levelname:<7} {record.process} {_words(record)}"
+
+
+class _JournaldLines(logging.Formatter):
+    """Lines for journald, which knows time and process itself and takes the priority from `<N>`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"<{_PRIORITIES.get(record.levelno, 6)}>{_words(record)}"
 
 
 class _JsonLines(logging.Formatter):
@@ -97,6 +200,9 @@ class _JsonLines(logging.Formatter):
             **getattr(record, "values", {}),
         }
         return json.dumps(line, default=str)
+
+
+_FORMATTERS = MappingProxyType({"json": _JsonLines, "journald": _JournaldLines})
 
 
 def _quoted(value: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tixd import config, errors, logs
@@ -26,9 +26,16 @@ class Invocation:
         return config.load(self.options, os.environ, self.file)
 
     def start(self) -> config.Config:
-        """Load the configuration, open the log as it says, and log what it warns of."""
+        """Load the configuration, open the log as it says, and log what it warns of.
+
+        The settings that come back say which form the log has, so that workers write the same.
+        """
         loaded = self.load()
         wanted = loaded.settings
+        journal = loaded.surroundings.journal_stream
+        wanted = replace(
+            wanted, log_format=logs.form_for(wanted.log_format, wanted.log_file, journal)
+        )
         try:
             logs.set_up(wanted.log_level, wanted.log_format, wanted.log_file)
         except OSError as error:
@@ -38,4 +45,4 @@ class Invocation:
             ) from None
         for text in loaded.warnings:
             logs.warning("configuration", text=text)
-        return loaded
+        return replace(loaded, settings=wanted)
