@@ -123,6 +123,11 @@ class Pool:
                 await asyncio.wait_for(self._empty.wait(), seconds)
         return not self._seats
 
+    def signal_workers(self, number: int) -> None:
+        """Send a signal to every worker; one that is starting gets it when it is ready."""
+        for seat in self._seats.values():
+            seat.signal(number)
+
     def _close(self) -> None:
         if not self._line.closed:
             self._supervision.cancel()
@@ -166,7 +171,7 @@ class Pool:
 
     def _welcome(self, seat: Seat) -> None:
         """A worker has started: there is nothing broken, or no longer."""
-        seat.ready = True
+        seat.hear_ready()
         self._failed_starts = 0
         self._backlog.recover()
 

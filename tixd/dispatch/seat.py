@@ -43,7 +43,10 @@ class WorkerNow:
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """A worker process and what it has in hand; since: monotonic seconds of its phase's begin."""
+    """A worker process and what it has in hand; since: monotonic seconds of its phase's begin.
+
+    missed: signals for a process that cannot hear yet.
+    """
 
     identity: bytes
     process: SpawnProcess
@@ -54,6 +57,7 @@ class Seat:
     since: float = field(default_factory=time.monotonic)
     condemned: bool = False
     overdue_cpu_ns: int | None = None
+    missed: list[int] = field(default_factory=list)
 
     @classmethod
     def start(cls, endpoint: str, identity: bytes, settings: Settings) -> Self:
@@ -65,6 +69,7 @@ class Seat:
         process = multiprocessing.get_context("spawn").Process(
             target=worker.main,
             args=(endpoint, identity, settings),
+            kwargs={"debugging": logs.is_debugging()},
             name=identity.decode(),
             daemon=True,
         )
@@ -101,6 +106,20 @@ class Seat:
     def begin(self, phase: Phase) -> None:
         """It has said what it does next."""
         self.phase, self.since = phase, time.monotonic()
+
+    def hear_ready(self) -> None:
+        """The process is ready: it hears signals from now on, and those that it has missed."""
+        self.ready = True
+        for number in self.missed:
+            self.signal(number)
+        self.missed.clear()
+
+    def signal(self, number: int) -> None:
+        """Send a signal, once the process is ready: it would die of one before."""
+        if not self.ready:
+            self.missed.append(number)
+        elif self.process.is_alive():
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End the process at once; nothing is said to it or heard of it any more."""

@@ -3,7 +3,7 @@
 In: the address of the parent's ROUTER and the frozen settings. Out: Ready, Phase and Done messages.
 Rules: plain synchronous code, one job at a time; no command line and no pydantic are imported here;
 SIGTERM ends it after the window in hand, SIGINT is the parent's affair, and so is its death: a
-worker without a parent ends too.
+worker without a parent ends too. SIGUSR1 (log file) and SIGUSR2 (debug) act between two jobs.
 """
 
 from __future__ import annotations
@@ -35,20 +35,22 @@ from tixd.settings import Settings
 MAX_FAILURE_CHARACTERS = 500
 
 
-def main(endpoint: str, identity: bytes, settings: Settings) -> None:
-    """Run until the parent says so, or is gone."""
+def main(endpoint: str, identity: bytes, settings: Settings, *, debugging: bool) -> None:
+    """Run until the parent says so, or is gone; `debugging`: the parent logs everything now."""
     logs.set_up(settings.log_level, settings.log_format, settings.log_file)
-    stop = _Stop()
+    if debugging != logs.is_debugging():
+        logs.toggle_debug()
+    signals = _Signals()
     client = _client(settings)
     line = WorkerEnd(endpoint, identity)
     worker = Worker(
         settings=settings,
         client=client,
         say=line.say,
-        stopping=lambda: stop.asked or line.cut,
+        stopping=lambda: signals.asked or line.cut,
     )
     try:
-        _serve(line, worker, stop)
+        _serve(line, worker, signals)
     finally:
         line.close()
 
@@ -62,11 +64,11 @@ def _client(settings: Settings) -> ApiClient:
         raise SystemExit(1) from None
 
 
-def _serve(line: WorkerEnd, worker: Worker, stop: _Stop) -> None:
+def _serve(line: WorkerEnd, worker: Worker, signals: _Signals) -> None:
     """Job after job."""
     line.say(Ready(os.getpid()))
-    while not (stop.asked or line.cut):
-        with stop.at_once():
+    while not (signals.asked or line.cut):
+        with signals.at_once():
             line.wait()
         job = line.hear()
         if job:
@@ -99,27 +101,40 @@ def _done(job: Message, worker: Worker) -> Done:
             raise TypeError(f"no job: {job!r}")
 
 
-class _Stop:
-    """SIGTERM: at once while the worker waits for a job, else after the window in hand."""
+class _Signals:
+    """Signals act at once while the worker waits for a job, else after the job in hand.
+
+    SIGTERM ends a job after the window in hand: `asked` says so to it.
+    """
 
     def __init__(self) -> None:
         self.asked = False
         self._idle = False
+        self._heard: list[int] = []
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, self._ask)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, self._hear)
 
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        self.asked = self.asked or number == signal.SIGTERM
+        self._heard.append(number)
         if self._idle:
-            raise SystemExit(0)
+            self._act()
+
+    def _act(self) -> None:
+        """Do what the signals ask for; nothing is being logged now."""
+        while self._heard:
+            number = self._heard.pop(0)
+            if number == signal.SIGTERM:
+                raise SystemExit(0)
+            (logs.reopen if number == signal.SIGUSR1 else logs.toggle_debug)()
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within this block SIGTERM ends the process without delay."""
+        """Within this block signals act without delay."""
         self._idle = True
         try:
-            if self.asked:
-                raise SystemExit(0)
+            self._act()
             yield
         finally:
             self._idle = False

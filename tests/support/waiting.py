@@ -1,0 +1,18 @@
+"""Wait for a condition with a deadline, instead of for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+#: How often a condition is looked at.
+_PAUSE_SECONDS = 0.01
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Go on once the condition holds; fails after so many seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        await asyncio.sleep(_PAUSE_SECONDS)
