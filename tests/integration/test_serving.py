@@ -1,0 +1,187 @@
+"""The HTTP listener over real sockets: answers, limits, addresses that are taken, tidy stop."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.support.log_events import heard
+from tests.support.snapshots import snapshot
+from tests.support.waiting import until
+from tixd import errors, serving
+from tixd.serving import Listener, serve
+from tixd.status import Snapshot
+
+
+@asynccontextmanager
+async def listening(now: Callable[[], Snapshot] = snapshot) -> AsyncIterator[Listener]:
+    """A listener on a free port of the loopback."""
+    listener = await serve("127.0.0.1:0", now, lambda: b"tixd_up 1\n", explicit=True)
+    assert listener
+    try:
+        yield listener
+    finally:
+        await listener.stop()
+
+
+async def connect(listener: Listener) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A client's connection."""
+    return await asyncio.open_connection(*listener.addresses[0])
+
+
+async def exchange(listener: Listener, request: bytes) -> bytes:
+    """Everything that comes back for these bytes, until the listener closes."""
+    reader, writer = await connect(listener)
+    writer.write(request)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    return answer
+
+
+async def ask(listener: Listener, target: str, method: str = "GET", head: str = "") -> bytes:
+    """The whole response to a request."""
+    text = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n"
+    return await exchange(listener, text.encode())
+
+
+def answer_to(target: str, method: str = "GET", head: str = "", **changes: object) -> bytes:
+    """The response of a listener whose role is as `changes` say."""
+
+    async def run() -> bytes:
+        async with listening(lambda: snapshot(**changes)) as listener:
+            return await ask(listener, target, method, head)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("target", "content_type", "body"),
+    [
+        ("/healthz", b"text/plain", b"ok\n"),
+        ("/readyz", b"text/plain", b"ready\n"),
+        ("/metrics", b"text/plain; version=0.0.4; charset=utf-8", b"tixd_up 1\n"),
+        ("/metrics?name[]=a", b"text/plain", b"tixd_up 1\n"),
+    ],
+)
+def test_a_role_that_works_says_so_under_each_path(target, content_type, body):
+    answer = answer_to(target)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nContent-Type: " + content_type in answer
+    assert answer.endswith(b"\r\n\r\n" + body)
+
+
+def test_a_role_that_cannot_work_is_alive_and_says_why_it_is_not_ready():
+    stuck = {"workers": (), "state": "running"}
+    assert answer_to("/healthz", **stuck).startswith(b"HTTP/1.1 200")
+    answer = answer_to("/readyz", **stuck)
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert answer.endswith(b"\r\n\r\nno worker process is ready\n")
+
+
+def test_head_says_the_same_without_the_body():
+    answer = answer_to("/metrics", "HEAD")
+    assert b"Content-Length: 10" in answer
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (("/", "GET"), b"404"),
+        (("/metrics/../healthz", "GET"), b"404"),
+        (("/metrics", "POST"), b"405"),
+        (("/healthz", "OPTIONS"), b"405"),
+        (("/" + "a" * 3000, "GET"), b"400"),
+    ],
+)
+def test_anything_else_is_refused(request_line, status):
+    assert answer_to(*request_line).split()[1] == status
+
+
+def test_large_headers_are_refused_and_nothing_is_logged():
+    with heard() as log:
+        assert answer_to("/healthz", head=f"X: {'a' * 3000}\r\n").split()[1] == b"400"
+        assert answer_to("/healthz", head="A: b\r\n" * 100).split()[1] == b"400"
+    assert log.events == []
+
+
+def test_one_who_sends_nothing_is_cut_off_after_its_time(monkeypatch):
+    monkeypatch.setattr(serving, "CONNECTION_SECONDS", 0.1)
+
+    async def run() -> bytes:
+        async with listening() as listener:
+            return await exchange(listener, b"GET /healthz HT")
+
+    assert asyncio.run(run()) == b""
+
+
+def test_a_good_sender_is_served_while_many_say_nothing():
+    async def run() -> bytes:
+        async with listening() as listener:
+            silent = [await connect(listener) for _ in range(3 * serving.MOST_CONNECTIONS)]
+            answer = await ask(listener, "/healthz")
+            for _, writer in silent:
+                writer.close()
+            return answer
+
+    assert asyncio.run(run()).endswith(b"ok\n")
+
+
+@pytest.fixture
+def taken() -> int:
+    """A port of the loopback that somebody else has."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+def test_a_default_address_that_is_taken_is_a_warning(taken):
+    with heard() as log:
+        found = asyncio.run(serve(f"127.0.0.1:{taken}", snapshot, bytes, explicit=False))
+    assert found is None
+    assert log.events == [("warning", "http_address_not_available")]
+
+
+def test_an_address_that_was_asked_for_and_is_taken_stops_the_start(taken):
+    with pytest.raises(errors.CannotStart, match="Address already in use") as caught:
+        asyncio.run(serve(f"127.0.0.1:{taken}", snapshot, bytes, explicit=True))
+    assert caught.value.exit_code == 3
+
+
+def test_a_host_that_cannot_have_an_address_stops_the_start():
+    with pytest.raises(errors.CannotStart, match="label too long"):
+        asyncio.run(serve(f"{'a' * 64}:8889", snapshot, bytes, explicit=True))
+
+
+def test_off_means_that_nobody_listens():
+    assert asyncio.run(serve("off", snapshot, bytes, explicit=True)) is None
+
+
+def test_stopping_closes_kept_connections_and_the_port():
+    async def run() -> bytes:
+        async with listening() as listener:
+            reader, writer = await connect(listener)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"ok\n")
+            await listener.stop()
+            rest = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            with pytest.raises(ConnectionRefusedError):
+                await connect(listener)
+            return rest
+
+    assert asyncio.run(run()) == b""
+
+
+def test_a_kept_connection_serves_several_requests():
+    async def run() -> None:
+        async with listening() as listener:
+            reader, writer = await connect(listener)
+            for _ in range(3):
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                await asyncio.wait_for(reader.readuntil(b"ok\n"), 5)
+            writer.close()
+            await until(reader.at_eof)
+
+    asyncio.run(run())

@@ -1,0 +1,181 @@
+"""One HTTP listener: is it alive, can it work, what has it counted.
+
+In: an address, and functions that tell of the role. Out: GET and HEAD of /healthz ("ok": the loop
+runs), /readyz ("ready", or 503 with a reason a line) and /metrics (Prometheus text); else 404.
+Rules: answers come from memory, nothing is asked of a worker or the volume; a connection lives for
+seconds, few are open at once and the oldest makes room; a default address that is taken is a
+warning, one that was asked for stops the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from tixd import errors, logs
+from tixd.metrics import CONTENT_TYPE
+from tixd.status import Snapshot
+
+#: How long a connection may be open in all, so that slow senders hold none for ever.
+CONNECTION_SECONDS = 10.0
+
+#: How long a connection may wait for its next request.
+IDLE_SECONDS = 5.0
+
+#: Connections open at once; a further one closes the oldest.
+MOST_CONNECTIONS = 32
+
+#: Longest request line, and longest header field, and how many of them.
+LONGEST_LINE_BYTES, MOST_HEADERS = 2048, 32
+
+#: How long requests in hand may take when the listener stops.
+STOP_SECONDS = 1.0
+
+#: What a host says that has no IPv6, or no IPv4: its other addresses are enough.
+_NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+#: aiohttp writes into this what it thinks of bad requests; nobody must act, so nobody reads it.
+_UNHEARD = logging.Logger("unheard", logging.CRITICAL + 1)
+
+
+async def serve(
+    address: str,
+    snapshot: Callable[[], Snapshot],
+    metrics: Callable[[], bytes],
+    *,
+    explicit: bool,
+) -> Listener | None:
+    """Listen on `address` (host:port, [v6]:port or "off"); `explicit`: the operator asked for it.
+
+    None where there is no listener. Raises CannotStart where an explicit address cannot be had.
+    """
+    if address == "off":
+        return None
+    try:
+        sockets = await _bound(address)
+    except (OSError, UnicodeError) as error:
+        reason = f"{address}: {getattr(error, 'strerror', None) or error}"
+        if explicit:
+            raise errors.CannotStart(f"HTTP address {reason}") from None
+        logs.warning("http_address_not_available", address=address, reason=reason)
+        return None
+    listener = Listener(_Answers(snapshot, metrics).answer)
+    await listener.start(sockets)
+    return listener
+
+
+class Listener:
+    """Sockets on which HTTP is spoken; stop it before the loop ends."""
+
+    def __init__(self, answer: Callable[[web.BaseRequest], Any]) -> None:
+        self._http = web.Server(
+            answer,
+            access_log=None,
+            logger=_UNHEARD,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=0,
+            max_line_size=LONGEST_LINE_BYTES,
+            max_field_size=LONGEST_LINE_BYTES,
+            max_headers=MOST_HEADERS,
+        )
+        self._servers: list[asyncio.Server] = []
+        self.addresses: tuple[tuple[str, int], ...] = ()
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        """Take connections on these bound sockets."""
+        loop = asyncio.get_running_loop()
+        self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
+        self._servers = [await loop.create_server(self._connection, sock=s) for s in sockets]
+
+    async def stop(self) -> None:
+        """Take no more connections, let requests in hand end, close the rest."""
+        for server in self._servers:
+            server.close()
+        self._http.pre_shutdown()
+        await self._http.shutdown(STOP_SECONDS)
+
+    def _connection(self) -> asyncio.Protocol:
+        """The protocol of a new connection, which has its time and its place among few."""
+        present = self._http.connections
+        if len(present) >= MOST_CONNECTIONS:
+            present[0].force_close()
+        protocol = self._http()
+        asyncio.get_running_loop().call_later(CONNECTION_SECONDS, protocol.force_close)
+        return protocol
+
+
+class _Answers:
+    """What is said under which path."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot], metrics: Callable[[], bytes]) -> None:
+        self._snapshot, self._metrics = snapshot, metrics
+        self._paths = {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._text}
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """The response to one request."""
+        say = self._paths.get(request.path)
+        if say is None:
+            response = _plain("not found: /healthz, /readyz, /metrics are here\n", 404)
+        elif request.method not in ("GET", "HEAD"):
+            response = _plain("only GET and HEAD\n", 405)
+            response.headers["Allow"] = "GET, HEAD"
+        else:
+            response = say()
+        response.headers.update({"Server": "tixd", "Cache-Control": "no-store"})
+        return response
+
+    def _health(self) -> web.Response:
+        return _plain("ok\n")
+
+    def _readiness(self) -> web.Response:
+        reasons = self._snapshot().not_ready()
+        return _plain("\n".join([*reasons, ""]), 503) if reasons else _plain("ready\n")
+
+    def _text(self) -> web.Response:
+        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _plain(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status)
+
+
+async def _bound(address: str) -> list[socket.socket]:
+    """Sockets on every address of the host; raises OSError or UnicodeError, then leaves none."""
+    host, _, port = address.rpartition(":")
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    with contextlib.ExitStack() as opened:
+        sockets, failures = [], [OSError(f"{host} has no address")]
+        for family, kind, protocol, _, where in dict.fromkeys(found):
+            try:
+                sockets.append(opened.enter_context(_listening(family, kind, protocol, where)))
+            except OSError as error:
+                if error.errno not in _NO_SUCH_FAMILY:
+                    raise
+                failures.append(error)
+        if not sockets:
+            raise failures[-1]
+        opened.pop_all()
+    return sockets
+
+
+def _listening(family: int, kind: int, protocol: int, where: Any) -> socket.socket:
+    """A bound socket; IPv6 alone on one of IPv6, because IPv4 has its own."""
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(where)
+    except OSError:
+        sock.close()
+        raise
+    return sock
