@@ -1,0 +1,69 @@
+"""What systemd hears, over real sockets, and what happens when it does not listen."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.log_events import heard
+from tixd.systemd import Notifier
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
+    """The address of a service manager, and the socket on which it hears."""
+    address = str(tmp_path / "notify") if request.param == "path" else f"@tixd-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(address.replace("@", "\0"))
+        sock.settimeout(5)
+        yield address, sock
+
+
+def test_a_life_is_told_from_ready_to_stopping(manager):
+    address, sock = manager
+    notifier = Notifier(address)
+    notifier.ready("3 workers")
+    notifier.watchdog()
+    notifier.status("cycle 7\nREADY=0")
+    notifier.stopping("signal")
+    said = [sock.recv(4096).decode() for _ in range(4)]
+    assert said == [
+        "READY=1\nSTATUS=3 workers",
+        "WATCHDOG=1",
+        "STATUS=cycle 7 READY=0",
+        "STOPPING=1\nSTATUS=signal",
+    ]
+
+
+def test_reloading_names_the_monotonic_time_as_newer_systemd_wants_it(manager):
+    address, sock = manager
+    Notifier(address).reloading()
+    first, second = sock.recv(4096).decode().split("\n")
+    assert first == "RELOADING=1"
+    assert second.removeprefix("MONOTONIC_USEC=").isdigit()
+
+
+def test_without_a_service_manager_nothing_is_said():
+    with heard() as log:
+        Notifier("").ready("up")
+    assert log.events == []
+
+
+def test_a_manager_that_has_gone_is_one_warning_and_no_error(tmp_path):
+    notifier = Notifier(str(tmp_path / "gone"))
+    with heard() as log:
+        for _ in range(3):
+            notifier.watchdog()
+    assert log.events == [("warning", "systemd_not_told")]
+
+
+def test_a_manager_that_does_not_read_holds_up_nothing(manager):
+    address, _ = manager
+    with heard() as log:
+        for _ in range(2000):
+            Notifier(address).watchdog()
+            if log.events:
+                break
+    assert log.events == [("warning", "systemd_not_told")]

@@ -1,0 +1,60 @@
+"""What systemd is told of a service: sd_notify(3).
+
+In: the address of its socket. Out: datagrams of NAME=value lines. Rules: without a socket nothing
+is sent; one that is full or gone is no reason to wait or to end; a line break in a text becomes a
+space, because it would begin another message.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from tixd import logs
+
+
+class Notifier:
+    """Tells systemd the state of this process."""
+
+    def __init__(self, address: str) -> None:
+        """`address`: NOTIFY_SOCKET: a path, or "@name" for an abstract one; "" tells nobody."""
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._told = True
+
+    def ready(self, status: str) -> None:
+        """The start, or the re-reading after `reloading`, has ended."""
+        self._send(f"READY=1\nSTATUS={_line(status)}")
+
+    def status(self, text: str) -> None:
+        """What `systemctl status` shows."""
+        self._send(f"STATUS={_line(text)}")
+
+    def reloading(self) -> None:
+        """Secrets, tables and logs are read again; `ready` ends it."""
+        now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
+
+    def stopping(self, status: str) -> None:
+        """The end has begun."""
+        self._send(f"STOPPING=1\nSTATUS={_line(status)}")
+
+    def watchdog(self) -> None:
+        """A tick and a turn of supervision have completed."""
+        self._send("WATCHDOG=1")
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.sendto(message.encode(), socket.MSG_DONTWAIT, self._address)
+        except OSError as error:
+            if self._told:
+                logs.warning("systemd_not_told", reason=error.strerror)
+            self._told = False
+        else:
+            self._told = True
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
