@@ -45,6 +45,18 @@ class CannotStart(OperatorError):
     exit_code = 3
 
 
+class NotRunning(OperatorError):
+    """No tixd answers here; start it, or ask as the user it runs as, or as root."""
+
+    exit_code = 1
+
+
+class NotDone(OperatorError):
+    """The running tixd could not do what was asked; its log says more."""
+
+    exit_code = 1
+
+
 # --- input: a report or a stored result is not what it must be ----------------------------------
 
 

@@ -1,0 +1,206 @@
+"""The control socket: asked over real sockets, in folders of friends and of strangers."""
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.log_events import heard
+from tixd import control, errors
+from tixd.control import Control
+from tixd.surroundings import Surroundings
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Surroundings:
+    """Surroundings whose only runtime folder is tixd's own, which is not there yet."""
+    own = str(tmp_path / "own")
+    return Surroundings((own,), own, "", "", None)
+
+
+async def echo(request: Mapping[str, Any]) -> object:
+    """The number of the request; without one it is none."""
+    if "number" not in request:
+        raise ValueError("a number is due")
+    return {"number": request["number"]}
+
+
+async def fails(_: Mapping[str, Any]) -> object:
+    """What a volume may do."""
+    raise errors.DiskFull("/reports")
+
+
+HANDLERS = {"echo": echo, "fails": fails}
+
+
+@asynccontextmanager
+async def listening(around: Surroundings, *, standby: bool = False) -> AsyncIterator[Control]:
+    """A standalone role with a control socket."""
+    opened = await control.listen(around, "standalone", HANDLERS, standby=standby)
+    assert opened
+    try:
+        yield opened
+    finally:
+        await opened.stop()
+
+
+async def ask(around: Surroundings, **request: object) -> Any:
+    """What a command gets; it is synchronous, so it asks from a thread."""
+    return await asyncio.to_thread(control.ask_one, around, "", request, 5.0)
+
+
+async def exchange(path: str, request: bytes) -> bytes:
+    """Everything that comes back for these bytes."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(request)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    return answer
+
+
+def test_a_question_gets_its_answer_and_the_socket_is_private(around):
+    async def run() -> None:
+        async with listening(around) as opened:
+            assert os.path.basename(opened.path) == "standalone.sock"
+            assert stat.S_IMODE(os.stat(opened.path).st_mode) == 0o600
+            assert stat.S_IMODE(os.stat(around.own_runtime_folder).st_mode) == 0o700
+            assert await ask(around, ask="echo", number=7) == {"number": 7}
+        assert os.listdir(around.own_runtime_folder) == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("request_line", "error"),
+    [
+        (b"\n", b"no request: known are echo, fails"),
+        (b"[1]\n", b"no request: known are echo, fails"),
+        (b'{"ask": ["echo"]}\n', b"no request: known are echo, fails"),
+        (b'{"ask": "stop"}\n', b"no request: known are echo, fails"),
+        (b"a" * 10_000, b"no request: known are echo, fails"),
+        (b'{"ask": "echo"}\n', b"a number is due"),
+        (b'{"ask": "fails"}\n', b"/reports: No space is left"),
+    ],
+)
+def test_what_cannot_be_answered_gets_an_error(around, request_line, error):
+    async def run() -> bytes:
+        async with listening(around) as opened:
+            return await exchange(opened.path, request_line)
+
+    assert asyncio.run(run()).startswith(b'{"error":"' + error)
+
+
+def test_one_who_asks_nothing_is_dropped(around, monkeypatch):
+    monkeypatch.setattr(control, "PATIENCE_SECONDS", 0.05)
+
+    async def run() -> bytes:
+        async with listening(around) as opened:
+            return await exchange(opened.path, b'{"ask":')
+
+    assert asyncio.run(run()) == b""
+
+
+def test_the_file_of_a_role_that_was_killed_is_replaced(around):
+    os.mkdir(around.own_runtime_folder, 0o700)
+    path = os.path.join(around.own_runtime_folder, "standalone.sock")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+
+    async def run() -> Any:
+        with pytest.raises(errors.NotRunning):
+            await ask(around, ask="echo", number=1)
+        async with listening(around) as opened:
+            assert opened.path == path
+            return await ask(around, ask="echo", number=1)
+
+    assert asyncio.run(run()) == {"number": 1}
+
+
+@pytest.mark.parametrize("standby", [True, False])
+def test_a_second_process_of_a_role_has_a_socket_of_its_own(around, standby):
+    async def run() -> None:
+        async with listening(around) as first, listening(around, standby=standby) as second:
+            assert os.path.basename(second.path) == f"standalone-{os.getpid()}.sock"
+            request = {"ask": "echo", "number": 2}
+            found = await asyncio.to_thread(control.ask_all, around, "standalone", request, 5.0)
+            assert len(found) == 2
+            assert await ask(around, **request) == {"number": 2}
+            assert os.path.exists(first.path)
+
+    asyncio.run(run())
+
+
+def test_another_role_is_not_asked_for_one_that_is_named(around):
+    async def run() -> None:
+        async with listening(around):
+            with pytest.raises(errors.NotRunning):
+                await asyncio.to_thread(control.ask_all, around, "worker", {"ask": "echo"}, 5.0)
+
+    asyncio.run(run())
+
+
+def make_folder_for_all(own: str) -> None:
+    """One that others can look into."""
+    os.mkdir(own)
+    os.chmod(own, 0o750)
+
+
+def make_link(own: str) -> None:
+    """A link to a private folder."""
+    os.mkdir(f"{own}-target", 0o700)
+    os.symlink(f"{own}-target", own)
+
+
+@pytest.mark.parametrize("make", [make_folder_for_all, make_link, lambda own: Path(own).touch()])
+def test_a_folder_that_a_stranger_may_have_made_is_not_used(around, make):
+    make(around.own_runtime_folder)
+    with heard() as log:
+        assert asyncio.run(control.listen(around, "worker", HANDLERS, standby=False)) is None
+    assert log.events == [("error", "control_socket_not_available")]
+
+
+def test_a_folder_of_another_user_is_not_used(around, monkeypatch):
+    os.mkdir(around.own_runtime_folder, 0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with heard() as log:
+        assert asyncio.run(control.listen(around, "worker", HANDLERS, standby=False)) is None
+    assert "belongs to another user" in log.text
+
+
+def test_the_service_managers_folder_is_used_where_it_is(around, tmp_path):
+    given = tmp_path / "given"
+    given.mkdir()
+    folders = (str(tmp_path / "missing"), str(given), around.own_runtime_folder)
+    managed = Surroundings(folders, around.own_runtime_folder, "", "", None)
+
+    async def run() -> None:
+        async with listening(managed) as opened:
+            assert opened.path == str(given / "standalone.sock")
+            assert await ask(managed, ask="echo", number=3) == {"number": 3}
+
+    asyncio.run(run())
+    assert not os.path.exists(around.own_runtime_folder)
+
+
+def test_stopping_gives_up_a_question_that_is_being_answered(around):
+    async def run() -> bytes:
+        never = asyncio.Event()
+        begun = asyncio.Event()
+
+        async def wait(_: Mapping[str, Any]) -> object:
+            begun.set()
+            return await never.wait()
+
+        opened = await control.listen(around, "standalone", {"wait": wait}, standby=False)
+        asking = asyncio.create_task(exchange(opened.path, b'{"ask": "wait"}\n'))
+        await asyncio.wait_for(begun.wait(), 5)
+        await opened.stop()
+        return await asking
+
+    assert asyncio.run(run()) == b""

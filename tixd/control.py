@@ -1,0 +1,226 @@
+"""The control socket: what runs here can be asked, by its own user and by root.
+
+In: one line of JSON, `{"ask": word, …}`. Out: one line of JSON, `{"answer": …}` or
+`{"error": text}`. Rules: the socket file is `<role>.sock` in the runtime folder, of a stand-by
+`<role>-<pid>.sock`, mode 0600; a file that nobody listens on is replaced; requests are short, slow
+ones are dropped. A role that can have no socket works on without: it is for people, not for work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+import socket
+import stat
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from tixd import errors, logs
+from tixd.surroundings import Surroundings
+
+#: Answers one request, which has whatever members the asker gave; raises TixdError or ValueError.
+Handler = Callable[[Mapping[str, Any]], Awaitable[object]]
+
+#: Longest request.
+LONGEST_REQUEST_BYTES = 4096
+
+#: How long a request may take to arrive, and an answer to be read.
+PATIENCE_SECONDS = 5.0
+
+#: Requests at work at once.
+MOST_REQUESTS = 16
+
+#: Roles, those first that are sure to see the reports.
+_ROLES = ("standalone", "worker", "dispatcher")
+
+#: Names of control sockets; with a process id, the role has another process that leads.
+_NAME = re.compile(rf"({'|'.join(_ROLES)})(-[0-9]+)?\.sock")
+
+#: What connecting to a file says that nobody listens on.
+_NOBODY = (errno.ECONNREFUSED, errno.ENOENT)
+
+
+async def listen(
+    around: Surroundings, role: str, handlers: Mapping[str, Handler], *, standby: bool
+) -> Control | None:
+    """Open the control socket; None, and an error in the log, where there can be none."""
+    try:
+        folder = _usable_folder(around)
+        sock = _bound(folder, role, standby=standby)
+    except OSError as error:
+        logs.error("control_socket_not_available", role=role, reason=str(error))
+        return None
+    control = Control(sock, handlers)
+    await control.start()
+    return control
+
+
+class Control:
+    """An open control socket; stop it before the loop ends."""
+
+    def __init__(self, sock: socket.socket, handlers: Mapping[str, Handler]) -> None:
+        self.path: str = sock.getsockname()
+        self._sock = sock
+        self._inode = os.stat(self.path).st_ino
+        self._handlers = handlers
+        self._at_work: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Take requests from now on."""
+        self._server = await asyncio.start_unix_server(
+            self._begin, sock=self._sock, limit=LONGEST_REQUEST_BYTES
+        )
+
+    async def stop(self) -> None:
+        """Take no more requests, give up those at work, remove the file."""
+        self._server.close()
+        for task in self._at_work:
+            task.cancel()
+        await asyncio.gather(*self._at_work, return_exceptions=True)
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(self.path).st_ino == self._inode:
+                os.unlink(self.path)
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._converse(reader, writer))
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._answer_one(reader, writer)
+        except (OSError, TimeoutError):
+            logs.debug("control_request_dropped")
+        finally:
+            writer.close()
+
+    async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            try:
+                request = await reader.readline()
+            except ValueError:
+                request = b""
+        writer.write(orjson.dumps(await self._answer(request)) + b"\n")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await writer.drain()
+
+    async def _answer(self, request: bytes) -> dict[str, object]:
+        if len(self._at_work) > MOST_REQUESTS:
+            return {"error": "too many requests at once"}
+        try:
+            members = orjson.loads(request)
+            handler = self._handlers[members["ask"]]
+        except (ValueError, TypeError, KeyError):
+            return {"error": f"no request: known are {', '.join(self._handlers)}"}
+        try:
+            return {"answer": await handler(members)}
+        except (errors.TixdError, ValueError) as error:
+            return {"error": str(error)}
+
+
+def _usable_folder(around: Surroundings) -> str:
+    """The best folder that can be written to; raises PermissionError."""
+    for folder in around.runtime_folders:
+        if folder == around.own_runtime_folder:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, 0o700)
+            if _is_ours(folder):
+                return folder
+        elif os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise PermissionError(f"{around.own_runtime_folder} belongs to another user or is open to some")
+
+
+def _is_ours(folder: str) -> bool:
+    """Whether nobody else can have put anything into the folder: anybody can make one in /tmp."""
+    facts = os.lstat(folder)
+    private = stat.S_ISDIR(facts.st_mode) and facts.st_mode & 0o077 == 0
+    return private and facts.st_uid == os.geteuid()
+
+
+def _bound(folder: str, role: str, *, standby: bool) -> socket.socket:
+    """A socket bound to the role's file, or to one with our pid where the role is there already."""
+    path = os.path.join(folder, f"{role}.sock")
+    if standby or _is_alive(path):
+        path = os.path.join(folder, f"{role}-{os.getpid()}.sock")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        sock.bind(path)
+        sock.listen()
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(before)
+    return sock
+
+
+def _is_alive(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+        return sock.connect_ex(path) not in _NOBODY
+
+
+# --- the asking side -----------------------------------------------------------------------------
+
+
+def ask_all(
+    around: Surroundings, role: str, request: Mapping[str, object], seconds: float
+) -> list[Any]:
+    """The answers of every role that runs here, or of `role` alone where it is not "".
+
+    Each is waited for so long. Raises NotRunning where nobody answers, NotDone for an error.
+    """
+    answers, problems = [], []
+    for path in _sockets(around, role):
+        try:
+            answers.append(_ask(path, request, seconds))
+        except OSError as error:
+            if error.errno not in _NOBODY:
+                problems.append(f"{path}: {error.strerror or error}")
+    if not answers:
+        raise errors.NotRunning("; ".join(problems))
+    return answers
+
+
+def ask_one(around: Surroundings, role: str, request: Mapping[str, object], seconds: float) -> Any:
+    """The answer of the first role that answers; raises as `ask_all`."""
+    for path in _sockets(around, role):
+        with contextlib.suppress(OSError):
+            return _ask(path, request, seconds)
+    return ask_all(around, role, request, seconds)[0]
+
+
+def _sockets(around: Surroundings, role: str) -> Iterator[str]:
+    """Control sockets in all runtime folders: who asks may have others than the one who runs."""
+    for folder in dict.fromkeys(around.runtime_folders):
+        with contextlib.suppress(OSError):
+            if folder == around.own_runtime_folder and not _is_ours(folder):
+                continue
+            found = [m for m in map(_NAME.fullmatch, os.listdir(folder)) if m]
+            for match in sorted(found, key=lambda m: (m[2] or "", _ROLES.index(m[1]))):
+                if role in ("", match[1]):
+                    yield os.path.join(folder, match[0])
+
+
+def _ask(path: str, request: Mapping[str, object], seconds: float) -> Any:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(seconds)
+        sock.connect(path)
+        sock.sendall(orjson.dumps(request) + b"\n")
+        with sock.makefile("rb") as stream:
+            line = stream.readline()
+    try:
+        said = orjson.loads(line)
+        if "error" in said:
+            raise errors.NotDone(said["error"])
+        return said["answer"]
+    except (ValueError, TypeError, KeyError):
+        raise errors.NotDone(f"{path}: no answer") from None
