@@ -7,10 +7,9 @@ before the deletion is in the journal; a kill at any moment repeats at most the 
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -20,7 +19,7 @@ from tixd.analysis.summary import summarise
 from tixd.dispatch.job import Done, Phase, PhaseName, ProcessInstallation
 from tixd.folder import Folder
 from tixd.reports.model import Installation, Report
-from tixd.reports.spool import BATCH_FILES, Spool
+from tixd.reports.spool import BATCH_FILES, Spool, opened
 from tixd.reports.window import Discard, Window, next_step
 from tixd.results.client import ApiClient
 from tixd.results.journal import Journal
@@ -60,7 +59,7 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> Done:
     more = False
     try:
         with (
-            _opened(installation, worker.settings) as folder,
+            opened(installation, worker.settings) as folder,
             folder.locked(LOCK_FILE),
             Outbox(folder) as outbox,
         ):
@@ -75,17 +74,6 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> Done:
         if worker.hourly.due(type(error).__name__, installation.path, now=worker.now()):
             logs.error("installation_skipped", **installation.labels, reason=str(error))
     return Done(counts={name: n for name, n in tally.items() if n}, more=more)
-
-
-@contextlib.contextmanager
-def _opened(installation: Installation, settings: Settings) -> Iterator[Folder]:
-    """The installation's folder, reached from the reports base without following any link."""
-    with (
-        Folder(settings.reports_base_path, follow=True) as base,
-        base.subfolder(str(installation.user_id)) as user,
-        user.subfolder(str(installation.installation_id)) as folder,
-    ):
-        yield folder
 
 
 class _Visit:

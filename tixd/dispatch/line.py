@@ -79,7 +79,8 @@ class WorkerEnd:
     worker that crashes at once takes with it what has not been sent.
     """
 
-    def __init__(self, endpoint: str, identity: bytes) -> None:
+    def __init__(self, endpoint: str, identity: bytes, signals_fd: int) -> None:
+        """signals_fd: can be read when a signal has come."""
         self.careful = False
         self._parent = multiprocessing.parent_process()
         self._context = zmq.Context()
@@ -88,10 +89,12 @@ class WorkerEnd:
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.LINGER, LINGER_MILLISECONDS)
         self._socket.connect(endpoint)
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        if self._parent:
-            self._poller.register(self._parent.sentinel, zmq.POLLIN)
+        self._parents, self._all = zmq.Poller(), zmq.Poller()
+        self._all.register(signals_fd, zmq.POLLIN)
+        for poller in (self._parents, self._all):
+            poller.register(self._socket, zmq.POLLIN)
+            if self._parent:
+                poller.register(self._parent.sentinel, zmq.POLLIN)
 
     def close(self) -> None:
         """Close it, once the parent has what was said."""
@@ -106,12 +109,12 @@ class WorkerEnd:
         """Send to the parent."""
         self._socket.send(encode(message))
         if self.careful and isinstance(message, Phase):
-            self.wait()
+            self._parents.poll()
             self.hear()
 
     def wait(self) -> None:
-        """Wait until the parent has said something, or is no more."""
-        self._poller.poll()
+        """Wait until the parent has said something, or is no more, or a signal has come."""
+        self._all.poll()
 
     def hear(self) -> Message | None:
         """What the parent has said; None where it has not."""

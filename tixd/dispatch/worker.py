@@ -12,7 +12,6 @@ import contextlib
 import os
 import signal
 import traceback
-from collections.abc import Iterator
 from types import FrameType
 
 from tixd import errors, logs
@@ -31,6 +30,9 @@ from tixd.installation import Worker, process_installation
 from tixd.results.client import ApiClient
 from tixd.settings import Settings
 
+#: So many signals are taken note of at a time.
+MOST_SIGNALS = 100
+
 #: Longest description of a failure that is sent to the parent.
 MAX_FAILURE_CHARACTERS = 500
 
@@ -42,7 +44,7 @@ def main(endpoint: str, identity: bytes, settings: Settings, *, debugging: bool)
         logs.toggle_debug()
     signals = _Signals()
     client = _client(settings)
-    line = WorkerEnd(endpoint, identity)
+    line = WorkerEnd(endpoint, identity, signals.fd)
     worker = Worker(
         settings=settings,
         client=client,
@@ -68,8 +70,8 @@ def _serve(line: WorkerEnd, worker: Worker, signals: _Signals) -> None:
     """Job after job."""
     line.say(Ready(os.getpid()))
     while not (signals.asked or line.cut):
-        with signals.at_once():
-            line.wait()
+        line.wait()
+        signals.act()
         job = line.hear()
         if job:
             line.careful = isinstance(job, ProcessInstallation) and job.one_by_one
@@ -102,15 +104,17 @@ def _done(job: Message, worker: Worker) -> Done:
 
 
 class _Signals:
-    """Signals act at once while the worker waits for a job, else after the job in hand.
+    """Signals act between two jobs, where no line is half written.
 
-    SIGTERM ends a job after the window in hand: `asked` says so to it.
+    A signal that comes while the worker is about to wait must end the waiting, so each one leaves a
+    byte in a pipe, which is waited for as well. SIGTERM also ends a job after the window in hand.
     """
 
     def __init__(self) -> None:
         self.asked = False
-        self._idle = False
         self._heard: list[int] = []
+        self.fd, wakeup_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, self._hear)
@@ -118,23 +122,14 @@ class _Signals:
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         self.asked = self.asked or number == signal.SIGTERM
         self._heard.append(number)
-        if self._idle:
-            self._act()
 
-    def _act(self) -> None:
-        """Do what the signals ask for; nothing is being logged now."""
+    def act(self) -> None:
+        """Do what signals have asked for since the last time."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, MOST_SIGNALS)
         while self._heard:
             number = self._heard.pop(0)
-            if number == signal.SIGTERM:
-                raise SystemExit(0)
-            (logs.reopen if number == signal.SIGUSR1 else logs.toggle_debug)()
-
-    @contextlib.contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Within this block signals act without delay."""
-        self._idle = True
-        try:
-            self._act()
-            yield
-        finally:
-            self._idle = False
+            if number == signal.SIGUSR1:
+                logs.reopen()
+            elif number == signal.SIGUSR2:
+                logs.toggle_debug()

@@ -8,6 +8,7 @@ being written, so reading ends before it; an older one is set aside and its neig
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,6 +48,17 @@ def named_second(name: str) -> int | None:
 def is_report_name(name: str) -> bool:
     """Whether a file of this name may be a report: visible, printable UTF-8, ending in .json."""
     return name.endswith(".json") and name.isprintable() and not name.startswith(".")
+
+
+@contextlib.contextmanager
+def opened(installation: Installation, settings: Settings) -> Iterator[Folder]:
+    """The installation's folder, reached from the reports base without following any link."""
+    with (
+        Folder(settings.reports_base_path, follow=True) as base,
+        base.subfolder(str(installation.user_id)) as user,
+        user.subfolder(str(installation.installation_id)) as folder,
+    ):
+        yield folder
 
 
 class Spool:
