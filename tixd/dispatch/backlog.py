@@ -98,10 +98,24 @@ class Backlog:
             task.finish(Done(counts={"jobs_not_finished": 1}))
         elif isinstance(task.job, ProcessInstallation):
             self._judge(task, task.job, death)
-        elif (task := _another_death(task)).deaths < MOST_DEATHS:
+        else:
+            self._try_again(task, death)
+
+    def take_back(self, task: Task) -> None:
+        """A job that could not be handed over: first in the queue again."""
+        if self._closed:
+            task.finish(Done(counts={"jobs_not_begun": 1}))
+        else:
+            self._waiting.appendleft(task)
+
+    def _try_again(self, task: Task, death: Death) -> None:
+        """A listing again, but not for ever."""
+        task.deaths += 1
+        if task.deaths < MOST_DEATHS:
             self._waiting.appendleft(task)
         else:
-            task.fail(errors.WorkerLost(f"{death.cause} {death.number}, {task.deaths} times"))
+            how = f"{death.cause} {death.number}"
+            task.finish(Done(failure=f"{task.deaths} workers ended over it, the last by {how}"))
 
     def _judge(self, task: Task, job: ProcessInstallation, death: Death) -> None:
         verdict = self._deaths.judge(job, death, time.monotonic())
@@ -114,8 +128,3 @@ class Backlog:
             logs.error("reports_crash_workers", **labels, reports=len(verdict.job.set_aside))
         task.job = verdict.job
         self._waiting.appendleft(task)
-
-
-def _another_death(task: Task) -> Task:
-    task.deaths += 1
-    return task

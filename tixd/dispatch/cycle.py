@@ -22,10 +22,10 @@ async def run_cycle(
 ) -> None:
     """Give every installation a job until all is done, or the pool stops.
 
-    counts: added to as jobs end; progress: told after each how many installations are finished, of
+    counts: added to as jobs end, and by worker_restarts_<cause> at the end; progress: told after each how many installations are finished, of
     how many found so far. Raises CannotStart where the base cannot be listed.
     """
-    queue = LocalQueue()
+    queue, restarts = LocalQueue(), pool.restarts.copy()
 
     def heard(done: Done) -> None:
         counts.update(done.counts)
@@ -38,6 +38,8 @@ async def run_cycle(
         await asyncio.wait([idle, feeding], return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
         counts["jobs_not_begun"] = queue.waiting
+        for cause, count in (pool.restarts - restarts).items():
+            counts[f"worker_restarts_{cause}"] = count
     finally:
         feeding.cancel()
         await asyncio.wait([feeding])

@@ -17,7 +17,7 @@ from typing import Self
 from tixd import errors, logs
 from tixd.dispatch.backlog import Backlog, Task
 from tixd.dispatch.deaths import Death
-from tixd.dispatch.job import Done, Job, Message, Phase, ProcessInstallation, Ready, decode
+from tixd.dispatch.job import Done, Job, Phase, ProcessInstallation, Ready, decode
 from tixd.dispatch.line import ParentEnd
 from tixd.dispatch.seat import Seat, WorkerNow
 from tixd.settings import Settings
@@ -162,7 +162,7 @@ class Pool:
             case Phase() if seat.task:
                 seat.begin(message)
                 if seat.careful:
-                    self._send(seat, message)
+                    self._line.send(seat.identity, message)  # failing: its end is near
             case Done() if seat.task:
                 self._end(seat, seat.task, message)
             case _:
@@ -189,12 +189,9 @@ class Pool:
         for seat in self._seats.values():
             if seat.free and (task := self._backlog.take()):
                 seat.take(task)
-                self._send(seat, task.job)
-
-    def _send(self, seat: Seat, message: Message) -> None:
-        """Say it to the worker; one that cannot be reached is dying, or of no use."""
-        if not self._line.send(seat.identity, message):
-            seat.kill()
+                if not self._line.send(seat.identity, task.job):
+                    seat.give_up()
+                    self._backlog.take_back(task)
 
     # --- life and death --------------------------------------------------------------------------
 

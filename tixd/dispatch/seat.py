@@ -126,9 +126,14 @@ class Seat:
         self.condemned = True
         self.process.kill()
 
+    def give_up(self) -> None:
+        """It hears nothing, so it is ending: it gets no job, and is killed if that takes long."""
+        self.condemned = True
+        self.take(None)
+
     def kill_if_over(self, limit_seconds: float) -> None:
         """Kill the process where its time is up; remember how much of it was CPU time."""
-        if not (self.free or self.condemned) and time.monotonic() - self.since > limit_seconds:
+        if not self.free and time.monotonic() - self.since > limit_seconds:
             self.overdue_cpu_ns = self._cpu_ns()
             self.kill()
 
@@ -161,14 +166,14 @@ class Seat:
             "worker_ended",
             worker=self.pid,
             cause=death.cause,
-            number=_name(death),
+            code=_code(death),
             **who,
             phase=self.phase.name if self.phase else "",
             window=self.phase.window if self.phase else "",
         )
 
 
-def _name(death: Death) -> str:
+def _code(death: Death) -> str:
     """The exit code as a number, a signal by its name."""
     if death.cause != "signal":
         return str(death.number)
