@@ -44,14 +44,15 @@ def report(records: bytes, **members: Any) -> bytes:
     return json.dumps({k: v for k, v in made.items() if v is not None}).encode()
 
 
-def minute(first: int, count: int = 60, **members: Any) -> bytes:
+def minute(first: int, count: int = 60, size: int = 32, **members: Any) -> bytes:
     """A report of `count` observations, one a second, that begins at `first`; delays vary."""
     rows = []
     for i in range(count):
         t1 = TEN_O_CLOCK + (first + i) % 3600 * 10**9
         up = 20 * MS + (first + i) * 7919 % 1009 * 10_000
         down = 30 * MS + (first + i) * 104_729 % 997 * 20_000
-        rows.append(record(first + i, times=(t1, t1 + up, t1 + up + MS, t1 + up + MS + down)))
+        times = (t1, t1 + up, t1 + up + MS, t1 + up + MS + down)
+        rows.append(record(first + i, size=size, times=times))
     return report(b"".join(rows), **members)
 
 

@@ -1,0 +1,269 @@
+"""Workers die, hang, or are crashed by their input: faults.md 1, 6, 8 and 9."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support import odd_workers
+from tests.support.log_events import Heard, heard
+from tests.support.made import report
+from tests.support.pools import block_the_loop, busy, in_loop, in_phase, left, ready, until, window
+from tests.support.results import settings_for
+from tests.support.stand_in_api import StandInApi
+from tixd import errors
+from tixd.dispatch import pool as pool_module
+from tixd.dispatch import worker
+from tixd.dispatch.cycle import find_installations, run_cycle
+from tixd.dispatch.job import ProcessInstallation
+from tixd.dispatch.pool import Pool
+from tixd.dispatch.seat import WorkerNow
+from tixd.settings import Settings
+
+
+@pytest.fixture
+def api() -> Iterator[StandInApi]:
+    """A stand-in for the tix-api."""
+    with StandInApi() as server:
+        yield server
+
+
+@pytest.fixture
+def settings(tmp_path: Path, api: StandInApi) -> Settings:
+    """Two workers that post to the stand-in."""
+    return settings_for(api.port, reports_base_path=str(tmp_path), workers=2)
+
+
+def odd(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    """Let workers run a function of tests/support/odd_workers."""
+    monkeypatch.setattr(worker, "main", getattr(odd_workers, function))
+
+
+def who(now: WorkerNow) -> int:
+    """The user whose installation a worker has in hand; 0: none."""
+    return now.job.user_id if isinstance(now.job, ProcessInstallation) else 0
+
+
+def users(api: StandInApi) -> Counter[int]:
+    """How many results of each user were accepted."""
+    return Counter(post.user for post in api.accepted)
+
+
+def log_of(log: Heard) -> set[tuple[object, ...]]:
+    """What the log says of each worker that ended: pid, signal, whose installation, phase."""
+    lines = [vars(r)["values"] for r in log.records if r.getMessage() == "worker_ended"]
+    words = ("worker", "code", "user", "installation", "phase")
+    return {tuple(line[word] for word in words) for line in lines}
+
+
+@dataclass
+class Killer:
+    """Kills workers in mid-analysis and measures what follows; no installation twice."""
+
+    pool: Pool
+    api: StandInApi
+    victims: dict[int, int] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+    async def run(self, many: int) -> None:
+        """Kill so many workers, one after the other."""
+        while len(self.victims) < many:
+            await until(lambda: any(who(w) not in self.victims for w in self.analysing))
+            now = next(w for w in self.analysing if who(w) not in self.victims)
+            os.kill(now.pid, signal.SIGKILL)
+            killed, self.victims[who(now)] = time.monotonic(), now.pid
+            await until(partial(self._mended, now), seconds=30)
+            self.seconds.append(time.monotonic() - killed)
+
+    def _mended(self, dead: WorkerNow) -> bool:
+        """Whether another worker is ready in its place, and its job is given again, or done."""
+        replaced = [w.pid for w in self.pool.workers if w.ready and w.pid != dead.pid]
+        given = any(w.job == dead.job and w.pid != dead.pid for w in self.pool.workers)
+        return len(replaced) == self.pool.size and (given or who(dead) in users(self.api))
+
+    @property
+    def analysing(self) -> list[WorkerNow]:
+        """The workers in mid-analysis."""
+        return in_phase(self.pool, "analyse")
+
+
+@pytest.mark.parametrize(
+    ("kills", "installations"), [(5, 50), pytest.param(50, 500, marks=pytest.mark.long)]
+)
+@in_loop
+async def test_kill_9_in_mid_analysis_loses_nothing(
+    tmp_path, settings, api, monkeypatch, kills, installations
+):
+    odd(monkeypatch, "slow")
+    for user in range(1, installations + 1):
+        window(tmp_path, user)
+    with heard() as log:
+        async with Pool(settings) as pool:
+            jobs = await find_installations(pool, str(tmp_path))
+            killer = Killer(pool, api)
+            killing = asyncio.ensure_future(killer.run(kills))
+            summary = await run_cycle(pool, jobs, 2, lambda _: None)
+            await killing
+    posts = users(api)
+    sys.stdout.write(f"mended after {max(killer.seconds):.2f} s at most\n")
+    assert summary.counts["worker_restarts_signal"] == kills
+    assert posts == dict.fromkeys(range(1, installations + 1), 1)
+    assert max(killer.seconds) < 2
+    assert log_of(log) == {
+        (pid, "SIGKILL", user, 1, "analyse") for user, pid in killer.victims.items()
+    }
+
+
+@in_loop
+async def test_a_worker_killed_while_idle_or_with_a_job_just_given_costs_no_job(
+    tmp_path, settings, api
+):
+    jobs = [window(tmp_path, user) for user in range(1, 7)]
+    async with Pool(settings) as pool:
+        for one, other in zip(jobs[::2], jobs[1::2], strict=True):
+            for now in await ready(pool):
+                os.kill(now.pid, signal.SIGKILL)
+            done = await asyncio.gather(pool.submit(one), pool.submit(other))
+            assert [d.counts["windows_posted"] for d in done] == [1, 1]
+        assert pool.restarts == {"signal": 6}
+
+
+@in_loop
+async def test_a_worker_killed_before_it_was_ready_is_replaced(tmp_path, settings, api):
+    job = window(tmp_path, 1)
+    async with Pool(settings) as pool:
+        future = pool.submit(job)
+        for now in pool.workers:
+            assert not now.ready
+            os.kill(now.pid, signal.SIGKILL)
+        assert (await future).counts["windows_posted"] == 1
+
+
+@in_loop
+async def test_a_worker_told_to_end_by_somebody_else_finishes_its_window(
+    tmp_path, settings, api, monkeypatch
+):
+    odd(monkeypatch, "slow")
+    job = window(tmp_path, 1, windows=4)
+    with heard() as log:
+        async with Pool(settings) as pool:
+            await ready(pool)
+            summary = asyncio.ensure_future(run_cycle(pool, [job], 1, lambda _: None))
+            os.kill((await busy(pool, "analyse")).pid, signal.SIGTERM)
+            counts = (await summary).counts
+    assert (counts["windows_posted"], counts["worker_restarts_exit"]) == (4, 1)
+    assert ("error", "installation_waits") not in log.events
+
+
+# --- hanging -------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_frozen_worker_is_killed_at_the_limit_and_nobody_else_waits(
+    tmp_path, settings, api, monkeypatch
+):
+    odd(monkeypatch, "slow")
+    monkeypatch.setattr(pool_module, "SUPERVISION_SECONDS", 0.05)
+    jobs = [window(tmp_path, user) for user in range(1, 6)]
+    async with Pool(settings, phase_limit_seconds=3.0) as pool:
+        await ready(pool)
+        frozen, *others = [pool.submit(job) for job in jobs]
+        await until(lambda: any(who(w) == 1 for w in in_phase(pool, "analyse")))
+        now = next(w for w in pool.workers if who(w) == 1)
+        os.kill(now.pid, signal.SIGSTOP)
+        await asyncio.wait_for(asyncio.gather(*others), 2.5)
+        assert not frozen.done()
+        assert (await asyncio.wait_for(frozen, 6)).counts["windows_posted"] == 1
+        assert pool.restarts == {"time": 1}
+
+
+@in_loop
+async def test_a_parent_that_was_held_up_does_not_blame_its_workers(
+    tmp_path, settings, monkeypatch
+):
+    odd(monkeypatch, "holds")
+    monkeypatch.setattr(pool_module, "SUPERVISION_SECONDS", 0.05)
+    (tmp_path / "hold").touch()
+    async with Pool(settings, phase_limit_seconds=1.0) as pool:
+        await ready(pool)
+        future = pool.submit(window(tmp_path, 1))
+        await busy(pool, "analyse")
+        block_the_loop(2.0)
+        await until(lambda: pool.waiting == 0)
+        (tmp_path / "hold").unlink()
+        await future
+        assert pool.restarts == {}
+
+
+# --- input that crashes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("deed", "cause"), [(661, "exit"), (662, "signal"), (663, "signal"), (664, "")]
+)
+@in_loop
+async def test_a_window_that_crashes_its_worker_three_times_is_set_aside(
+    tmp_path, settings, api, monkeypatch, deed, cause
+):
+    odd(monkeypatch, "deeds")
+    window(tmp_path, 1, size=deed)
+    for user in range(2, 8):
+        window(tmp_path, user)
+    async with Pool(settings) as pool:
+        jobs = await find_installations(pool, str(tmp_path))
+        summary = await run_cycle(pool, jobs, 2, lambda _: None)
+        assert pool.restarts == ({cause: 3} if cause else {})
+    assert (left(tmp_path, 1), left(tmp_path, 1, "bad-reports")) == (0, 4)
+    reasons = {p.read_text() for p in (tmp_path / "1/1/bad-reports").glob("*.reason")}
+    assert reasons == {"reading or analysing it ended three worker processes\n"}
+    assert users(api) == dict.fromkeys(range(2, 8), 1)
+    assert summary.counts["reports_bad"] == 4
+
+
+@in_loop
+async def test_only_the_file_that_crashes_in_reading_is_set_aside(
+    tmp_path, settings, api, monkeypatch
+):
+    odd(monkeypatch, "crashes_in_reading")
+    job = window(tmp_path, 1)
+    bad = tmp_path / "1/1/tix-report-1505082300.json"
+    bad.write_bytes(report(b"", type="CRASH"))
+    async with Pool(settings) as pool:
+        summary = await run_cycle(pool, [job], 1, lambda _: None)
+        assert pool.restarts == {"signal": 3}
+    assert [p.name for p in (tmp_path / "1/1/bad-reports").glob("*.json")] == [bad.name]
+    assert summary.counts["windows_posted"] == 1
+
+
+@in_loop
+async def test_kills_at_random_never_lead_to_bad_reports(tmp_path, settings, api, monkeypatch):
+    odd(monkeypatch, "slow")
+    window(tmp_path, 1)
+    async with Pool(settings) as pool:
+        jobs = await find_installations(pool, str(tmp_path))
+        running = asyncio.ensure_future(run_cycle(pool, jobs, 1, lambda _: None))
+        for number in range(1, 4):
+            os.kill((await busy(pool, "analyse")).pid, signal.SIGKILL)
+            await until(lambda number=number: pool.restarts["signal"] == number)
+        summary = await running
+    assert summary.counts["jobs_given_up"] == 1
+    assert (left(tmp_path, 1), left(tmp_path, 1, "bad-reports")) == (4, 0)
+
+
+@in_loop
+async def test_a_listing_that_crashes_each_time_ends_with_an_error(settings, monkeypatch):
+    odd(monkeypatch, "dies_listing")
+    async with Pool(settings) as pool:
+        with pytest.raises(errors.CannotStart, match="signal 11"):
+            await find_installations(pool, settings.reports_base_path)
+        assert pool.restarts == {"signal": 3}

@@ -1,0 +1,254 @@
+"""The pool with real worker processes: jobs, cancelled jobs, strange messages, broken starts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support import odd_workers
+from tests.support.log_events import heard
+from tests.support.pools import (
+    busy,
+    children,
+    in_loop,
+    job,
+    left,
+    ready,
+    until,
+    window,
+)
+from tixd import errors
+from tixd.dispatch import line, pool, worker
+from tixd.dispatch.cycle import find_installations, run_cycle
+from tixd.dispatch.job import ListUsers, Ready
+from tixd.dispatch.pool import Pool
+from tixd.dispatch.seat import Seat
+from tixd.settings import Settings
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Settings:
+    """Settings with one worker, which posts nothing."""
+    return Settings(reports_base_path=str(tmp_path), workers=1)
+
+
+@pytest.fixture
+def two(one: Settings) -> Settings:
+    """Settings with two workers."""
+    return replace(one, workers=2)
+
+
+def odd(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    """Let workers run a function of tests/support/odd_workers."""
+    monkeypatch.setattr(worker, "main", getattr(odd_workers, function))
+
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_cycle_finds_every_installation_and_does_all_windows(tmp_path, two):
+    for user in range(1, 8):
+        window(tmp_path, user, windows=2)
+    told: list[int] = []
+    async with Pool(two) as workers:
+        jobs = await find_installations(workers, str(tmp_path))
+        summary = await run_cycle(workers, jobs, 2, told.append)
+    assert summary.installations == 7
+    assert summary.counts["windows_stored"] == 14
+    assert told == list(range(1, 8))
+
+
+@in_loop
+async def test_the_pool_shows_what_each_worker_does(tmp_path, one, monkeypatch):
+    odd(monkeypatch, "holds")
+    hold = tmp_path / "hold"
+    hold.touch()
+    async with Pool(one) as workers:
+        (idle,) = await ready(workers)
+        assert (idle.job, idle.phase) == (None, None)
+        futures = [workers.submit(window(tmp_path, user)) for user in (1, 2)]
+        now = await busy(workers, "analyse")
+        assert (now.pid, now.job, workers.waiting) == (idle.pid, job(tmp_path, 1), 1)
+        assert now.since > idle.since
+        hold.unlink()
+        assert [(await f).counts["windows_stored"] for f in futures] == [1, 1]
+
+
+@in_loop
+async def test_a_cancelled_job_is_not_begun_and_one_in_hand_goes_on(tmp_path, one, monkeypatch):
+    odd(monkeypatch, "holds")
+    hold = tmp_path / "hold"
+    hold.touch()
+    jobs = [window(tmp_path, user) for user in (1, 2, 3)]
+    async with Pool(one) as workers:
+        in_hand, waiting, last = map(workers.submit, jobs)
+        await busy(workers, "analyse")
+        in_hand.cancel()
+        waiting.cancel()
+        hold.unlink()
+        assert (await last).counts["windows_stored"] == 1
+    assert [left(tmp_path, user) for user in (1, 2, 3)] == [2, 4, 2]
+
+
+@in_loop
+async def test_a_job_past_its_deadline_leaves_the_pool_in_order(tmp_path, one, monkeypatch):
+    odd(monkeypatch, "holds")
+    (tmp_path / "hold").touch()
+    async with Pool(one, phase_limit_seconds=0.2) as workers:
+        await ready(workers)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(workers.submit(window(tmp_path, 1)), 0.1)
+        (tmp_path / "hold").unlink()
+        assert (await workers.submit(window(tmp_path, 2))).counts["windows_stored"] == 1
+
+
+@in_loop
+async def test_a_job_that_cannot_be_sent_fails_where_it_is_submitted(tmp_path, one):
+    async with Pool(one) as workers:
+        with pytest.raises(TypeError):
+            workers.submit(ListUsers("\udcff"))
+        window(tmp_path, 1)
+        assert (await workers.submit(ListUsers(str(tmp_path)))).found == ((1,),)
+
+
+# --- strange messages ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deed", ["garbles_once", "out_of_turn_once"])
+@in_loop
+async def test_a_worker_that_says_nonsense_is_replaced(tmp_path, one, monkeypatch, deed):
+    odd(monkeypatch, deed)
+    with heard() as log:
+        async with Pool(one) as workers:
+            done = await workers.submit(ListUsers(str(tmp_path)))
+            assert (done.found, workers.restarts) == ((), {"signal": 1})
+    assert ("error", "worker_garbled") in log.events
+
+
+@in_loop
+async def test_a_message_from_a_worker_that_is_buried_is_passed_over(tmp_path, one):
+    async with Pool(one) as workers:
+        (before,) = await ready(workers)
+        ghost = line.WorkerEnd(workers._line.endpoint, b"worker-0")
+        ghost.say(Ready(1))
+        ghost.close()
+        await workers.submit(ListUsers(str(tmp_path)))
+        assert [w.pid for w in workers.workers] == [before.pid]
+
+
+# --- broken starts -------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_when_no_worker_can_start_jobs_fail_and_later_ones_too(tmp_path, two, monkeypatch):
+    odd(monkeypatch, "cannot_start")
+    (tmp_path / "broken").touch()
+    async with Pool(two) as workers:
+        with pytest.raises(errors.CannotStart):
+            await workers.submit(ListUsers(str(tmp_path)))
+        with pytest.raises(errors.CannotStart):
+            await workers.submit(ListUsers(str(tmp_path)))
+
+
+@in_loop
+async def test_workers_that_can_start_again_are_used_again(tmp_path, two, monkeypatch):
+    odd(monkeypatch, "cannot_start")
+    monkeypatch.setattr(pool, "RESTART_PAUSE_SECONDS", 0.01)
+    (tmp_path / "broken").touch()
+    async with Pool(two) as workers:
+        with pytest.raises(errors.CannotStart):
+            await workers.submit(ListUsers(str(tmp_path)))
+        (tmp_path / "broken").unlink()
+        assert len(await ready(workers)) == 2
+        assert (await workers.submit(ListUsers(str(tmp_path)))).found == ()
+
+
+@in_loop
+async def test_a_process_that_cannot_be_made_is_tried_again(tmp_path, one, monkeypatch):
+    start, refusals = Seat.start, [OSError(11, "too many processes"), OSError(24, "files")]
+
+    def sparing(*arguments):
+        if refusals:
+            raise refusals.pop()
+        return start(*arguments)
+
+    monkeypatch.setattr(Seat, "start", sparing)
+    with heard() as log:
+        async with Pool(one) as workers:
+            assert (await workers.submit(ListUsers(str(tmp_path)))).found == ()
+    assert log.events.count(("error", "worker_not_started")) == 2
+
+
+@in_loop
+async def test_a_worker_that_hangs_in_its_start_is_replaced(tmp_path, one, monkeypatch):
+    odd(monkeypatch, "stops_once")
+    monkeypatch.setattr(pool, "SUPERVISION_SECONDS", 0.05)
+    async with Pool(one, phase_limit_seconds=3.0) as workers:
+        assert (await workers.submit(ListUsers(str(tmp_path)))).found == ()
+        assert workers.restarts == {"time": 1}
+
+
+@in_loop
+async def test_a_folder_too_long_for_a_socket_is_an_error_and_leaves_nothing(
+    tmp_path, one, monkeypatch
+):
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setattr(line.tempfile, "tempdir", str(long))
+    with pytest.raises(errors.CannotStart):
+        await Pool(one).__aenter__()
+    assert list(long.iterdir()) == []
+
+
+# --- what is left behind -------------------------------------------------------------------------
+
+
+def belongings() -> tuple[int, int, set[int]]:
+    """Open files, threads, children of this process."""
+    threads = len(os.listdir("/proc/self/task")) + threading.active_count()
+    return len(os.listdir("/proc/self/fd")), threads, set(children())
+
+
+@pytest.mark.parametrize("deaths", [20, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.timeout(300)
+@in_loop
+async def test_the_death_of_many_workers_leaves_nothing_behind(two, monkeypatch, deaths):
+    async with Pool(two):
+        pass  # what multiprocessing keeps for itself is there from now on
+    before = belongings()
+    odd(monkeypatch, "ready_and_gone")
+    async with Pool(two) as workers:
+        await until(lambda: workers.restarts["exit"] >= deaths, seconds=240)
+        assert len(children()) <= len(before[2]) + 2, "no zombies gather"
+    assert belongings() == before
+
+
+def test_the_folder_of_the_socket_is_private_and_goes_with_the_pool(one, monkeypatch):
+    made: list[os.stat_result] = []
+
+    @in_loop
+    async def look() -> None:
+        async with Pool(one) as workers:
+            folder = Path(workers._line.endpoint.removeprefix("ipc://")).parent
+            made.append(folder.stat())
+        assert not folder.exists()
+
+    look()
+    assert made[0].st_mode & 0o777 == 0o700
+
+
+@in_loop
+async def test_workers_get_no_descriptor_that_is_not_theirs(tmp_path, one):
+    with (tmp_path / "secret").open("w") as secret:
+        os.set_inheritable(secret.fileno(), True)
+        async with Pool(one) as workers:
+            (now,) = await ready(workers)
+            files = {fd.resolve() for fd in Path(f"/proc/{now.pid}/fd").iterdir()}
+    assert Path("/dev/null") in files
+    assert tmp_path / "secret" not in files

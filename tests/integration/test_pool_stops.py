@@ -1,0 +1,223 @@
+"""How the pool ends: with nothing to do, in its start, with windows in hand, without its parent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import odd_workers
+from tests.support.pools import alive, busy, children, in_loop, left, ready, until, window
+from tests.support.stand_in_api import Behaviour, StandInApi
+from tixd.dispatch import worker
+from tixd.dispatch.cycle import run_cycle
+from tixd.dispatch.job import ListUsers
+from tixd.dispatch.pool import Pool
+from tixd.settings import Settings
+
+
+@pytest.fixture
+def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of two workers that analyse nothing while the file `hold` is there, as it is."""
+    monkeypatch.setattr(worker, "main", odd_workers.holds)
+    (tmp_path / "hold").touch()
+    return Settings(reports_base_path=str(tmp_path), workers=2)
+
+
+def is_worker(pid: int) -> bool:
+    """Whether the process is a worker (multiprocessing has a helper process, too)."""
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+@in_loop
+async def test_a_pool_with_nothing_to_do_stops_at_once(held):
+    async with Pool(held) as workers:
+        pids = [w.pid for w in await ready(workers)]
+        began = time.monotonic()
+        await workers.stop(grace_seconds=10)
+        assert time.monotonic() - began < 2
+    assert not any(map(alive, pids))
+    assert workers.restarts == {}
+
+
+@in_loop
+async def test_a_pool_that_is_still_starting_stops_at_once(tmp_path, held):
+    async with Pool(held) as workers:
+        job = workers.submit(ListUsers(str(tmp_path)))
+        began = time.monotonic()
+        await workers.stop(grace_seconds=10)
+        assert time.monotonic() - began < 3
+    assert (await job).counts == {"jobs_not_begun": 1}
+    assert not any(map(is_worker, children()))
+
+
+@in_loop
+async def test_a_stop_waits_for_the_windows_in_hand_and_begins_no_more(tmp_path, held):
+    jobs = [window(tmp_path, user, windows=3) for user in (1, 2, 3)]
+    async with Pool(held) as workers:
+        futures = [workers.submit(job) for job in jobs]
+        await until(lambda: all(w.phase and w.phase.name == "analyse" for w in workers.workers))
+        stopping = asyncio.ensure_future(workers.stop(grace_seconds=10))
+        await until(futures[2].done)
+        (tmp_path / "hold").unlink()
+        await stopping
+    done = [future.result() for future in futures]
+    assert [d.counts.get("windows_stored", 0) for d in done] == [1, 1, 0]
+    assert [d.more for d in done] == [True, True, False]
+    assert done[2].counts == {"jobs_not_begun": 1}
+
+
+@in_loop
+async def test_after_the_grace_a_window_in_hand_is_given_up_and_nothing_is_lost(tmp_path, held):
+    job = window(tmp_path, 1)
+    async with Pool(held) as workers:
+        future = workers.submit(job)
+        await busy(workers, "analyse")
+        began = time.monotonic()
+        await workers.stop(grace_seconds=0.3)
+        assert 0.3 <= time.monotonic() - began < 2
+    assert future.result().counts == {"jobs_not_finished": 1}
+    assert left(tmp_path, 1) == 4
+    assert list((tmp_path / "1" / "1").glob("*.tmp")) == []
+
+
+@in_loop
+async def test_a_worker_that_is_frozen_is_killed_when_the_grace_is_over(held):
+    async with Pool(held) as workers:
+        frozen, _ = await ready(workers)
+        os.kill(frozen.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        await workers.stop(grace_seconds=0.5)
+        assert 0.5 <= time.monotonic() - began < 2.5
+    assert not alive(frozen.pid)
+
+
+@in_loop
+async def test_kill_ends_a_stop_that_waits(tmp_path, held):
+    async with Pool(held) as workers:
+        workers.submit(window(tmp_path, 1))
+        await busy(workers, "analyse")
+        stopping = asyncio.ensure_future(workers.stop(grace_seconds=60))
+        await until(lambda: len(workers.workers) == 1)
+        workers.kill()
+        await asyncio.wait_for(stopping, 2)
+
+
+@in_loop
+async def test_two_stops_at_a_time_and_jobs_after_them_do_no_harm(tmp_path, held):
+    async with Pool(held) as workers:
+        await ready(workers)
+        await asyncio.gather(workers.stop(5), workers.stop(5))
+        assert (await workers.submit(ListUsers("/"))).counts == {"jobs_not_begun": 1}
+        summary = await run_cycle(workers, [window(tmp_path, 1)], 2, lambda _: None)
+    assert summary.counts == {"jobs_not_begun": 1}
+
+
+# --- a whole program, with its parent killed or stopped ------------------------------------------
+
+
+@pytest.fixture
+def gate() -> threading.Event:
+    """Opens, for every post to the stand-in API, when it is set."""
+    return threading.Event()
+
+
+@pytest.fixture
+def api(gate: threading.Event) -> Iterator[StandInApi]:
+    """A stand-in for the tix-api that answers when the gate opens."""
+
+    def answer(*_: object) -> Behaviour:
+        gate.wait(20)
+        return Behaviour()
+
+    with StandInApi() as server:
+        server.answer(answer)
+        yield server
+        gate.set()
+
+
+@pytest.fixture
+def installations() -> int:
+    """How many installations, of three windows each, there are."""
+    return 6
+
+
+@pytest.fixture
+def program(
+    tmp_path: Path, api: StandInApi, installations: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`tixd once` with two workers over these installations."""
+    for user in range(1, installations + 1):
+        window(tmp_path / "reports", user, windows=3)
+    settings = {
+        "TIX_REPORTS_BASE_PATH": str(tmp_path / "reports"),
+        "TIX_API_HOST": "127.0.0.1",
+        "TIX_API_PORT": str(api.port),
+        "TIX_API_USER": "tix",
+        "TIX_API_PASSWORD": "secret",
+        "TIX_WORKERS": "2",
+        "PATH": os.environ["PATH"],
+    }
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "tixd", "once"]
+    with subprocess.Popen(command, cwd=root, env=settings, stderr=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def workers_of(program: subprocess.Popen[bytes]) -> list[int]:
+    """The worker processes of a program."""
+    return [pid for pid in children(program.pid) if is_worker(pid)]
+
+
+@in_loop
+async def test_workers_whose_parent_is_killed_end_after_the_window_in_hand(program, api, gate):
+    await until(lambda: len(workers_of(program)) == 2 and api.connections)
+    pids = workers_of(program)
+    program.kill()
+    program.wait()
+    gate.set()
+    await until(lambda: not any(map(alive, pids)))
+    assert 1 <= len(api.accepted) <= 2, "each worker ended what it had in hand, and no more"
+
+
+@pytest.mark.parametrize("installations", [1])
+@in_loop
+async def test_an_idle_worker_whose_parent_is_killed_ends_at_once(program, api, gate):
+    await until(lambda: len(workers_of(program)) == 2 and api.connections)
+    pids = workers_of(program)
+    program.kill()
+    program.wait()
+    await until(lambda: sum(map(alive, pids)) == 1)
+    gate.set()
+    await until(lambda: not any(map(alive, pids)))
+
+
+@in_loop
+async def test_worker_processes_do_not_load_pydantic_and_its_like(program, api):
+    await until(lambda: api.connections)
+    for pid in workers_of(program):
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        assert "orjson" in maps
+        assert "pydantic" not in maps
+    assert "pydantic" in Path(f"/proc/{program.pid}/maps").read_text()
+
+
+@in_loop
+async def test_a_signal_to_the_program_ends_it_after_the_windows_in_hand(program, api, gate):
+    await until(lambda: len(workers_of(program)) == 2 and api.connections)
+    program.send_signal(signal.SIGTERM)
+    gate.set()
+    assert program.wait(10) == 0
+    assert 1 <= len(api.accepted) <= 4

@@ -1,0 +1,140 @@
+"""Worker processes that misbehave: each function here can take the place of `worker.main`.
+
+What they do depends on what they are given, so that a test needs no hook in tixd: on the type of a
+report ("exit", "segfault", …), or on files in the reports folder (`hold`, `broken`, `once-…`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from tixd.settings import Settings
+
+#: What a worker does to itself when it analyses observations of this packet size.
+DEEDS = {
+    661: lambda: os._exit(1),
+    662: lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    663: lambda: os.kill(os.getpid(), signal.SIGABRT),
+    664: lambda: {}["nothing"],
+    665: lambda: os.kill(os.getpid(), signal.SIGSTOP),
+}
+
+
+def deeds(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """Does to itself what the packet size of the observations says (see DEEDS)."""
+    from tixd import installation
+
+    def summarise(observations: Any) -> Any:
+        DEEDS.get(int(observations["size"][0]), lambda: None)()
+        return ordinary(observations)
+
+    ordinary, installation.summarise = installation.summarise, summarise
+    _main(endpoint, identity, settings)
+
+
+def crashes_in_reading(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """Crashes when it decodes a report that says CRASH."""
+    from tixd.reports import spool
+
+    def decode_many(files: Any) -> Any:
+        if any(b"CRASH" in content for _, content in files):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return ordinary(files)
+
+    ordinary, spool.decode_many = spool.decode_many, decode_many
+    _main(endpoint, identity, settings)
+
+
+def holds(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """Analyses nothing while there is a file `hold` in the reports folder."""
+    from tixd import installation
+
+    def summarise(observations: Any) -> Any:
+        while os.path.exists(f"{settings.reports_base_path}/hold"):
+            time.sleep(0.002)
+        return ordinary(observations)
+
+    ordinary, installation.summarise = installation.summarise, summarise
+    _main(endpoint, identity, settings)
+
+
+def slow(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """Takes a while to analyse, so that there is time to kill it."""
+    from tixd import installation
+
+    def summarise(observations: Any) -> Any:
+        time.sleep(0.05)
+        return ordinary(observations)
+
+    ordinary, installation.summarise = installation.summarise, summarise
+    _main(endpoint, identity, settings)
+
+
+def cannot_start(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """Ends at once while there is a file `broken` in the reports folder."""
+    if os.path.exists(f"{settings.reports_base_path}/broken"):
+        raise SystemExit(1)
+    _main(endpoint, identity, settings)
+
+
+def stops_once(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """The first of all hangs before it is ready."""
+    if _first(settings):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    _main(endpoint, identity, settings)
+
+
+def garbles_once(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """The first of all answers its first job with bytes that are no message."""
+    _odd_once(endpoint, identity, settings, b'["phase","dance",null,[],0]')
+
+
+def out_of_turn_once(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """The first of all answers its first job with a job."""
+    _odd_once(endpoint, identity, settings, b'["users","/"]')
+
+
+def ready_and_gone(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """Ends as soon as it is ready."""
+    from tixd.dispatch.job import Ready
+    from tixd.dispatch.line import WorkerEnd
+
+    line = WorkerEnd(endpoint, identity)
+    line.say(Ready(os.getpid()))
+    line.close()
+    os._exit(7)
+
+
+def dies_listing(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """Crashes at whatever it lists."""
+    from tixd.dispatch import worker
+
+    worker.list_users = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
+    _main(endpoint, identity, settings)
+
+
+def _odd_once(endpoint: str, identity: bytes, settings: Settings, frame: bytes) -> None:
+    from tixd.dispatch import job, line
+
+    if _first(settings):
+        line.encode = lambda said: frame if isinstance(said, job.Done) else job.encode(said)
+    _main(endpoint, identity, settings)
+
+
+def _first(settings: Settings) -> bool:
+    """Whether no other worker has come this way before."""
+    try:
+        Path(settings.reports_base_path, "once").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _main(endpoint: str, identity: bytes, settings: Settings) -> None:
+    from tixd.dispatch.worker import main
+
+    main(endpoint, identity, settings)

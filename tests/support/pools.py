@@ -1,0 +1,113 @@
+"""Pools of real worker processes for tests: run them, look at them, hold them, wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from tests.support.made import minute
+from tixd.dispatch.job import ProcessInstallation
+from tixd.dispatch.pool import Pool
+from tixd.dispatch.seat import WorkerNow
+
+#: Second of the first observation of made installations.
+BEGIN = 1_505_082_000
+
+#: Observations in each of the four reports that make the smallest window.
+QUARTER = 271
+
+Test = Callable[..., Coroutine[Any, Any, None]]
+
+
+def in_loop(test: Test) -> Callable[..., None]:
+    """Run an asynchronous test; an exception that the loop would only log fails it."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(_watched(test(*args, **kwargs)))
+
+    return run
+
+
+async def _watched(test: Coroutine[Any, Any, None]) -> None:
+    lost: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+    await test
+    assert lost == []
+
+
+async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
+    """Wait until the condition holds; fails where it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it does not come true"
+        await asyncio.sleep(0.002)
+
+
+async def ready(pool: Pool) -> list[WorkerNow]:
+    """Every worker, once all have started."""
+    await until(lambda: sum(w.ready for w in pool.workers) == pool.size)
+    return pool.workers
+
+
+async def busy(pool: Pool, phase: str) -> WorkerNow:
+    """A worker that is in this phase, once there is one."""
+    await until(lambda: in_phase(pool, phase))
+    return in_phase(pool, phase)[0]
+
+
+def in_phase(pool: Pool, phase: str) -> list[WorkerNow]:
+    """The workers that are in this phase now."""
+    return [w for w in pool.workers if w.phase and w.phase.name == phase]
+
+
+def job(base: Path, user: int) -> ProcessInstallation:
+    """The job of a user's only installation."""
+    return ProcessInstallation(str(base / str(user) / "1"), user, 1)
+
+
+def window(base: Path, user: int, windows: int = 1, **members: Any) -> ProcessInstallation:
+    """An installation of so many windows, each of the fewest reports; returns its job."""
+    folder = base / str(user) / "1"
+    folder.mkdir(parents=True)
+    for i in range(4 + 2 * (windows - 1)):
+        first = BEGIN + i * QUARTER
+        content = minute(first, QUARTER, userId=user, installationId=1, **members)
+        (folder / f"tix-report-{first}.json").write_bytes(content)
+    return job(base, user)
+
+
+def left(base: Path, user: int, folder: str = "") -> int:
+    """How many reports, or files of that folder, the installation holds."""
+    return len(list((base / str(user) / "1" / folder).glob("[a-z]*.json")))
+
+
+def children(parent: int | None = None) -> dict[int, str]:
+    """Processes whose parent this one (or that one) is, with their state: R, S, T, Z …"""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, ppid = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(ppid) == (parent or os.getpid()):
+            found[int(folder.name)] = state
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process, zombies not counted."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def block_the_loop(seconds: float) -> None:
+    """Hold up the loop that this is called in, as a stopped process is held up."""
+    time.sleep(seconds)
