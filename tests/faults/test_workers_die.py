@@ -18,13 +18,23 @@ import pytest
 from tests.support import odd_workers
 from tests.support.log_events import Heard, heard
 from tests.support.made import report
-from tests.support.pools import block_the_loop, busy, in_loop, in_phase, left, ready, until, window
+from tests.support.pools import (
+    block_the_loop,
+    busy,
+    find_installations,
+    in_loop,
+    in_phase,
+    left,
+    ready,
+    until,
+    window,
+    work_off,
+)
 from tests.support.results import settings_for
 from tests.support.stand_in_api import StandInApi
 from tixd import errors
 from tixd.dispatch import pool as pool_module
 from tixd.dispatch import worker
-from tixd.dispatch.cycle import find_installations, run_cycle
 from tixd.dispatch.job import ProcessInstallation
 from tixd.dispatch.pool import Pool
 from tixd.dispatch.seat import WorkerNow
@@ -112,11 +122,11 @@ async def test_kill_9_in_mid_analysis_loses_nothing(
             jobs = await find_installations(pool, str(tmp_path))
             killer = Killer(pool, api)
             killing = asyncio.ensure_future(killer.run(kills))
-            summary = await run_cycle(pool, jobs, 2, lambda _: None)
+            summary = await work_off(pool, *jobs)
             await killing
     posts = users(api)
     sys.stdout.write(f"mended after {max(killer.seconds):.2f} s at most\n")
-    assert summary.counts["worker_restarts_signal"] == kills
+    assert summary["worker_restarts_signal"] == kills
     assert posts == dict.fromkeys(range(1, installations + 1), 1)
     assert max(killer.seconds) < 2
     assert log_of(log) == {
@@ -158,9 +168,9 @@ async def test_a_worker_told_to_end_by_somebody_else_finishes_its_window(
     with heard() as log:
         async with Pool(settings) as pool:
             await ready(pool)
-            summary = asyncio.ensure_future(run_cycle(pool, [job], 1, lambda _: None))
+            summary = asyncio.ensure_future(work_off(pool, job))
             os.kill((await busy(pool, "analyse")).pid, signal.SIGTERM)
-            counts = (await summary).counts
+            counts = await summary
     assert (counts["windows_posted"], counts["worker_restarts_exit"]) == (4, 1)
     assert ("error", "installation_waits") not in log.events
 
@@ -221,13 +231,13 @@ async def test_a_window_that_crashes_its_worker_three_times_is_set_aside(
         window(tmp_path, user)
     async with Pool(settings) as pool:
         jobs = await find_installations(pool, str(tmp_path))
-        summary = await run_cycle(pool, jobs, 2, lambda _: None)
+        summary = await work_off(pool, *jobs)
         assert pool.restarts == ({cause: 3} if cause else {})
     assert (left(tmp_path, 1), left(tmp_path, 1, "bad-reports")) == (0, 4)
     reasons = {p.read_text() for p in (tmp_path / "1/1/bad-reports").glob("*.reason")}
     assert reasons == {"reading or analysing it ended three worker processes\n"}
     assert users(api) == dict.fromkeys(range(2, 8), 1)
-    assert summary.counts["reports_bad"] == 4
+    assert summary["reports_bad"] == 4
 
 
 @in_loop
@@ -239,10 +249,10 @@ async def test_only_the_file_that_crashes_in_reading_is_set_aside(
     bad = tmp_path / "1/1/tix-report-1505082300.json"
     bad.write_bytes(report(b"", type="CRASH"))
     async with Pool(settings) as pool:
-        summary = await run_cycle(pool, [job], 1, lambda _: None)
+        summary = await work_off(pool, job)
         assert pool.restarts == {"signal": 3}
     assert [p.name for p in (tmp_path / "1/1/bad-reports").glob("*.json")] == [bad.name]
-    assert summary.counts["windows_posted"] == 1
+    assert summary["windows_posted"] == 1
 
 
 @in_loop
@@ -251,12 +261,12 @@ async def test_kills_at_random_never_lead_to_bad_reports(tmp_path, settings, api
     window(tmp_path, 1)
     async with Pool(settings) as pool:
         jobs = await find_installations(pool, str(tmp_path))
-        running = asyncio.ensure_future(run_cycle(pool, jobs, 1, lambda _: None))
+        running = asyncio.ensure_future(work_off(pool, *jobs))
         for number in range(1, 4):
             os.kill((await busy(pool, "analyse")).pid, signal.SIGKILL)
             await until(lambda number=number: pool.restarts["signal"] == number)
         summary = await running
-    assert summary.counts["jobs_given_up"] == 1
+    assert summary["jobs_given_up"] == 1
     assert (left(tmp_path, 1), left(tmp_path, 1, "bad-reports")) == (4, 0)
 
 

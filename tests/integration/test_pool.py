@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from tests.support.pools import (
 )
 from tixd import errors
 from tixd.dispatch import line, pool, worker
-from tixd.dispatch.cycle import find_installations, run_cycle
+from tixd.dispatch.cycle import run_cycle
 from tixd.dispatch.job import ListUsers, Ready
 from tixd.dispatch.pool import Pool
 from tixd.dispatch.seat import Seat
@@ -56,11 +57,11 @@ async def test_a_cycle_finds_every_installation_and_does_all_windows(tmp_path, t
     for user in range(1, 8):
         window(tmp_path, user, windows=2)
     told: list[int] = []
+    counts: Counter[str] = Counter()
     async with Pool(two) as workers:
-        jobs = await find_installations(workers, str(tmp_path))
-        summary = await run_cycle(workers, jobs, 2, told.append)
-    assert summary.installations == 7
-    assert summary.counts["windows_stored"] == 14
+        await run_cycle(workers, str(tmp_path), counts, lambda done, _found: told.append(done))
+    assert counts["installations_queued"] == 7
+    assert counts["windows_stored"] == 14
     assert told == list(range(1, 8))
 
 

@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import odd_workers
-from tests.support.pools import alive, busy, children, in_loop, left, ready, until, window
+from tests.support.pools import alive, busy, children, in_loop, left, ready, until, window, work_off
 from tests.support.stand_in_api import Behaviour, StandInApi
 from tixd.dispatch import worker
-from tixd.dispatch.cycle import run_cycle
 from tixd.dispatch.job import ListUsers
 from tixd.dispatch.pool import Pool
 from tixd.settings import Settings
@@ -120,8 +119,8 @@ async def test_two_stops_at_a_time_and_jobs_after_them_do_no_harm(tmp_path, held
         await ready(workers)
         await asyncio.gather(workers.stop(5), workers.stop(5))
         assert (await workers.submit(ListUsers("/"))).counts == {"jobs_not_begun": 1}
-        summary = await run_cycle(workers, [window(tmp_path, 1)], 2, lambda _: None)
-    assert summary.counts == {"jobs_not_begun": 1}
+        summary = await work_off(workers, window(tmp_path, 1))
+    assert summary == {"jobs_not_begun": 1}
 
 
 # --- a whole program, with its parent killed or stopped ------------------------------------------

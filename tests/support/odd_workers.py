@@ -103,7 +103,7 @@ def ready_and_gone(endpoint: str, identity: bytes, settings: Settings) -> None:
     from tixd.dispatch.job import Ready
     from tixd.dispatch.line import WorkerEnd
 
-    line = WorkerEnd(endpoint, identity)
+    line = WorkerEnd(endpoint, identity, os.pipe()[0])
     line.say(Ready(os.getpid()))
     line.close()
     os._exit(7)

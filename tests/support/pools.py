@@ -6,12 +6,15 @@ import asyncio
 import functools
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from tests.support.made import minute
-from tixd.dispatch.job import ProcessInstallation
+from tixd.dispatch import cycle
+from tixd.dispatch.dispatcher import scan
+from tixd.dispatch.job import ListInstallations, ProcessInstallation
 from tixd.dispatch.pool import Pool
 from tixd.dispatch.seat import WorkerNow
 
@@ -111,3 +114,27 @@ def alive(pid: int) -> bool:
 def block_the_loop(seconds: float) -> None:
     """Hold up the loop that this is called in, as a stopped process is held up."""
     time.sleep(seconds)
+
+
+async def find_installations(pool: Pool, base: str) -> list[ProcessInstallation]:
+    """A job for each installation under the base, as a scan finds them."""
+    jobs: list[ProcessInstallation] = []
+
+    async def put(job: ProcessInstallation) -> bool:
+        jobs.append(job)
+        return True
+
+    await scan(pool, ListInstallations(base, ()), put)
+    return jobs
+
+
+async def work_off(pool: Pool, *jobs: ProcessInstallation) -> Counter[str]:
+    """Do these jobs to their end; the counts of what happened."""
+    counts: Counter[str] = Counter()
+
+    async def fill(put: cycle.Put) -> Counter[str]:
+        return Counter(str(await put(job)) for job in jobs)
+
+    await cycle.work_off(pool, fill, counts, lambda _done, _found: None)
+    del counts["True"]
+    return +counts

@@ -8,23 +8,34 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from tixd.dispatch.dispatcher import scan
+from tixd.dispatch.dispatcher import Put, scan
 from tixd.dispatch.feed import feed
 from tixd.dispatch.job import Done, ListInstallations
 from tixd.dispatch.pool import Pool
 from tixd.queues.local import LocalQueue
 
+Progress = Callable[[int, int], object]
 
-async def run_cycle(
-    pool: Pool, base: str, counts: Counter[str], progress: Callable[[int, int], object]
-) -> None:
+
+async def run_cycle(pool: Pool, base: str, counts: Counter[str], progress: Progress) -> None:
     """Give every installation a job until all is done, or the pool stops.
 
-    counts: added to as jobs end, and by worker_restarts_<cause> at the end; progress: told after each how many installations are finished, of
-    how many found so far. Raises CannotStart where the base cannot be listed.
+    counts: added to as jobs end, and by worker_restarts_<cause> at the end; progress: told after
+    each how many installations are finished, of how many found so far. Raises CannotStart where
+    the base cannot be listed.
     """
+    await work_off(pool, lambda put: scan(pool, ListInstallations(base, ()), put), counts, progress)
+
+
+async def work_off(
+    pool: Pool,
+    fill: Callable[[Put], Awaitable[Counter[str]]],
+    counts: Counter[str],
+    progress: Progress,
+) -> None:
+    """Do all jobs that `fill` puts, and those that they leave, until none is open."""
     queue, restarts = LocalQueue(), pool.restarts.copy()
 
     def heard(done: Done) -> None:
@@ -33,13 +44,13 @@ async def run_cycle(
 
     feeding = asyncio.ensure_future(feed(queue, pool, heard))
     try:
-        counts.update(await scan(pool, ListInstallations(base, ()), queue.put))
+        counts.update(await fill(queue.put))
         idle = asyncio.ensure_future(queue.idle())
         await asyncio.wait([idle, feeding], return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
-        counts["jobs_not_begun"] = queue.waiting
+        counts["jobs_not_begun"] += queue.waiting
         for cause, count in (pool.restarts - restarts).items():
-            counts[f"worker_restarts_{cause}"] = count
+            counts[f"worker_restarts_{cause}"] += count
     finally:
         feeding.cancel()
         await asyncio.wait([feeding])

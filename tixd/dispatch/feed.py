@@ -33,8 +33,5 @@ async def _feed_one_after_the_other(
         if "jobs_not_begun" in done.counts:
             await delivery.back()
             return
+        await (delivery.again() if done.more else delivery.done())
         heard(done)
-        if done.more:
-            await delivery.again()
-        else:
-            await delivery.done()

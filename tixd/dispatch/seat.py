@@ -69,12 +69,13 @@ class Seat:
         process = multiprocessing.get_context("spawn").Process(
             target=worker.main,
             args=(endpoint, identity, settings),
-            kwargs={"debugging": logs.is_debugging()},
             name=identity.decode(),
             daemon=True,
         )
         process.start()
-        return cls(identity, process, process.pid or 0)
+        toggled = logs.is_debugging() != (settings.log_level == "DEBUG")
+        missed: list[int] = [signal.SIGUSR2] if toggled else []
+        return cls(identity, process, process.pid or 0, missed=missed)
 
     @property
     def free(self) -> bool:

@@ -37,11 +37,9 @@ MOST_SIGNALS = 100
 MAX_FAILURE_CHARACTERS = 500
 
 
-def main(endpoint: str, identity: bytes, settings: Settings, *, debugging: bool) -> None:
-    """Run until the parent says so, or is gone; `debugging`: the parent logs everything now."""
+def main(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """Run until the parent says so, or is gone."""
     logs.set_up(settings.log_level, settings.log_format, settings.log_file)
-    if debugging != logs.is_debugging():
-        logs.toggle_debug()
     signals = _Signals()
     client = _client(settings)
     line = WorkerEnd(endpoint, identity, signals.fd)
