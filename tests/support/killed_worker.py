@@ -1,10 +1,11 @@
 """A worker that kills itself at a chosen line: forks one for each order, tells how it ended.
 
 As a program (python -m tests.support.killed_worker): orders come in as JSON lines
-{"base", "port", "kill_at", "trace"}, answers go out as JSON lines {"ended", "phase"}. The worker
-does what there is to do in installation 1/2, lets the pause pass and does it again. A line of tixd
-or of its HTTP library is an event; at event number `kill_at` (0: never) the worker sends itself
-SIGKILL. `trace`: a file to which phase and function of every event are written.
+{"base", "port", "kill_at", "trace", "set_aside"}, answers go out as JSON lines {"ended", "phase"}.
+The worker does what there is to do in installation 1/2, lets the pause pass and does it again. A
+line of tixd or of its HTTP library is an event; at event number `kill_at` (0: never) the worker
+sends itself SIGKILL. `trace`: a file to which phase and function of every event are written.
+`set_aside`: names of reports, as the job of a worker that was ended by them has them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -77,7 +79,7 @@ def work(order: dict[str, Any], phases: int) -> None:
         now=lambda: time.time() + later[0],
         random=Random(1),
     )
-    job = ProcessInstallation(f"{order['base']}/1/2", 1, 2)
+    job = ProcessInstallation(f"{order['base']}/1/2", 1, 2, tuple(order["set_aside"]))
     sys.settrace(tracer)
     for later[0] in (0.0, PAUSE_SECONDS):
         while process_installation(job, worker).more:
@@ -119,9 +121,22 @@ class Workers:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         return cls(subprocess.Popen(command, text=True, bufsize=1, cwd=ROOT, **pipes))
 
-    def run(self, base: Path, port: int, kill_at: int = 0, trace: str = "") -> tuple[int, str]:
+    def run(
+        self,
+        base: Path,
+        port: int,
+        kill_at: int = 0,
+        trace: str = "",
+        set_aside: Sequence[str] = (),
+    ) -> tuple[int, str]:
         """Let a worker work; returns its exit code (-9: killed) and its last phase."""
-        order = {"base": str(base), "port": port, "kill_at": kill_at, "trace": trace}
+        order = {
+            "base": str(base),
+            "port": port,
+            "kill_at": kill_at,
+            "trace": trace,
+            "set_aside": set_aside,
+        }
         self.process.stdin.write(json.dumps(order) + "\n")
         answer = json.loads(self.process.stdout.readline())
         return answer["ended"], answer["phase"]

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tixd import errors, logs
-from tixd.folder import Entry, Folder
+from tixd.folder import TEMPORARY_SUFFIX, Entry, Folder
 from tixd.reports.aside import BAD_REPORTS, expire, set_aside
 from tixd.reports.decode import decode_many
 from tixd.reports.model import Installation, Report
@@ -93,6 +93,7 @@ class Spool:
     def take_stock(self) -> None:
         """List and sort what is there now; reports that arrive later belong to a later job."""
         entries = self._folder.entries()
+        self._sweep(entries)
         self._expire(entries)
         self._waiting = deque(self._in_order(self._report_names(entries)))
 
@@ -153,6 +154,12 @@ class Spool:
                 if len(self._opened) < _KEPT_REPORTS:
                     self._opened[report.name] = report
                 yield report.name, report.first
+
+    def _sweep(self, entries: Iterable[Entry]) -> None:
+        """Remove what a killed worker had begun to write here; nobody is writing it now."""
+        for entry in entries:
+            if entry.name.startswith(_OWN_PREFIX) and entry.name.endswith(TEMPORARY_SUFFIX):
+                self._folder.unlink(entry.name)
 
     def _expire(self, entries: Iterable[Entry]) -> None:
         """Let bad reports go whose time has come."""

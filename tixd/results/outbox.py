@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from tixd import errors
-from tixd.folder import Folder
+from tixd.folder import TEMPORARY_SUFFIX, Folder
 from tixd.results.payload import WindowResult, failed_report, parse_failed_report
 
 #: Where results wait, and below it where those wait that the tix-api refused for good.
@@ -70,11 +70,17 @@ class Outbox:
             suffix += 1
 
     def oldest(self, limit: int) -> list[str]:
-        """At most `limit` names, by timestamp and suffix; one listing, however many there are."""
+        """At most `limit` names, by timestamp and suffix; one listing, however many there are.
+
+        What a killed worker had begun to write is removed on the way.
+        """
         folder = self._opened()
         if folder is None:
             return []
-        names = (entry.name for entry in folder.entries() if entry.is_file)
+        names = [entry.name for entry in folder.entries() if entry.is_file]
+        for name in names:
+            if name.endswith(TEMPORARY_SUFFIX) and _NAME.match(name):
+                folder.unlink(name)
         found = ((match, match[0]) for name in names if (match := _NAME.fullmatch(name)))
         keys = ((int(m[1]), int(m[2] or 0), name) for m, name in found)
         return [name for _, _, name in heapq.nsmallest(limit, keys)]
