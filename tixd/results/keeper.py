@@ -44,7 +44,6 @@ class JournalKeeper:
             self._prepared = entry
         except errors.DiskFull:
             self._prepared = None
-            self._tally["journals_without_room"] += 1
 
     def abandon(self) -> None:
         """Forget what was prepared: its result is not safe."""
@@ -58,6 +57,8 @@ class JournalKeeper:
         if self._prepared:
             journal.commit(self._folder)
             self._stored, self._prepared = self._prepared, None
+        elif entry.names:
+            self._tally["journals_without_room"] += 1
 
     def close(self) -> None:
         """Keep what has changed; an empty list, so that a report restored by hand is a new one."""
