@@ -30,14 +30,14 @@ SPREAD_SECONDS = 0.02
 
 def kill_everything(base: Path, api: StandInApi, random: Random) -> int:
     """Start a cycle, kill its whole process group at a random moment; how many were working."""
-    running = begin(base, api.port)
     seen, few = len(api.posts), random.randint(1, 6)
-    until(lambda: len(api.posts) >= seen + few or running.poll() is not None)
-    moment = time.perf_counter() + random.uniform(0, SPREAD_SECONDS)
-    until(lambda: time.perf_counter() >= moment)
-    workers = psutil.Process(running.pid).children() if running.poll() is None else []
-    os.killpg(running.pid, signal.SIGKILL)
-    assert running.ended().code == -signal.SIGKILL, "the fault did not act"
+    with begin(base, api.port) as running:
+        until(lambda: len(api.posts) >= seen + few)
+        moment = time.perf_counter() + random.uniform(0, SPREAD_SECONDS)
+        until(lambda: time.perf_counter() >= moment)
+        workers = psutil.Process(running.pid).children()
+        os.killpg(running.pid, signal.SIGKILL)
+        assert running.ended().code == -signal.SIGKILL, "the fault did not act"
     until(lambda: all(map(has_ended, workers)))
     return len(workers)
 

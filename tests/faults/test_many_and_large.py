@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import made
-from tests.support.program import Ended, once
+from tests.support.program import MEASURE, Ended, once
 from tests.support.stand_in_api import StandInApi
 
 START = 1_600_000_000
@@ -45,7 +45,7 @@ def many_installations(base: Path, number: int) -> None:
 def timed(base: Path, port: int) -> tuple[Ended, float]:
     """One cycle and its seconds; prints what it took."""
     begun = time.monotonic()
-    ended = once(base, port, measured=True)
+    ended = once(base, port, before=MEASURE)
     seconds = time.monotonic() - begun
     sys.stdout.write(f"{seconds:.1f} s, {ended.events('peak_memory')}\n{ended.text[:300]}\n")
     assert ended.code == 0

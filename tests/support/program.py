@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 #: How the program is called.
 COMMAND = (sys.executable, "-m", "tixd", "once")
 
-#: What is put before it to know how much memory it takes.
+#: Put before it to have the largest process's memory in the log.
 MEASURE = (sys.executable, "-m", "tests.support.peak_memory")
 
 _NAMES = {words: name for name, words in WORDS.items()}
@@ -61,42 +62,40 @@ def environment(base: Path, port: int, **variables: str) -> dict[str, str]:
     }
 
 
-def begin(
-    base: Path, port: int, *, user: int | None = None, measured: bool = False, **variables: str
-) -> Running:
+def begin(base: Path, port: int, *, before: Sequence[str] = (), **variables: str) -> Running:
     """Start a cycle and do not wait; it leads a process group of its own.
 
-    user: whom it runs as; measured: the largest process's memory is logged (peak_memory.py).
+    before: what stands before the command, such as MEASURE.
     """
     return Running(
-        (*MEASURE, *COMMAND) if measured else COMMAND,
+        (*before, *COMMAND),
         cwd=ROOT,
         env=environment(base, port, **variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        user=user,
-        group=user,
-        extra_groups=None if user is None else [],
     )
 
 
 def once(base: Path, port: int, **options: Any) -> Ended:
     """Run a cycle to its end; the options are those of begin."""
-    return begin(base, port, **options).ended()
+    with begin(base, port, **options) as running:
+        return running.ended()
 
 
 class Running(subprocess.Popen[str]):
-    """A cycle under way."""
+    """A cycle under way; a context manager."""
+
+    def __exit__(self, *error: Any) -> None:
+        """When the test ends first, so does all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        super().__exit__(*error)
 
     def ended(self) -> Ended:
-        """Wait for its end; when the test itself is ended, so is all that it started."""
-        try:
-            output, log = self.communicate()
-        except BaseException:
-            os.killpg(self.pid, signal.SIGKILL)
-            raise
+        """Wait for its end."""
+        output, log = self.communicate()
         return _ended(self.returncode, output, log)
 
 
