@@ -112,6 +112,8 @@ class Spool:
 
     def set_aside(self, name: str, reason: str) -> None:
         """Move a report to bad-reports; where that cannot be done it is left and passed over."""
+        if not self._folder.exists(name):  # whoever had this job before was killed after it
+            return
         try:
             set_aside(self._folder, name, reason)
         except (errors.DiskFull, errors.NotPermitted, errors.NotAFolder) as error:
