@@ -63,6 +63,34 @@ def test_a_disk_without_room_for_a_journal_does_not_stop_the_posts(tmp_path):
         ledger.settled()
 
 
+def test_a_disk_without_room_for_any_file_does_not_stop_the_posts(tmp_path):
+    with StandInApi() as api, tmpfs(tmp_path / "base", 1024, inodes=31) as base:
+        folder = made.installation(base, START, 28)
+        ledger = Ledger(base, api)
+        assert fill(base) is None, "there is no room for one more file"
+        ended = once(base, api.port)
+        assert (ended.code, ended.counts["windows_posted"]) == (0, 2)
+        assert ended.counts["journals_without_room"] == 1, "then there was room"
+        assert len(reports_left(folder)) == 10
+        ledger.settled()
+
+
+def test_reports_that_vanish_during_the_cycle_are_processed_when_they_are_back(tmp_path):
+    base, away = tmp_path / "base", tmp_path / "away"
+    for user in range(1, 9):
+        made.installation(base, START, user=user)
+    with StandInApi() as api:
+        ledger = Ledger(base, api)
+        api.answer(lambda *_: Behaviour(200 if away.exists() or not base.rename(away) else 500))
+        ended = once(base, api.port)
+        assert ended.code == 0
+        assert len(api.posts) <= 2, "the windows in hand"
+        assert ended.counts["jobs_vanished"] >= 6
+        away.rename(base)
+        ledger.balance()
+        well_again(base, api, ledger)
+
+
 def test_nothing_is_posted_from_a_read_only_volume(tmp_path):
     with StandInApi() as api, tmpfs(tmp_path / "base", 1024) as base:
         folder = made.installation(base, START, 28)
@@ -89,6 +117,7 @@ def test_a_reports_folder_that_may_not_be_read_stops_the_start_with_three(tmp_pa
     assert ended.code == 3
     assert "Permission denied" in ended.text
     assert "Traceback" not in ended.text
+    (tmp_path / "base").chmod(0o700)  # for whoever clears up
 
 
 def test_what_may_not_be_touched_is_left_and_its_neighbours_are_posted(tmp_path):
@@ -107,6 +136,8 @@ def test_what_may_not_be_touched_is_left_and_its_neighbours_are_posted(tmp_path)
     assert [line["file"] for line in ended.events("report_not_permitted")] == [forbidden.name]
     assert forbidden.exists()
     assert len(reports_left(tmp_path / "1/3")) == 20
+    for path in (tmp_path / "1/2", tmp_path / "1/3", tmp_path / "2"):
+        path.chmod(0o700)  # for whoever clears up
 
 
 def test_an_installation_that_another_process_works_on_is_left_to_it(tmp_path):

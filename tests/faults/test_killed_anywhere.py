@@ -190,7 +190,8 @@ def test_a_kill_anywhere_loses_nothing_and_keeps_the_sequence(scene):
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_kill_at_200_points_loses_nothing_and_keeps_the_sequence(scene):
-    hit, repeated = kill_at_each(scene, spread(scene.trace, each=35))
+    deleting = lines_in(scene.trace, "delete", UNLINK)
+    hit, repeated = kill_at_each(scene, spread(scene.trace, each=30) + deleting[::10])
     assert hit.total() >= 200
     assert min(hit[phase] for phase in PHASES) >= 20
     assert max(repeated) <= 1

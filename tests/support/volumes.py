@@ -17,10 +17,11 @@ import pytest
 
 
 @contextlib.contextmanager
-def tmpfs(path: Path, size_kib: int) -> Iterator[Path]:
-    """A tmpfs of that size, mounted at `path`, which is made."""
+def tmpfs(path: Path, size_kib: int, inodes: int = 0) -> Iterator[Path]:
+    """A tmpfs of that size and for so many files (0: any), mounted at `path`, which is made."""
     path.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "tixd-test", str(path)]
+    room = f"size={size_kib}k,nr_inodes={inodes}"
+    command = ["mount", "-t", "tmpfs", "-o", room, "tixd-test", str(path)]
     done = subprocess.run(command, capture_output=True, text=True) if os.geteuid() == 0 else None
     if done is None or done.returncode:
         pytest.skip(f"not run: cannot mount a tmpfs ({done.stderr if done else 'not root'})")
@@ -35,13 +36,13 @@ def remount(path: Path, option: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{option}", str(path)], check=True)
 
 
-def fill(path: Path) -> Path:
-    """Write a file that takes all the room that is left; returns it."""
+def fill(path: Path) -> Path | None:
+    """Write a file that takes all the room that is left; None where there is none for any."""
     filler = path / "filler"
     with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
         while file.write(b"x" * 4096):
             pass
-    return filler
+    return filler if filler.exists() else None
 
 
 def without_privilege() -> tuple[str, ...]:
