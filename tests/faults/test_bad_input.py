@@ -82,7 +82,10 @@ LAWFUL = {
         {f"tix-report-{START}.json": made.minute(START, 1200)}, (START + 1199,), 0, {}
     ),
     "every report twice": Lawful(
-        good() | logs_of_client(good()), (START + 659, START + 959), 18, {"observations_duplicate": 1200}
+        good() | logs_of_client(good()),
+        (START + 659, START + 959),
+        18,
+        {"observations_duplicate": 1200},
     ),
     "other content at the same seconds": Lawful(
         good() | logs_of_client(sparse(b"S")), (START + 659, START + 959), 18, {}
