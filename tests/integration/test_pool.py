@@ -101,7 +101,7 @@ async def test_a_cancelled_job_is_not_begun_and_one_in_hand_goes_on(tmp_path, on
 async def test_a_job_past_its_deadline_leaves_the_pool_in_order(tmp_path, one, monkeypatch):
     odd(monkeypatch, "holds")
     (tmp_path / "hold").touch()
-    async with Pool(one, phase_limit_seconds=0.2) as workers:
+    async with Pool(one) as workers:
         await ready(workers)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(workers.submit(window(tmp_path, 1)), 0.1)
@@ -190,9 +190,26 @@ async def test_a_process_that_cannot_be_made_is_tried_again(tmp_path, one, monke
 async def test_a_worker_that_hangs_in_its_start_is_replaced(tmp_path, one, monkeypatch):
     odd(monkeypatch, "stops_once")
     monkeypatch.setattr(pool, "SUPERVISION_SECONDS", 0.05)
-    async with Pool(one, phase_limit_seconds=3.0) as workers:
+    async with Pool(one) as workers:
+        await until((tmp_path / "once").exists)
+        monkeypatch.setattr(pool, "PHASE_LIMIT_SECONDS", 0.1)
+        await until(lambda: workers.restarts == {"time": 1})
+        monkeypatch.setattr(pool, "PHASE_LIMIT_SECONDS", 60.0)
         assert (await workers.submit(ListUsers(str(tmp_path)))).found == ()
-        assert workers.restarts == {"time": 1}
+
+
+@in_loop
+async def test_a_worker_that_closes_its_files_but_is_not_dead_holds_up_nobody(
+    tmp_path, two, monkeypatch
+):
+    odd(monkeypatch, "closes_its_files_once")
+    async with Pool(two) as workers:
+        await until((tmp_path / "once").exists)
+        stuck = {w.pid for w in workers.workers}
+        await asyncio.wait_for(workers.submit(ListUsers(str(tmp_path))), 1.2)
+        assert {w.pid for w in workers.workers} == stuck
+        await until(lambda: workers.restarts == {"exit": 1})
+        assert len(await ready(workers)) == 2
 
 
 @in_loop

@@ -109,6 +109,15 @@ def ready_and_gone(endpoint: str, identity: bytes, settings: Settings) -> None:
     os._exit(7)
 
 
+def closes_its_files_once(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """The first of all closes its files and lives on for a while, as if stuck in the kernel."""
+    if _first(settings):
+        os.closerange(3, 256)
+        time.sleep(1.5)
+        os._exit(0)
+    _main(endpoint, identity, settings)
+
+
 def dies_listing(endpoint: str, identity: bytes, settings: Settings) -> None:
     """Crashes at whatever it lists."""
     from tixd.dispatch import worker

@@ -81,8 +81,8 @@ class Deaths:
         who = (job.user_id, job.installation_id)
         if death.counts:
             return self._blame(job, who, death, now)
-        if death.cause == "exit":  # it ended tidily, between two jobs: nobody's fault
-            return Verdict(job)
+        if death.cause == "exit" and death.phase is None:
+            return Verdict(job)  # it was told to end and had not begun: nobody's fault
         return self._excuse(job, who, now)
 
     def _blame(

@@ -87,7 +87,6 @@ class WorkerEnd:
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, identity)
         self._socket.setsockopt(zmq.SNDHWM, 0)
-        self._socket.setsockopt(zmq.LINGER, LINGER_MILLISECONDS)
         self._socket.connect(endpoint)
         self._parents, self._all = zmq.Poller(), zmq.Poller()
         self._all.register(signals_fd, zmq.POLLIN)
@@ -97,8 +96,8 @@ class WorkerEnd:
                 poller.register(self._parent.sentinel, zmq.POLLIN)
 
     def close(self) -> None:
-        """Close it, once the parent has what was said."""
-        self._context.destroy(linger=LINGER_MILLISECONDS)
+        """Close it, once the parent has what was said, if there still is one."""
+        self._context.destroy(linger=0 if self.cut else LINGER_MILLISECONDS)
 
     @property
     def cut(self) -> bool:

@@ -47,12 +47,9 @@ class Pool:
     restarts: workers that ended unasked since the start, by cause of death.
     """
 
-    def __init__(
-        self, settings: Settings, *, phase_limit_seconds: float = PHASE_LIMIT_SECONDS
-    ) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.restarts: Counter[str] = Counter()
         self._settings = settings
-        self._phase_limit_seconds = phase_limit_seconds
         self._seats: dict[bytes, Seat] = {}
         self._backlog = Backlog()
         self._started = 0
@@ -124,7 +121,7 @@ class Pool:
         return not self._seats
 
     def signal_workers(self, number: int) -> None:
-        """Send a signal to every worker; one that is starting gets it when it is ready."""
+        """Send SIGUSR1 or SIGUSR2 to every worker, those that start too."""
         for seat in self._seats.values():
             seat.signal(number)
 
@@ -171,7 +168,7 @@ class Pool:
 
     def _welcome(self, seat: Seat) -> None:
         """A worker has started: there is nothing broken, or no longer."""
-        seat.hear_ready()
+        seat.ready = True
         self._failed_starts = 0
         self._backlog.recover()
 
@@ -248,4 +245,4 @@ class Pool:
             for seat in self._seats.values():
                 # Where the parent itself was held up, what workers said since is not yet heard.
                 seat.since += late_seconds
-                seat.kill_if_over(self._phase_limit_seconds)
+                seat.kill_if_over(PHASE_LIMIT_SECONDS)

@@ -22,6 +22,10 @@ from tixd.dispatch.deaths import Death
 from tixd.dispatch.job import Job, Phase, ProcessInstallation
 from tixd.settings import Settings
 
+#: Signals that a process must not die of while it starts: the mask is inherited. SIGINT stays
+#: blocked, since Ctrl-C reaches every process of a terminal; the others wait for their handlers.
+BLOCKED_AT_START = frozenset({signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2})
+
 #: Clock ticks of /proc/<pid>/stat in a second.
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -57,7 +61,6 @@ class Seat:
     since: float = field(default_factory=time.monotonic)
     condemned: bool = False
     overdue_cpu_ns: int | None = None
-    missed: list[int] = field(default_factory=list)
 
     @classmethod
     def start(cls, endpoint: str, identity: bytes, settings: Settings) -> Self:
@@ -72,10 +75,15 @@ class Seat:
             name=identity.decode(),
             daemon=True,
         )
-        process.start()
-        toggled = logs.is_debugging() != (settings.log_level == "DEBUG")
-        missed: list[int] = [signal.SIGUSR2] if toggled else []
-        return cls(identity, process, process.pid or 0, missed=missed)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_AT_START)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        seat = cls(identity, process, process.pid or 0)
+        if logs.is_debugging() != (settings.log_level == "DEBUG"):
+            seat.signal(signal.SIGUSR2)
+        return seat
 
     @property
     def free(self) -> bool:
@@ -108,18 +116,9 @@ class Seat:
         """It has said what it does next."""
         self.phase, self.since = phase, time.monotonic()
 
-    def hear_ready(self) -> None:
-        """The process is ready: it hears signals from now on, and those that it has missed."""
-        self.ready = True
-        for number in self.missed:
-            self.signal(number)
-        self.missed.clear()
-
     def signal(self, number: int) -> None:
-        """Send a signal, once the process is ready: it would die of one before."""
-        if not self.ready:
-            self.missed.append(number)
-        elif self.process.is_alive():
+        """Send a signal; one of BLOCKED_AT_START may come before the process is ready."""
+        if self.process.is_alive():
             os.kill(self.pid, number)
 
     def kill(self) -> None:

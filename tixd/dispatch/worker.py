@@ -80,7 +80,7 @@ def _do(job: Message, worker: Worker) -> Done:
     """Do one job; what nobody expected is told to the parent, which counts it."""
     try:
         return _done(job, worker)
-    except errors.TixdError as error:
+    except errors.VolumeError as error:  # a folder cannot be listed: whoever asked says so
         return Done(failure=str(error)[:MAX_FAILURE_CHARACTERS])
     except Exception as error:  # noqa: BLE001 - the worker survives, the parent decides
         logs.error("job_failed", job=repr(job), trace=traceback.format_exc())
@@ -113,9 +113,9 @@ class _Signals:
         self._heard: list[int] = []
         self.fd, wakeup_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, self._hear)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1, signal.SIGUSR2})
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         self.asked = self.asked or number == signal.SIGTERM

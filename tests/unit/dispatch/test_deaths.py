@@ -76,9 +76,14 @@ def test_an_installation_whose_crashers_cannot_be_set_aside_waits() -> None:
     assert deaths.waits(JOB, 1.0)
 
 
-def test_a_worker_that_ends_tidily_says_nothing_against_the_job() -> None:
+def test_a_worker_that_ends_before_it_began_says_nothing_against_the_job() -> None:
     deaths, tidy = Deaths(), Death("exit", 0, None)
     assert [deaths.judge(JOB, tidy, 0.0).job for _ in range(4)] == [JOB] * 4
+
+
+def test_a_job_in_which_workers_end_as_if_done_is_not_given_out_for_ever() -> None:
+    deaths, odd = Deaths(), Death("exit", 0, phase())
+    assert [deaths.judge(JOB, odd, 0.0).job for _ in range(3)] == [JOB, JOB, None]
 
 
 def test_a_finished_window_clears_what_was_held_against_the_installation() -> None:
