@@ -98,9 +98,8 @@ class _Visit:
 
     def work(self, job: ProcessInstallation) -> bool:
         """Finish what was begun, then window after window; True when there is more to do."""
-        if self._journal.entry.names:
-            self._say("start", self._journal.entry.names)
-            self._journal.finish_deletions()
+        self._say("start", self._journal.entry.names)
+        self._journal.finish_deletions()
         self._spool = self._open_spool(1 if job.one_by_one else BATCH_FILES)
         self._set_aside(job.set_aside)
         self._spool.take_stock()
