@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import odd_workers
 from tests.support.log_events import Heard, heard
 from tests.support.made import report
 from tests.support.pools import (
@@ -34,7 +33,6 @@ from tests.support.results import settings_for
 from tests.support.stand_in_api import StandInApi
 from tixd import errors
 from tixd.dispatch import pool as pool_module
-from tixd.dispatch import worker
 from tixd.dispatch.job import ProcessInstallation
 from tixd.dispatch.pool import Pool
 from tixd.dispatch.seat import WorkerNow
@@ -52,11 +50,6 @@ def api() -> Iterator[StandInApi]:
 def settings(tmp_path: Path, api: StandInApi) -> Settings:
     """Two workers that post to the stand-in."""
     return settings_for(api.port, reports_base_path=str(tmp_path), workers=2)
-
-
-def odd(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
-    """Let workers run a function of tests/support/odd_workers."""
-    monkeypatch.setattr(worker, "main", getattr(odd_workers, function))
 
 
 def who(now: WorkerNow) -> int:

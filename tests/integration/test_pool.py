@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import odd_workers
 from tests.support.log_events import heard
 from tests.support.pools import (
     busy,
@@ -24,7 +23,7 @@ from tests.support.pools import (
     window,
 )
 from tixd import errors
-from tixd.dispatch import line, pool, worker
+from tixd.dispatch import line, pool
 from tixd.dispatch.cycle import run_cycle
 from tixd.dispatch.job import ListUsers, Ready
 from tixd.dispatch.pool import Pool
@@ -42,11 +41,6 @@ def one(tmp_path: Path) -> Settings:
 def two(one: Settings) -> Settings:
     """Settings with two workers."""
     return replace(one, workers=2)
-
-
-def odd(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
-    """Let workers run a function of tests/support/odd_workers."""
-    monkeypatch.setattr(worker, "main", getattr(odd_workers, function))
 
 
 # --- jobs ----------------------------------------------------------------------------------------

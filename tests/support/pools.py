@@ -11,8 +11,11 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.support import odd_workers
 from tests.support.made import minute
-from tixd.dispatch import cycle
+from tixd.dispatch import cycle, spawned
 from tixd.dispatch.dispatcher import scan
 from tixd.dispatch.job import ListInstallations, ProcessInstallation
 from tixd.dispatch.pool import Pool
@@ -42,6 +45,11 @@ async def _watched(test: Coroutine[Any, Any, None]) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
     await test
     assert lost == []
+
+
+def odd(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    """Let workers run a function of tests/support/odd_workers."""
+    monkeypatch.setattr(spawned, "main", getattr(odd_workers, function))
 
 
 async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:

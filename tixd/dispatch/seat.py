@@ -16,7 +16,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Self
 
 from tixd import logs
-from tixd.dispatch import worker
+from tixd.dispatch import spawned
 from tixd.dispatch.backlog import Task
 from tixd.dispatch.deaths import Death
 from tixd.dispatch.job import Job, Phase, ProcessInstallation
@@ -70,7 +70,7 @@ class Seat:
         pool, it would tell the process to stop instead of waiting for it.
         """
         process = multiprocessing.get_context("spawn").Process(
-            target=worker.main,
+            target=spawned.main,
             args=(endpoint, identity, settings),
             name=identity.decode(),
             daemon=True,

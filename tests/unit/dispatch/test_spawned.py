@@ -1,0 +1,14 @@
+"""What the parent of worker processes leaves to them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_the_parent_of_workers_loads_neither_numpy_nor_the_http_library():
+    program = "import tixd.commands.once, tixd.dispatch.pool, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "tixd.dispatch.seat" in loaded, done.stderr
+    assert loaded & {"numpy", "pywt", "urllib3", "tixd.dispatch.worker"} == set()
