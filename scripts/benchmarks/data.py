@@ -12,6 +12,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tixd.reports.decode import decode
+from tixd.reports.window import next_step
 from tixd.simulation.probes import Direction, Scenario
 from tixd.simulation.trees import reports
 
@@ -82,9 +84,15 @@ def _real_of(path: Path) -> list[Kept]:
             if match and file:
                 folders.setdefault(match[1], []).append((int(match[3]), match[2], file.read()))
     return [
-        Kept(2, int(folder), tuple((name, content) for _, name, content in sorted(files)))
+        Kept(2, int(folder), _first_window([(name, content) for _, name, content in sorted(files)]))
         for folder, files in folders.items()
     ]
+
+
+def _first_window(files: list[tuple[str, bytes]]) -> tuple[tuple[str, bytes], ...]:
+    """The files that make the first window, 19 mostly."""
+    step = next_step(decode(name, content) for name, content in files)
+    return tuple(files[: len(step.reports) if step else 0])
 
 
 def file_system(path: Path) -> str:
