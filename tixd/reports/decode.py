@@ -12,8 +12,8 @@ import binascii
 import functools
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -44,8 +44,7 @@ _INTEGERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Envelope:
+class _Envelope(NamedTuple):
     """The members of a report that tixd uses."""
 
     name: str
