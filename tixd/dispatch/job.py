@@ -75,6 +75,29 @@ class CheckVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class ListFailed:
+    """Say what waits in failed-results of these (user, installation) pairs.
+
+    Found: (user, installation, results that wait, timestamp of the oldest or 0, epoch second until
+    which they wait or 0, results in rejected) for those that have any.
+    """
+
+    base: str
+    installations: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryFailed:
+    """Let what was rejected in these (user, installation) pairs wait again, and end their pauses.
+
+    Found: (user, installation, results brought back); counts: "locked" and "failed" pairs.
+    """
+
+    base: str
+    installations: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """A worker has started and can be given a job."""
 
@@ -99,8 +122,8 @@ class Phase:
 class Done:
     """A job has ended and the worker can be given the next one.
 
-    counts: what happened, by name; more: there is work left, queue the job again; found: the ids
-    or (user, installation) pairs that a listing found; failure: an unexpected exception.
+    counts: what happened, by name; more: there is work left, queue the job again; found: ids, or
+    rows of numbers, as each kind of job says; failure: an unexpected exception.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -109,7 +132,7 @@ class Done:
     failure: str = ""
 
 
-Job = ProcessInstallation | ListUsers | ListInstallations | CheckVolume
+Job = ProcessInstallation | ListUsers | ListInstallations | CheckVolume | ListFailed | RetryFailed
 Message = Job | Ready | Phase | Done
 
 _KINDS: dict[str, type[Message]] = {
@@ -117,6 +140,8 @@ _KINDS: dict[str, type[Message]] = {
     "users": ListUsers,
     "installations": ListInstallations,
     "volume": CheckVolume,
+    "list-failed": ListFailed,
+    "retry-failed": RetryFailed,
     "ready": Ready,
     "phase": Phase,
     "done": Done,

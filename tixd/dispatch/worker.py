@@ -18,13 +18,16 @@ from tixd import errors, logs
 from tixd.dispatch.job import (
     CheckVolume,
     Done,
+    ListFailed,
     ListInstallations,
     ListUsers,
     Message,
     ProcessInstallation,
     Ready,
+    RetryFailed,
 )
 from tixd.dispatch.line import WorkerEnd
+from tixd.dispatch.review import list_failed, retry_failed
 from tixd.dispatch.scan import free_bytes, list_installations, list_users
 from tixd.installation import Worker, process_installation
 from tixd.results.client import ApiClient
@@ -97,6 +100,10 @@ def _done(job: Message, worker: Worker) -> Done:
             return Done(found=tuple(list_installations(job, worker.hourly)))
         case CheckVolume(base):
             return Done(found=((free_bytes(base, worker.hourly),),))
+        case ListFailed():
+            return list_failed(job, worker.now())
+        case RetryFailed():
+            return retry_failed(job)
         case _:
             raise TypeError(f"no job: {job!r}")
 

@@ -12,6 +12,7 @@ import heapq
 import os
 import re
 import stat
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -77,13 +78,40 @@ class Outbox:
         folder = self._opened()
         if folder is None:
             return []
-        names = [entry.name for entry in folder.entries() if entry.is_file]
-        for name in names:
-            if name.endswith(TEMPORARY_SUFFIX) and _NAME.match(name):
-                folder.unlink(name)
-        found = ((match, match[0]) for name in names if (match := _NAME.fullmatch(name)))
-        keys = ((int(m[1]), int(m[2] or 0), name) for m, name in found)
-        return [name for _, _, name in heapq.nsmallest(limit, keys)]
+        for entry in folder.entries():
+            if entry.is_file and entry.name.endswith(TEMPORARY_SUFFIX) and _NAME.match(entry.name):
+                folder.unlink(entry.name)
+        return [name for _, _, name in heapq.nsmallest(limit, _stored(folder))]
+
+    def census(self) -> tuple[int, int]:
+        """How many results wait, and the timestamp of the oldest (0: none waits)."""
+        folder = self._opened()
+        timestamps = [timestamp for timestamp, _, _ in _stored(folder)] if folder else []
+        return len(timestamps), min(timestamps, default=0)
+
+    def parked(self) -> list[str]:
+        """Names of the results in failed-results/rejected."""
+        folder = self._opened()
+        if folder is None:
+            return []
+        try:
+            rejected = folder.subfolder(REJECTED_NAME)
+        except errors.Vanished:
+            return []
+        with rejected:
+            return sorted(name for _, _, name in _stored(rejected))
+
+    def bring_back(self) -> int:
+        """Let what was parked wait again, overwriting nothing; returns how many there were."""
+        names = self.parked()
+        if not names:
+            return 0
+        folder = self._existing()
+        with folder.subfolder(REJECTED_NAME) as rejected:
+            for name in names:
+                rejected.rename(name, _free(folder, name), to=folder)
+            folder.sync()
+        return len(names)
 
     def writable(self) -> bool:
         """Whether an accepted result can be removed: else it would be posted again and again."""
@@ -108,11 +136,7 @@ class Outbox:
         """Move `name` to failed-results/rejected, where nothing is overwritten either."""
         folder = self._existing()
         with folder.subfolder(REJECTED_NAME, create=True) as rejected:
-            stem, free, suffix = name.removesuffix(".json"), name, 0
-            while rejected.exists(free):
-                suffix += 1
-                free = f"{stem}-{suffix}.json"
-            folder.rename(name, free, to=rejected)
+            folder.rename(name, _free(rejected, name), to=rejected)
 
     def _opened(self) -> Folder | None:
         """The folder if it is there; opened once."""
@@ -136,6 +160,24 @@ class Outbox:
         if folder is None:
             raise errors.Vanished(f"{self._installation.path}/{FOLDER_NAME}")
         return folder
+
+
+def _stored(folder: Folder) -> Iterator[tuple[int, int, str]]:
+    """Timestamp, suffix and name of every stored result in the folder, unsorted."""
+    names = (entry.name for entry in folder.entries() if entry.is_file)
+    found = ((match, match[0]) for name in names if (match := _NAME.fullmatch(name)))
+    return ((int(match[1]), int(match[2] or 0), name) for match, name in found)
+
+
+def _free(folder: Folder, name: str) -> str:
+    """The name of a stored result, with the next suffix that the folder does not have yet."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise errors.InternalError(f"{name} is no stored result")
+    timestamp, suffix = int(match[1]), int(match[2] or 0)
+    while folder.exists(free := _name(timestamp, suffix)):
+        suffix += 1
+    return free
 
 
 def _name(timestamp: int, suffix: int) -> str:

@@ -1,0 +1,136 @@
+"""What waits in failed-results is told, and what was rejected is brought back, in real folders."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.support.log_events import heard
+from tests.support.results import result
+from tixd.dispatch.job import Done, ListFailed, RetryFailed
+from tixd.dispatch.review import list_failed, retry_failed
+from tixd.folder import Folder
+from tixd.installation import LOCK_FILE
+from tixd.results import journal
+from tixd.results.backoff import Backoff
+from tixd.results.journal import Journal
+from tixd.results.outbox import Outbox
+
+NOW = 1_600_000_000.0
+PAUSED = Backoff().failed(NOW, 600.0, random.Random(1))
+
+
+def store(base: Path, ids: str, *timestamps: int, park: bool = False) -> Path:
+    """Keep results of these times in the installation, parked or waiting; its folder."""
+    folder = base / ids
+    folder.mkdir(parents=True, exist_ok=True)
+    with Folder(str(folder)) as opened, Outbox(opened) as outbox:
+        for timestamp in timestamps:
+            name = outbox.store(result(timestamp))
+            if park:
+                outbox.park(name)
+    return folder
+
+
+def waiting(folder: Path) -> list[str]:
+    """Names in failed-results."""
+    return sorted(os.listdir(folder / "failed-results"))
+
+
+def listed(base: Path, *installations: tuple[int, int]) -> Done:
+    """The answer to a ListFailed job."""
+    return list_failed(ListFailed(str(base), installations), NOW)
+
+
+def retried(base: Path, *installations: tuple[int, int]) -> Done:
+    """The answer to a RetryFailed job."""
+    return retry_failed(RetryFailed(str(base), installations))
+
+
+def test_what_waits_is_told_with_the_oldest_the_pause_and_the_rejected(tmp_path):
+    folder = store(tmp_path, "1/2", 300, 100, 200)
+    store(tmp_path, "1/2", 50, park=True)
+    store(tmp_path, "3/4", 400)
+    with Folder(str(folder)) as opened:
+        journal.save(opened, Journal(backoff=PAUSED))
+    done = listed(tmp_path, (1, 2), (3, 4))
+    assert done.found == ((1, 2, 3, 100, int(PAUSED.not_before), 1), (3, 4, 1, 400, 0, 0))
+    assert PAUSED.not_before >= NOW + 600
+
+
+def test_an_installation_without_failed_results_or_without_a_folder_is_left_out(tmp_path):
+    (tmp_path / "1" / "2").mkdir(parents=True)
+    (tmp_path / "1" / "3" / "failed-results").mkdir(parents=True)
+    done = listed(tmp_path, (1, 2), (1, 3), (1, 4), (5, 6))
+    assert (done.found, dict(done.counts)) == ((), {})
+
+
+def test_a_link_below_the_base_is_counted_and_not_followed(tmp_path):
+    store(tmp_path, "1/2", 100)
+    (tmp_path / "1" / "3").symlink_to(tmp_path / "1" / "2")
+    with heard() as log:
+        done = listed(tmp_path, (1, 3), (1, 2))
+    assert (done.found, dict(done.counts)) == (((1, 2, 1, 100, 0, 0),), {"failed": 1})
+    assert log.events == [("error", "failed_results_unusable")]
+
+
+def test_what_was_rejected_waits_again_and_the_pause_has_ended(tmp_path):
+    folder = store(tmp_path, "1/2", 100, 200, park=True)
+    entry = Journal(7, 8, ("tix-report-1.json",), PAUSED.refused("a.json", NOW, None))
+    with Folder(str(folder)) as opened:
+        journal.save(opened, entry)
+        assert retried(tmp_path, (1, 2)).found == ((1, 2, 2),)
+        after = journal.load(opened)
+    assert waiting(folder) == ["failed-report-100.json", "failed-report-200.json", "rejected"]
+    assert (after.window, after.timestamp, after.names) == (7, 8, ("tix-report-1.json",))
+    assert after.backoff == Backoff()
+
+
+def test_a_pause_ends_even_where_nothing_was_rejected(tmp_path):
+    folder = store(tmp_path, "1/2", 100)
+    with Folder(str(folder)) as opened:
+        journal.save(opened, Journal(backoff=PAUSED))
+        assert retried(tmp_path, (1, 2)).found == ()
+        assert journal.load(opened).backoff == Backoff()
+
+
+def test_bringing_back_overwrites_nothing_and_keeps_names_that_are_posted(tmp_path):
+    folder = store(tmp_path, "1/2", 100, park=True)
+    with Folder(str(folder)) as opened, Outbox(opened) as outbox:
+        outbox.store(result(100, ip="192.0.2.1"))
+        outbox.store(result(100, ip="192.0.2.2"))
+    assert retried(tmp_path, (1, 2)).found == ((1, 2, 1),)
+    with Folder(str(folder)) as opened, Outbox(opened) as outbox:
+        names = outbox.oldest(10)
+        assert names == [f"failed-report-100{end}.json" for end in ("", "-1", "-2")]
+        assert outbox.load(names[2]) == result(100)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_parking_and_bringing_back_several_times_loses_no_name(tmp_path, times):
+    folder = store(tmp_path, "1/2", 100, park=True)
+    with Folder(str(folder)) as opened, Outbox(opened) as outbox:
+        for before in range(times):
+            outbox.park(outbox.store(result(100, ip="192.0.2.1")))
+            assert outbox.bring_back() == before + 2
+            for name in outbox.oldest(10):
+                outbox.park(name)
+        assert len(outbox.parked()) == 1 + times
+
+
+def test_an_installation_that_another_process_works_on_is_counted_and_left(tmp_path):
+    folder = store(tmp_path, "1/2", 100, park=True)
+    with Folder(str(folder)) as opened, opened.locked(LOCK_FILE):
+        done = retried(tmp_path, (1, 2))
+    assert (done.found, dict(done.counts)) == ((), {"locked": 1})
+    assert waiting(folder) == ["rejected"]
+
+
+def test_foreign_files_among_the_rejected_stay_there(tmp_path):
+    folder = store(tmp_path, "1/2", 100, park=True)
+    (folder / "failed-results" / "rejected" / "notes.txt").write_text("mine")
+    assert retried(tmp_path, (1, 2)).found == ((1, 2, 1),)
+    assert os.listdir(folder / "failed-results" / "rejected") == ["notes.txt"]

@@ -1,0 +1,73 @@
+"""What waits in failed-results, and another try for what was rejected: the worker's side.
+
+In: a ListFailed or RetryFailed job. Out: its Done. Rules: looking takes no lock, changing takes the
+installation's; an installation that is not there has nothing; one that cannot be read, or that
+another process works on, holds up no other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from tixd import errors, logs
+from tixd.dispatch.job import Done, ListFailed, RetryFailed
+from tixd.folder import Folder
+from tixd.installation import LOCK_FILE
+from tixd.results import journal
+from tixd.results.backoff import Backoff
+from tixd.results.outbox import Outbox
+
+
+def list_failed(job: ListFailed, now: float) -> Done:
+    """What waits at the epoch second `now`; raises a VolumeError if there is no base."""
+    return _each(job, partial(_census, now=now))
+
+
+def retry_failed(job: RetryFailed) -> Done:
+    """Bring back what was rejected; raises a VolumeError if there is no base."""
+    return _each(job, _retry)
+
+
+def _each(job: ListFailed | RetryFailed, look: Callable[[Folder], tuple[int, ...]]) -> Done:
+    """The numbers of each installation that has any but zeros."""
+    found, counts = [], Counter[str]()
+    with Folder(job.base, follow=True) as base:
+        for user_id, installation_id in job.installations:
+            try:
+                with (
+                    base.subfolder(str(user_id)) as user,
+                    user.subfolder(str(installation_id)) as f,
+                ):
+                    numbers = look(f)
+            except errors.Vanished:
+                continue
+            except errors.Locked:
+                counts["locked"] += 1
+            except errors.VolumeError as error:
+                counts["failed"] += 1
+                logs.error("failed_results_unusable", reason=str(error))
+            else:
+                found += [(user_id, installation_id, *numbers)] if any(numbers) else []
+    return Done(counts=counts, found=tuple(found))
+
+
+def _census(folder: Folder, now: float) -> tuple[int, ...]:
+    """Results that wait, timestamp of the oldest, end of their pause, results in rejected."""
+    with Outbox(folder) as outbox:
+        waiting, oldest = outbox.census()
+        rejected = len(outbox.parked())
+    backoff = journal.load(folder).backoff if waiting else Backoff()
+    return waiting, oldest, int(backoff.not_before) if backoff.paused(now) else 0, rejected
+
+
+def _retry(folder: Folder) -> tuple[int, ...]:
+    """Bring back what was rejected and end the pause; returns how many results came back."""
+    with folder.locked(LOCK_FILE), Outbox(folder) as outbox:
+        back = outbox.bring_back()
+        entry = journal.load(folder)
+        if back or entry.backoff != Backoff():
+            journal.save(folder, replace(entry, backoff=Backoff()))
+    return (back,)
