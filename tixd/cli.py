@@ -37,6 +37,12 @@ COMMANDS = MappingProxyType(
             "tixd.commands.simulate:command",
             "Make reports of lines whose usage is known",
         ),
+        "status": ("tixd.commands.status:command", "Show what the tixd that runs here does"),
+        "health": ("tixd.commands.health:command", "Say whether the tixd that runs here can work"),
+        "failed": (
+            "tixd.commands.failed:command",
+            "List or retry results that could not be posted",
+        ),
         "check-config": (
             "tixd.commands.check_config:command",
             "Show every setting, its source, and what is wrong",

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("once", "analyze", "simulate", "check-config")
+COMMANDS = ("once", "analyze", "simulate", "status", "health", "failed", "check-config")
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -1,0 +1,167 @@
+"""The commands that ask a running role, as an operator runs them, and a real pool that answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.results import result
+from tests.support.snapshots import snapshot
+from tixd import control
+from tixd.answers import handlers
+from tixd.dispatch.pool import Pool
+from tixd.folder import Folder
+from tixd.results.outbox import Outbox
+from tixd.settings import Settings
+from tixd.surroundings import Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended, and what it said."""
+
+    code: int | None
+    out: list[str]
+    err: str
+
+
+async def tixd(tmp_path: Path, *arguments: str) -> Ended:
+    """Run a command whose runtime folder is `tmp_path`/run."""
+    environ = {"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(tmp_path / "run")}
+    pipe = asyncio.subprocess.PIPE
+    command = (sys.executable, "-m", "tixd", *arguments)
+    process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=pipe, stderr=pipe)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    return Ended(process.returncode, out.decode().splitlines(), err.decode())
+
+
+@asynccontextmanager
+async def role(tmp_path: Path, base: str = "", **changes: Any) -> AsyncIterator[None]:
+    """A role with one worker, that tells of itself what `changes` say."""
+    (tmp_path / "run").mkdir()
+    own = str(tmp_path / "run")
+    around = Surroundings((own,), str(tmp_path / "none"), "", "", None)
+    settings = Settings(workers=1, reports_base_path=str(tmp_path))
+    async with Pool(settings) as pool:
+        answers = handlers(pool, base or str(tmp_path), lambda: snapshot(**changes))
+        opened = await control.listen(around, "standalone", answers, standby=False)
+        assert opened
+        try:
+            yield
+        finally:
+            await opened.stop()
+
+
+def asked(tmp_path: Path, *arguments: str, **changes: Any) -> Ended:
+    """What a command says while such a role runs."""
+
+    async def run() -> Ended:
+        async with role(tmp_path, **changes):
+            return await tixd(tmp_path, *arguments)
+
+    return asyncio.run(run())
+
+
+def store(tmp_path: Path, ids: str, *timestamps: int, park: bool = False) -> None:
+    """Keep results in failed-results of an installation."""
+    (tmp_path / ids).mkdir(parents=True, exist_ok=True)
+    with Folder(str(tmp_path / ids)) as folder, Outbox(folder) as outbox:
+        for timestamp in timestamps:
+            name = outbox.store(result(timestamp))
+            if park:
+                outbox.park(name)
+
+
+def test_status_shows_the_role_that_runs(tmp_path):
+    done = asked(tmp_path, "status")
+    assert (done.code, done.err) == (0, "")
+    assert done.out[0] == "standalone, pid 77: running, ready"
+
+
+def test_status_as_json_is_an_object_for_each_role(tmp_path):
+    done = asked(tmp_path, "status", "--format", "json", workers=())
+    (told,) = map(json.loads, done.out)
+    assert (told["role"], told["pid"], told["state"]) == ("standalone", 77, "running")
+    assert told["not_ready"] == ["no worker process is ready"]
+
+
+def test_health_is_a_word_where_the_role_can_work(tmp_path):
+    done = asked(tmp_path, "health")
+    assert (done.code, done.out, done.err) == (0, ["ready"], "")
+
+
+def test_health_gives_the_reasons_where_the_role_cannot_work(tmp_path):
+    done = asked(tmp_path, "health", workers=())
+    assert (done.code, done.out) == (1, ["not ready", "standalone: no worker process is ready"])
+
+
+@pytest.mark.parametrize("command", [["status"], ["failed", "list"], ["failed", "retry", "--all"]])
+def test_where_nothing_runs_a_question_ends_with_one(tmp_path, command):
+    done = asyncio.run(tixd(tmp_path, *command))
+    assert (done.code, done.out) == (1, [])
+    assert done.err.startswith("tixd: No tixd answers here; start it")
+
+
+def test_health_says_that_nothing_runs_on_standard_output(tmp_path):
+    done = asyncio.run(tixd(tmp_path, "health"))
+    assert (done.code, done.out[0]) == (1, "not running")
+
+
+def test_failed_list_shows_what_waits_where(tmp_path):
+    store(tmp_path, "1/2", 1_600_000_000, 1_600_000_600)
+    store(tmp_path, "1/2", 1_500_000_000, park=True)
+    store(tmp_path, "30/4", 1_700_000_000)
+    (tmp_path / "5" / "6").mkdir(parents=True)
+    done = asked(tmp_path, "failed", "list")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == [
+        "user  installation  waiting  oldest                   paused for  rejected",
+        "1     2             2        2020-09-13 12:26:40 UTC              1",
+        "30    4             1        2023-11-14 22:13:20 UTC",
+    ]
+
+
+def test_failed_list_of_a_user_leaves_the_others_out(tmp_path):
+    for ids in ("1/2", "1/3", "2/2"):
+        store(tmp_path, ids, 1_600_000_000)
+    done = asked(tmp_path, "failed", "list", "1", "--format", "json")
+    found = [json.loads(line) for line in done.out]
+    assert [(row["user"], row["installation"], row["waiting"]) for row in found] == [
+        (1, 2, 1),
+        (1, 3, 1),
+    ]
+
+
+def test_failed_retry_brings_back_the_results_of_one_installation(tmp_path):
+    for ids in ("1/2", "1/3"):
+        store(tmp_path, ids, 1_600_000_000, 1_600_000_600, park=True)
+    done = asked(tmp_path, "failed", "retry", "1", "2")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == ["        2  brought back in 1/2"]
+    assert len(list((tmp_path / "1/2/failed-results").glob("*.json"))) == 2
+    assert list((tmp_path / "1/3/failed-results").glob("*.json")) == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["1", "--all"], ["0"], ["x"]])
+def test_failed_retry_wants_to_know_exactly_for_whom(tmp_path, arguments):
+    done = asyncio.run(tixd(tmp_path, "failed", "retry", *arguments))
+    assert done.code == 2
+
+
+def test_a_volume_that_cannot_be_listed_is_named(tmp_path):
+    async def run() -> Ended:
+        async with role(tmp_path, base=str(tmp_path / "gone")):
+            return await tixd(tmp_path, "failed", "list")
+
+    done = asyncio.run(run())
+    assert done.code == 1
+    assert "gone: No such file or directory" in done.err

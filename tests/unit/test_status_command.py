@@ -1,0 +1,75 @@
+"""`tixd status`: what a page says about roles that work, that stand by, and that cannot work."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from tests.support.snapshots import snapshot
+from tixd.commands.status import MORE_WORDS, page
+from tixd.metrics import COUNTERS
+from tixd.status import CycleView, Snapshot, VolumeView
+
+
+def lines(**changes: Any) -> list[str]:
+    """The page about a role, which a command gets as JSON."""
+    now: Snapshot = snapshot(**changes)
+    told = orjson.dumps({**asdict(now), "not_ready": now.not_ready()})
+    return list(page(json.loads(told)))
+
+
+def test_a_role_that_works_is_told_in_a_page():
+    assert lines() == [
+        "standalone, pid 77: running, ready",
+        "  up       10 min 0 s, since 1970-01-01 00:06:40 UTC, tixd 1.2.3",
+        "  cycle    last scan 6 min 40 s ago, took 0.2 s, next in 3 min 20 s",
+        "  queue    0 waiting, 0 open",
+        "  volume   answered 5 s ago, 7.0 GiB free",
+        "  worker   78 12345/67890: post, for 2 s",
+        "  worker   79 starting for 0 s",
+        "        3  windows analysed and posted",
+    ]
+
+
+def test_the_first_line_says_why_a_role_cannot_work():
+    volume = VolumeView(100.0, "the reports volume is read-only", 0)
+    first, *rest = lines(workers=(), volume=volume)
+    assert first == (
+        "standalone, pid 77: running, NOT READY: no worker process is ready; "
+        "the reports volume last answered 900 s ago; the reports volume is read-only; "
+        "the reports volume is full"
+    )
+    assert (
+        "  volume   answered 15 min 0 s ago, 0.0 GiB free, the reports volume is read-only" in rest
+    )
+
+
+def test_a_stand_by_says_who_leads():
+    found = lines(state="standing by", leader="pid 5 on alpha", workers=(), cycle=CycleView())
+    assert found[0] == "standalone, pid 77: standing by, led by pid 5 on alpha"
+    assert "  cycle    no scan yet" in found
+
+
+def test_a_scan_that_runs_is_told_with_its_time():
+    cycle = CycleView(1, 600.0, 2.0, scanning_since=940.0, next_due=990.0)
+    expected = "scanning for 1 min 0 s, last scan 6 min 40 s ago, took 2.0 s, next now"
+    assert f"  cycle    {expected}" in lines(cycle=cycle)
+
+
+def test_a_volume_that_never_answered_is_told():
+    assert "  volume   no answer yet" in lines(volume=VolumeView())
+
+
+def test_counts_that_only_a_daemon_has_are_told_in_words():
+    found = lines(counts={"cycles": 1200, "worker_restarts_signal": 1})
+    assert found[-2:] == [
+        "    1,200  scans completed",
+        "        1  workers replaced: ended by a signal",
+    ]
+
+
+def test_every_count_in_words_is_one_that_metrics_have():
+    assert MORE_WORDS.keys() <= {tally for counted in COUNTERS for tally in counted.tallies}

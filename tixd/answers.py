@@ -1,0 +1,102 @@
+"""What a running role answers on its control socket.
+
+In: requests of `tixd status`, `tixd health` and `tixd failed`, a pool. Out: JSON objects.
+Rules: the status comes from memory; the volume is touched by jobs of the pool alone, some hundred
+installations each, so that other jobs have their turn between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tixd import errors
+from tixd.control import Handler
+from tixd.dispatch.job import Done, Job, ListFailed, ListInstallations, ListUsers, RetryFailed
+from tixd.dispatch.pool import Pool
+from tixd.status import Snapshot
+
+#: Users, or installations, that one job looks at.
+BATCH = 200
+
+
+def handlers(pool: Pool, base: str, snapshot: Callable[[], Snapshot]) -> dict[str, Handler]:
+    """The requests that a role with workers answers, by their words."""
+    answers = _Answers(pool, base, snapshot)
+    return {
+        "status": answers.status,
+        "failed-list": answers.failed_list,
+        "failed-retry": answers.failed_retry,
+    }
+
+
+class _Answers:
+    def __init__(self, pool: Pool, base: str, snapshot: Callable[[], Snapshot]) -> None:
+        self._pool, self._base, self._snapshot = pool, base, snapshot
+
+    async def status(self, _: Mapping[str, Any]) -> object:
+        """The snapshot, and why the role is not ready."""
+        now = self._snapshot()
+        return {**asdict(now), "not_ready": now.not_ready()}
+
+    async def failed_list(self, request: Mapping[str, Any]) -> object:
+        """What waits, of one user or installation or of all."""
+        members = ("user", "installation", "waiting", "oldest", "paused_until", "rejected")
+        done = await self._each(ListFailed, request)
+        rows = [dict(zip(members, row, strict=True)) for row in done.found]
+        return {"moment": time.time(), "installations": rows, **done.counts}
+
+    async def failed_retry(self, request: Mapping[str, Any]) -> object:
+        """Bring back what was rejected, and end pauses."""
+        members = ("user", "installation", "brought_back")
+        done = await self._each(RetryFailed, request)
+        rows = [dict(zip(members, row, strict=True)) for row in done.found]
+        return {"installations": rows, **done.counts}
+
+    async def _each(
+        self, kind: type[ListFailed] | type[RetryFailed], request: Mapping[str, Any]
+    ) -> Done:
+        """Such jobs for all installations that the request means, as if they were one."""
+        counts = Counter({"locked": 0, "failed": 0})
+        found: list[tuple[int, ...]] = []
+        for batch in _batches(await self._meant(request)):
+            done = await self._job(kind(self._base, tuple(batch)))
+            counts.update(done.counts)
+            found += done.found
+        return Done(counts, found=tuple(found))
+
+    async def _meant(self, request: Mapping[str, Any]) -> list[tuple[int, ...]]:
+        user, installation = _number(request, "user"), _number(request, "installation")
+        if user and installation:
+            return [(user, installation)]
+        if installation:
+            raise ValueError("an installation needs its user")
+        users = [(user,)] if user else (await self._job(ListUsers(self._base))).found
+        found: list[tuple[int, ...]] = []
+        for batch in _batches(users):
+            ids = tuple(user_id for (user_id,) in batch)
+            found += (await self._job(ListInstallations(self._base, ids))).found
+        return found
+
+    async def _job(self, job: Job) -> Done:
+        done = await self._pool.submit(job)
+        if done.failure:
+            raise errors.NotDone(done.failure)
+        if "jobs_not_begun" in done.counts or "jobs_not_finished" in done.counts:
+            raise errors.NotDone("it is stopping")
+        return done
+
+
+def _batches(rows: Sequence[tuple[int, ...]]) -> Iterator[Sequence[tuple[int, ...]]]:
+    return (rows[at : at + BATCH] for at in range(0, len(rows), BATCH))
+
+
+def _number(request: Mapping[str, Any], member: str) -> int | None:
+    """A positive id, or None where the request has none."""
+    value = request.get(member)
+    if value is not None and (type(value) is not int or not 0 < value < 2**63):
+        raise ValueError(f"{member} must be a positive number")
+    return value

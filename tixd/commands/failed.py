@@ -1,0 +1,141 @@
+"""`tixd failed list` and `tixd failed retry`: results that the tix-api does not have yet.
+
+In: the control socket of a running role, whose workers look. Out: a row for each installation, or
+JSON. Rules: this command touches no report itself; `retry` posts nothing at once: what it brings
+back goes out with the next visit of the installation.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from tixd import control
+from tixd.commands import Invocation
+from tixd.commands.status import duration, moment
+
+#: How long the workers may take: many installations on a slow volume, behind other jobs.
+ANSWER_SECONDS = 600.0
+
+
+@click.group(short_help="List or retry results that could not be posted")
+def command() -> None:
+    """List or retry results that could not be posted."""
+
+
+_format = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="a table to read, or one JSON object a line",
+)
+
+
+@command.command("list")
+@click.argument("user", type=click.IntRange(min=1), required=False)
+@click.argument("installation", type=click.IntRange(min=1), required=False)
+@_format
+@click.pass_obj
+def list_(invocation: Invocation, user: int | None, installation: int | None, form: str) -> None:
+    """Show what waits in failed-results, of all installations or of one USER or INSTALLATION.
+
+    \b
+    Example: of everybody
+      tixd failed list
+    """
+    answer = _ask(invocation, "failed-list", user, installation)
+    if form == "json":
+        _print_lines(answer)
+        return
+    rows: list[tuple[str, ...]] = [
+        ("user", "installation", "waiting", "oldest", "paused for", "rejected")
+    ]
+    rows += [_row(found, answer["moment"]) for found in answer["installations"]]
+    _print_table(rows)
+    _say_left_out(answer)
+
+
+@command.command()
+@click.argument("user", type=click.IntRange(min=1), required=False)
+@click.argument("installation", type=click.IntRange(min=1), required=False)
+@click.option("--all", "everybody", is_flag=True, help="of all installations")
+@_format
+@click.pass_obj
+def retry(
+    invocation: Invocation,
+    user: int | None,
+    installation: int | None,
+    *,
+    everybody: bool,
+    form: str,
+) -> None:
+    """Bring back rejected results of a USER, of an INSTALLATION of it, or of --all, and end pauses.
+
+    They are posted with the next visit of their installation.
+
+    \b
+    Example: after the rights of user 7 at the tix-api were corrected
+      tixd failed retry 7
+    """
+    if everybody == (user is not None):
+        raise click.UsageError("name a user, or a user and an installation, or give --all")
+    answer = _ask(invocation, "failed-retry", user, installation)
+    if form == "json":
+        _print_lines(answer)
+        return
+    for found in answer["installations"]:
+        names = f"{found['user']}/{found['installation']}"
+        print(f"{found['brought_back']:>9,}  brought back in {names}")
+    if not answer["installations"]:
+        print("nothing was rejected; pauses have ended")
+    _say_left_out(answer)
+
+
+def _ask(
+    invocation: Invocation, word: str, user: int | None, installation: int | None
+) -> Mapping[str, Any]:
+    loaded = invocation.load()
+    role = loaded.settings.role if loaded.sources["role"] != "default" else ""
+    request = {"ask": word, "user": user, "installation": installation}
+    answer: Mapping[str, Any] = control.ask_one(loaded.surroundings, role, request, ANSWER_SECONDS)
+    return answer
+
+
+def _row(found: Mapping[str, Any], now: float) -> tuple[str, ...]:
+    """One installation as the table shows it."""
+    return (
+        str(found["user"]),
+        str(found["installation"]),
+        f"{found['waiting']:,}",
+        moment(found["oldest"]) if found["waiting"] else "",
+        duration(found["paused_until"] - now) if found["paused_until"] else "",
+        f"{found['rejected']:,}" if found["rejected"] else "",
+    )
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    if len(rows) == 1:
+        print("nothing waits in failed-results")
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for cells in rows:
+        print("  ".join(map(str.ljust, cells, widths)).rstrip())
+
+
+def _print_lines(answer: Mapping[str, Any]) -> None:
+    for found in answer["installations"]:
+        print(json.dumps(found))
+    _say_left_out(answer)
+
+
+def _say_left_out(answer: Mapping[str, Any]) -> None:
+    """On standard error: what could not be looked at, so that nobody takes a part for the whole."""
+    for member, why in (("locked", "worked on now, try again"), ("failed", "see the log")):
+        if answer[member]:
+            print(f"{answer[member]:,} installations left out: {why}", file=sys.stderr)

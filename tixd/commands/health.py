@@ -1,0 +1,48 @@
+"""`tixd health`: whether the tixd that runs here can work.
+
+In: the control sockets of the roles that run here. Out: one word and the reasons; exit code 0 or 1.
+Rules: it may be run every few seconds, so it imports little; no other exit code, because container
+engines know these two only.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from tixd import control, errors
+from tixd.commands import Invocation
+
+#: How long a running tixd may take to answer; it answers from memory.
+ANSWER_SECONDS = 5.0
+
+
+@click.command(short_help="Say whether the tixd that runs here can work")
+@click.pass_obj
+def command(invocation: Invocation) -> None:
+    """Say "ready", or why the tixd that runs here is not, for scripts and container checks.
+
+    Ends with exit code 0 where every role that runs here is ready, else 1. A stand-by is ready.
+
+    \b
+    Example: in a Dockerfile
+      HEALTHCHECK CMD ["tixd", "health"]
+    """
+    try:
+        roles = ask_roles(invocation)
+    except errors.OperatorError as error:
+        print(f"not running\n{error}")
+        sys.exit(1)
+    reasons = [f"{role['role']}: {reason}" for role in roles for reason in role["not_ready"]]
+    print("\n".join(["not ready", *reasons] if reasons else ["ready"]))
+    sys.exit(1 if reasons else 0)
+
+
+def ask_roles(invocation: Invocation) -> list[Mapping[str, Any]]:
+    """The status of every role here, or of the one that the settings name."""
+    loaded = invocation.load()
+    role = loaded.settings.role if loaded.sources["role"] != "default" else ""
+    return control.ask_all(loaded.surroundings, role, {"ask": "status"}, ANSWER_SECONDS)

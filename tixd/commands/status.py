@@ -1,0 +1,143 @@
+"""`tixd status`: what the tixd that runs here does.
+
+In: the control sockets of the roles that run here. Out: a page to read, or JSON. Rules: nothing is
+started, no report is touched; the first line of a role says all that somebody who was woken by it
+must know.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from tixd.commands import Invocation
+from tixd.commands.health import ask_roles
+from tixd.commands.once import WORDS
+
+#: Counts that only a daemon has, in words.
+MORE_WORDS = {
+    "cycles": "scans completed",
+    "cycles_skipped": "cycles skipped: a scan was still running",
+    "installations_skipped": "installations skipped: their job was still open",
+    "jobs_waiting": "visits put off: workers died there before",
+    "worker_restarts_exit": "workers replaced: ended by themselves",
+    "worker_restarts_signal": "workers replaced: ended by a signal",
+    "worker_restarts_time": "workers replaced: their time was up",
+    "worker_restarts_exception": "jobs that ended with an unexpected exception",
+}
+
+#: Every count in words, in the order of the page.
+_WORDS = {**WORDS, **MORE_WORDS}
+
+#: Units of a duration and their seconds.
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+@click.command(short_help="Show what the tixd that runs here does")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="a page to read, or one JSON object a line for each role",
+)
+@click.pass_obj
+def command(invocation: Invocation, form: str) -> None:
+    """Show what the tixd that runs on this machine does, role by role.
+
+    Ends with exit code 1 where none runs, or none that this user may ask.
+
+    \b
+    Example: is it working, and on what?
+      tixd status
+    """
+    for number, role in enumerate(ask_roles(invocation)):
+        if form == "json":
+            print(json.dumps(role))
+        else:
+            print(*([""] if number else []), *page(role), sep="\n")
+
+
+def page(role: Mapping[str, Any]) -> Iterator[str]:
+    """The lines about one role."""
+    verdict = f"NOT READY: {'; '.join(role['not_ready'])}" if role["not_ready"] else "ready"
+    if role["state"] == "standing by":
+        verdict = f"led by {role['leader'] or 'another process'}"
+    yield f"{role['role']}, pid {role['pid']}: {role['state']}, {verdict}"
+    now = role["moment"]
+    up = f"{duration(now - role['started'])}, since {moment(role['started'])}"
+    yield f"  up       {up}, tixd {role['version']}"
+    if role["leader"]:
+        yield f"  leader   {role['leader']}"
+    yield f"  cycle    {_cycle(role['cycle'], now)}"
+    yield f"  queue    {role['waiting']} waiting, {role['open']} open"
+    yield f"  volume   {_volume(role['volume'], now)}"
+    for worker in role["workers"]:
+        yield f"  worker   {worker['pid']} {_worker(worker)}"
+    counted = [(role["counts"].get(name, 0), words) for name, words in _WORDS.items()]
+    yield from (f"{number:>9,}  {words}" for number, words in counted if number)
+
+
+def _cycle(cycle: Mapping[str, Any], now: float) -> str:
+    """The schedule in a line."""
+    said = []
+    if cycle["scanning_since"] is not None:
+        said.append(f"scanning for {duration(now - cycle['scanning_since'])}")
+    if cycle["scanned"] is None:
+        said.append("no scan yet")
+    else:
+        took = f", took {cycle['scan_seconds']:.1f} s" if cycle["scan_seconds"] is not None else ""
+        said.append(f"last scan {duration(now - cycle['scanned'])} ago{took}")
+    if cycle["next_due"] is not None:
+        wait_seconds = cycle["next_due"] - now
+        said.append(f"next in {duration(wait_seconds)}" if wait_seconds > 0 else "next now")
+    return ", ".join(said)
+
+
+def _volume(volume: Mapping[str, Any], now: float) -> str:
+    """The reports volume in a line."""
+    if volume["answered"] is None:
+        return volume["error"] or "no answer yet"
+    free = volume["free_bytes"]
+    room = "" if free is None else f", {free / 2**30:.1f} GiB free"
+    trouble = f", {volume['error']}" if volume["error"] else ""
+    return f"answered {duration(now - volume['answered'])} ago{room}{trouble}"
+
+
+def _worker(worker: Mapping[str, Any]) -> str:
+    """What a worker does, and for how long."""
+    if not worker["ready"]:
+        return f"starting for {duration(worker['seconds'])}"
+    if not worker["job"]:
+        return "waits for a job"
+    doing = f"{worker['phase']}, " if worker["phase"] else ""
+    return f"{worker['job']}: {doing}for {duration(worker['seconds'])}"
+
+
+def duration(seconds: float) -> str:
+    """Two units at most.
+
+    >>> duration(-1), duration(59), duration(61), duration(7300), duration(100_000)
+    ('0 s', '59 s', '1 min 1 s', '2 h 1 min', '1 d 3 h')
+    """
+    left = max(0, int(seconds))
+    words: list[str] = []
+    for size, unit in _UNITS:
+        count, left = divmod(left, size)
+        if count or words:
+            words.append(f"{count} {unit}")
+    return " ".join(words[:2]) or "0 s"
+
+
+def moment(epoch_second: float) -> str:
+    """A time as people write it.
+
+    >>> moment(0)
+    '1970-01-01 00:00:00 UTC'
+    """
+    return datetime.fromtimestamp(epoch_second, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
