@@ -108,6 +108,27 @@ def test_warnings_go_to_the_log_that_the_options_name(tmp_path):
     assert 'did you mean \\"TIX_API_HOST\\"?' in log.read_text(encoding="utf-8")
 
 
+def test_journald_gets_priorities_from_parent_and_workers(tmp_path):
+    (tmp_path / "base" / "1" / "2").mkdir(parents=True)
+    (tmp_path / "base" / "1" / "2" / "notes.txt").touch()
+    with (tmp_path / "journal").open("w") as journal:
+        facts = os.fstat(journal.fileno())
+        variables = {
+            "JOURNAL_STREAM": f"{facts.st_dev}:{facts.st_ino}",
+            "TIX_REPORTS_BASE_PATH": str(tmp_path / "base"),
+            "TIX_API_HOTS": "x",
+            "TIX_WORKERS": "1",
+        }
+        command = [sys.executable, "-m", "tixd", "once"]
+        subprocess.run(command, env=environment(**variables), stderr=journal, timeout=60)
+    lines = (tmp_path / "journal").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "<4>configuration",
+        "<6>posting_off",
+        "<4>file_ignored",
+    ]
+
+
 @pytest.mark.parametrize("given", ["", "/schedule.db", "/celerybeat-schedule"])
 def test_the_schedule_dir_may_be_given_as_celery_gave_a_file_in_it(tmp_path, given):
     (tmp_path / "schedule.db").touch()
