@@ -33,14 +33,26 @@ def handlers(pool: Pool, base: str, snapshot: Callable[[], Snapshot]) -> dict[st
     }
 
 
+def status_alone(snapshot: Callable[[], Snapshot]) -> dict[str, Handler]:
+    """The handlers of a process without workers: one that stands by."""
+
+    async def status(_: Mapping[str, Any]) -> object:
+        return _in_full(snapshot())
+
+    return {"status": status}
+
+
+def _in_full(now: Snapshot) -> dict[str, Any]:
+    return {**asdict(now), "not_ready": now.not_ready()}
+
+
 class _Answers:
     def __init__(self, pool: Pool, base: str, snapshot: Callable[[], Snapshot]) -> None:
         self._pool, self._base, self._snapshot = pool, base, snapshot
 
     async def status(self, _: Mapping[str, Any]) -> object:
         """The snapshot, and why the role is not ready."""
-        now = self._snapshot()
-        return {**asdict(now), "not_ready": now.not_ready()}
+        return _in_full(self._snapshot())
 
     async def failed_list(self, request: Mapping[str, Any]) -> object:
         """What waits, of one user or installation or of all."""

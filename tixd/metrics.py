@@ -16,7 +16,6 @@ from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tixd.dispatch.deaths import Cause
 from tixd.status import Snapshot
 
 #: Type of the text, as HTTP names it.
@@ -130,9 +129,10 @@ class Metrics:
         """Something else happened: cycles, cycles_skipped, installations_skipped."""
         self._counts.update(counts)
 
-    def restarted(self, reason: Cause) -> None:
-        """A worker was replaced, or survived an unexpected exception."""
-        self._counts[f"worker_restarts_{reason}"] += 1
+    def restarted(self, causes: Mapping[str, int]) -> None:
+        """How many workers were replaced so far, by cause."""
+        for cause, number in causes.items():
+            self._counts[f"worker_restarts_{cause}"] = number
 
     def text(self, snapshot: Snapshot) -> bytes:
         """What Prometheus reads; costs about a millisecond."""

@@ -6,22 +6,23 @@ leader stands by and takes over when the leader's process ends.
 
 Stop order, and why: 1. no new cycle (nothing new to finish); 2. workers end after the window in
 hand, jobs not begun stay undone and are found again by the next scan; 3. what still runs at the
-deadline is killed (one post may repeat, nothing is lost); 4. the leader's lock goes last, so that a
-stand-by starts when everything here has ended.
+deadline is killed (one post may repeat, nothing is lost); 4. HTTP and control socket (so that the
+stop can be watched); 5. the leader's lock, so that a stand-by starts when all has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import tixd
-from tixd import errors, logs
+from tixd import answers, errors, logs
 from tixd.config import Config
 from tixd.dispatch.dispatcher import Dispatcher
 from tixd.dispatch.feed import feed
@@ -31,6 +32,7 @@ from tixd.dispatch.mounts import lock_warning, read_mountinfo
 from tixd.dispatch.pool import Pool
 from tixd.dispatch.schedule import TICK_SECONDS, Tick
 from tixd.folder import Folder
+from tixd.presence import Presence
 from tixd.queues.local import LocalQueue
 from tixd.settings import Settings
 from tixd.status import CycleView, Snapshot, State, VolumeView, WorkerView
@@ -39,12 +41,15 @@ from tixd.status import CycleView, Snapshot, State, VolumeView, WorkerView
 VOLUME_CHECK_SECONDS = 15.0
 
 
-def live(loaded: Config) -> None:
-    """Run the role that the configuration names until a signal ends it."""
-    settings = loaded.settings
-    if settings.role != "standalone":
-        raise errors.CannotStart(f"role {settings.role} needs RabbitMQ, which this version lacks")
-    asyncio.run(Standalone(settings).run())
+def live(loaded: Config, reload: Callable[[], Config]) -> None:
+    """Run the role that the configuration names until a signal ends it.
+
+    reload: reads the configuration again, for SIGHUP.
+    """
+    role = loaded.settings.role
+    if role != "standalone":
+        raise errors.CannotStart(f"role {role} needs RabbitMQ, which this version cannot speak to")
+    asyncio.run(Standalone(loaded, reload).run())
 
 
 def check_reports_folder(settings: Settings) -> None:
@@ -60,12 +65,12 @@ def check_reports_folder(settings: Settings) -> None:
 class Standalone:
     """The standalone role."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, loaded: Config, reload: Callable[[], Config]) -> None:
+        self._settings, self._reload = loaded.settings, reload
+        self._presence = Presence(loaded, self.snapshot)
         self._started = time.time()
         self._state: State = "starting"
         self._leader = ""
-        self._counts: Counter[str] = Counter()
         self._volume = VolumeView()
         self._queue = LocalQueue()
         self._pool: Pool | None = None
@@ -75,14 +80,59 @@ class Standalone:
     async def run(self) -> None:
         """Live until SIGTERM or SIGINT; raises CannotStart where that is not possible."""
         check_reports_folder(self._settings)
+        self._listen_to_signals()
+        with Leadership(self._settings.schedule_dir) as leadership:
+            await self._presence.start()
+            try:
+                await self._become_leader(leadership)
+                if not self._stopping.is_set():
+                    await self._lead()
+            finally:
+                await self._presence.stop()
+        logs.info("ended")
+
+    def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, partial(self._stop, number))
-        with Leadership(self._settings.schedule_dir) as leadership:
-            await self._become_leader(leadership)
-            if not self._stopping.is_set():
-                await self._lead()
-        logs.info("ended")
+        loop.add_signal_handler(signal.SIGHUP, self._renew)
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen_log)
+        loop.add_signal_handler(signal.SIGUSR2, self._toggle_debug)
+
+    def _stop(self, number: int) -> None:
+        """The first signal stops in order, the second at once."""
+        logs.info("stopping", reason=signal.Signals(number).name)
+        self._presence.systemd.stopping("stopping after the windows in hand")
+        if self._stopping.is_set() and self._pool:
+            self._pool.kill()
+        self._stopping.set()
+
+    def _renew(self) -> None:
+        """SIGHUP: secrets are read again, workers begin anew with them, logs are reopened."""
+        self._presence.systemd.reloading()
+        self._reopen_log()
+        try:
+            fresh = self._reload().settings
+        except errors.ConfigError as error:
+            logs.error("secrets_not_read_again", reason=str(error))
+        else:
+            self._settings = replace(
+                self._settings, api_password=fresh.api_password, api_proxy=fresh.api_proxy
+            )
+            if self._pool:
+                self._pool.renew(self._settings)
+            logs.info("secrets_read_again")
+        self._presence.systemd.ready(self._state)
+
+    def _reopen_log(self) -> None:
+        logs.reopen()
+        if self._pool:
+            self._pool.signal_workers(signal.SIGUSR1)
+
+    def _toggle_debug(self) -> None:
+        logs.toggle_debug()
+        if self._pool:
+            self._pool.signal_workers(signal.SIGUSR2)
 
     async def _become_leader(self, leadership: Leadership) -> None:
         """Return when this process leads, or is to stop."""
@@ -91,30 +141,32 @@ class Standalone:
             if self._state != "standing by":
                 self._state = "standing by"
                 logs.info("standing_by", leader=self._leader)
+                await self._presence.answer(answers.status_alone(self.snapshot), standby=True)
+                self._presence.systemd.ready(f"standing by for {self._leader}")
+            self._presence.systemd.watchdog()
             await self._pause()
 
     async def _lead(self) -> None:
         self._leader = f"pid {os.getpid()}"
-        async with Pool(self._settings) as pool:
-            self._pool = pool
+        base = self._settings.reports_base_path
+        async with Pool(self._settings) as self._pool:
+            handlers = answers.handlers(self._pool, base, self.snapshot)
+            await self._presence.answer(handlers, standby=False)
             with Folder(self._settings.schedule_dir, follow=True) as folder:
                 self._dispatcher = Dispatcher(
-                    self._settings, pool, self._queue, folder, self._counts
+                    self._settings, self._pool, self._queue, folder, self._presence.metrics.add
                 )
                 self._state = "running"
-                logs.info("running", workers=pool.size, reports=self._settings.reports_base_path)
-                await self._work(pool, self._dispatcher)
+                logs.info("running", workers=self._pool.size, reports=base)
+                self._presence.systemd.ready(f"running, {self._pool.size} workers")
+                await self._work(self._pool, self._dispatcher)
 
     async def _work(self, pool: Pool, dispatcher: Dispatcher) -> None:
         """Tick until told to stop; then the stop order."""
         feeding = asyncio.ensure_future(feed(self._queue, pool, self._heard))
         checking = asyncio.ensure_future(self._check_volume(pool))
-        tick = Tick(dispatcher.tick)
-        dispatcher.tick()
         try:
-            while not self._stopping.is_set() and not feeding.done():
-                tick.run_pending()
-                await self._pause()
+            await self._tick(pool, dispatcher, feeding)
         finally:
             self._state = "stopping"
             await dispatcher.stop()
@@ -125,12 +177,23 @@ class Standalone:
         if not feeding.cancelled():
             feeding.result()
 
+    async def _tick(
+        self, pool: Pool, dispatcher: Dispatcher, feeding: asyncio.Future[None]
+    ) -> None:
+        """Once a second: is a cycle due? systemd hears that tick and supervision still turn."""
+        tick, turns = Tick(dispatcher.tick), -1
+        dispatcher.tick()
+        while not self._stopping.is_set() and not feeding.done():
+            tick.run_pending()
+            if pool.turns > turns:
+                turns = pool.turns
+                self._presence.systemd.watchdog()
+            await self._pause()
+
     async def _pause(self) -> None:
         """A second, or less when told to stop."""
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), TICK_SECONDS)
-        except TimeoutError:
-            return
 
     async def _check_volume(self, pool: Pool) -> None:
         """Ask the reports volume again and again; how old its answer is tells whether it hangs."""
@@ -142,19 +205,15 @@ class Standalone:
 
     def _heard(self, done: Done) -> None:
         """A job has ended: count what happened; the volume has answered."""
-        self._counts.update(done.counts)
-        if not done.failure and "jobs_failed" not in done.counts:
+        self._presence.metrics.heard(done.counts)
+        if "jobs_failed" not in done.counts:
             self._volume = replace(self._volume, answered=time.time())
-
-    def _stop(self, number: int) -> None:
-        """The first signal stops in order, the second at once."""
-        logs.info("stopping", reason=signal.Signals(number).name)
-        if self._stopping.is_set() and self._pool:
-            self._pool.kill()
-        self._stopping.set()
 
     def snapshot(self) -> Snapshot:
         """How things are now."""
+        metrics = self._presence.metrics
+        if self._pool:
+            metrics.restarted(self._pool.restarts)
         return Snapshot(
             version=tixd.__version__,
             role=self._settings.role,
@@ -166,21 +225,22 @@ class Standalone:
             leader=self._leader,
             waiting=self._queue.waiting,
             open=self._queue.open,
-            workers=self._workers(),
+            workers=_views(self._pool) if self._pool else (),
             volume=self._volume,
             cycle=self._dispatcher.view() if self._dispatcher else CycleView(),
-            counts=dict(self._counts),
+            counts=metrics.counts,
         )
 
-    def _workers(self) -> tuple[WorkerView, ...]:
-        now = time.monotonic()
-        return tuple(
-            WorkerView(
-                pid=worker.pid,
-                ready=worker.ready,
-                job=in_words(worker.job) if worker.job else "",
-                phase=worker.phase.name if worker.phase else "",
-                seconds=now - worker.since,
-            )
-            for worker in (self._pool.workers if self._pool else ())
+
+def _views(pool: Pool) -> tuple[WorkerView, ...]:
+    now = time.monotonic()
+    return tuple(
+        WorkerView(
+            pid=worker.pid,
+            ready=worker.ready,
+            job=in_words(worker.job) if worker.job else "",
+            phase=worker.phase.name if worker.phase else "",
+            seconds=now - worker.since,
         )
+        for worker in pool.workers
+    )

@@ -24,6 +24,7 @@ from tests.support.pools import (
     in_loop,
     in_phase,
     left,
+    odd,
     ready,
     until,
     window,

@@ -18,6 +18,7 @@ from tests.support.pools import (
     in_loop,
     job,
     left,
+    odd,
     ready,
     until,
     window,

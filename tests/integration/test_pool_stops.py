@@ -13,8 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import odd_workers
-from tests.support.pools import alive, busy, children, in_loop, left, ready, until, window, work_off
+from tests.support.pools import (
+    alive,
+    busy,
+    children,
+    in_loop,
+    left,
+    odd,
+    ready,
+    until,
+    window,
+    work_off,
+)
 from tests.support.stand_in_api import Behaviour, StandInApi
 from tixd.dispatch.job import ListUsers
 from tixd.dispatch.pool import Pool
@@ -24,7 +34,7 @@ from tixd.settings import Settings
 @pytest.fixture
 def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of two workers that analyse nothing while the file `hold` is there, as it is."""
-    monkeypatch.setattr(spawned, "main", odd_workers.holds)
+    odd(monkeypatch, "holds")
     (tmp_path / "hold").touch()
     return Settings(reports_base_path=str(tmp_path), workers=2)
 

@@ -12,7 +12,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from tixd import errors, logs
@@ -71,13 +71,13 @@ class Dispatcher:
         pool: Pool,
         queue: JobQueue,
         folder: Folder,
-        counts: Counter[str],
+        count: Callable[[Mapping[str, int]], object],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._base = settings.reports_base_path
         self._period_seconds = settings.processing_period_minutes * 60.0
         self._pool, self._queue, self._folder = pool, queue, folder
-        self._counts = counts
+        self._count = count
         self._now = now
         self._last = load(folder)
         self._scan: asyncio.Task[None] | None = None
@@ -93,7 +93,7 @@ class Dispatcher:
         if self._scan:
             if number != self._scan_number:
                 self._scan_number = number
-                self._counts["cycles_skipped"] += 1
+                self._count({"cycles_skipped": 1})
                 logs.warning("cycle_skipped", cycle=number, reason="the scan before still runs")
         elif is_due(self._last, now, self._period_seconds) and time.monotonic() > self._not_before:
             self._scan_number, self._scan_started = number, now
@@ -123,7 +123,7 @@ class Dispatcher:
         try:
             found = await scan(self._pool, self._wanted(number, started), self._queue.put)
         except errors.CannotStart as error:
-            self._counts["cycles_failed"] += 1
+            self._count({"cycles_failed": 1})
             self._not_before = time.monotonic() + RETRY_SECONDS
             logs.error("scan_failed", cycle=number, reason=error.detail)
             return
@@ -132,8 +132,7 @@ class Dispatcher:
         self._scan_seconds = time.monotonic() - begun
         self._last = LastScan(number, self._period_seconds, started)
         save(self._folder, self._last)
-        self._counts["cycles"] += 1
-        self._counts.update(found)
+        self._count({"cycles": 1, **found})
         logs.info("cycle_scanned", cycle=number, seconds=round(self._scan_seconds, 3), **found)
 
     def _wanted(self, number: int, started: float) -> ListInstallations:

@@ -44,11 +44,12 @@ KILLED_SECONDS = 2.0
 class Pool:
     """Worker processes at the end of a private line; an asynchronous context manager.
 
-    restarts: workers that ended unasked since the start, by cause of death.
+    restarts: workers that ended unasked, by cause of death; turns: how often they were looked at.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.restarts: Counter[str] = Counter()
+        self.turns = 0
         self._settings = settings
         self._seats: dict[bytes, Seat] = {}
         self._backlog = Backlog()
@@ -88,9 +89,8 @@ class Pool:
     def submit(self, job: Job) -> asyncio.Future[Done]:
         """Give the job to the next free worker; the future ends when the job has.
 
-        It may be cancelled: a job not begun is then forgotten, one in hand goes on unheard. It
-        fails with CannotStart where no worker can be started, with WorkerLost where a listing has
-        ended several workers.
+        It may be cancelled (a job in hand goes on unheard), and fails with CannotStart where no
+        worker can be started.
         """
         future = self._backlog.add(job)
         self._loop.call_soon(self._converse)
@@ -106,7 +106,10 @@ class Pool:
             self.kill()
             if not await self._emptied(KILLED_SECONDS):
                 logs.error("workers_left_behind", workers=[w.pid for w in self.workers])
-        self._close()
+        if not self._line.closed:
+            self._supervision.cancel()
+            self._loop.remove_reader(self._line.fd)
+            self._line.close()
 
     def kill(self) -> None:
         """End all workers at once; nothing is lost, one post each may repeat."""
@@ -120,18 +123,17 @@ class Pool:
                 await asyncio.wait_for(self._empty.wait(), seconds)
         return not self._seats
 
+    def renew(self, settings: Settings) -> None:
+        """Replace every worker by one with these settings, once its window in hand is done."""
+        self._settings = settings
+        for seat in self._seats.values():
+            seat.retired = True
+            seat.process.terminate()
+
     def signal_workers(self, number: int) -> None:
         """Send SIGUSR1 or SIGUSR2 to every worker, those that start too."""
         for seat in self._seats.values():
             seat.signal(number)
-
-    def _close(self) -> None:
-        if not self._line.closed:
-            self._supervision.cancel()
-            self._loop.remove_reader(self._line.fd)
-            self._line.close()
-
-    # --- conversation ----------------------------------------------------------------------------
 
     def _converse(self) -> None:
         """Read every message that is there and give out jobs until nothing more can be done."""
@@ -190,8 +192,6 @@ class Pool:
                     seat.give_up()
                     self._backlog.take_back(task)
 
-    # --- life and death --------------------------------------------------------------------------
-
     def _start_worker(self) -> None:
         if self._stopping:
             return
@@ -215,9 +215,10 @@ class Pool:
         del self._seats[seat.identity]
         death = seat.death()
         if not self._stopping:
-            self.restarts[death.cause] += 1
-            seat.report(death)
-            self._start_another(ready=seat.ready)
+            if not seat.retired:
+                self.restarts[death.cause] += 1
+                seat.report(death)
+            self._start_another(ready=seat.ready or seat.retired)
         if seat.task:
             self._backlog.put_back(seat.task, death)
         if self._stopping and not self._seats:
@@ -246,3 +247,4 @@ class Pool:
                 # Where the parent itself was held up, what workers said since is not yet heard.
                 seat.since += late_seconds
                 seat.kill_if_over(PHASE_LIMIT_SECONDS)
+            self.turns += 1

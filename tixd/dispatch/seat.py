@@ -60,6 +60,7 @@ class Seat:
     phase: Phase | None = None
     since: float = field(default_factory=time.monotonic)
     condemned: bool = False
+    retired: bool = False
     overdue_cpu_ns: int | None = None
 
     @classmethod

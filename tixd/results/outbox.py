@@ -12,12 +12,12 @@ import heapq
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
 from tixd import errors
-from tixd.folder import TEMPORARY_SUFFIX, Folder
+from tixd.folder import TEMPORARY_SUFFIX, Entry, Folder
 from tixd.results.payload import WindowResult, failed_report, parse_failed_report
 
 #: Where results wait, and below it where those wait that the tix-api refused for good.
@@ -78,15 +78,16 @@ class Outbox:
         folder = self._opened()
         if folder is None:
             return []
-        for entry in folder.entries():
+        entries = folder.entries()
+        for entry in entries:
             if entry.is_file and entry.name.endswith(TEMPORARY_SUFFIX) and _NAME.match(entry.name):
                 folder.unlink(entry.name)
-        return [name for _, _, name in heapq.nsmallest(limit, _stored(folder))]
+        return [name for _, _, name in heapq.nsmallest(limit, _stored(entries))]
 
     def census(self) -> tuple[int, int]:
         """How many results wait, and the timestamp of the oldest (0: none waits)."""
         folder = self._opened()
-        timestamps = [timestamp for timestamp, _, _ in _stored(folder)] if folder else []
+        timestamps = [timestamp for timestamp, _, _ in _stored(folder.entries())] if folder else []
         return len(timestamps), min(timestamps, default=0)
 
     def parked(self) -> list[str]:
@@ -99,7 +100,7 @@ class Outbox:
         except errors.Vanished:
             return []
         with rejected:
-            return sorted(name for _, _, name in _stored(rejected))
+            return sorted(name for _, _, name in _stored(rejected.entries()))
 
     def bring_back(self) -> int:
         """Let what was parked wait again, overwriting nothing; returns how many there were."""
@@ -162,9 +163,9 @@ class Outbox:
         return folder
 
 
-def _stored(folder: Folder) -> Iterator[tuple[int, int, str]]:
-    """Timestamp, suffix and name of every stored result in the folder, unsorted."""
-    names = (entry.name for entry in folder.entries() if entry.is_file)
+def _stored(entries: Iterable[Entry]) -> Iterator[tuple[int, int, str]]:
+    """Timestamp, suffix and name of every stored result among the entries, unsorted."""
+    names = (entry.name for entry in entries if entry.is_file)
     found = ((match, match[0]) for name in names if (match := _NAME.fullmatch(name)))
     return ((int(match[1]), int(match[2] or 0), name) for match, name in found)
 

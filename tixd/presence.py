@@ -1,0 +1,55 @@
+"""How a running role is seen from outside: HTTP, control socket, systemd, metrics.
+
+In: the settings, what the process was told by its environment, a function that gives a Snapshot.
+Out: answers to whoever asks. Rules: a role that cannot be seen works all the same, but for an HTTP
+address that the operator asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tixd import control, serving
+from tixd.config import Config
+from tixd.metrics import Metrics
+from tixd.status import Snapshot
+from tixd.systemd import Notifier
+
+
+class Presence:
+    """The outside of one role."""
+
+    def __init__(self, loaded: Config, snapshot: Callable[[], Snapshot]) -> None:
+        self.metrics = Metrics()
+        self.systemd = Notifier(loaded.surroundings.notify_socket)
+        self._settings, self._around = loaded.settings, loaded.surroundings
+        self._snapshot = snapshot
+        self._listener: serving.Listener | None = None
+        self._control: control.Control | None = None
+
+    async def start(self) -> None:
+        """Answer HTTP; raises CannotStart where an address that was asked for cannot be had."""
+        self._listener = await serving.serve(
+            self._settings.http_address_used,
+            self._snapshot,
+            lambda: self.metrics.text(self._snapshot()),
+            explicit=bool(self._settings.http_address),
+        )
+
+    async def answer(self, handlers: Mapping[str, control.Handler], *, standby: bool) -> None:
+        """Answer `tixd status` and its like with these from now on."""
+        await self._stop_answering()
+        self._control = await control.listen(
+            self._around, self._settings.role, handlers, standby=standby
+        )
+
+    async def _stop_answering(self) -> None:
+        if self._control:
+            await self._control.stop()
+            self._control = None
+
+    async def stop(self) -> None:
+        """Be seen no more."""
+        await self._stop_answering()
+        if self._listener:
+            await self._listener.stop()
