@@ -55,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     before = lay_out(base)
     with StandInApi(user="tix", password="secret") as api:
         ledger = Ledger(base, api)
-        first = once(base, api.port)
+        first = once(base, api.port, TIX_WORKERS="2")
         ledger.settled()
         after = {folder: reports_left(folder) for folder in before}
         second = once(base, api.port)

@@ -28,7 +28,7 @@ USERS, WINDOWS = 4, 2
 
 ALL = USERS * WINDOWS
 
-#: Worker processes of a cycle, as the environment of the tests sets them.
+#: Worker processes of a cycle that meets a fault.
 WORKERS = 2
 
 
@@ -100,7 +100,7 @@ def test_what_the_tix_api_does_not_take_is_kept_and_posted_later(base, api, name
     fault, ledger = FAULTS[name], Ledger(base, api)
     api.answer(fault.behaviour)
     begun = time.monotonic()
-    ended = once(base, api.port)
+    ended = once(base, api.port, TIX_WORKERS=str(WORKERS))
     assert time.monotonic() - begun < 10, "deadlines hold"
     everything_was_kept(ended, ledger, base)
     assert fault.fewest <= len(api.posts) <= fault.most
@@ -110,7 +110,7 @@ def test_what_the_tix_api_does_not_take_is_kept_and_posted_later(base, api, name
 
 def test_a_tix_api_that_is_down_is_named_once_by_each_worker(base, api):
     ledger = Ledger(base, api)
-    ended = once(base, closed_port())
+    ended = once(base, closed_port(), TIX_WORKERS=str(WORKERS))
     everything_was_kept(ended, ledger, base)
     assert 1 <= len(ended.events("api_unreachable")) <= WORKERS
     drained(base, api, ledger)
@@ -119,7 +119,7 @@ def test_a_tix_api_that_is_down_is_named_once_by_each_worker(base, api):
 
 def test_a_tix_api_that_never_answers_costs_each_worker_one_connection(base):
     with socket.create_server(("127.0.0.1", 0), backlog=64) as dead:
-        ended = once(base, dead.getsockname()[1])
+        ended = once(base, dead.getsockname()[1], TIX_WORKERS=str(WORKERS))
         dead.setblocking(False)
         tries = 0
         with contextlib.suppress(BlockingIOError):
@@ -145,7 +145,7 @@ def test_three_refused_users_pause_everything_with_one_alarm(tmp_path, api):
     for user in range(1, 9):
         made.installation(tmp_path, START, 19, user=user)
     api.answer(Behaviour(403))
-    ended = once(tmp_path, api.port, TIX_WORKERS="1")
+    ended = once(tmp_path, api.port)
     assert ended.counts["windows_stored"] == 8
     assert len(api.posts) == 3
     assert len(ended.events("api_credentials_refused")) == 1
@@ -178,7 +178,7 @@ def test_a_result_refused_three_times_is_parked_and_not_deleted(tmp_path, api):
     counts = []
     for cycle in range(5):
         made.installation(tmp_path, START + 100_000 * cycle, 19, user=1)
-        counts.append(once(tmp_path, api.port, TIX_WORKERS="1").counts)
+        counts.append(once(tmp_path, api.port).counts)
     assert [c.get("results_refused", 0) for c in counts] == [0, 1, 1, 1, 0]
     assert [c.get("results_parked", 0) for c in counts] == [0, 0, 0, 1, 0]
     assert set(kept(tmp_path)) == expected, "the parked result is still there"

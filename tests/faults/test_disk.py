@@ -157,15 +157,18 @@ def test_an_installation_that_another_process_works_on_is_left_to_it(tmp_path):
 SLOW = Behaviour(fault="trickle", trickle_seconds=0.005)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["to the program", "to its workers too"])
+@pytest.mark.parametrize(
+    ("send", "number"),
+    [(os.kill, signal.SIGTERM), (os.killpg, signal.SIGTERM), (os.killpg, signal.SIGINT)],
+    ids=["kill", "systemd", "Ctrl-C"],
+)
 def test_a_signal_ends_the_cycle_after_the_windows_in_hand(tmp_path, send, number):
     for user in range(1, 9):
         made.installation(tmp_path, START, 28, user=user)
     with StandInApi() as api:
         ledger = Ledger(tmp_path, api)
         api.answer(SLOW)
-        with begin(tmp_path, api.port) as running:
+        with begin(tmp_path, api.port, TIX_WORKERS="2") as running:
             until(lambda: len(api.posts) == 2)
             send(running.pid, number)
             ended = running.ended()
@@ -181,7 +184,7 @@ def test_a_signal_ends_the_cycle_after_the_windows_in_hand(tmp_path, send, numbe
 def test_a_second_signal_ends_everything_at_once_and_loses_nothing(tmp_path):
     for user in range(1, 5):
         made.installation(tmp_path, START, 28, user=user)
-    patient = {"TIX_API_READ_SECONDS": "30", "TIX_API_TOTAL_SECONDS": "60"}
+    patient = {"TIX_API_READ_SECONDS": "30", "TIX_API_TOTAL_SECONDS": "60", "TIX_WORKERS": "2"}
     with StandInApi() as api:
         ledger = Ledger(tmp_path, api)
         api.answer(Behaviour(fault="silent"))

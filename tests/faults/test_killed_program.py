@@ -31,7 +31,7 @@ SPREAD_SECONDS = 0.02
 def kill_everything(base: Path, api: StandInApi, random: Random) -> int:
     """Start a cycle, kill its whole process group at a random moment; how many were working."""
     seen, few = len(api.posts), random.randint(1, 6)
-    with begin(base, api.port) as running:
+    with begin(base, api.port, TIX_WORKERS="2") as running:
         until(lambda: len(api.posts) >= seen + few)
         moment = time.perf_counter() + random.uniform(0, SPREAD_SECONDS)
         until(lambda: time.perf_counter() >= moment)

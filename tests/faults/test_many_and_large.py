@@ -35,7 +35,7 @@ def many_reports(folder: Path, number: int) -> None:
 
 def many_installations(base: Path, number: int) -> None:
     """Installations of 100 users, each with one report, which is too little."""
-    content = made.minute(START)
+    content = made.report(made.record(START))
     for i in range(number):
         folder = base / str(2 + i % 100) / str(1 + i)
         folder.mkdir(parents=True)
@@ -45,7 +45,7 @@ def many_installations(base: Path, number: int) -> None:
 def timed(base: Path, port: int) -> tuple[Ended, float]:
     """One cycle and its seconds; prints what it took."""
     begun = time.monotonic()
-    ended = once(base, port, before=MEASURE)
+    ended = once(base, port, before=MEASURE, TIX_WORKERS="2", CELERY_LOG_LEVEL="ERROR")
     seconds = time.monotonic() - begun
     sys.stdout.write(f"{seconds:.1f} s, {ended.events('peak_memory')}\n{ended.text[:300]}\n")
     assert ended.code == 0
@@ -75,8 +75,8 @@ def test_20_000_reports_in_one_folder_take_no_more_memory_than_a_few(tmp_path):
     reports_of_one_folder(tmp_path, 20_000)
 
 
-def test_2000_installations_are_looked_at_in_seconds(tmp_path):
-    many_folders(tmp_path, 2000, most_seconds=15)
+def test_2000_installations_are_looked_at_well_within_a_period(tmp_path):
+    many_folders(tmp_path, 2000, most_seconds=60)
 
 
 @pytest.mark.long

@@ -43,7 +43,7 @@ class Ended:
 
 
 def environment(base: Path, port: int, **variables: str) -> dict[str, str]:
-    """This environment with tixd's settings and no others; deadlines of the API are short."""
+    """This environment with tixd's settings and no others: short deadlines, one worker process."""
     # Compiling tixd anew in each process takes longer than what most tests want of it.
     foreign = ("TIX_", "CELERY_", "PROCESSOR_", "REQUESTS_", "CURL_", "PYTHONDONTWRITE")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
@@ -56,7 +56,7 @@ def environment(base: Path, port: int, **variables: str) -> dict[str, str]:
         "TIX_API_CONNECT_SECONDS": "1",
         "TIX_API_READ_SECONDS": "1",
         "TIX_API_TOTAL_SECONDS": "2",
-        "TIX_WORKERS": "2",
+        "TIX_WORKERS": "1",
         "TIX_LOG_FORMAT": "json",
         **variables,
     }
