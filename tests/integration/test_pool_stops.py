@@ -162,7 +162,10 @@ def installations() -> int:
 
 @pytest.fixture
 def program(
-    tmp_path: Path, api: StandInApi, installations: int
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    api: StandInApi,
+    installations: int,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`tixd once` with two workers over these installations."""
     for user in range(1, installations + 1):
@@ -175,6 +178,7 @@ def program(
         "TIX_API_PASSWORD": "secret",
         "TIX_API_READ_SECONDS": "2",
         "TIX_WORKERS": "2",
+        "TMPDIR": str(tmp_path_factory.mktemp("t")),  # a killed parent leaves its socket there
         "PATH": os.environ["PATH"],
     }
     root = Path(__file__).parents[2]

@@ -54,8 +54,7 @@ def holds(endpoint: str, identity: bytes, settings: Settings) -> None:
     from tixd import installation
 
     def summarise(observations: Any) -> Any:
-        while os.path.exists(f"{settings.reports_base_path}/hold"):
-            time.sleep(0.002)
+        _wait(settings)
         return ordinary(observations)
 
     ordinary, installation.summarise = installation.summarise, summarise
@@ -110,10 +109,10 @@ def ready_and_gone(endpoint: str, identity: bytes, settings: Settings) -> None:
 
 
 def closes_its_files_once(endpoint: str, identity: bytes, settings: Settings) -> None:
-    """The first of all closes its files and lives on for a while, as if stuck in the kernel."""
+    """The first of all closes its files but lives on, as if stuck, while there is `hold`."""
     if _first(settings):
         os.closerange(3, 256)
-        time.sleep(1.5)
+        _wait(settings)
         os._exit(0)
     _main(endpoint, identity, settings)
 
@@ -132,6 +131,11 @@ def _odd_once(endpoint: str, identity: bytes, settings: Settings, frame: bytes) 
     if _first(settings):
         line.encode = lambda said: frame if isinstance(said, job.Done) else job.encode(said)
     _main(endpoint, identity, settings)
+
+
+def _wait(settings: Settings) -> None:
+    while os.path.exists(f"{settings.reports_base_path}/hold"):
+        time.sleep(0.002)
 
 
 def _first(settings: Settings) -> bool:
