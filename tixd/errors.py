@@ -1,4 +1,4 @@
-"""Every exception of tixd, by who is at fault: operator, input, peer, volume, us.
+"""Every exception of tixd, by who is at fault: operator, input, volume, us.
 
 The first paragraph of a class's docstring is its message: what happened and what the operator
 does. The argument adds what it happened to. Imports nothing of ours.
@@ -113,21 +113,6 @@ class VolumeFailed(VolumeError):
 
 class Locked(VolumeError):
     """Another process works on this installation; nothing to do."""
-
-
-# --- peer: the tix-api, a worker process ---------------------------------------------------------
-
-
-class PeerError(TixdError):
-    """The other side did not do its part."""
-
-
-class ApiUnreachable(PeerError):
-    """The tix-api did not answer in time or at all; results wait in failed-results."""
-
-
-class WorkerLost(PeerError):
-    """A worker process ended before its job; the job is given to another one."""
 
 
 # --- us ------------------------------------------------------------------------------------------

@@ -153,6 +153,7 @@ class _Visit:
     def _take_steps(self) -> bool:
         """Windows and discards, until there is none or the job has had its share."""
         for _ in range(MAX_STEPS):
+            self._window = None
             step = next_step(self._spool.reports())
             if step is None:
                 return False
@@ -171,7 +172,6 @@ class _Visit:
 
     def _discard(self, step: Discard) -> None:
         """Reports that can never be part of a window: journal, then delete."""
-        self._window = None
         self._tally[f"reports_discarded_{step.reason}"] += len(step.reports)
         logs.info(
             "reports_discarded",

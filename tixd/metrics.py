@@ -101,8 +101,11 @@ COUNTERS = (
             "worker_restarts_exception": "exception",
         },
     ),
+    _alone("observations_duplicate", "Observations that came twice and were counted once."),
     _alone("cycles", "Scans completed."),
+    _alone("cycles_failed", "Scans that could not list the reports."),
     _alone("cycles_skipped", "Cycles skipped because a scan was still running."),
+    _alone("installations_queued", "Installations that were given a job."),
     _alone("installations_skipped", "Installations skipped because their job was still open."),
 )
 
@@ -129,8 +132,8 @@ class Metrics:
         """Something else happened: cycles, cycles_skipped, installations_skipped."""
         self._counts.update(counts)
 
-    def restarted(self, causes: Mapping[str, int]) -> None:
-        """How many workers were replaced so far, by cause."""
+    def ended(self, causes: Mapping[str, int]) -> None:
+        """How many workers, or jobs in them, have ended otherwise than they should, by cause."""
         for cause, number in causes.items():
             self._counts[f"worker_restarts_{cause}"] = number
 

@@ -213,7 +213,7 @@ class Standalone:
         """How things are now."""
         metrics = self._presence.metrics
         if self._pool:
-            metrics.restarted(self._pool.restarts)
+            metrics.ended(self._pool.restarts)
         return Snapshot(
             version=tixd.__version__,
             role=self._settings.role,

@@ -49,7 +49,8 @@ def test_everything_that_is_counted_has_a_metric():
     fixed = {name for name in tallies if name.isidentifier() and "_" in name}
     assert "windows_posted" in fixed, "the search finds nothing"
     assert fixed - MAPPED == set()
-    assert {"reports_discarded_{step.reason}"} == {name for name in tallies if "{" in name}
+    made = {name for name in tallies if "{" in name}
+    assert made == {"reports_discarded_{step.reason}", "worker_restarts_{cause}"}
 
 
 def test_every_line_of_the_summary_has_a_metric():
@@ -90,7 +91,7 @@ def test_what_jobs_tell_is_added_up():
 @pytest.mark.parametrize("cause", get_args(Cause))
 def test_every_cause_of_a_death_is_counted_by_its_name(cause):
     metrics = Metrics()
-    metrics.restarted(cause)
+    metrics.ended({cause: 1})
     assert values(metrics, snapshot())[f"tixd_worker_restarts_total{{reason={cause}}}"] == 1
 
 

@@ -43,6 +43,11 @@ WORDS = {
     "jobs_vanished": "installations whose files went away meanwhile",
     "jobs_failed": "installations skipped, see the log",
     "jobs_given_up": "installations given up: workers died, see the log",
+    "jobs_waiting": "installations left alone for now: workers died over them",
+    "worker_restarts_exit": "workers replaced: they had ended by themselves",
+    "worker_restarts_signal": "workers replaced: a signal had ended them",
+    "worker_restarts_exception": "jobs given out again: something unexpected, see the log",
+    "worker_restarts_time": "workers replaced: their time was up",
     "jobs_not_finished": "installations left unfinished: stopped",
     "jobs_not_begun": "installations not looked at: stopped",
 }

@@ -44,7 +44,7 @@ KILLED_SECONDS = 2.0
 class Pool:
     """Worker processes at the end of a private line; an asynchronous context manager.
 
-    restarts: workers that ended unasked, by cause of death; turns: how often they were looked at.
+    restarts: workers, or jobs, that ended badly, by cause; turns: how often all were looked at.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -89,8 +89,7 @@ class Pool:
     def submit(self, job: Job) -> asyncio.Future[Done]:
         """Give the job to the next free worker; the future ends when the job has.
 
-        It may be cancelled (a job in hand goes on unheard), and fails with CannotStart where no
-        worker can be started.
+        It may be cancelled; it fails with CannotStart where no worker can be started.
         """
         future = self._backlog.add(job)
         self._loop.call_soon(self._converse)
@@ -179,6 +178,7 @@ class Pool:
         phase = seat.phase
         seat.take(None)
         if done.failure and isinstance(task.job, ProcessInstallation):
+            self.restarts["exception"] += 1
             self._backlog.put_back(task, Death("exception", 0, phase))
         else:
             task.finish(done)
