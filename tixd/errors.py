@@ -103,8 +103,8 @@ class Vanished(VolumeError):
     """A file or folder went away while tixd worked on it; another process moves reports."""
 
 
-class NotAFolder(VolumeError):
-    """This is a link or a file where a folder is due; tixd follows no links below the base."""
+class WrongKind(VolumeError):
+    """This is a link, or no file or folder where one is due; tixd leaves it alone, remove it."""
 
 
 class VolumeFailed(VolumeError):

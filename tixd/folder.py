@@ -15,7 +15,6 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from tixd import errors
@@ -30,8 +29,9 @@ _MEANING: dict[int, type[errors.VolumeError]] = {
     errno.EACCES: errors.NotPermitted,
     errno.EPERM: errors.NotPermitted,
     errno.ENOENT: errors.Vanished,
-    errno.ELOOP: errors.NotAFolder,
-    errno.ENOTDIR: errors.NotAFolder,
+    errno.ELOOP: errors.WrongKind,
+    errno.ENOTDIR: errors.WrongKind,
+    errno.EISDIR: errors.WrongKind,
     errno.EWOULDBLOCK: errors.Locked,
 }
 
@@ -81,12 +81,7 @@ class Folder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -130,7 +125,7 @@ class Folder:
             try:
                 facts = os.fstat(fd)
                 if not stat.S_ISREG(facts.st_mode):
-                    raise OSError(errno.EIO, "not a regular file")
+                    raise OSError(errno.EISDIR, "not a regular file")
                 return (_read_up_to(fd, limit_bytes, facts.st_size), facts)
             finally:
                 os.close(fd)

@@ -131,7 +131,7 @@ async def test_a_worker_that_says_nonsense_is_replaced(tmp_path, one, monkeypatc
 async def test_a_message_from_a_worker_that_is_buried_is_passed_over(tmp_path, one):
     async with Pool(one) as workers:
         (before,) = await ready(workers)
-        ghost = line.WorkerEnd(workers._line.endpoint, b"worker-0")
+        ghost = line.WorkerEnd(workers._line.endpoint, b"worker-0", os.pipe()[0])
         ghost.say(Ready(1))
         ghost.close()
         await workers.submit(ListUsers(str(tmp_path)))

@@ -132,6 +132,12 @@ def test_a_journal_that_is_a_link_is_not_followed(folder, tmp_path):
     assert journal.load(folder) == Journal()
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_in_place_of_the_journal_counts_as_none(folder, tmp_path, make):
+    make(tmp_path / journal.FILE_NAME)
+    assert journal.load(folder) == Journal()
+
+
 def test_a_disk_at_fault_ends_the_job_instead_of_forgetting_the_journal(folder, monkeypatch):
     def failing(*_: object) -> bytes:
         raise OSError(5, "Input/output error")

@@ -141,7 +141,7 @@ def test_on_a_full_disk_nothing_is_stored_and_nothing_is_left(outbox, failed, mo
 def test_a_link_in_place_of_the_folder_is_not_followed(outbox, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "failed-results").symlink_to("elsewhere")
-    with pytest.raises(errors.NotAFolder):
+    with pytest.raises(errors.WrongKind):
         outbox.store(result())
     assert os.listdir(tmp_path / "elsewhere") == []
 

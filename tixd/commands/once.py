@@ -49,7 +49,7 @@ WORDS = {
     "worker_restarts_exception": "jobs given out again: something unexpected, see the log",
     "worker_restarts_time": "workers replaced: their time was up",
     "jobs_not_finished": "installations left unfinished: stopped",
-    "jobs_not_begun": "installations not looked at: stopped",
+    "jobs_not_begun": "installations not looked at, or not again: stopped",
 }
 
 

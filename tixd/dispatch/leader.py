@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import os
 import socket
-from types import TracebackType
 from typing import Self
 
 from tixd import errors
@@ -38,12 +37,7 @@ class Leadership:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
     def take(self) -> bool:

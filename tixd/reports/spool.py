@@ -116,7 +116,7 @@ class Spool:
             return
         try:
             set_aside(self._folder, name, reason)
-        except (errors.DiskFull, errors.NotPermitted, errors.NotAFolder) as error:
+        except (errors.DiskFull, errors.NotPermitted, errors.WrongKind) as error:
             self._warn_hourly("report_not_set_aside", name, f"{reason}; {error.detail}")
             return
         self._tally["reports_bad"] += 1

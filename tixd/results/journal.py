@@ -57,7 +57,7 @@ def load(folder: Folder) -> Journal:
         return parse(content)
     except errors.Vanished:
         return Journal()
-    except (errors.NotAFolder, errors.NotPermitted) as error:
+    except (errors.WrongKind, errors.NotPermitted) as error:
         logs.warning("journal_unreadable", folder=folder.path, reason=str(error))
     except (ValueError, TypeError, KeyError) as error:
         logs.warning("journal_unreadable", folder=folder.path, reason=str(error)[:200])

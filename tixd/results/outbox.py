@@ -13,7 +13,6 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Self
 
 from tixd import errors
@@ -42,12 +41,7 @@ class Outbox:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._folder is not None:
             self._folder.close()
             self._folder = None
@@ -193,5 +187,5 @@ def _content(folder: Folder, name: str) -> bytes | None:
         if not stat.S_ISREG(folder.facts(name).st_mode):
             return None
         return folder.read(name, LONGEST_BYTES)[0]
-    except (errors.NotPermitted, errors.Vanished, errors.NotAFolder):
+    except (errors.NotPermitted, errors.Vanished, errors.WrongKind):
         return None

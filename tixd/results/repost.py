@@ -95,7 +95,7 @@ def _names(installation: Installation, outbox: Outbox, limit: int) -> list[str]:
     """What may be posted: nothing, where an accepted result could not be removed afterwards."""
     try:
         names = outbox.oldest(limit)
-    except (errors.NotPermitted, errors.NotAFolder) as error:
+    except (errors.NotPermitted, errors.WrongKind) as error:
         logs.warning("failed_results_unusable", folder=installation.path, reason=str(error))
         return []
     if names and not outbox.writable():
@@ -110,7 +110,7 @@ def _one(this: _Round, name: str, done: Reposted) -> Reposted:
         result = this.outbox.load(name)
     except errors.BadFailedResult as error:
         return _park(this, name, str(error), done)
-    except (errors.Vanished, errors.NotPermitted, errors.NotAFolder) as error:
+    except (errors.Vanished, errors.NotPermitted, errors.WrongKind) as error:
         logs.warning("failed_result_left", folder=this.installation.path, reason=str(error))
         return done
     answer = this.client.post(this.installation, result)
@@ -143,7 +143,7 @@ def _park(this: _Round, name: str, reason: str, done: Reposted) -> Reposted:
     folder = this.installation.path
     try:
         this.outbox.park(name)
-    except (errors.DiskFull, errors.NotPermitted, errors.NotAFolder, errors.Vanished) as error:
+    except (errors.DiskFull, errors.NotPermitted, errors.WrongKind, errors.Vanished) as error:
         logs.warning("failed_result_not_parked", folder=folder, name=name, reason=str(error))
         return done
     logs.warning("failed_result_parked", folder=folder, name=name, reason=reason)
