@@ -31,7 +31,7 @@ SPREAD_SECONDS = 0.02
 def kill_everything(base: Path, api: StandInApi, random: Random) -> int:
     """Start a cycle, kill its whole process group at a random moment; how many were working."""
     seen, few = len(api.posts), random.randint(1, 6)
-    with begin(base, api.port, TIX_WORKERS="2") as running:
+    with begin(base, api.port, TIX_WORKERS="2", TMPDIR=str(base.parent)) as running:
         until(lambda: len(api.posts) >= seen + few)
         moment = time.perf_counter() + random.uniform(0, SPREAD_SECONDS)
         until(lambda: time.perf_counter() >= moment)
@@ -50,16 +50,17 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 def test_killing_the_whole_program_at_any_moment_loses_nothing(tmp_path):
+    base = tmp_path / "base"
     for number in range(1, INSTALLATIONS + 1):
-        made.installation(tmp_path, START, REPORTS, user=number % 7 + 1, number=number)
+        made.installation(base, START, REPORTS, user=number % 7 + 1, number=number)
     random = Random(19)
     with StandInApi(user="tix", password="secret") as api:
-        ledger = Ledger(tmp_path, api)
+        ledger = Ledger(base, api)
         for kill in range(KILLS):
-            assert kill_everything(tmp_path, api, random) >= 2, f"kill {kill}: no workers"
+            assert kill_everything(base, api, random) >= 2, f"kill {kill}: no workers"
             ledger.balance()
         assert len(api.accepted) < len(ledger.expected), "there was always something to do"
-        assert once(tmp_path, api.port).code == 0
+        assert once(base, api.port).code == 0
         ledger.settled()
         sys.stdout.write(
             f"{KILLS} kills of all processes: duplicates {ledger.duplicates}, lost 0\n"
