@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.snapshots import snapshot
-from tixd.commands.once import WORDS
+from tixd.commands.words import WORDS
 from tixd.dispatch.deaths import Cause
 from tixd.metrics import COUNTERS, Metrics
 from tixd.reports.window import Discard

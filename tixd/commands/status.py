@@ -16,22 +16,7 @@ import click
 
 from tixd.commands import Invocation
 from tixd.commands.health import ask_roles
-from tixd.commands.once import WORDS
-
-#: Counts that only a daemon has, in words.
-MORE_WORDS = {
-    "cycles": "scans completed",
-    "cycles_skipped": "cycles skipped: a scan was still running",
-    "installations_skipped": "installations skipped: their job was still open",
-    "jobs_waiting": "visits put off: workers died there before",
-    "worker_restarts_exit": "workers replaced: ended by themselves",
-    "worker_restarts_signal": "workers replaced: ended by a signal",
-    "worker_restarts_time": "workers replaced: their time was up",
-    "worker_restarts_exception": "jobs that ended with an unexpected exception",
-}
-
-#: Every count in words, in the order of the page.
-_WORDS = {**WORDS, **MORE_WORDS}
+from tixd.commands.words import WORDS
 
 #: Units of a duration and their seconds.
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -79,7 +64,7 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
     yield f"  volume   {_volume(role['volume'], now)}"
     for worker in role["workers"]:
         yield f"  worker   {worker['pid']} {_worker(worker)}"
-    counted = [(role["counts"].get(name, 0), words) for name, words in _WORDS.items()]
+    counted = [(role["counts"].get(name, 0), words) for name, words in WORDS.items()]
     yield from (f"{number:>9,}  {words}" for number, words in counted if number)
 
 

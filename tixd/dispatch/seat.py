@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from typing import Self
 
@@ -76,6 +77,7 @@ class Seat:
             name=identity.decode(),
             daemon=True,
         )
+        resource_tracker.ensure_running()  # a start that has to begin it would unblock SIGINT
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_AT_START)
         try:
             process.start()
