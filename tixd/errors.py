@@ -100,7 +100,7 @@ class NotPermitted(VolumeError):
 
 
 class Vanished(VolumeError):
-    """A file or folder went away while tixd worked on it; another process moves reports."""
+    """It is not there, or no longer; somebody has moved or deleted it."""
 
 
 class WrongKind(VolumeError):
