@@ -15,9 +15,17 @@ from typing import Any
 
 from tixd import errors
 from tixd.control import Handler
-from tixd.dispatch.job import Done, Job, ListFailed, ListInstallations, ListUsers, RetryFailed
+from tixd.dispatch.job import (
+    Done,
+    Job,
+    ListFailed,
+    ListInstallations,
+    ListUsers,
+    RetryFailed,
+    in_words,
+)
 from tixd.dispatch.pool import Pool
-from tixd.status import Snapshot
+from tixd.status import Snapshot, WorkerView
 
 #: Users, or installations, that one job looks at.
 BATCH = 200
@@ -100,6 +108,21 @@ class _Answers:
         if "jobs_not_begun" in done.counts or "jobs_not_finished" in done.counts:
             raise errors.NotDone("it is stopping")
         return done
+
+
+def worker_views(pool: Pool) -> tuple[WorkerView, ...]:
+    """What each worker of the pool does, for a snapshot."""
+    now = time.monotonic()
+    return tuple(
+        WorkerView(
+            pid=worker.pid,
+            ready=worker.ready,
+            job=in_words(worker.job) if worker.job else "",
+            phase=worker.phase.name if worker.phase else "",
+            seconds=now - worker.since,
+        )
+        for worker in pool.workers
+    )
 
 
 def _batches(rows: Sequence[tuple[int, ...]]) -> Iterator[Sequence[tuple[int, ...]]]:

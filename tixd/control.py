@@ -50,8 +50,7 @@ async def listen(
 ) -> Control | None:
     """Open the control socket; None, and an error in the log, where there can be none."""
     try:
-        folder = _usable_folder(around)
-        sock = _bound(folder, role, standby=standby)
+        sock = _bound(_usable_folder(around), role, standby=standby)
     except OSError as error:
         logs.error("control_socket_not_available", role=role, reason=str(error))
         return None
@@ -121,6 +120,14 @@ class Control:
             return {"answer": await handler(members)}
         except (errors.TixdError, ValueError) as error:
             return {"error": str(error)}
+
+
+def runtime_folder(around: Surroundings) -> str:
+    """The best folder for sockets; "" where there is none."""
+    try:
+        return _usable_folder(around)
+    except OSError:
+        return ""
 
 
 def _usable_folder(around: Surroundings) -> str:

@@ -22,20 +22,21 @@ from dataclasses import replace
 from functools import partial
 
 import tixd
-from tixd import answers, errors, logs
+from tixd import answers, control, errors, logs
 from tixd.config import Config
 from tixd.dispatch.dispatcher import Dispatcher
 from tixd.dispatch.feed import feed
-from tixd.dispatch.job import CheckVolume, Done, in_words
+from tixd.dispatch.job import CheckVolume, Done
 from tixd.dispatch.leader import Leadership
 from tixd.dispatch.mounts import lock_warning, read_mountinfo
 from tixd.dispatch.pool import Pool
 from tixd.dispatch.schedule import TICK_SECONDS, Tick
 from tixd.folder import Folder
+from tixd.leaving import leave
 from tixd.presence import Presence
 from tixd.queues.local import LocalQueue
 from tixd.settings import Settings
-from tixd.status import CycleView, Snapshot, State, VolumeView, WorkerView
+from tixd.status import CycleView, Snapshot, State, VolumeView
 
 #: How often the reports volume is asked whether it still answers.
 VOLUME_CHECK_SECONDS = 15.0
@@ -49,7 +50,10 @@ def live(loaded: Config, reload: Callable[[], Config]) -> None:
     role = loaded.settings.role
     if role != "standalone":
         raise errors.CannotStart(f"role {role} needs RabbitMQ, which this version cannot speak to")
-    asyncio.run(Standalone(loaded, reload).run())
+    standalone = Standalone(loaded, reload)
+    asyncio.run(standalone.run())
+    if standalone.workers_left:
+        leave(0)
 
 
 def check_reports_folder(settings: Settings) -> None:
@@ -66,7 +70,7 @@ class Standalone:
     """The standalone role."""
 
     def __init__(self, loaded: Config, reload: Callable[[], Config]) -> None:
-        self._settings, self._reload = loaded.settings, reload
+        self._settings, self._around, self._reload = loaded.settings, loaded.surroundings, reload
         self._presence = Presence(loaded, self.snapshot)
         self._started = time.time()
         self._state: State = "starting"
@@ -90,6 +94,11 @@ class Standalone:
             finally:
                 await self._presence.stop()
         logs.info("ended")
+
+    @property
+    def workers_left(self) -> bool:
+        """Whether worker processes outlive the pool, which could not end them."""
+        return bool(self._pool and self._pool.workers)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -149,7 +158,7 @@ class Standalone:
     async def _lead(self) -> None:
         self._leader = f"pid {os.getpid()}"
         base = self._settings.reports_base_path
-        async with Pool(self._settings) as self._pool:
+        async with Pool(self._settings, control.runtime_folder(self._around)) as self._pool:
             handlers = answers.handlers(self._pool, base, self.snapshot)
             await self._presence.answer(handlers, standby=False)
             with Folder(self._settings.schedule_dir, follow=True) as folder:
@@ -163,7 +172,7 @@ class Standalone:
 
     async def _work(self, pool: Pool, dispatcher: Dispatcher) -> None:
         """Tick until told to stop; then the stop order."""
-        feeding = asyncio.ensure_future(feed(self._queue, pool, self._heard))
+        feeding = asyncio.ensure_future(feed(self._queue, pool, self._heard, patient=True))
         checking = asyncio.ensure_future(self._check_volume(pool))
         try:
             await self._tick(pool, dispatcher, feeding)
@@ -225,22 +234,8 @@ class Standalone:
             leader=self._leader,
             waiting=self._queue.waiting,
             open=self._queue.open,
-            workers=_views(self._pool) if self._pool else (),
+            workers=answers.worker_views(self._pool) if self._pool else (),
             volume=self._volume,
             cycle=self._dispatcher.view() if self._dispatcher else CycleView(),
             counts=metrics.counts,
         )
-
-
-def _views(pool: Pool) -> tuple[WorkerView, ...]:
-    now = time.monotonic()
-    return tuple(
-        WorkerView(
-            pid=worker.pid,
-            ready=worker.ready,
-            job=in_words(worker.job) if worker.job else "",
-            phase=worker.phase.name if worker.phase else "",
-            seconds=now - worker.since,
-        )
-        for worker in pool.workers
-    )

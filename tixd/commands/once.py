@@ -16,11 +16,12 @@ from contextlib import contextmanager
 
 import click
 
-from tixd import logs
+from tixd import control, logs
 from tixd.commands import Invocation
 from tixd.commands.words import WORDS
 from tixd.dispatch.cycle import run_cycle
 from tixd.dispatch.pool import Pool
+from tixd.leaving import leave
 from tixd.service import check_reports_folder
 from tixd.settings import Settings
 
@@ -38,17 +39,22 @@ def command(invocation: Invocation) -> None:
     Example: from a timer, without a daemon
       TIX_REPORTS_BASE_PATH=/srv/reports TIX_API_HOST=api.example.org tixd once
     """
-    settings = invocation.start().settings
+    loaded = invocation.start()
+    settings, counts = loaded.settings, Counter[str]()
     check_reports_folder(settings)
     begun = time.monotonic()
-    counts = asyncio.run(_cycle(settings))
+    left = asyncio.run(_cycle(settings, control.runtime_folder(loaded.surroundings), counts))
     _show(counts, time.monotonic() - begun)
+    if left:
+        leave(0)
 
 
-async def _cycle(settings: Settings) -> Counter[str]:
-    """The cycle; a signal ends it early, and the counts say what had been done until then."""
-    counts: Counter[str] = Counter()
-    async with Pool(settings) as pool:
+async def _cycle(settings: Settings, runtime_folder: str, counts: Counter[str]) -> bool:
+    """The cycle; a signal ends it early, and the counts say what had been done until then.
+
+    Says whether workers were left behind that could not be ended.
+    """
+    async with Pool(settings, runtime_folder) as pool:
         stopping: list[asyncio.Future[None]] = []
 
         def stop() -> None:
@@ -63,7 +69,7 @@ async def _cycle(settings: Settings) -> Counter[str]:
         with _progress() as progress:
             await run_cycle(pool, settings.reports_base_path, counts, progress)
         await (stopping[0] if stopping else pool.stop(settings.stop_seconds))
-    return counts
+    return bool(pool.workers)
 
 
 @contextmanager

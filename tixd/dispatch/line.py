@@ -2,11 +2,15 @@
 
 In and out: messages of `job.py`. Rules: a ROUTER at the parent's end, on a private endpoint (folder
 of mode 0700), a DEALER at each worker's; every send says at once whether it could be done; what a
-worker says is never dropped for want of room, one job's words are few.
+worker says is never dropped for want of room, one job's words are few. The folder is locked as long
+as its process lives, so that whoever comes next can tell what a killed one has left.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
 import multiprocessing
 import os
 import shutil
@@ -20,20 +24,24 @@ from tixd.dispatch.job import Message, Phase, decode, encode
 #: How long a worker that ends waits for its last words to reach the parent.
 LINGER_MILLISECONDS = 2000
 
+#: How the names of the sockets' folders begin.
+_PREFIX = "tixd-workers-"
+
 
 class ParentEnd:
     """The parent's end, one for all workers; never waits."""
 
-    def __init__(self) -> None:
-        """Open it; raises CannotStart where there is no room for the socket."""
-        self._directory, self._context = "", zmq.Context()
+    def __init__(self, runtime_folder: str = "") -> None:
+        """Open it in the runtime folder, else ("": always) in that of temporary files.
+
+        Raises CannotStart where neither has room for the socket.
+        """
+        self._context, self._opened = zmq.Context(), contextlib.ExitStack()
         try:
-            self._directory = tempfile.mkdtemp(prefix="tixd-")
-            self.endpoint = f"ipc://{self._directory}/jobs.sock"
             self._socket = self._context.socket(zmq.ROUTER)
             self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
             self._socket.setsockopt(zmq.LINGER, 0)
-            self._socket.bind(self.endpoint)
+            self.endpoint = self._bound(runtime_folder)
             self.fd: int = self._socket.fileno()
         except (OSError, zmq.ZMQError) as error:
             self.close()
@@ -42,8 +50,25 @@ class ParentEnd:
     def close(self) -> None:
         """Close it and remove its folder; once is enough."""
         self._context.destroy(linger=0)
-        if self._directory:
-            shutil.rmtree(self._directory, ignore_errors=True)
+        self._opened.close()
+
+    def _bound(self, runtime_folder: str) -> str:
+        """The endpoint, in the runtime folder if that can be; raises OSError or ZMQError."""
+        if runtime_folder:
+            _remove_leftovers(runtime_folder)
+            with contextlib.suppress(OSError, zmq.ZMQError):
+                return self._bind(runtime_folder)
+        return self._bind(None)
+
+    def _bind(self, folder: str | None) -> str:
+        """Bind in a new folder in this one (None: that of temporary files), which is locked."""
+        with contextlib.ExitStack() as opened:
+            path = tempfile.mkdtemp(prefix=_PREFIX, dir=folder)
+            opened.callback(shutil.rmtree, path, ignore_errors=True)
+            opened.callback(os.close, _locked(path))
+            self._socket.bind(f"ipc://{path}/jobs.sock")
+            self._opened = opened.pop_all()
+        return f"ipc://{path}/jobs.sock"
 
     @property
     def closed(self) -> bool:
@@ -70,6 +95,26 @@ class ParentEnd:
         except zmq.Again:
             return None
         return identity, b"".join(frames)
+
+
+def _locked(path: str) -> int:
+    """A descriptor that holds the folder's lock; raises OSError where another one does."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _remove_leftovers(runtime_folder: str) -> None:
+    """Remove the folders of processes that were killed: those that nobody holds the lock of."""
+    for path in glob.glob(os.path.join(glob.escape(runtime_folder), f"{_PREFIX}*")):
+        with contextlib.suppress(OSError):
+            fd = _locked(path)
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(fd)
 
 
 class WorkerEnd:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from functools import partial
 from typing import Self
 
 from tixd import errors, logs
@@ -19,7 +18,7 @@ from tixd.dispatch.backlog import Backlog, Task
 from tixd.dispatch.deaths import Death
 from tixd.dispatch.job import Done, Job, Phase, ProcessInstallation, Ready, decode
 from tixd.dispatch.line import ParentEnd
-from tixd.dispatch.seat import Seat, WorkerNow
+from tixd.dispatch.seat import KILLED_SECONDS, REAP_SECONDS, Seat, WorkerNow
 from tixd.settings import Settings
 
 #: Longest time that a worker may spend in one phase of a window, or in starting.
@@ -28,17 +27,11 @@ PHASE_LIMIT_SECONDS = 300.0
 #: How often the time limit is looked at.
 SUPERVISION_SECONDS = 1.0
 
-#: How often a process is looked at that has closed its files but is not dead: stuck in the kernel.
-REAP_SECONDS = 0.05
-
 #: Workers that end before they are ready, in a row, before jobs are refused: something is broken.
 MOST_FAILED_STARTS = 3
 
 #: From then on, pause before each further try: what is broken may be mended.
 RESTART_PAUSE_SECONDS = 5.0
-
-#: How long killed workers are waited for; one stuck in the kernel is left behind.
-KILLED_SECONDS = 2.0
 
 
 class Pool:
@@ -47,21 +40,19 @@ class Pool:
     restarts: workers, or jobs, that ended badly, by cause; turns: how often all were looked at.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, runtime_folder: str = "") -> None:
         self.restarts: Counter[str] = Counter()
         self.turns = 0
-        self._settings = settings
+        self._settings, self._runtime_folder = settings, runtime_folder
         self._seats: dict[bytes, Seat] = {}
         self._backlog = Backlog()
-        self._started = 0
-        self._failed_starts = 0
-        self._stopping = False
-        self._empty = asyncio.Event()
+        self._started = self._failed_starts = 0
+        self._stopping, self._empty = False, asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Start the workers; raises CannotStart where there is no room for the line to them."""
         self._loop = asyncio.get_running_loop()
-        self._line = ParentEnd()
+        self._line = ParentEnd(self._runtime_folder)
         self._loop.add_reader(self._line.fd, self._converse)
         self._supervision = self._loop.create_task(self._supervise())
         for _ in range(self.size):
@@ -69,7 +60,8 @@ class Pool:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.stop(grace_seconds=0.0)
+        if not self._line.closed:
+            await self.stop(grace_seconds=0.0)
 
     @property
     def size(self) -> int:
@@ -103,17 +95,25 @@ class Pool:
             seat.process.terminate()
         if not await self._emptied(grace_seconds):
             self.kill()
-            if not await self._emptied(KILLED_SECONDS):
-                logs.error("workers_left_behind", workers=[w.pid for w in self.workers])
+            await self._emptied(KILLED_SECONDS)
         if not self._line.closed:
+            self._leave_behind()
             self._supervision.cancel()
             self._loop.remove_reader(self._line.fd)
             self._line.close()
 
     def kill(self) -> None:
-        """End all workers at once; nothing is lost, one post each may repeat."""
+        """End all workers at once, and soon any stop that waits; one post each may repeat."""
         for seat in self._seats.values():
             seat.kill()
+        self._loop.call_later(KILLED_SECONDS, self._empty.set)
+
+    def _leave_behind(self) -> None:
+        """Give up workers that are stuck in the kernel; what they have in hand is not finished."""
+        for seat in self._seats.values():
+            logs.error("worker_left_behind", worker=seat.pid)
+            if seat.task:
+                self._backlog.put_back(seat.task, seat.death())
 
     async def _emptied(self, seconds: float) -> bool:
         """Wait until no worker is left; False where that takes longer."""
@@ -203,7 +203,7 @@ class Pool:
             self._start_another(ready=False)
             return
         self._seats[seat.identity] = seat
-        self._loop.add_reader(seat.process.sentinel, partial(self._bury, seat))
+        self._loop.add_reader(seat.process.sentinel, self._bury, seat)
 
     def _bury(self, seat: Seat) -> None:
         """A worker has closed its files: once it is dead, put another one in its place."""

@@ -27,6 +27,12 @@ from tixd.settings import Settings
 #: blocked, since Ctrl-C reaches every process of a terminal; the others wait for their handlers.
 BLOCKED_AT_START = frozenset({signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2})
 
+#: How often a process is looked at that has closed its files but is not dead: stuck in the kernel.
+REAP_SECONDS = 0.05
+
+#: How long killed workers are waited for; one stuck in the kernel is left behind.
+KILLED_SECONDS = 2.0
+
 #: Clock ticks of /proc/<pid>/stat in a second.
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 

@@ -1,0 +1,37 @@
+"""Where the socket of the workers lies: in the runtime folder, if it can be, and not for ever."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from tixd.dispatch.line import ParentEnd
+
+
+def test_the_socket_lies_in_the_runtime_folder_and_goes_with_it(tmp_path):
+    line = ParentEnd(str(tmp_path))
+    (folder,) = tmp_path.iterdir()
+    assert line.endpoint == f"ipc://{folder}/jobs.sock"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    line.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_has_left_is_removed_and_no_more(tmp_path):
+    for name in ("tixd-workers-dead", "strange"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "jobs.sock").touch()
+    with contextlib.closing(ParentEnd(str(tmp_path))) as living:
+        ParentEnd(str(tmp_path)).close()
+        kept = {Path(living.endpoint.removeprefix("ipc://")).parent, tmp_path / "strange"}
+        assert set(tmp_path.iterdir()) == kept
+
+
+def test_a_runtime_folder_that_cannot_have_a_socket_is_done_without(tmp_path):
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    for folder in (long, tmp_path / "none"):
+        line = ParentEnd(str(folder))
+        assert not line.endpoint.startswith(f"ipc://{tmp_path}")
+        line.close()
+    assert list(long.iterdir()) == []

@@ -1,0 +1,143 @@
+"""The daemon as operators run it: a process of its own, seen through its socket, HTTP and log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.support.program import ROOT, environment, until
+from tests.support.stand_in_api import closed_port
+from tixd import control, errors
+from tixd.surroundings import Surroundings
+
+#: Minutes between cycles: the least that the settings allow, and so many that only the first comes.
+SHORT, LONG = "0.05", "60000"
+
+#: Seconds of the shortest period.
+SHORT_SECONDS = 3.0
+
+
+class Service(subprocess.Popen[bytes]):
+    """A daemon under way; a context manager that ends all that it started.
+
+    state: holds its schedule, runtime folder, TMPDIR and log, which a second one may share.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        state: Path,
+        api_port: int,
+        *,
+        before: Sequence[str] = (),
+        name: str = "log",
+        **variables: str,
+    ) -> None:
+        self.state, self.log_file = state, state / name
+        for folder in ("run", "tmp"):
+            (state / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.http = f"127.0.0.1:{closed_port()}"
+        env = environment(base, api_port) | {
+            "TIX_PROCESSING_PERIOD": LONG,
+            "CELERY_BEAT_SCHEDULE_DIR": str(state / "schedule"),
+            "RUNTIME_DIRECTORY": str(state / "run"),
+            "TMPDIR": str(state / "tmp"),
+            "TIX_HTTP_ADDRESS": self.http,
+            **variables,
+        }
+        command = (*before, sys.executable, "-m", "tixd")
+        with self.log_file.open("ab") as log:
+            super().__init__(command, cwd=ROOT, env=env, stderr=log, start_new_session=True)
+
+    def __exit__(self, *error: Any) -> None:
+        """When the test ends first, so does all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        super().__exit__(*error)
+
+    def log(self, event: str = "") -> list[dict[str, Any]]:
+        """The lines of its log, or those of this event, so far."""
+        lines = self.log_file.read_text().split("\n")[:-1]
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return [line for line in found if event in ("", line["event"])]
+
+    def status(self) -> dict[str, Any]:
+        """What it tells of itself over its socket; {} while it does not answer."""
+        with contextlib.suppress(errors.TixdError):
+            for role in control.ask_all(around(self.state), "", {"ask": "status"}, 5.0):
+                if role["pid"] == self.pid:
+                    return dict(role)
+        return {}
+
+    def get(self, path: str, seconds: float = 1.0) -> tuple[int, str]:
+        """Status and body of an HTTP answer, which must come in time; (0, "") where none can."""
+        try:
+            with urllib.request.urlopen(f"http://{self.http}{path}", timeout=seconds) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return answer.code, answer.read().decode()
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ConnectionRefusedError):
+                return 0, ""
+            raise
+
+    def in_state(self, state: str) -> bool:
+        """Whether it says that it is in this state."""
+        return self.status().get("state") == state
+
+    def runs(self, seconds: float = 20.0) -> None:
+        """Wait until it leads and all its workers are ready."""
+        until(lambda: self.poll() is not None or self._all_ready(), seconds)
+        assert self.poll() is None, self.log_file.read_text()
+
+    def _all_ready(self) -> bool:
+        status = self.status()
+        return status.get("state") == "running" and all(w["ready"] for w in status["workers"])
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes."""
+        return [psutil.Process(worker["pid"]) for worker in self.status()["workers"]]
+
+    def ends(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> tuple[int, float]:
+        """Send a signal; its exit code, and how long the end took."""
+        begun = time.monotonic()
+        self.send_signal(number)
+        return self.wait(seconds), time.monotonic() - begun
+
+    def leftovers(self) -> list[str]:
+        """Whatever lies in its runtime folder and its TMPDIR."""
+        found = [path for name in ("run", "tmp") for path in (self.state / name).rglob("*")]
+        return sorted(str(path.relative_to(self.state)) for path in found)
+
+
+def around(state: Path) -> Surroundings:
+    """Where a command finds the services of this state."""
+    return Surroundings((str(state / "run"),), str(state / "none"), "", "", None)
+
+
+@contextlib.contextmanager
+def service(base: Path, state: Path, api_port: int, **options: Any) -> Iterator[Service]:
+    """A daemon that runs and whose workers are ready; the options are those of Service."""
+    with Service(base, state, api_port, **options) as running:
+        running.runs()
+        yield running
+
+
+def gone(process: psutil.Process) -> bool:
+    """Whether the kernel is done with it, be it that nobody has asked yet how it ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True
