@@ -39,7 +39,12 @@ from tixd.settings import Settings
 from tixd.status import CycleView, Snapshot, State, VolumeView
 
 #: How often the reports volume is asked whether it still answers.
-VOLUME_CHECK_SECONDS = 15.0
+VOLUME_CHECK_SECONDS = 5.0
+
+#: Ends of a job that say nothing of the volume.
+_NO_ANSWER = frozenset(
+    {"jobs_failed", "jobs_given_up", "jobs_waiting", "jobs_not_begun", "jobs_not_finished"}
+)
 
 
 def live(loaded: Config, reload: Callable[[], Config]) -> None:
@@ -140,6 +145,7 @@ class Standalone:
 
     def _toggle_debug(self) -> None:
         logs.toggle_debug()
+        logs.info("debug_toggled", on=logs.is_debugging())
         if self._pool:
             self._pool.signal_workers(signal.SIGUSR2)
 
@@ -207,15 +213,16 @@ class Standalone:
     async def _check_volume(self, pool: Pool) -> None:
         """Ask the reports volume again and again; how old its answer is tells whether it hangs."""
         while True:
-            done = await pool.submit(CheckVolume(self._settings.reports_base_path))
-            free_bytes = done.found[0][0] if done.found else None
-            self._volume = VolumeView(time.time(), done.failure, free_bytes)
+            with contextlib.suppress(errors.CannotStart):  # then no worker is ready, which is said
+                done = await pool.submit(CheckVolume(self._settings.reports_base_path))
+                free_bytes = done.found[0][0] if done.found else None
+                self._volume = VolumeView(time.time(), done.failure, free_bytes)
             await asyncio.sleep(VOLUME_CHECK_SECONDS)
 
     def _heard(self, done: Done) -> None:
         """A job has ended: count what happened; the volume has answered."""
         self._presence.metrics.heard(done.counts)
-        if "jobs_failed" not in done.counts:
+        if not _NO_ANSWER & done.counts.keys():
             self._volume = replace(self._volume, answered=time.time())
 
     def snapshot(self) -> Snapshot:

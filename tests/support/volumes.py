@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -53,3 +56,50 @@ def without_privilege() -> tuple[str, ...]:
         pytest.skip("not run: root may read everything, and there is no setpriv to change that")
     powers = "-dac_override,-dac_read_search"
     return ("setpriv", "--inh-caps", powers, "--bounding-set", powers, "--")
+
+
+class HangingVolume:
+    """A file system over a folder, whose calls can be made to hang where no kill helps.
+
+    Two processes of bindfs, one over the other: calls that the upper one has taken on wait for the
+    lower one, which can be stopped.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "volume"
+        self._lower = folder / "lower"
+        self._under = folder / "under"
+        for path in (self._under, self._lower, self.path):
+            path.mkdir(parents=True)
+        self._processes = [_bindfs(self._under, self._lower), _bindfs(self._lower, self.path)]
+
+    def hang(self) -> None:
+        """From now on nothing that is asked of the volume is answered."""
+        os.kill(self._processes[0].pid, signal.SIGSTOP)
+
+    def answer(self) -> None:
+        """Answer everything that has been asked, and whatever will be."""
+        os.kill(self._processes[0].pid, signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give up the volume; whoever waits for it gets an error."""
+        self.answer()
+        for path, process in zip((self.path, self._lower), self._processes[::-1], strict=True):
+            subprocess.run(["umount", "--lazy", str(path)], check=True)
+            process.wait(10)
+
+
+def _bindfs(below: Path, path: Path) -> subprocess.Popen[bytes]:
+    """Mount one folder at another; the process that does it."""
+    if os.geteuid() != 0 or not shutil.which("bindfs"):
+        pytest.skip("not run: a volume that hangs needs bindfs (apt install bindfs) and root")
+    process = subprocess.Popen(["bindfs", "-f", str(below), str(path)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 10
+    while not path.is_mount():
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.skip("not run: cannot mount with FUSE")
+        time.sleep(0.01)
+    return process

@@ -33,7 +33,7 @@ PERIODS_LOOKED_BACK = 3
 #: Each installation is looked at once in this time, whatever its folder's time says.
 FULL_ROUND_SECONDS = 3600.0
 
-#: How long after a scan that failed another one is tried.
+#: How long after a scan that failed another one is tried, or a period where that is shorter.
 RETRY_SECONDS = 30.0
 
 Put = Callable[[ProcessInstallation], Awaitable[bool]]
@@ -124,7 +124,7 @@ class Dispatcher:
             found = await scan(self._pool, self._wanted(number, started), self._queue.put)
         except errors.CannotStart as error:
             self._count({"cycles_failed": 1})
-            self._not_before = time.monotonic() + RETRY_SECONDS
+            self._not_before = time.monotonic() + min(RETRY_SECONDS, self._period_seconds)
             logs.error("scan_failed", cycle=number, reason=error.detail)
             return
         finally:

@@ -1,0 +1,154 @@
+"""Cases 17 and 18: the volume is full, read-only, gone, or hangs; the daemon stays and recovers."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import made
+from tests.support.ledger import Ledger
+from tests.support.program import begin, until
+from tests.support.service import SHORT, SHORT_SECONDS, Service, service
+from tests.support.stand_in_api import Behaviour, StandInApi
+from tests.support.volumes import HangingVolume, fill, remount, tmpfs
+
+START = 1_700_000_000
+
+#: How long the volume hangs, and whether that is long enough to be called not ready.
+HANGS = [
+    pytest.param(6.0, False, id="short"),
+    pytest.param(90.0, True, id="90 s", marks=[pytest.mark.long, pytest.mark.timeout(300)]),
+]
+
+
+def is_ready(daemon: Service) -> bool:
+    """Whether /readyz says so."""
+    return daemon.get("/readyz")[0] == 200
+
+
+def test_a_full_volume_makes_it_not_ready_and_room_again_is_all_it_needs(tmp_path):
+    with StandInApi() as api, tmpfs(tmp_path / "base", 4096) as base:
+        made.installation(base, START)
+        ledger, filler = Ledger(base, api), fill(base)
+        api.answer(Behaviour(500))
+        with service(base, tmp_path, api.port, TIX_PROCESSING_PERIOD=SHORT) as daemon:
+            until(lambda: daemon.log("installation_skipped"))
+            until(lambda: "the reports volume is full" in daemon.get("/readyz")[1])
+            ledger.balance()
+            api.answer(Behaviour())
+            filler.unlink()
+            until(lambda: len(api.accepted) == 1, 2 * SHORT_SECONDS)
+            until(lambda: is_ready(daemon))
+            assert daemon.ends()[0] == 0
+        ledger.settled()
+
+
+def test_a_read_only_volume_is_waited_for(tmp_path):
+    with StandInApi() as api, tmpfs(tmp_path / "base", 4096) as base:
+        made.installation(base, START)
+        ledger = Ledger(base, api)
+        remount(base, "ro")
+        with service(base, tmp_path, api.port, TIX_PROCESSING_PERIOD=SHORT) as daemon:
+            until(lambda: daemon.log("installation_skipped"))
+            assert "read-only" in daemon.log("installation_skipped")[0]["reason"]
+            assert api.posts == []
+            remount(base, "rw")
+            until(lambda: len(api.accepted) == 1, 2 * SHORT_SECONDS)
+            assert daemon.ends()[0] == 0
+        ledger.settled()
+
+
+def test_reports_that_vanish_are_processed_when_they_are_back(tmp_path):
+    base, away = tmp_path / "base", tmp_path / "away"
+    with StandInApi() as api:
+        base.mkdir()
+        with service(base, tmp_path, api.port, TIX_PROCESSING_PERIOD=SHORT) as daemon:
+            until(lambda: is_ready(daemon))
+            made.installation(tmp_path / "new", START)
+            base.rename(away)
+            (tmp_path / "new" / "1").rename(away / "1")
+            until(lambda: daemon.log("scan_failed"))
+            until(lambda: daemon.get("/readyz")[0] == 503)
+            away.rename(base)
+            ledger = Ledger(base, api)
+            until(lambda: api.accepted, 2 * SHORT_SECONDS)
+            until(lambda: is_ready(daemon))
+            assert daemon.ends()[0] == 0
+        ledger.settled()
+
+
+@pytest.mark.parametrize(("seconds", "noticed"), HANGS)
+def test_a_volume_that_hangs_holds_up_nobody_who_asks(tmp_path, seconds, noticed):
+    with StandInApi() as api, HangingVolume(tmp_path / "fs") as volume:
+        for user in range(1, 5):
+            made.installation(volume.path, START, 28, user=user)
+        ledger = Ledger(volume.path, api)
+        api.answer(lambda *_: Behaviour(200 if len(api.posts) != 1 else hang(volume)))
+        with service(volume.path, tmp_path, api.port, TIX_PROCESSING_PERIOD=SHORT) as daemon:
+            until(lambda: api.posts)
+            end, reasons = time.monotonic() + seconds, set[str]()
+            while time.monotonic() < end:
+                assert daemon.get("/healthz") == (200, "ok\n")
+                assert daemon.status()["state"] == "running"
+                reasons.add(daemon.get("/readyz")[1])
+                time.sleep(0.2)
+            assert waits_for_the_volume(daemon), "the fault acts"
+            assert any("last answered" in text for text in reasons) == noticed
+            volume.answer()
+            until(lambda: len(api.accepted) == len(ledger.expected), 3 * SHORT_SECONDS)
+            until(lambda: is_ready(daemon))
+            assert daemon.ends()[0] == 0
+        ledger.settled()
+
+
+def waits_for_the_volume(daemon: Service) -> bool:
+    """Whether its only worker is in a call of a FUSE volume."""
+    return "request_wait" in Path(f"/proc/{daemon.workers()[0].pid}/wchan").read_text()
+
+
+def hang(volume: HangingVolume) -> int:
+    """Let the volume hang from now on; 200."""
+    volume.hang()
+    return 200
+
+
+def test_a_daemon_on_a_volume_that_hangs_can_be_stopped(tmp_path):
+    with StandInApi() as api, HangingVolume(tmp_path / "fs") as volume:
+        for user in range(1, 5):
+            made.installation(volume.path, START, 28, user=user)
+        ledger = Ledger(volume.path, api)
+        api.answer(lambda *_: Behaviour(hang(volume)))
+        with service(volume.path, tmp_path, api.port, TIX_STOP_SECONDS="1") as daemon:
+            until(lambda: api.posts)
+            until(lambda: waits_for_the_volume(daemon))
+            daemon.send_signal(signal.SIGUSR2)
+            until(lambda: daemon.log("debug_toggled"))
+            code, took_seconds = daemon.ends()
+            assert (code, took_seconds < 5) == (0, True)
+            assert daemon.log("worker_left_behind"), "it could not be killed"
+            assert daemon.leftovers() == []
+            volume.answer()
+        ledger.balance()
+
+
+def test_a_cycle_on_a_volume_that_hangs_can_be_stopped(tmp_path):
+    with StandInApi() as api, HangingVolume(tmp_path / "fs") as volume:
+        made.installation(volume.path, START, 28)
+        ledger = Ledger(volume.path, api)
+        api.answer(lambda *_: Behaviour(hang(volume)))
+        with begin(volume.path, api.port, TIX_STOP_SECONDS="60") as running:
+            until(lambda: api.posts)
+            running.terminate()
+            until(lambda: '"stopping"' in running.stderr.readline())
+            begun = time.monotonic()
+            running.terminate()
+            running.wait(20)
+            assert time.monotonic() - begun < 5
+            volume.answer()
+            ended = running.ended()
+            assert (ended.code, ended.counts["jobs_not_finished"]) == (0, 1)
+            assert ended.events("worker_left_behind")
+        ledger.balance()
