@@ -1,0 +1,236 @@
+"""Case 16, alive: very many installations of which few have work, cycle after cycle.
+
+The first post comes soon after the tick, everybody who has work is served in the cycle that finds
+it, and nothing grows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import pytest
+
+from tests.support import made
+from tests.support.program import ROOT, environment, until
+from tests.support.stand_in_api import Behaviour, StandInApi
+
+#: Reports of a window and seconds of each: 4 x 271 packets are just enough.
+REPORTS, REPORT_SECONDS = 4, 271
+
+#: First second of the first report.
+START = 1_600_000_000
+
+#: Folders that nobody has touched since.
+LONG_AGO = START
+
+#: How long after the tick the first post may come (issue 3).
+FIRST_POST_SECONDS = 2.0
+
+#: Rounds after which nothing may grow any more, and by how much.
+SETTLED_ROUNDS, MOST_GROWTH = 5, 1.1
+
+
+@dataclass(frozen=True)
+class Size:
+    """users with `each` installations and one with `crowd`; every `nth` of them has work."""
+
+    users: int
+    each: int
+    crowd: int
+    nth: int
+    period_minutes: float
+    rounds: int
+
+    @property
+    def period_seconds(self) -> float:
+        return self.period_minutes * 60
+
+    def installations(self) -> Iterator[tuple[int, int]]:
+        yield from ((1, number) for number in range(1, 1 + self.crowd))
+        yield from ((u, n) for u in range(2, 2 + self.users) for n in range(1, 1 + self.each))
+
+    def lively(self) -> list[tuple[int, int]]:
+        """Those that have work in every cycle."""
+        return list(self.installations())[:: self.nth]
+
+
+NORMAL = Size(users=20, each=200, crowd=1000, nth=50, period_minutes=0.05, rounds=3)
+FULL = Size(users=400, each=200, crowd=20_000, nth=100, period_minutes=0.2, rounds=20)
+
+
+@dataclass
+class Arrivals:
+    """When the tix-api heard of each installation, epoch seconds, in one round."""
+
+    at: dict[tuple[int, int], float] = field(default_factory=dict)
+    posts: int = 0
+
+    def hear(self, user: int, installation: int, _body: dict[str, Any]) -> Behaviour:
+        self.at.setdefault((user, installation), time.time())
+        self.posts += 1
+        return Behaviour()
+
+
+@dataclass(frozen=True)
+class Scan:
+    """When a scan began, epoch seconds, how long it took, and how many jobs it gave out."""
+
+    began: float
+    seconds: float
+    queued: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One round: the scan that found the work, when each post came after its begin; then memory."""
+
+    scan: Scan
+    lags: list[float]
+    rss_bytes: list[int]
+    descriptors: list[int]
+
+
+def plant(base: Path, size: Size) -> None:
+    """Folders alone, none of them touched for years."""
+    for user, number in size.installations():
+        folder = f"{base}/{user}/{number}"
+        os.makedirs(folder)
+        os.utime(folder, (LONG_AGO, LONG_AGO))
+
+
+def report(place: int) -> Callable[[int, int], bytes]:
+    """A report of that place in the series as any installation writes it."""
+    content = made.minute(START + place * REPORT_SECONDS, REPORT_SECONDS, userId=-1)
+    head, tail = content.rsplit(b"-1", 1)
+    assert tail.startswith(b', "installationId": 2}')
+    return lambda user, number: head + b'%d, "installationId": %d}' % (user, number)
+
+
+def write(base: Path, lively: list[tuple[int, int]], places: range) -> float:
+    """The next reports of everybody who has work; returns the epoch second at the last one."""
+    for place in places:
+        content = report(place)
+        name = f"tix-report-{START + place * REPORT_SECONDS}.json"
+        for user, number in lively:
+            Path(base, str(user), str(number), name).write_bytes(content(user, number))
+    return time.time()
+
+
+class Service:
+    """The daemon, its workers, and its log."""
+
+    def __init__(self, base: Path, state: Path, port: int, size: Size) -> None:
+        (state / "run").mkdir(mode=0o700)
+        self._log = state / "log"
+        variables = {
+            "TIX_PROCESSING_PERIOD": str(size.period_minutes),
+            "TIX_WORKERS": "2",
+            "CELERY_BEAT_SCHEDULE_DIR": str(state / "schedule"),
+            "RUNTIME_DIRECTORY": str(state / "run"),
+            "TIX_HTTP_ADDRESS": "off",
+            "TIX_API_READ_SECONDS": "20",
+            "TIX_API_TOTAL_SECONDS": "30",
+        }
+        command, env = [sys.executable, "-m", "tixd"], environment(base, port, **variables)
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=env, stderr=log)
+        self._parent = psutil.Process(self.process.pid)
+
+    def scans(self) -> list[Scan]:
+        """The completed scans."""
+        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
+        assert not [line for line in lines if line["level"] != "info"]
+        return [_scan(line) for line in lines if line["event"] == "cycle_scanned"]
+
+    def processes(self) -> list[psutil.Process]:
+        """The parent and its workers."""
+        children = [p for p in self._parent.children() if "spawn_main" in " ".join(p.cmdline())]
+        return [self._parent, *sorted(children, key=lambda p: p.pid)]
+
+    def rss_bytes(self) -> list[int]:
+        """Resident memory of each."""
+        return [process.memory_info().rss for process in self.processes()]
+
+    def descriptors(self) -> list[int]:
+        """Open descriptors of each."""
+        return [process.num_fds() for process in self.processes()]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(30) == 0
+
+
+def _scan(line: dict[str, Any]) -> Scan:
+    ended = datetime.fromisoformat(line["time"]).timestamp()
+    return Scan(ended - line["seconds"], line["seconds"], line.get("installations_queued", 0))
+
+
+@pytest.mark.parametrize(
+    "size",
+    [NORMAL, pytest.param(FULL, marks=[pytest.mark.long, pytest.mark.timeout(1800)])],
+    ids=["normal", "full"],
+)
+def test_whoever_has_work_among_very_many_is_served_in_each_cycle(
+    tmp_path: Path, size: Size
+) -> None:
+    base, arrivals = tmp_path / "reports", Arrivals()
+    plant(base, size)
+    try:
+        with StandInApi() as api:
+            api.answer(arrivals.hear)
+            with Service(base, tmp_path, api.port, size) as service:
+                seen = [one_round(service, base, size, arrivals, n) for n in range(size.rounds)]
+                check(service, size, seen)
+        assert arrivals.posts == size.rounds * len(size.lively())
+    finally:
+        shutil.rmtree(base)
+
+
+def one_round(service: Service, base: Path, size: Size, arrivals: Arrivals, number: int) -> Seen:
+    """Everybody who is lively gets half a window of reports, and is waited for."""
+    lively = size.lively()
+    arrivals.at.clear()
+    written = write(base, lively, range(2 * number + (2 if number else 0), 2 * number + 4))
+    until(lambda: len(arrivals.at) == len(lively), 2 * size.period_seconds + 30)
+    until(lambda: [scan for scan in service.scans() if scan.began > written], 30)
+    scan = next(scan for scan in service.scans() if scan.began > written)
+    lags = sorted(moment - scan.began for moment in arrivals.at.values())
+    seen = Seen(scan, lags, service.rss_bytes(), service.descriptors())
+    sys.stdout.write(f"{in_words(seen)}\n")
+    return seen
+
+
+def in_words(seen: Seen) -> str:
+    rss = ", ".join(f"{each / 2**20:.1f}" for each in seen.rss_bytes)
+    return (
+        f"scan {seen.scan.seconds:.2f} s, {seen.scan.queued} jobs; first post after"
+        f" {seen.lags[0]:.2f} s, median {statistics.median(seen.lags):.2f} s, last"
+        f" {seen.lags[-1]:.2f} s; parent and workers {rss} MB, {seen.descriptors} descriptors"
+    )
+
+
+def check(service: Service, size: Size, seen: list[Seen]) -> None:
+    """Soon, everybody, and flat."""
+    assert min(each.lags[0] for each in seen) >= 0
+    assert max(each.lags[0] for each in seen) < FIRST_POST_SECONDS
+    assert max(each.lags[-1] for each in seen) < size.period_seconds
+    settled = seen[min(SETTLED_ROUNDS, len(seen)) - 1]
+    for before, after in zip(settled.rss_bytes, seen[-1].rss_bytes, strict=True):
+        assert after <= before * MOST_GROWTH
+    until(lambda: service.descriptors() <= settled.descriptors)
