@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -34,12 +33,13 @@ def measure(base: Path) -> list[Row]:
         posts = sum(1 for _ in api.log.open())
     parent, worker = seen
     return [
-        _row(f"memory of a worker after {posts} windows", worker, MOST_WORKER_MB),
-        _row("memory of the parent (tixd once)", parent, MOST_PARENT_MB),
+        row(f"memory of a worker after {posts} windows", worker, MOST_WORKER_MB),
+        row("memory of the parent (tixd once)", parent, MOST_PARENT_MB),
     ]
 
 
-def _row(what: str, figures: tuple[float, float], most: float) -> Row:
+def row(what: str, figures: tuple[float, float], most: float) -> Row:
+    """RSS and USS of a process, MB, of which the first is limited."""
     rss, uss = figures
     return Row(
         f"{what}, RSS (USS)",
@@ -51,36 +51,28 @@ def _row(what: str, figures: tuple[float, float], most: float) -> Row:
 
 def _watched(reports: Path, api: StandIn) -> list[tuple[float, float]]:
     """The largest RSS and USS (MB) seen of the parent and of its worker."""
-    environment = os.environ | {
-        "TIX_REPORTS_BASE_PATH": str(reports),
-        "TIX_API_HOST": "127.0.0.1",
-        "TIX_API_PORT": str(api.port),
-        "TIX_API_USER": "bench",
-        "TIX_API_PASSWORD": "bench",
-        "TIX_WORKERS": "1",
-        "CELERY_LOG_LEVEL": "ERROR",
-    }
+    environment = api.environment(reports) | {"TIX_WORKERS": "1"}
     command = [sys.executable, "-m", "tixd", "once"]
     most = [(0.0, 0.0), (0.0, 0.0)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            for place, pid in enumerate((process.pid, _worker_of(process.pid))):
-                most[place] = max(most[place], _memory_mb(pid))
+            for place, pid in enumerate([process.pid, *workers_of(process.pid)]):
+                most[place] = max(most[place], memory_mb(pid))
             time.sleep(0.02)
     return most
 
 
-def _worker_of(parent: int) -> int:
-    """The worker among the parent's children: the other one is multiprocessing's tracker."""
+def workers_of(parent: int) -> list[int]:
+    """The workers among the parent's children: the other one is multiprocessing's tracker."""
     try:
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
     except OSError:
-        return 0
-    return next((pid for pid, command in commands.items() if b"spawn_main" in command), 0)
+        return []
+    return [pid for pid, command in commands.items() if b"spawn_main" in command]
 
 
-def _memory_mb(pid: int) -> tuple[float, float]:
+def memory_mb(pid: int) -> tuple[float, float]:
     """RSS and USS of a process; nothing where it is gone."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,17 @@ class StandIn:
             workers=workers,
             log_file=str(self.log.with_name("tixd.log")),
         )
+
+    def environment(self, base: Path) -> dict[str, str]:
+        """This process's environment and the variables that say the same to the program."""
+        return os.environ | {
+            "TIX_REPORTS_BASE_PATH": str(base),
+            "TIX_API_HOST": "127.0.0.1",
+            "TIX_API_PORT": str(self.port),
+            "TIX_API_USER": "bench",
+            "TIX_API_PASSWORD": "bench",
+            "CELERY_LOG_LEVEL": "ERROR",
+        }
 
 
 @contextlib.contextmanager
