@@ -14,13 +14,15 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from tixd import errors
 
 #: Ending of a file that is being written; a leftover is overwritten or removed, never read.
 TEMPORARY_SUFFIX = ".tmp"
+
+#: How a file is opened to be read: no link is followed, and a FIFO does not block.
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _MEANING: dict[int, type[errors.VolumeError]] = {
     errno.ENOSPC: errors.DiskFull,
@@ -56,8 +58,7 @@ class _Translated:
             raise kind(f"{self._what}: {error.strerror}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A name in a folder and what it is, by its own type (links are not followed)."""
 
     name: str
@@ -120,8 +121,7 @@ class Folder:
         Where the file is larger than `limit_bytes` nothing is read: the content is empty.
         """
         with _Translated(f"{self.path}/{name}"):
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = os.open(name, flags, dir_fd=self.fd)
+            fd = os.open(name, _READ_FLAGS, dir_fd=self.fd)
             try:
                 facts = os.fstat(fd)
                 if not stat.S_ISREG(facts.st_mode):
@@ -232,10 +232,10 @@ def _read_up_to(fd: int, limit_bytes: int, size_bytes: int) -> bytes:
     """The whole file, or nothing where it is larger than the limit (it may grow meanwhile)."""
     if size_bytes > limit_bytes:
         return b""
-    parts = [os.read(fd, size_bytes + 1)]
-    while parts[-1] and sum(map(len, parts)) < size_bytes:
-        parts.append(os.read(fd, size_bytes + 1))
-    return b"".join(parts)
+    content = os.read(fd, size_bytes + 1)
+    while len(content) < size_bytes and (more := os.read(fd, size_bytes + 1)):
+        content += more
+    return content
 
 
 def _write_all(fd: int, content: bytes) -> None:

@@ -49,15 +49,19 @@ def _measure(what: str, base: Path, kept: list[Kept]) -> Row:
     return row(f"{what} ({len(places)} windows)", *interleaved(once, ROUNDS), MOST)
 
 
+#: As a worker has them: made once.
+_SETTINGS, _HOURLY = Settings(), logs.Hourly()
+
+
 def _load_and_analyse(installation: Installation) -> None:
     with Folder(installation.path) as folder:
         spool = Spool(
             folder,
             installation,
-            Settings(),
+            _SETTINGS,
             Counter(),
             now=time.time(),
-            hourly=logs.Hourly(),
+            hourly=_HOURLY,
             reading=lambda _: None,
         )
         spool.take_stock()

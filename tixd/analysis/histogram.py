@@ -9,12 +9,16 @@ n * (total width) / (count * width). Source: the TiX time processor.
 
 from __future__ import annotations
 
+import functools
 from math import isqrt
 
 import numpy as np
 import numpy.typing as npt
 
 from tixd.analysis.observations import Floats, Integers
+
+#: Tables of bins that are kept; whole windows and whole minutes have the same counts mostly.
+TABLES = 64
 
 #: Fewest values of which there are two bins; with fewer, no threshold is defined (TiX).
 MIN_VALUES = 4
@@ -60,7 +64,7 @@ def mode_and_threshold(ordered: Floats, counts: Integers) -> tuple[Floats, Float
     >>> [each.tolist() for each in mode_and_threshold(constant, np.array([9]))]
     [[3.0], [3.0]]
     """
-    first, last = _bins(counts[:, None])
+    first, last = _bins(tuple(counts.tolist()))
     row = np.arange(len(counts))
     start = (row * ordered.shape[1])[:, None]
     low, high = ordered.take(start + first), ordered.take(start + last)
@@ -72,12 +76,14 @@ def mode_and_threshold(ordered: Floats, counts: Integers) -> tuple[Floats, Float
     return mode, np.where(densest == 0, middle[:, 1], mode + 0.5 * middle[:, 0])
 
 
-def _bins(counts: Integers) -> tuple[Integers, Integers]:
-    """Where the bins that may hold the mode begin and end (inclusive), for `counts` of (r, 1).
+@functools.lru_cache(TABLES)
+def _bins(row_counts: tuple[int, ...]) -> tuple[Integers, Integers]:
+    """Where the bins that may hold the mode begin and end (inclusive), of r rows.
 
     Result: first and last, both (r, k); a row that has fewer such bins repeats its bin 0, which
     changes nothing where the first of equals is sought.
     """
+    counts = np.array(row_counts)[:, None]
     bins = bin_count(counts)
     size = counts // bins
     candidates = 2 * bin_count(bins)

@@ -83,8 +83,7 @@ def _range_and_variance(series: Floats, segments: Segments) -> tuple[Floats, Flo
     variance = squares.take(segments.end, axis=1) / segments.lag - mean * mean
     deviation, trend = _work_arrays(rows, len(segments.inner))
     sums.take(segments.inner, axis=1, out=deviation, mode="clip")
-    mean.take(segments.owner, axis=1, out=trend, mode="clip")
-    deviation -= np.multiply(trend, segments.step, out=trend)
+    deviation -= np.multiply(mean.repeat(segments.lag, axis=1), segments.step, out=trend)
     highest = np.maximum.reduceat(deviation, segments.first, axis=1)
     lowest = np.minimum.reduceat(deviation, segments.first, axis=1)
     return highest - lowest, variance

@@ -40,17 +40,16 @@ class Segments:
     windows: (5, longest) the values that follow each start; their sums, flattened, are what the
     rest points into. Of each segment, (s,): where it ends; its lag; x = log10 of that, and what it
     weighs in the slope; where it is first among the p. Of each value in it, (p,): where its sum
-    lies (inner), its step 0, 1.. lag - 1 and the segment that owns it.
+    lies (inner), and its step 0, 1.. lag - 1.
     """
 
     windows: _Indices
     end: _Indices
-    lag: Floats
+    lag: _Indices
     x: Floats
     weights: Floats
     inner: _Indices
     step: Floats
-    owner: _Indices
     first: _Indices
 
 
@@ -72,12 +71,11 @@ def segments_of(length: int) -> Segments | None:
     return Segments(
         windows=np.minimum(windows, length - 1),
         end=begin + lags,
-        lag=lags.astype(np.float64),
+        lag=lags,
         x=x,
         weights=slope_weights(x),
         inner=begin[owner] + step,
         step=step.astype(np.float64),
-        owner=owner,
         first=first,
     )
 
