@@ -54,5 +54,6 @@ async def work_off(
     finally:
         feeding.cancel()
         await asyncio.wait([feeding])
-    if not feeding.cancelled():
-        feeding.result()
+    failure = None if feeding.cancelled() else feeding.exception()
+    if failure:
+        raise failure.exceptions[0] if isinstance(failure, ExceptionGroup) else failure
