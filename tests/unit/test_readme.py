@@ -33,7 +33,9 @@ def test_no_command_is_told_of_that_does_not_exist():
 
 def test_every_event_in_the_table_of_troubles_is_one_that_is_logged():
     table = section("When it goes wrong")
-    named = {word for line in table.splitlines() for word in re.findall(r"`([a-z]+_[a-z_]+)`", line)}
+    named = {
+        word for line in table.splitlines() for word in re.findall(r"`([a-z]+_[a-z_]+)`", line)
+    }
     assert {word for word in named if f'"{word}"' not in CODE} == set()
     assert len(named) > 10
 

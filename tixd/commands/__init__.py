@@ -7,11 +7,16 @@ Rules: only here is anything printed; the log goes where the settings say.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
+
+import click
 
 from tixd import config, errors, logs
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +51,15 @@ class Invocation:
         for text in loaded.warnings:
             logs.warning("configuration", text=text)
         return replace(loaded, settings=wanted)
+
+
+def format_option(words: str) -> Callable[[Command], Command]:
+    """The option --format of a command that shows a table to people and JSON to programs."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help=words,
+    )

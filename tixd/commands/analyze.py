@@ -22,6 +22,7 @@ from rich.text import Text
 from tixd import errors
 from tixd.analysis.observations import joined
 from tixd.analysis.summary import Direction, Summary, summarise
+from tixd.commands import format_option
 from tixd.reports.archive import Found, installations, printable
 from tixd.reports.model import Report
 from tixd.reports.window import MEANINGFUL_SECONDS, MIN_OBSERVATIONS, windows
@@ -59,14 +60,7 @@ class Analysed:
 
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="json: one object a line, usage as computed (it may exceed 1)",
-)
+@format_option("json: one object a line, usage as computed (it may exceed 1)")
 def command(*, paths: tuple[str, ...], form: str) -> None:
     """Show the result of every window of the reports in PATH.
 

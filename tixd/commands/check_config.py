@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from tixd import config, errors, values
-from tixd.commands import Invocation
+from tixd.commands import Invocation, format_option
 from tixd.settings import Secret, Settings
 
 #: A terminal narrower than this many columns has no room for the key in tixd.toml as well.
@@ -32,14 +32,7 @@ class Row:
 
 
 @click.command(short_help="Show every setting, its source, and what is wrong")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="a table to read, or one JSON object",
-)
+@format_option("a table to read, or one JSON object")
 @click.pass_obj
 def command(invocation: Invocation, form: str) -> None:
     """Show every setting with its source, and say whether tixd could start with them.

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from tixd import control
-from tixd.commands import Invocation
+from tixd.commands import Invocation, format_option
 from tixd.commands.status import duration, moment
 
 #: How long the workers may take: many installations on a slow volume, behind other jobs.
@@ -27,14 +27,7 @@ def command() -> None:
     """List or retry results that could not be posted."""
 
 
-_format = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="a table to read, or one JSON object a line",
-)
+_format = format_option("a table to read, or one JSON object a line")
 
 
 @command.command("list")

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from tixd.commands import Invocation
+from tixd.commands import Invocation, format_option
 from tixd.commands.health import ask_roles
 from tixd.commands.words import WORDS
 
@@ -23,14 +23,7 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @click.command(short_help="Show what the tixd that runs here does")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="a page to read, or one JSON object a line for each role",
-)
+@format_option("a page to read, or one JSON object a line for each role")
 @click.pass_obj
 def command(invocation: Invocation, form: str) -> None:
     """Show what the tixd that runs on this machine does, role by role.

@@ -12,41 +12,11 @@ import pytest
 
 from tests.support.log_events import heard
 from tests.support.results import ONE, OTHER, result, settings_for
-from tests.support.stand_in_api import Behaviour, StandInApi
+from tests.support.stand_in_api import Behaviour
 from tixd import __version__
 from tixd.results.client import ApiClient
 from tixd.results.payload import payload
 from tixd.settings import Secret
-
-
-class Clock:
-    """Seconds that pass only when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def api():
-    """A tix-api that takes everything."""
-    with StandInApi(user="tix", password="secret") as api:
-        yield api
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def client(api, clock):
-    """A client of it, on a clock of the test's."""
-    client = ApiClient(settings_for(api.port), steady=clock)
-    yield client
-    client.close()
 
 
 def test_a_result_is_posted_as_the_api_takes_it(api, client):

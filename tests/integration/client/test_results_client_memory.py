@@ -2,43 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.log_events import heard
 from tests.support.results import ONE, OTHER, THIRD, result, settings_for
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 from tixd.results.client import ApiClient
 from tixd.settings import Secret
-
-
-class Clock:
-    """Seconds that pass only when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def api():
-    """A tix-api that takes everything."""
-    with StandInApi(user="tix", password="secret") as api:
-        yield api
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def client(api, clock):
-    """A client of it, on a clock of the test's."""
-    client = ApiClient(settings_for(api.port), steady=clock)
-    yield client
-    client.close()
 
 
 def test_a_dead_api_costs_a_cycle_one_try_and_two_log_lines_in_all(clock):
@@ -80,8 +48,7 @@ def test_three_users_refused_pause_the_worker_until_a_trial_is_accepted(api, cli
     ]
 
 
-def test_the_client_knows_when_somebody_else_was_last_accepted(api):
-    clock = Clock()
+def test_the_client_knows_when_somebody_else_was_last_accepted(api, clock):
     client = ApiClient(settings_for(api.port), clock=clock)
     for who, moment in ((ONE, 1.0), (OTHER, 2.0), (THIRD, 3.0), (THIRD, 4.0), (ONE, 5.0)):
         clock.now = moment
