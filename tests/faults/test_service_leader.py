@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import time
+
+import pytest
+
 from tests.support import made
 from tests.support.ledger import Ledger, at_api
 from tests.support.program import until
-from tests.support.service import SHORT, gone, service
+from tests.support.service import SHORT, SHORT_SECONDS, Service, gone, listening, service
 from tests.support.stand_in_api import Behaviour, StandInApi
 
 START = 1_700_000_000
 
 #: An answer that takes about half a second.
 SLOW = Behaviour(fault="trickle", trickle_seconds=0.005)
+
+#: How long a stand-by may take to lead.
+TAKE_OVER_SECONDS = 5.0
 
 
 def test_a_parent_killed_in_mid_job_is_replaced_at_once_and_loses_nothing(tmp_path):
@@ -34,3 +43,79 @@ def test_a_parent_killed_in_mid_job_is_replaced_at_once_and_loses_nothing(tmp_pa
                 assert next_one.leftovers() == []
         ledger.settled()
         assert ledger.duplicates <= 1
+
+
+def test_a_parent_killed_in_mid_scan_is_followed_by_one_that_scans_all(tmp_path):
+    base = tmp_path / "base"
+    for user in range(1, 3):
+        made.installation(base, START, user=user)
+    with StandInApi() as api:
+        ledger = Ledger(base, api)
+        with Service(base, tmp_path, api.port) as killed:
+            until(lambda: killed.status().get("cycle", {}).get("scanning_since"))
+            killed.kill()
+            killed.wait()
+        assert killed.log("cycle_scanned") == [], "the fault came too late"
+        with service(base, tmp_path, api.port) as next_one:
+            until(lambda: set(at_api(api)) == ledger.expected)
+            assert next_one.log("cycle_scanned")[0]["installations_queued"] == 2
+            assert next_one.ends()[0] == 0
+        ledger.settled()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stand_by_says_who_leads_and_takes_over(tmp_path, number):
+    base = tmp_path / "base"
+    made.installation(base, START)
+    with (
+        StandInApi() as api,
+        service(base, tmp_path, api.port) as leader,
+        Service(base, tmp_path, api.port, name="second") as second,
+    ):
+        until(lambda: len(api.posts) == 1 and second.in_state("standing by"))
+        told = f"pid {leader.pid} on "
+        assert second.log("standing_by")[0]["leader"].startswith(told)
+        assert second.status()["leader"].startswith(told)
+        assert second.get("/readyz") == (200, "ready\n")
+        leader.send_signal(number)
+        leader.wait()
+        ended = time.monotonic()
+        until(lambda: second.in_state("running"), TAKE_OVER_SECONDS)
+        sys.stdout.write(f"leads after {time.monotonic() - ended:.2f} s\n")
+        made.installation(base, START, user=2)
+        second.runs()
+        assert second.ends()[0] == 0
+        assert len(api.posts) == 1, "that cycle had been scanned"
+        assert second.leftovers() == []
+
+
+def test_a_stand_by_ends_when_it_is_told_to(tmp_path):
+    with (
+        StandInApi() as api,
+        service(tmp_path, tmp_path, api.port) as leader,
+        Service(tmp_path, tmp_path, api.port, name="second") as second,
+    ):
+        until(lambda: second.in_state("standing by"))
+        code, took_seconds = second.ends()
+        assert (code, took_seconds < 2) == (0, True)
+        assert leader.in_state("running")
+
+
+def test_a_stopped_parent_feeds_no_watchdog_and_makes_up_with_one_cycle(tmp_path):
+    variables = {"TIX_PROCESSING_PERIOD": SHORT, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with (
+        StandInApi() as api,
+        listening(tmp_path / "notify") as manager,
+        service(tmp_path, tmp_path, api.port, **variables) as daemon,
+    ):
+        until(lambda: daemon.log("cycle_scanned"))
+        daemon.send_signal(signal.SIGSTOP)
+        stopped, scans, said = time.time(), len(daemon.log("cycle_scanned")), len(manager.said())
+        until(lambda: time.time() > stopped + 2 * SHORT_SECONDS)
+        assert manager.said()[said:] == []
+        daemon.send_signal(signal.SIGCONT)
+        until(lambda: len(daemon.log("cycle_scanned")) == scans + 2)
+        first, then = (line["cycle"] for line in daemon.log("cycle_scanned")[-2:])
+        assert then == first + 1
+        assert first * SHORT_SECONDS > stopped + SHORT_SECONDS, "not what was missed before"
+        assert manager.said()[-1] == "WATCHDOG=1"

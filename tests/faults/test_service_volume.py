@@ -19,7 +19,7 @@ START = 1_700_000_000
 
 #: How long the volume hangs, and whether that is long enough to be called not ready.
 HANGS = [
-    pytest.param(6.0, False, id="short"),
+    pytest.param(4.0, False, id="short"),
     pytest.param(90.0, True, id="90 s", marks=[pytest.mark.long, pytest.mark.timeout(300)]),
 ]
 

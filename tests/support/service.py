@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -141,3 +142,26 @@ def gone(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.status() == psutil.STATUS_ZOMBIE
     return True
+
+
+class Manager:
+    """A service manager: the end of a NOTIFY_SOCKET."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._said: list[str] = []
+
+    def said(self) -> list[str]:
+        """Every message so far."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._said.append(self._socket.recv(4096, socket.MSG_DONTWAIT).decode())
+        return self._said
+
+
+@contextlib.contextmanager
+def listening(path: Path) -> Iterator[Manager]:
+    """A service manager that listens there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(path))
+        yield Manager(sock)
