@@ -91,7 +91,7 @@ class _Visit:
         self._folder = folder
         self._worker = worker
         self._tally = tally
-        self._window: Window | None = None
+        self._in_hand: tuple[int | None, tuple[str, ...]] = (None, ())
         self._begun = time.monotonic()
         self._outbox = outbox
         self._journal = JournalKeeper(folder, tally)
@@ -153,7 +153,7 @@ class _Visit:
     def _take_steps(self) -> bool:
         """Windows and discards, until there is none or the job has had its share."""
         for _ in range(MAX_STEPS):
-            self._window = None
+            self._in_hand = (None, ())
             step = next_step(self._spool.reports())
             if step is None:
                 return False
@@ -183,10 +183,10 @@ class _Visit:
 
     def _settle(self, window: Window) -> None:
         """Analyse a window, make its result safe, then delete its first half."""
-        self._window = window
+        first = min(r.first for r in window.reports)
+        self._in_hand = (first, tuple(r.name for r in window.reports))
         self._say("analyse")
         summary = summarise(joined(r.observations for r in window.reports))
-        first = min(r.first for r in window.reports)
         if summary is None:
             self._tally["windows_without_short"] += 1
             self._forget(window.spent, replace(self._journal.entry, window=first))
@@ -232,7 +232,5 @@ class _Visit:
 
     def _say(self, name: PhaseName, files: Sequence[str] = ()) -> None:
         """Tell the parent what begins now."""
-        reports = self._window.reports if self._window else ()
-        window = min((r.first for r in reports), default=None)
-        names = tuple(files) or tuple(r.name for r in reports)
-        self._worker.say(Phase(name, window, names, time.process_time_ns()))
+        window, names = self._in_hand
+        self._worker.say(Phase(name, window, tuple(files) or names, time.process_time_ns()))

@@ -18,6 +18,7 @@ from tixd.errors import BadMessage
 
 #: What a worker does with an installation, in the order of a window's life.
 PhaseName = Literal["start", "read", "repost", "analyse", "post", "journal", "delete"]
+_PHASES = get_args(PhaseName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +152,8 @@ _WORDS = {kind: word for word, kind in _KINDS.items()}
 
 def encode(message: Message) -> bytes:
     """The bytes of a message: `["kind", member, …]`."""
-    members = [getattr(message, f.name) for f in fields(message)]
-    return orjson.dumps([_WORDS[type(message)], *members])
+    kind = type(message)
+    return orjson.dumps([_WORDS[kind], *(getattr(message, name) for name, _ in _MEMBERS[kind])])
 
 
 def decode(frame: bytes) -> Message:
@@ -183,15 +184,20 @@ def _frozen(value: Any) -> Any:
 
 def _well_formed(message: Message) -> bool:
     """Whether every member has the type that its field names."""
-    return all(_FITS[str(f.type)](getattr(message, f.name)) for f in fields(message))
+    return all(fits(getattr(message, name)) for name, fits in _MEMBERS[type(message)])
 
 
 def _is_int(value: object) -> bool:
     return type(value) is int
 
 
-def _is_tuple_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, tuple) and all(map(fits, value))
+def _is_tuple_of(kind: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, tuple) and set(map(type, value)) <= {kind}
+
+
+def _is_table(value: object) -> bool:
+    """Whether it is a tuple of tuples of integers."""
+    return isinstance(value, tuple) and all(map(_FITS["tuple[int, ...]"], value))
 
 
 #: For each type that a field of a message has: whether a value is of it.
@@ -201,9 +207,12 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "float": lambda value: isinstance(value, float) or _is_int(value),
     "bool": lambda value: isinstance(value, bool),
     "int | None": lambda value: value is None or _is_int(value),
-    "PhaseName": lambda value: value in get_args(PhaseName),
-    "tuple[str, ...]": _is_tuple_of(lambda value: isinstance(value, str)),
-    "tuple[int, ...]": _is_tuple_of(_is_int),
-    "tuple[tuple[int, ...], ...]": _is_tuple_of(_is_tuple_of(_is_int)),
+    "PhaseName": lambda value: value in _PHASES,
+    "tuple[str, ...]": _is_tuple_of(str),
+    "tuple[int, ...]": _is_tuple_of(int),
+    "tuple[tuple[int, ...], ...]": _is_table,
     "Mapping[str, int]": lambda v: isinstance(v, dict) and all(map(_is_int, v.values())),
 }
+
+#: The members of each kind of message, in order, and what each must be.
+_MEMBERS = {kind: tuple((f.name, _FITS[str(f.type)]) for f in fields(kind)) for kind in _WORDS}
