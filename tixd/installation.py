@@ -199,7 +199,11 @@ class _Visit:
             names=tuple(r.name for r in window.spent),
         )
         self._journal.prepare(entry)
-        entry = self._make_safe(WindowResult(window.reports[0].source, summary), entry)
+        try:
+            entry = self._make_safe(WindowResult(window.reports[0].source, summary), entry)
+        except BaseException:  # nothing is safe; SystemExit too, where the stop cannot wait
+            self._journal.abandon()
+            raise
         self._forget(window.spent, entry)
 
     def _make_safe(self, result: WindowResult, entry: Journal) -> Journal:
@@ -209,11 +213,7 @@ class _Visit:
         if answer.outcome == "accepted":
             self._tally["windows_posted"] += 1
             return entry
-        try:
-            self._outbox.store(result)
-        except errors.VolumeError:
-            self._journal.abandon()
-            raise
+        self._outbox.store(result)
         self._tally["windows_stored"] += 1
         logs.debug(
             "result_stored", **self._installation.labels, window=entry.window, reason=answer.reason

@@ -105,7 +105,7 @@ class Pool:
     def kill(self) -> None:
         """End all workers at once, and soon any stop that waits; one post each may repeat."""
         for seat in self._seats.values():
-            seat.kill()
+            seat.end()
         self._loop.call_later(KILLED_SECONDS, self._empty.set)
 
     def _leave_behind(self) -> None:

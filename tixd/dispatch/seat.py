@@ -7,6 +7,8 @@ what is handed to it here; nothing in this module blocks.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -29,6 +31,9 @@ BLOCKED_AT_START = frozenset({signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2})
 
 #: How often a process is looked at that has closed its files but is not dead: stuck in the kernel.
 REAP_SECONDS = 0.05
+
+#: How long a worker that must end may tidy up before it is killed.
+TIDY_SECONDS = 0.5
 
 #: How long killed workers are waited for; one stuck in the kernel is left behind.
 KILLED_SECONDS = 2.0
@@ -126,7 +131,7 @@ class Seat:
         self.phase, self.since = phase, time.monotonic()
 
     def signal(self, number: int) -> None:
-        """Send a signal; one of BLOCKED_AT_START may come before the process is ready."""
+        """Send a signal, to which a process that is not ready must be deaf, or of which it dies."""
         if self.process.is_alive():
             os.kill(self.pid, number)
 
@@ -134,6 +139,16 @@ class Seat:
         """End the process at once; nothing is said to it or heard of it any more."""
         self.condemned = True
         self.process.kill()
+
+    def end(self) -> None:
+        """Let the process drop what it has in hand, and kill it where that takes long."""
+        self.condemned = True
+        self.signal(signal.SIGALRM)
+        asyncio.get_running_loop().call_later(TIDY_SECONDS, self._kill_if_there)
+
+    def _kill_if_there(self) -> None:
+        with contextlib.suppress(ValueError):  # it has ended, and is closed
+            self.process.kill()
 
     def give_up(self) -> None:
         """It hears nothing, so it is ending: it gets no job, and is killed if that takes long."""

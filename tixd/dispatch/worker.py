@@ -2,8 +2,9 @@
 
 In: the address of the parent's ROUTER and the frozen settings. Out: Ready, Phase and Done messages.
 Rules: plain synchronous code, one job at a time; no command line and no pydantic are imported here;
-SIGTERM ends it after the window in hand, SIGINT is the parent's affair, and so is its death: a
-worker without a parent ends too. SIGUSR1 (log file) and SIGUSR2 (debug) act between two jobs.
+SIGTERM ends it after the window in hand, SIGALRM at once but tidily, SIGINT is the parent's affair,
+and so is its death: a worker without a parent ends too. SIGUSR1 (log file) and SIGUSR2 (debug) act
+between two jobs.
 """
 
 from __future__ import annotations
@@ -122,6 +123,7 @@ class _Signals:
         signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, self._hear)
+        signal.signal(signal.SIGALRM, _end_at_once)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1, signal.SIGUSR2})
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
@@ -138,3 +140,9 @@ class _Signals:
                 logs.reopen()
             elif number == signal.SIGUSR2:
                 logs.toggle_debug()
+
+
+def _end_at_once(_number: int, _frame: FrameType | None) -> None:
+    """Leave what is in hand, by way of whoever must tidy up after it."""
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    raise SystemExit
