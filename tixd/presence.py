@@ -28,8 +28,11 @@ class Presence:
         self._control: control.Control | None = None
 
     async def start(self) -> None:
-        """Answer HTTP; raises CannotStart where an address that was asked for cannot be had."""
-        self._listener = await serving.serve(
+        """Answer HTTP, unless it is done already: whoever had the address may have gone.
+
+        Raises CannotStart where an address that was asked for cannot be had.
+        """
+        self._listener = self._listener or await serving.serve(
             self._settings.http_address_used,
             self._snapshot,
             lambda: self.metrics.text(self._snapshot()),

@@ -164,6 +164,7 @@ class Standalone:
     async def _lead(self) -> None:
         self._leader = f"pid {os.getpid()}"
         base = self._settings.reports_base_path
+        await self._presence.start()
         async with Pool(self._settings, control.runtime_folder(self._around)) as self._pool:
             handlers = answers.handlers(self._pool, base, self.snapshot)
             await self._presence.answer(handlers, standby=False)

@@ -1,0 +1,45 @@
+"""A role's HTTP address that another process has is had as soon as that one has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from tests.support.log_events import heard
+from tests.support.snapshots import snapshot
+from tixd.config import load
+from tixd.presence import Presence
+from tixd.settings import Settings
+
+
+async def is_open(port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+def test_the_usual_address_is_tried_again_by_whoever_takes_over(monkeypatch: pytest.MonkeyPatch):
+    async def take_over(taken: Any, port: int) -> None:
+        presence = Presence(load({}, {}, None), snapshot)
+        await presence.start()
+        taken.close()
+        assert not await is_open(port)
+        await presence.start()
+        assert await is_open(port)
+        await presence.start()
+        await presence.stop()
+
+    with socket.create_server(("127.0.0.1", 0)) as taken, heard() as log:
+        port = taken.getsockname()[1]
+        usual = property(lambda _: f"127.0.0.1:{port}")
+        monkeypatch.setattr(Settings, "http_address_used", usual)
+        asyncio.run(take_over(taken, port))
+    assert log.events == [("warning", "http_address_not_available")]
