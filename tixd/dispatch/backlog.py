@@ -2,7 +2,9 @@
 
 In: jobs, and how their workers ended. Out: for each job a future of its Done. Rules: a job waits
 here, or is in the hands of one worker, or is done, so no death loses one; a job whose future was
-cancelled is not begun. Knows nothing of processes and sockets.
+cancelled is not begun. Jobs that only look, at folders or at the volume, are few and short and go
+before installations, which can take a minute each: a scan waits for none of them. Knows nothing of
+processes and sockets.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ class Backlog:
             task.finish(Done(counts={"jobs_not_begun": 1}))
         elif self._failure:
             task.fail(self._failure)
-        elif isinstance(job, ProcessInstallation) and self._deaths.waits(job, time.monotonic()):
+        elif not isinstance(job, ProcessInstallation):
+            self._waiting.appendleft(task)
+        elif self._deaths.waits(job, time.monotonic()):
             task.finish(Done(counts={"jobs_waiting": 1}))
         else:
             self._waiting.append(task)
