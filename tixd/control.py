@@ -140,7 +140,9 @@ def _usable_folder(around: Surroundings) -> str:
                 return folder
         elif os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
             return folder
-    raise PermissionError(f"{around.own_runtime_folder} belongs to another user or is open to some")
+    raise PermissionError(
+        f"{' and '.join(around.runtime_folders)}: not there, or it belongs to another user"
+    )
 
 
 def _is_ours(folder: str) -> bool:

@@ -22,8 +22,8 @@ _MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """runtime_folders: where sockets may be, best first; own_runtime_folder: the last of them,
-    which tixd makes itself; journal_stream: "device:inode" of systemd's log; notify_socket: where
+    """runtime_folders: where sockets may be, best first, only one where RUNTIME_DIRECTORY names it;
+    own_runtime_folder: the last that is guessed, which tixd makes itself; journal_stream: "device:inode" of systemd's log; notify_socket: where
     systemd hears of the state ("" for the last two: not under systemd); watchdog_seconds: within
     which systemd wants a sign of life, None where it wants none.
     """
@@ -38,9 +38,10 @@ class Surroundings:
 def read(environ: Mapping[str, str], *, uid: int, pid: int) -> Surroundings:
     """The surroundings of the process `pid` of the user `uid`."""
     own = _OWN_RUNTIME_FOLDER.format(uid=uid)
-    given = (environ.get("RUNTIME_DIRECTORY", "").split(":")[0], environ.get("XDG_RUNTIME_DIR"))
+    told = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    guessed = (*filter(None, [environ.get("XDG_RUNTIME_DIR")]), SYSTEM_RUNTIME_FOLDER, own)
     return Surroundings(
-        runtime_folders=(*filter(None, given), SYSTEM_RUNTIME_FOLDER, own),
+        runtime_folders=(told,) if told else guessed,
         own_runtime_folder=own,
         journal_stream=environ.get("JOURNAL_STREAM", ""),
         notify_socket=environ.get("NOTIFY_SOCKET", ""),
