@@ -100,6 +100,7 @@ def test_summer_time_brings_no_burst_and_no_pause(tmp_path):
         assert scanned == list(range(scanned[0], scanned[-1] + 1))
 
 
+@pytest.mark.long
 def test_while_no_worker_can_be_started_jobs_wait(tmp_path):
     made.installation(tmp_path / "base", START)
     with StandInApi() as api:
