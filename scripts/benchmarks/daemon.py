@@ -28,8 +28,11 @@ BACKLOG = 300
 #: Installations with nothing to do that stand about.
 IDLE = 1000
 
-#: How long its CPU is watched while it has nothing to do.
+#: How long its CPU is watched while it has nothing to do; no cycle must begin meanwhile.
 IDLE_SECONDS = 30.0
+
+#: From one cycle to the next, by default; cycles begin at multiples of it.
+PERIOD_SECONDS = 600.0
 
 #: Longest wait for anything.
 PATIENCE_SECONDS = 60.0
@@ -88,6 +91,7 @@ class _Bench:
         due = self._posts() + BACKLOG
         with self._daemon() as (process, _):
             _until(lambda: self._posts() >= due)
+            _until(lambda: time.time() % PERIOD_SECONDS < PERIOD_SECONDS - IDLE_SECONDS - 1.0)
             time.sleep(1.0)
             pids = [process.pid, *workers_of(process.pid)]
             before, begun = cpu_ns(pids), time.monotonic()
