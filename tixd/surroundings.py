@@ -22,10 +22,13 @@ _MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """runtime_folders: where sockets may be, best first, only one where RUNTIME_DIRECTORY names it;
-    own_runtime_folder: the last that is guessed, which tixd makes itself; journal_stream: "device:inode" of systemd's log; notify_socket: where
-    systemd hears of the state ("" for the last two: not under systemd); watchdog_seconds: within
-    which systemd wants a sign of life, None where it wants none.
+    """What is known, or guessed, of where this process runs.
+
+    runtime_folders: where sockets may be, best first, only one where RUNTIME_DIRECTORY names it;
+    own_runtime_folder: the last that is guessed, which tixd makes itself; journal_stream:
+    "device:inode" of systemd's log; notify_socket: where systemd hears of the state ("" for the
+    last two: not under systemd); watchdog_seconds: within which systemd wants a sign of life, None
+    where it wants none.
     """
 
     runtime_folders: tuple[str, ...]
