@@ -69,7 +69,7 @@ class Size:
 
 
 NORMAL = Size(users=20, each=200, crowd=1000, nth=50, period_minutes=0.05, rounds=3)
-FULL = Size(users=400, each=200, crowd=20_000, nth=100, period_minutes=0.2, rounds=20)
+FULL = Size(users=400, each=200, crowd=20_000, nth=100, period_minutes=0.4, rounds=20)
 
 
 @dataclass
