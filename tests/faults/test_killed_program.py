@@ -20,7 +20,7 @@ from tests.support.stand_in_api import StandInApi
 START = 1_700_000_000
 
 #: Installations, and reports in each: three windows.
-INSTALLATIONS, REPORTS = 70, 37
+INSTALLATIONS, REPORTS = 140, 37
 
 KILLS = 20
 
