@@ -146,6 +146,8 @@ def _log_options(given: tuple[str, ...]) -> dict[str, str]:
     options: dict[str, str] = {}
     for word in given:
         name = "log_level" if word.upper() in LEVELS else "log_file"
+        if name == "log_file" and word not in ("stdout", "stderr") and not set(word) & set("./"):
+            raise click.UsageError(f"-l {word}: no level; for a file of that name write ./{word}")
         if name in options:
             what = "level" if name == "log_level" else "destination"
             raise click.UsageError(f"-l names two {what}s: {options[name]} and {word}")

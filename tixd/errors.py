@@ -52,9 +52,13 @@ class NotRunning(OperatorError):
 
 
 class NotDone(OperatorError):
-    """The running tixd could not do what was asked; its log says more."""
+    """The running tixd could not do what was asked."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """What it answered, alone: that is a whole message already."""
+        return self.detail or super().__str__()
 
 
 # --- input: a report or a stored result is not what it must be ----------------------------------

@@ -215,11 +215,18 @@ class _Visit:
             return entry
         self._outbox.store(result)
         self._tally["windows_stored"] += 1
+        if answer.outcome == "refused":
+            self._warn_of_refusal(answer.reason)
         logs.debug(
             "result_stored", **self._installation.labels, window=entry.window, reason=answer.reason
         )
         now, jitter = self._worker.now(), self._worker.random
         return replace(entry, backoff=after(answer, entry.backoff, now, jitter))
+
+    def _warn_of_refusal(self, reason: str) -> None:
+        """The tix-api wants nothing of this result: somebody should look, but not at every one."""
+        if self._worker.hourly.due("refused", self._installation.path, now=self._worker.now()):
+            logs.warning("result_refused", **self._installation.labels, reason=reason)
 
     def _forget(self, reports: Sequence[Report], entry: Journal) -> None:
         """Delete reports whose result is safe, or that can have none: first the list, then they."""

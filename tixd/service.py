@@ -54,7 +54,7 @@ def live(loaded: Config, reload: Callable[[], Config]) -> None:
     """
     role = loaded.settings.role
     if role != "standalone":
-        raise errors.CannotStart(f"role {role} needs RabbitMQ, which this version cannot speak to")
+        raise errors.ConfigError(f"role {role}: this version runs only the role standalone")
     standalone = Standalone(loaded, reload)
     asyncio.run(standalone.run())
     if standalone.workers_left:

@@ -63,7 +63,8 @@ async def serve(
     except (OSError, UnicodeError) as error:
         reason = f"{address}: {getattr(error, 'strerror', None) or error}"
         if explicit:
-            raise errors.CannotStart(f"HTTP address {reason}") from None
+            advice = "if another tixd runs here, give this one another TIX_HTTP_ADDRESS, or off"
+            raise errors.CannotStart(f"HTTP address {reason}; {advice}") from None
         logs.warning("http_address_not_available", address=address, reason=reason)
         return None
     listener = Listener(_Answers(snapshot, metrics).answer)

@@ -67,6 +67,7 @@ def test_version_is_the_one_of_the_package():
         (["onec"], "No such command 'onec'"),
         (["--rol", "worker", "once"], "No such option"),
         (["-l", "info", "-l", "debug"], "-l names two levels: info and debug"),
+        (["-l", "verbose"], "-l verbose: no level; for a file of that name write ./verbose"),
         (["-l", "stderr", "-l", "a.log"], "-l names two destinations: stderr and a.log"),
     ],
 )
@@ -124,7 +125,7 @@ def test_journald_gets_priorities_from_parent_and_workers(tmp_path):
     lines = (tmp_path / "journal").read_text().splitlines()
     assert [line.split()[0] for line in lines] == [
         "<4>configuration",
-        "<6>posting_off",
+        "<4>posting_off",
         "<4>file_ignored",
     ]
 

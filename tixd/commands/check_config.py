@@ -35,7 +35,7 @@ class Row:
 @format_option("a table to read, or one JSON object")
 @click.pass_obj
 def command(invocation: Invocation, form: str) -> None:
-    """Show every setting with its source, and say whether tixd could start with them.
+    """Show every setting with its source, and say whether each one is allowed.
 
     Ends with exit code 0 where all is fine and 2 where it is not. Secrets are not shown.
 

@@ -131,7 +131,11 @@ class Spool:
             if entry.is_file and is_report_name(entry.name):
                 names.append(entry.name)
             elif entry.name not in _OWN_FOLDERS and not entry.name.startswith(_OWN_PREFIX):
-                self._warn_hourly("file_ignored", entry.name, "no visible regular .json file")
+                self._warn_hourly(
+                    "file_ignored",
+                    entry.name,
+                    "not a visible regular file whose name ends in .json",
+                )
         return names
 
     def _in_order(self, names: Iterable[str]) -> list[str]:

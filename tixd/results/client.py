@@ -86,7 +86,8 @@ class ApiClient:
         self._accepted: dict[tuple[int, int], float] = {}
         self._off = "" if settings.api_user and settings.api_password else "no credentials"
         if self._off:
-            logs.info("posting_off", reason=self._off)
+            missing = "TIX_API_PASSWORD" if settings.api_user else "TIX_API_USER"
+            logs.warning("posting_off", reason=f"{missing} is not set: results are kept")
 
     def close(self) -> None:
         """Close the kept connection."""
@@ -107,7 +108,8 @@ class ApiClient:
             self._remember((user, number))
         for change in self._gate.heard(user, answer, self._steady()):
             whose = {} if change.user is None else {"user": change.user}
-            getattr(logs, change.level)(change.event, reason=change.reason, **whose)
+            told = {"api": self._base_url, "reason": change.reason}
+            getattr(logs, change.level)(change.event, **whose, **told)
         return answer
 
     def accepted_elsewhere(self, installation: Installation) -> float | None:

@@ -64,7 +64,7 @@ def test_without_credentials_nothing_is_tried_and_one_line_says_so(api, changes)
         answers = {client.post(ONE, result(n)).outcome for n in range(3)}
     assert answers == {"held"}
     assert api.connections == 0
-    assert log.events == [("info", "posting_off")]
+    assert log.events == [("warning", "posting_off")]
 
 
 def test_posts_share_one_connection(api, client):
