@@ -70,7 +70,7 @@ def load(options: Mapping[str, str], environ: Mapping[str, str], file: Path | No
     _choose_ca_bundle(draft, environ)
     if draft.problems:
         raise errors.ConfigError("\n".join(draft.problems))
-    around = surroundings.read(environ, uid=os.geteuid(), pid=os.getpid())
+    around = surroundings.read(environ, uid=os.geteuid())
     sources, warnings = MappingProxyType(draft.sources), tuple(draft.warnings)
     return Config(draft.settings(), sources, warnings, around)
 

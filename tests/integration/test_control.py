@@ -21,7 +21,7 @@ from tixd.surroundings import Surroundings
 def around(tmp_path: Path) -> Surroundings:
     """Surroundings whose only runtime folder is tixd's own, which is not there yet."""
     own = str(tmp_path / "own")
-    return Surroundings((own,), own, "", "", None)
+    return Surroundings((own,), own, "", "")
 
 
 async def echo(request: Mapping[str, Any]) -> object:
@@ -177,7 +177,7 @@ def test_the_service_managers_folder_is_used_where_it_is(around, tmp_path):
     given = tmp_path / "given"
     given.mkdir()
     folders = (str(tmp_path / "missing"), str(given), around.own_runtime_folder)
-    managed = Surroundings(folders, around.own_runtime_folder, "", "", None)
+    managed = Surroundings(folders, around.own_runtime_folder, "", "")
 
     async def run() -> None:
         async with listening(managed) as opened:

@@ -1,4 +1,4 @@
-"""What systemd says by the environment: folders, the journal, the watchdog."""
+"""What systemd says by the environment: folders, the journal, its socket."""
 
 import pytest
 
@@ -6,15 +6,15 @@ from tixd import config, surroundings
 
 
 def read(**environ: str) -> surroundings.Surroundings:
-    """The surroundings of process 7 of user 1000."""
-    return surroundings.read(environ, uid=1000, pid=7)
+    """The surroundings of a process of user 1000."""
+    return surroundings.read(environ, uid=1000)
 
 
 def test_without_a_service_manager_there_are_two_runtime_folders():
     found = read()
     assert found.runtime_folders == ("/run/tixd", "/tmp/tixd-1000")
     assert found.own_runtime_folder == "/tmp/tixd-1000"
-    assert (found.journal_stream, found.notify_socket, found.watchdog_seconds) == ("", "", None)
+    assert (found.journal_stream, found.notify_socket) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -29,19 +29,10 @@ def test_the_folder_that_the_service_manager_gives_comes_first(environ, first):
     assert read(**environ).runtime_folders[0] == first
 
 
-@pytest.mark.parametrize(
-    ("environ", "seconds"),
-    [
-        ({"WATCHDOG_USEC": "30000000"}, 30.0),
-        ({"WATCHDOG_USEC": "1500000", "WATCHDOG_PID": "7"}, 1.5),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "8"}, None),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "-1"}, None),
-        ({"WATCHDOG_USEC": "soon"}, None),
-    ],
-)
-def test_the_watchdog_is_for_the_process_that_it_names(environ, seconds):
-    assert read(**environ).watchdog_seconds == seconds
+def test_where_the_service_manager_names_a_folder_no_other_is_looked_at():
+    assert read(RUNTIME_DIRECTORY="/run/a", XDG_RUNTIME_DIR="/run/user/1").runtime_folders == (
+        "/run/a",
+    )
 
 
 def test_the_configuration_tells_the_surroundings(tmp_path, monkeypatch):
