@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from tests.support import made
@@ -106,9 +109,12 @@ def answers(daemon: Service) -> bool:
     return daemon.get("/healthz") == (200, "ok\n") and daemon.in_state("running")
 
 
-def waits_for_the_volume(daemon: Service) -> bool:
-    """Whether its only worker is in a call of a FUSE volume."""
-    return "request_wait" in Path(f"/proc/{daemon.workers()[0].pid}/wchan").read_text()
+def waits_for_the_volume(parent: subprocess.Popen[Any]) -> bool:
+    """Whether a process that it started is in a call of a FUSE volume."""
+    calls = [
+        Path(f"/proc/{p.pid}/wchan").read_text() for p in psutil.Process(parent.pid).children()
+    ]
+    return any("request_wait" in call for call in calls)
 
 
 def hang(volume: HangingVolume) -> int:
@@ -143,6 +149,7 @@ def test_a_cycle_on_a_volume_that_hangs_can_be_stopped(tmp_path):
         api.answer(lambda *_: Behaviour(hang(volume)))
         with begin(volume.path, api.port, TIX_STOP_SECONDS="60") as running:
             until(lambda: api.posts)
+            until(lambda: waits_for_the_volume(running))
             running.terminate()
             until(lambda: '"stopping"' in running.stderr.readline())
             begun = time.monotonic()
