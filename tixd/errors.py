@@ -119,6 +119,37 @@ class Locked(VolumeError):
     """Another process works on this installation; nothing to do."""
 
 
+# --- broker: RabbitMQ, or what is between it and us ---------------------------------------------
+
+
+class BrokerError(TixdError):
+    """RabbitMQ does not do what tixd needs."""
+
+
+class BrokerAway(BrokerError):
+    """RabbitMQ cannot be reached or does not answer; start it, tixd tries again by itself."""
+
+
+class BrokerRefuses(BrokerError):
+    """RabbitMQ refuses this; check user, password, virtual host and rights, tixd tries again."""
+
+
+class NotDeclared(BrokerError):
+    """RabbitMQ has no queue or exchange of this name; tixd declares what is its own."""
+
+
+class HeldByAnother(BrokerError):
+    """Another connection has this queue for itself; nothing to do."""
+
+
+class MessageReturned(BrokerError):
+    """RabbitMQ found no queue for the message; nothing is lost, bind or declare one."""
+
+
+class MessageRefused(BrokerError):
+    """RabbitMQ did not take the message; nothing is lost, see whether its queue is full."""
+
+
 # --- us ------------------------------------------------------------------------------------------
 
 

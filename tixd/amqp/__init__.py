@@ -1,0 +1,1 @@
+"""RabbitMQ: connections that are supervised and come back; the only users of pika."""

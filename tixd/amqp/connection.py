@@ -1,0 +1,125 @@
+"""One connection to RabbitMQ, from the handshake to its end.
+
+In: an Endpoint. Out: a Connection and its channels. Rules: opening has a deadline; nothing is tried
+again here (link.py does that); heartbeats go on as long as the loop turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from functools import partial
+from typing import Any
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.exceptions import AMQPError
+
+from tixd import errors
+from tixd.amqp.asking import Ended, as_ours, in_time, settle, translated
+from tixd.amqp.channel import Channel
+from tixd.amqp.values import Endpoint, Tls
+
+#: Heartbeat that we ask for: a frozen broker is noticed after 15 s (faults.md, fact 6).
+HEARTBEAT_SECONDS = 10
+
+#: How long a connection may take, from the name's look-up to the open virtual host.
+CONNECT_SECONDS = 10.0
+
+#: How long a tidy end may take before it is left to heartbeats and the kernel.
+CLOSE_SECONDS = 2.0
+
+# pika tells of each try, with stack traces; link.py says what matters.
+logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
+
+
+async def connect(endpoint: Endpoint, name: str) -> Connection:
+    """Open a connection; `name` is what the broker's own tools show of it.
+
+    Raises BrokerAway where nothing answers, BrokerRefuses where we may not enter or a certificate
+    cannot be used.
+    """
+    loop = asyncio.get_running_loop()
+    opened: asyncio.Future[BaseException | None] = loop.create_future()
+    ended: Ended = loop.create_future()
+    raw = AsyncioConnection(
+        _parameters(endpoint, name),
+        on_open_callback=lambda _: settle(opened, None),
+        on_open_error_callback=lambda _, reason: settle(opened, reason),
+        on_close_callback=lambda _, reason: settle(ended, as_ours(reason)),
+        custom_ioloop=loop,
+    )
+    try:
+        await asyncio.wait({opened}, timeout=CONNECT_SECONDS)
+    finally:
+        if not opened.done():
+            with contextlib.suppress(AMQPError):
+                raw.close()
+    reason = opened.result() if opened.done() else TimeoutError("no connection in time")
+    if reason:
+        raise as_ours(reason)
+    return Connection(raw, ended)
+
+
+def _parameters(endpoint: Endpoint, name: str) -> pika.ConnectionParameters:
+    return pika.ConnectionParameters(
+        host=endpoint.host,
+        port=endpoint.port,
+        virtual_host=endpoint.vhost,
+        credentials=pika.PlainCredentials(endpoint.user, endpoint.password.reveal()),
+        heartbeat=HEARTBEAT_SECONDS,
+        socket_timeout=CONNECT_SECONDS / 2,
+        stack_timeout=CONNECT_SECONDS,
+        client_properties={"connection_name": name, "product": "tixd"},
+        ssl_options=_ssl(endpoint, endpoint.tls) if endpoint.tls else None,
+    )
+
+
+def _ssl(endpoint: Endpoint, tls: Tls) -> pika.SSLOptions:
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file or None)
+        if tls.cert_file:
+            context.load_cert_chain(tls.cert_file, tls.key_file or None)
+    except OSError as error:
+        files = " or ".join(filter(None, [tls.ca_file, tls.cert_file, tls.key_file]))
+        raise errors.BrokerRefuses(f"cannot use {files}: {error.strerror or error}") from error
+    return pika.SSLOptions(context, endpoint.host)
+
+
+class Connection:
+    """An open connection.
+
+    ended: done, with the reason, once it is open no more; blocked: why the broker takes no messages
+    at the moment (memory, disk), "" where it does. It says so only after something was published.
+    """
+
+    def __init__(self, raw: AsyncioConnection, ended: Ended) -> None:
+        self._raw, self.ended = raw, ended
+        self.blocked = ""
+        raw.add_on_connection_blocked_callback(self._on_blocked)
+        raw.add_on_connection_unblocked_callback(self._on_unblocked)
+
+    def _on_blocked(self, _: Any, frame: Any) -> None:
+        self.blocked = frame.method.reason or "blocked"
+
+    def _on_unblocked(self, *_: Any) -> None:
+        self.blocked = ""
+
+    async def channel(self, *, confirms: bool = False) -> Channel:
+        """Open a channel; with `confirms` what is published there is confirmed."""
+        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        with translated():
+            raw = self._raw.channel(on_open_callback=partial(settle, opened))
+        channel = Channel(raw)
+        await in_time(opened, channel.ended)
+        if confirms:
+            await channel.confirm()
+        return channel
+
+    async def close(self) -> None:
+        """End it; a broker that does not answer is left to the heartbeat."""
+        with contextlib.suppress(AMQPError):
+            self._raw.close()
+            await asyncio.wait({self.ended}, timeout=CLOSE_SECONDS)

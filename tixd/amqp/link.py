@@ -1,0 +1,124 @@
+"""A connection to RabbitMQ that comes back for ever.
+
+In: an Endpoint, what to do with each new connection. Out: that done, again and again. Rules: pauses
+double up to a limit, with jitter; a connection that held for a while makes the next pause short;
+one log line per change of state; whatever goes wrong on a connection ends it, so that there is one
+way back for all faults.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tixd import errors, logs
+from tixd.amqp.connection import Connection, connect
+from tixd.amqp.values import Endpoint
+
+#: A connection that was of use for so long has worked: the pauses begin anew.
+STEADY_SECONDS = 5.0
+
+Use = Callable[[Connection], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Pauses between tries: the first, and the longest that doubling may reach (seconds)."""
+
+    first_seconds: float = 0.5
+    longest_seconds: float = 8.0
+
+    def pause_seconds(self, failures: int, jitter: random.Random) -> float:
+        """The pause after so many failures in a row, 1 or more; jitter takes up to half of it.
+
+        >>> [Retry(1, 60).pause_seconds(n, random.Random(1)) // 1 for n in (1, 2, 3, 100)]
+        [0.0, 1.0, 2.0, 37.0]
+        """
+        doubled = self.first_seconds * 2.0 ** min(failures - 1, 32)
+        return min(doubled, self.longest_seconds) * jitter.uniform(0.5, 1.0)
+
+
+class Link:
+    """Keeps a connection; `connection` is the one that serves, or None, `reason` says why."""
+
+    def __init__(self, endpoint: Endpoint, name: str, use: Use, retry: Retry | None = None) -> None:
+        """`use` is called with each new connection and ends, or raises a BrokerError, with it."""
+        self.connection: Connection | None = None
+        self.reason = "not connected yet"
+        self._endpoint, self._name, self._use = endpoint, name, use
+        self._retry = retry or Retry()
+        self._failures = 0
+        self._told = ""
+        self._served_since = math.inf
+        self._hurry = asyncio.Event()
+        self._jitter = random.Random()  # noqa: S311 - spreads tries, keeps no secret
+
+    def hurry(self) -> None:
+        """Try again as soon as the shortest pause is over."""
+        self._hurry.set()
+
+    def renew(self, endpoint: Endpoint) -> None:
+        """Use this endpoint from the next try on."""
+        self._endpoint = endpoint
+        self.hurry()
+
+    async def run(self) -> None:
+        """Connect, let it be used, and again; for ever, until cancelled."""
+        while True:
+            self._served_since = math.inf
+            try:
+                await self._once()
+            except errors.BrokerError as error:
+                self._lost(error)
+            served = time.monotonic() - self._served_since
+            self._failures = 1 if served > STEADY_SECONDS else self._failures + 1
+            await self._pause(self._retry.pause_seconds(self._failures, self._jitter))
+
+    async def _once(self) -> None:
+        """One connection, from its beginning to its end; raises a BrokerError then."""
+        connection = await connect(self._endpoint, self._name)
+        use = asyncio.ensure_future(self._use(connection))
+        try:
+            both: set[asyncio.Future[Any]] = {use, connection.ended}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            raise connection.ended.result() if connection.ended.done() else self._end_of(use)
+        finally:
+            self.connection = None
+            use.cancel()
+            await asyncio.gather(use, return_exceptions=True)
+            await connection.close()
+
+    @staticmethod
+    def _end_of(use: asyncio.Future[None]) -> errors.BrokerError:
+        use.result()
+        return errors.BrokerAway("the connection is of no use any more")
+
+    def serves(self, connection: Connection) -> None:
+        """To be called by the use, once it has all that it needs of the connection."""
+        self.connection, self.reason = connection, ""
+        self._served_since = time.monotonic()
+        if self._told != "connected":
+            self._told = "connected"
+            logs.info("broker_connected", connection=self._name, broker=str(self._endpoint))
+
+    def _lost(self, error: errors.BrokerError) -> None:
+        self.reason, kind = str(error), type(error).__name__
+        if self._told != kind:
+            self._told = kind
+            log = logs.error if isinstance(error, errors.BrokerRefuses) else logs.warning
+            broker = str(self._endpoint)
+            log("broker_lost", connection=self._name, broker=broker, reason=self.reason)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait: the shortest pause in any case, the rest unless somebody is in a hurry."""
+        shortest = min(seconds, self._retry.first_seconds)
+        await asyncio.sleep(shortest)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds - shortest)
+        self._hurry.clear()
