@@ -129,9 +129,9 @@ def tixd(
 
 def _run_daemon(invocation: Invocation) -> None:
     """Live in the role that the settings name, until a signal ends it."""
-    from tixd import service  # noqa: PLC0415 - --help needs no service
+    from tixd import roles  # noqa: PLC0415 - --help needs no service
 
-    service.live(invocation.start(), invocation.load)
+    roles.live(invocation.start(), invocation.load)
 
 
 def _schedule_folder(path: str) -> str:

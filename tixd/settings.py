@@ -201,8 +201,11 @@ class Settings:
 
     @property
     def worker_count(self) -> int:
-        """How many worker processes run: as set, else one for each core that tixd may use."""
-        return self.workers or len(os.sched_getaffinity(0))
+        """How many worker processes run: as set, else one for each core that tixd may use.
+
+        A dispatcher needs one, which looks for installations.
+        """
+        return 1 if self.role == "dispatcher" else self.workers or len(os.sched_getaffinity(0))
 
     @property
     def http_address_used(self) -> str:

@@ -40,6 +40,14 @@ class VolumeView:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerView:
+    """How the broker is: why it is of no use now ("" where it is), its last confirm (epoch)."""
+
+    reason: str = ""
+    confirmed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CycleView:
     """The schedule: last completed scan, whether one runs, when the next is due (epoch seconds)."""
 
@@ -66,6 +74,7 @@ class Snapshot:
     open: int = 0
     workers: tuple[WorkerView, ...] = ()
     volume: VolumeView = field(default_factory=VolumeView)
+    broker: BrokerView | None = None
     cycle: CycleView = field(default_factory=CycleView)
     counts: dict[str, int] = field(default_factory=dict)
 

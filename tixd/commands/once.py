@@ -20,9 +20,9 @@ from tixd import control, logs
 from tixd.commands import Invocation
 from tixd.commands.words import WORDS
 from tixd.dispatch.cycle import run_cycle
+from tixd.dispatch.mounts import check_reports_folder
 from tixd.dispatch.pool import Pool
 from tixd.leaving import leave
-from tixd.service import check_reports_folder
 from tixd.settings import Settings
 
 

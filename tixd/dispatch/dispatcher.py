@@ -1,6 +1,6 @@
 """The schedule at work: a scan each period, and its installations into the queue.
 
-In: the settings, a pool that scans, a queue. Out: jobs in the queue, and counts of cycles.
+In: the settings, a function that scans. Out: a job for each installation, and counts of cycles.
 Rules: a cycle is its scan; one that is still running makes the next one be skipped (counted). An
 installation whose job is still open is skipped alone (counted). Only jobs of the pool touch the
 reports volume, so one that hangs holds up nothing here.
@@ -20,7 +20,6 @@ from tixd.dispatch.job import Done, ListInstallations, ListUsers, ProcessInstall
 from tixd.dispatch.pool import Pool
 from tixd.dispatch.schedule import LastScan, cycle_number, is_due, load, save
 from tixd.folder import Folder
-from tixd.queues.contract import JobQueue
 from tixd.settings import Settings
 from tixd.status import CycleView
 
@@ -38,6 +37,16 @@ RETRY_SECONDS = 30.0
 
 Put = Callable[[ProcessInstallation], Awaitable[bool]]
 
+#: Finds the installations that are wanted and has a job made for each; counts what it did.
+Find = Callable[[ListInstallations], Awaitable[Counter[str]]]
+
+
+def worth_a_job(base: str, period_seconds: float, number: int, before: float) -> ListInstallations:
+    """The installations that cycle `number` looks at; before: when the scan before it began."""
+    slots = max(1, round(FULL_ROUND_SECONDS / period_seconds))
+    since = before - PERIODS_LOOKED_BACK * period_seconds
+    return ListInstallations(base, (), since, number % slots, slots)
+
 
 async def scan(pool: Pool, which: ListInstallations, put: Put) -> Counter[str]:
     """Put a job for each installation that `which` (its user_ids aside) wants; counts them.
@@ -48,11 +57,16 @@ async def scan(pool: Pool, which: ListInstallations, put: Put) -> Counter[str]:
     users = [ids[0] for ids in (await _listing(pool, ListUsers(which.base))).found]
     for at in range(0, len(users), USERS_PER_JOB):
         job = replace(which, user_ids=tuple(users[at : at + USERS_PER_JOB]))
-        for user, number in (await _listing(pool, job)).found:
-            path = os.path.join(which.base, str(user), str(number))
-            taken = await put(ProcessInstallation(path, user, number))
-            counts["installations_queued" if taken else "installations_skipped"] += 1
-    return counts
+        found = (await _listing(pool, job)).found
+        taken = await asyncio.gather(*(put(_job(which.base, *ids)) for ids in found))
+        counts["installations_queued"] += sum(taken)
+        counts["installations_skipped"] += len(taken) - sum(taken)
+    return +counts
+
+
+def _job(base: str, user_id: int, installation_id: int) -> ProcessInstallation:
+    path = os.path.join(base, str(user_id), str(installation_id))
+    return ProcessInstallation(path, user_id, installation_id)
 
 
 async def _listing(pool: Pool, job: ListUsers | ListInstallations) -> Done:
@@ -68,15 +82,14 @@ class Dispatcher:
     def __init__(
         self,
         settings: Settings,
-        pool: Pool,
-        queue: JobQueue,
+        find: Find,
         folder: Folder,
         count: Callable[[Mapping[str, int]], object],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._base = settings.reports_base_path
         self._period_seconds = settings.processing_period_minutes * 60.0
-        self._pool, self._queue, self._folder = pool, queue, folder
+        self._find, self._folder = find, folder
         self._count = count
         self._now = now
         self._last = load(folder)
@@ -121,11 +134,11 @@ class Dispatcher:
         """One scan; it counts as done, and is remembered, only when it has come to its end."""
         begun = time.monotonic()
         try:
-            found = await scan(self._pool, self._wanted(number, started), self._queue.put)
-        except errors.CannotStart as error:
+            found = await self._find(self._wanted(number, started))
+        except (errors.CannotStart, errors.BrokerError) as error:
             self._count({"cycles_failed": 1})
             self._not_before = time.monotonic() + min(RETRY_SECONDS, self._period_seconds)
-            logs.error("scan_failed", cycle=number, reason=error.detail)
+            logs.error("scan_failed", cycle=number, reason=error.detail or str(error))
             return
         finally:
             self._scan = None
@@ -137,7 +150,5 @@ class Dispatcher:
 
     def _wanted(self, number: int, started: float) -> ListInstallations:
         """Which installations are worth a job in this cycle."""
-        slots = max(1, round(FULL_ROUND_SECONDS / self._period_seconds))
         before = self._last.started if self._last else started
-        since = before - PERIODS_LOOKED_BACK * self._period_seconds
-        return ListInstallations(self._base, (), since, number % slots, slots)
+        return worth_a_job(self._base, self._period_seconds, number, before)

@@ -1,13 +1,16 @@
-"""Whether kernel locks on a volume reach other hosts.
+"""Whether the reports folder is there, and kernel locks on its volume reach other hosts.
 
 In: a path and the text of /proc/self/mountinfo. Out: a sentence for the operator, or nothing.
-Rules: nothing on the volume is touched; a file system that is not known to be lonely is fine.
+Rules: a file system that is not known to be lonely is fine.
 """
 
 from __future__ import annotations
 
 import os
 import re
+
+from tixd import errors, logs
+from tixd.settings import Settings
 
 #: File systems whose locks stay on this host, whatever their options.
 _LONELY_TYPES = frozenset(
@@ -16,6 +19,16 @@ _LONELY_TYPES = frozenset(
 
 #: Mount options that keep locks on this host (nfs(5)).
 _LONELY_OPTIONS = frozenset({"nolock", "local_lock=all", "local_lock=flock"})
+
+
+def check_reports_folder(settings: Settings) -> None:
+    """Look at the reports folder before the start; raises CannotStart where it is missing."""
+    base = settings.reports_base_path
+    if not os.path.isdir(base):
+        raise errors.CannotStart(f"reports folder {base} is not there")
+    warning = lock_warning(base, read_mountinfo())
+    if warning:
+        logs.warning("locks_not_shared", folder=base, reason=warning)
 
 
 def lock_warning(path: str, mountinfo: str) -> str:

@@ -1,0 +1,55 @@
+"""The role standalone: one process schedules, its workers do the jobs.
+
+In: a Service. Out: installations processed each period until a signal ends it. Rules: whoever is
+not the leader stands by and takes over when the leader's process ends.
+
+Stop order, and why: 1. no new cycle (nothing new to finish); 2. workers end after the window in
+hand, jobs not begun stay undone and are found again by the next scan; 3. what still runs at the
+deadline is killed (one post may repeat, nothing is lost); 4. HTTP and control socket (so that the
+stop can be watched); 5. the leader's lock, so that a stand-by starts when all has ended.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tixd.dispatch.dispatcher import Dispatcher, scan
+from tixd.dispatch.leader import Leadership
+from tixd.dispatch.mounts import check_reports_folder
+from tixd.dispatch.pool import Pool
+from tixd.dispatch.schedule import Tick
+from tixd.folder import Folder
+from tixd.queues.local import LocalQueue
+from tixd.roles.leading import lead
+from tixd.roles.working import working
+from tixd.service import Service
+
+
+async def run(service: Service) -> None:
+    """Live until told to stop; raises CannotStart where the reports folder is missing."""
+    check_reports_folder(service.settings)
+    with Leadership(service.settings.schedule_dir) as leadership:
+        async with service.seen():
+            if await lead(service, leadership):
+                async with service.workers() as pool:
+                    await _work(service, pool)
+
+
+async def _work(service: Service, pool: Pool) -> None:
+    """Tick until told to stop."""
+    settings, queue = service.settings, LocalQueue()
+    service.queue_lengths = lambda: (queue.waiting, queue.open)
+    with Folder(settings.schedule_dir, follow=True) as folder:
+        find = partial(scan, pool, put=queue.put)
+        dispatcher = Dispatcher(settings, find, folder, service.presence.metrics.add)
+        service.dispatcher = dispatcher
+        await service.run(pool)
+        async with working(service, queue, pool) as feeding:
+            try:
+                tick = Tick(dispatcher.tick)
+                dispatcher.tick()
+                while not service.stopping.is_set() and not feeding.done():
+                    tick.run_pending()
+                    await service.turn()
+            finally:
+                await dispatcher.stop()
