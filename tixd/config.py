@@ -18,7 +18,8 @@ from types import MappingProxyType
 from typing import Any
 
 from tixd import errors, proxy, surroundings, values
-from tixd.settings import Secret, Settings
+from tixd.declared import Secret
+from tixd.settings import Settings
 from tixd.surroundings import Surroundings
 
 #: Read where no other file is named and this one is there.

@@ -84,6 +84,10 @@ class BadMessage(InputError):
     """A message between tixd's processes is malformed; parent and worker differ in version."""
 
 
+class BadTask(InputError):
+    """A message is no task for tixd; it lies in the queue tixd.dead with this reason."""
+
+
 # --- volume: the disk under the reports ----------------------------------------------------------
 
 

@@ -107,6 +107,10 @@ COUNTERS = (
     _alone("cycles_skipped", "Cycles skipped because a scan was still running."),
     _alone("installations_queued", "Installations that were given a job."),
     _alone("installations_skipped", "Installations skipped because their job was still open."),
+    _alone("messages_for_users", "Cycles that asked the workers to look through the reports."),
+    _alone("messages_fanned_out", "Such messages that this worker has turned into jobs."),
+    _alone("messages_expired", "Messages of jobs that came later than they were good for."),
+    _alone("messages_dead", "Messages that were no jobs and lie in tixd.dead now."),
 )
 
 
@@ -184,5 +188,10 @@ def _gauges(now: Snapshot) -> Iterator[tuple[str, str, float | None]]:
     yield "period_seconds", "Time from one cycle to the next.", now.period_seconds
     yield "last_scan_timestamp_seconds", "When the last completed scan began.", cycle.scanned
     yield "last_scan_duration_seconds", "How long it took.", cycle.scan_seconds
+    broker, confirm_age = now.broker, None
+    if broker:
+        yield "broker_usable", "1 where RabbitMQ takes and gives messages.", not broker.reason
+        confirm_age = broker.confirmed and max(0.0, now.moment - broker.confirmed)
+    yield "broker_confirm_age_seconds", "Time since RabbitMQ last confirmed.", confirm_age
     yield "volume_free_bytes", "Space left on the reports volume.", volume.free_bytes
     yield "volume_answer_age_seconds", "Time since the reports volume last answered.", answer_age

@@ -7,33 +7,10 @@ metadata: `env` its environment variable, `key` its place in tixd.toml, `help`, 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Secret:
-    """A text that no message, log, status or JSON shows."""
-
-    _text: str = ""
-
-    def __str__(self) -> str:
-        return "***" if self._text else ""
-
-    def __repr__(self) -> str:
-        return f"Secret({str(self)!r})"
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def reveal(self) -> str:
-        """The text itself, for the one place that sends it."""
-        return self._text
-
-
-def setting(default: Any, env: str, key: str, help: str, **facts: Any) -> Any:  # noqa: A002
-    """A field that an operator can set; `facts`: unit, minimum, maximum."""
-    return field(default=default, metadata={"env": env, "key": key, "help": help, **facts})
+from tixd.declared import Secret, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +124,33 @@ class Settings:
         "TIX_RABBITMQ_PASS",
         "rabbitmq.password",
         "RabbitMQ password (dispatcher, worker)",
+    )
+    rabbitmq_vhost: str = setting(
+        "/", "TIX_RABBITMQ_VHOST", "rabbitmq.vhost", "virtual host of RabbitMQ"
+    )
+    rabbitmq_tls: bool = setting(
+        False,  # noqa: FBT003
+        "TIX_RABBITMQ_TLS",
+        "rabbitmq.tls",
+        "whether RabbitMQ is spoken to over TLS (amqps): true or false",
+    )
+    rabbitmq_ca_file: str = setting(
+        "",
+        "TIX_RABBITMQ_CA_FILE",
+        "rabbitmq.ca_file",
+        "certificates that vouch for RabbitMQ; empty: the system's",
+    )
+    rabbitmq_cert_file: str = setting(
+        "", "TIX_RABBITMQ_CERT_FILE", "rabbitmq.cert_file", "our certificate for RabbitMQ"
+    )
+    rabbitmq_key_file: str = setting(
+        "", "TIX_RABBITMQ_KEY_FILE", "rabbitmq.key_file", "the key of our certificate"
+    )
+    sender_base_path: str = setting(
+        "",
+        "TIX_SENDER_BASE_PATH",
+        "rabbitmq.sender_base_path",
+        "the reports folder as the senders of jobs name it (worker); empty: as here",
     )
     workers: int = setting(
         0,

@@ -12,6 +12,9 @@ from typing import Literal
 #: A worker that says nothing for longer than this while its job is to check the volume: it hangs.
 VOLUME_SILENCE_SECONDS = 60.0
 
+#: Nothing confirmed for longer than this, although it is tried every few seconds: of no use.
+CONFIRM_SILENCE_SECONDS = 30.0
+
 #: Less free space than this on the reports volume is as good as none.
 LEAST_FREE_BYTES = 1024 * 1024
 
@@ -84,10 +87,28 @@ class Snapshot:
             return ()
         if self.state != "running":
             return (f"it is {self.state}",)
-        return tuple(reason for reason in (self._of_workers(), *self._of_volume()) if reason)
+        volume = () if self.role == "dispatcher" else self._of_volume()
+        reasons = (self._of_workers(), *volume, self._of_broker(), self._of_cycle())
+        return tuple(reason for reason in reasons if reason)
 
     def _of_workers(self) -> str:
         return "" if any(w.ready for w in self.workers) else "no worker process is ready"
+
+    def _of_broker(self) -> str:
+        if self.broker is None or self.broker.reason:
+            return self.broker.reason if self.broker else ""
+        silent_since = self.broker.confirmed or self.started
+        silent_seconds = self.moment - silent_since
+        silent = silent_seconds > CONFIRM_SILENCE_SECONDS
+        return f"RabbitMQ has confirmed nothing for {silent_seconds:.0f} s" if silent else ""
+
+    def _of_cycle(self) -> str:
+        """A dispatcher is stale when its last scan is more than three periods ago."""
+        age = self.moment - (self.cycle.scanned or self.started)
+        stale = (
+            self.role == "dispatcher" and age > 3 * self.period_seconds + CONFIRM_SILENCE_SECONDS
+        )
+        return f"the last scan was {age:.0f} s ago" if stale else ""
 
     def _of_volume(self) -> tuple[str, ...]:
         volume = self.volume

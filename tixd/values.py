@@ -20,7 +20,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pydantic
 
-from tixd.settings import Secret, Settings
+from tixd.declared import Secret
+from tixd.settings import Settings
 
 #: Every setting by its name, in the order in which operators are shown them.
 FIELDS: dict[str, Field[Any]] = {field.name: field for field in fields(Settings)}

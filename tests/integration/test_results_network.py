@@ -14,7 +14,8 @@ from tests.support.stand_in_proxy import StandInProxy
 from tixd import errors
 from tixd.results.client import ApiClient
 from tixd.results.endpoint import basic, proxy, trust
-from tixd.settings import Secret, Settings
+from tixd.declared import Secret
+from tixd.settings import Settings
 
 PATH = "/api/user/1/installation/11/reports"
 

@@ -31,7 +31,7 @@ _DELIVERY_MODES = {True: 2, False: 1}
 class _Unconfirmed:
     """A message that was published and not answered for yet."""
 
-    message_id: str | None
+    message_id: str
     confirmed: asyncio.Future[None]
     returned: str = ""
 
@@ -134,7 +134,7 @@ class Channel:
     def _on_returned(self, _: Any, method: Any, properties: Any, __: bytes) -> None:
         """The broker returns in the order of publishing, each before it is acknowledged."""
         for message in self._unconfirmed.values():
-            if message.message_id == properties.message_id and not message.returned:
+            if message.message_id == (properties.message_id or "") and not message.returned:
                 message.returned = f"{method.reply_text} {method.exchange!r} {method.routing_key!r}"
                 return
 
@@ -154,12 +154,21 @@ class Channel:
 
     # --- consuming -------------------------------------------------------------------------------
 
-    async def consume(self, queue: str, prefetch: int, take: Callable[[Message], None]) -> str:
-        """Have what the queue holds delivered, at most `prefetch` without an answer; its tag."""
+    async def consume(
+        self, queue: str, prefetch: int, take: Callable[[Message], None], *, no_ack: bool = False
+    ) -> str:
+        """Have what the queue holds delivered; the consumer's tag.
+
+        At most `prefetch` messages (0: any number) are delivered without an answer; with `no_ack`
+        none needs one.
+        """
         await ask(self.ended, self._raw.basic_qos, prefetch_count=prefetch)
-        deliver = partial(self._on_message, take)
         frame = await ask(
-            self.ended, self._raw.basic_consume, queue=queue, on_message_callback=deliver
+            self.ended,
+            self._raw.basic_consume,
+            queue=queue,
+            on_message_callback=partial(self._on_message, take),
+            auto_ack=no_ack,
         )
         return str(frame.method.consumer_tag)
 
@@ -204,27 +213,23 @@ class Channel:
                 message.confirmed.set_exception(type(reason)(reason.detail))
 
 
+#: Properties that are a text here and, where it is empty, absent in a message.
+_TEXTS = (
+    "content_type", "content_encoding", "correlation_id", "reply_to", "expiration", "message_id",
+)  # fmt: skip
+
+
 def _raw(properties: Properties) -> pika.BasicProperties:
     return pika.BasicProperties(
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        headers=dict(properties.headers),
-        correlation_id=properties.correlation_id,
-        reply_to=properties.reply_to,
-        expiration=properties.expiration,
-        message_id=properties.message_id,
+        headers=dict(properties.headers) or None,
         delivery_mode=_DELIVERY_MODES[properties.persistent],
+        **{name: getattr(properties, name) or None for name in _TEXTS},
     )
 
 
 def _ours(raw: Any) -> Properties:
     return Properties(
-        content_type=raw.content_type,
-        content_encoding=raw.content_encoding,
         headers=raw.headers or {},
-        correlation_id=raw.correlation_id,
-        reply_to=raw.reply_to,
-        expiration=raw.expiration,
-        message_id=raw.message_id,
         persistent=raw.delivery_mode == _DELIVERY_MODES[True],
+        **{name: getattr(raw, name) or "" for name in _TEXTS},
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tixd.settings import Secret
+from tixd.declared import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,18 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Properties:
-    """What stands on a message's envelope; `expiration` in ms, as text."""
+    """What a message says of itself; empty where it says nothing.
 
-    content_type: str | None = None
-    content_encoding: str | None = None
+    expiration: milliseconds after which the broker drops it, as a decimal text.
+    """
+
+    content_type: str = ""
+    content_encoding: str = ""
     headers: Mapping[str, Any] = field(default_factory=dict)
-    correlation_id: str | None = None
-    reply_to: str | None = None
-    expiration: str | None = None
-    message_id: str | None = None
+    correlation_id: str = ""
+    reply_to: str = ""
+    expiration: str = ""
+    message_id: str = ""
     persistent: bool = True
 
 

@@ -15,7 +15,8 @@ import click
 
 from tixd import config, errors, values
 from tixd.commands import Invocation, format_option
-from tixd.settings import Secret, Settings
+from tixd.declared import Secret
+from tixd.settings import Settings
 
 #: A terminal narrower than this many columns has no room for the key in tixd.toml as well.
 WIDE_COLUMNS = 110

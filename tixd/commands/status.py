@@ -52,9 +52,13 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
     yield f"  up       {up}, tixd {role['version']}"
     if role["leader"]:
         yield f"  leader   {role['leader']}"
-    yield f"  cycle    {_cycle(role['cycle'], now)}"
-    yield f"  queue    {role['waiting']} waiting, {role['open']} open"
-    yield f"  volume   {_volume(role['volume'], now)}"
+    if role["role"] != "worker":
+        yield f"  cycle    {_cycle(role['cycle'], now)}"
+    if role["role"] != "dispatcher":
+        yield f"  queue    {role['waiting']} waiting, {role['open']} open"
+        yield f"  volume   {_volume(role['volume'], now)}"
+    if role["broker"]:
+        yield f"  broker   {_broker(role['broker'], now)}"
     for worker in role["workers"]:
         yield f"  worker   {worker['pid']} {_worker(worker)}"
     counted = [(role["counts"].get(name, 0), words) for name, words in WORDS.items()]
@@ -85,6 +89,13 @@ def _volume(volume: Mapping[str, Any], now: float) -> str:
     room = "" if free is None else f", {free / 2**30:.1f} GiB free"
     trouble = f", {volume['error']}" if volume["error"] else ""
     return f"answered {duration(now - volume['answered'])} ago{room}{trouble}"
+
+
+def _broker(broker: Mapping[str, Any], now: float) -> str:
+    """RabbitMQ in a line."""
+    confirmed = broker["confirmed"]
+    last = f"last confirm {duration(now - confirmed)} ago" if confirmed else "no confirm yet"
+    return f"{last}, {broker['reason']}" if broker["reason"] else last
 
 
 def _worker(worker: Mapping[str, Any]) -> str:

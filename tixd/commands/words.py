@@ -33,4 +33,8 @@ WORDS = {
     "cycles_failed": "scans that could not list the reports, see the log",
     "cycles_skipped": "cycles skipped: a scan was still running",
     "installations_skipped": "installations skipped: their job was still open",
+    "messages_for_users": "cycles that asked the workers to look through the reports",
+    "messages_fanned_out": "such messages turned into jobs here",
+    "messages_expired": "messages that came too late to be of use",
+    "messages_dead": "messages that are no jobs, now in tixd.dead",
 }

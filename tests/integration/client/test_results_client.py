@@ -16,7 +16,7 @@ from tests.support.stand_in_api import Behaviour
 from tixd import __version__
 from tixd.results.client import ApiClient
 from tixd.results.payload import payload
-from tixd.settings import Secret
+from tixd.declared import Secret
 
 
 def test_a_result_is_posted_as_the_api_takes_it(api, client):

@@ -1,0 +1,244 @@
+"""The queue of many hosts: RabbitMQ's `celery`, shared with whatever Celery workers there are.
+
+In: messages of whoever feeds the queue. Out: deliveries to the workers of this host. Rules: a
+message is acknowledged when its job is done, its successor stored, its installations sent, or its
+copy lies in tixd.dead; until then it goes back to the queue whenever its channel ends. Consuming
+has a connection of its own: the broker stops reading from one that publishes while it is short of
+memory or disk, and jobs that are done must get through then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from tixd import errors, logs
+from tixd.amqp.channel import Channel
+from tixd.amqp.connection import Connection
+from tixd.amqp.link import Link
+from tixd.amqp.values import Endpoint, Message
+from tixd.dispatch.job import ProcessInstallation
+from tixd.queues.celery_message import RunInstallation, RunUsers, decode
+from tixd.queues.jobs import JOBS, JobSender
+from tixd.queues.sender import Sender, declare
+from tixd.queues.sender_path import local_base, local_path
+
+#: Where messages go that are no jobs of ours.
+DEAD = "tixd.dead"
+
+#: The header that says why a message lies there.
+REASON_HEADER = "tixd-reason"
+
+#: Longer headers are left out of such a message, so that they and the reason fit one frame.
+MAX_HEADERS_CHARACTERS = 65_536
+
+#: With nothing in hand and nothing heard for so long, it is looked whether the queue is empty.
+SILENCE_SECONDS = 20.0
+
+#: Pause before something is tried again that the broker or the volume refused.
+AGAIN_SECONDS = 5.0
+
+#: Looks through the own base, has a job sent for each installation worth it, and counts them.
+FanOut = Callable[[], Awaitable[Mapping[str, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """The reports folder as this host sees it, and as the senders of messages may see it."""
+
+    own: str
+    sender: str
+
+
+class RabbitQueue:
+    """One host's consumer of the queue, and its way to put jobs there: a JobQueue."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        sender: Sender,
+        jobs: JobSender,
+        bases: Bases,
+        prefetch: int,
+        fan_out: FanOut,
+        count: Callable[[Mapping[str, int]], object],
+    ) -> None:
+        """`prefetch`: how many messages may be here without an answer."""
+        self.link = Link(endpoint, "jobs in", self._use)
+        self.jobs, self._sender, self._bases = jobs, sender, bases
+        self._prefetch, self._fan_out, self._count = prefetch, fan_out, count
+        self._waiting: asyncio.Queue[RabbitDelivery] = asyncio.Queue()
+        self._in_hand: set[tuple[Channel, int]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._heard = time.monotonic()
+        self._consumer: tuple[Channel, str] | None = None
+        self._stopped = False
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs of this host wait for a worker."""
+        return self._waiting.qsize()
+
+    @property
+    def open(self) -> int:
+        """How many messages are here without an answer."""
+        return len(self._in_hand)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is delivered; "" where it is."""
+        return "" if self.link.connection else self.link.reason
+
+    async def put(self, job: ProcessInstallation) -> bool:
+        """Send a job to the queue; a BrokerError where it cannot be stored."""
+        return await self.jobs.put(job)
+
+    async def take(self) -> RabbitDelivery:
+        """The next job; waits for one."""
+        return await self._waiting.get()
+
+    async def stop(self) -> None:
+        """Take no more: what waits here goes back, what workers have in hand may still end."""
+        self._stopped = True
+        consumer, self._consumer = self._consumer, None
+        if consumer:
+            channel, tag = consumer
+            try:
+                await channel.cancel(tag)
+            except errors.BrokerError:
+                return  # then the broker has given everything back
+        while not self._waiting.empty():
+            await self._waiting.get_nowait().back()
+
+    async def close(self) -> None:
+        """The same, and nothing goes on behind it; what has no answer goes back to the queue."""
+        await self.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- the consumer ----------------------------------------------------------------------------
+
+    async def _use(self, connection: Connection) -> None:
+        """Consume until the channel ends, or the broker seems to have forgotten us."""
+        await declare(connection, JOBS, JOBS)
+        channel = await connection.channel()
+        if not self._stopped:
+            take = partial(self._on_message, channel)
+            self._consumer = channel, await channel.consume(JOBS, self._prefetch, take)
+        self._heard = time.monotonic()
+        self.link.serves(connection)
+        try:
+            while not channel.ended.done():
+                await asyncio.wait({channel.ended}, timeout=SILENCE_SECONDS)
+                await self._check_silence(connection)
+            raise channel.ended.result()
+        finally:
+            self._consumer = None
+            while not self._waiting.empty():
+                self._waiting.get_nowait()
+            self._in_hand.clear()
+
+    async def _check_silence(self, connection: Connection) -> None:
+        """Raises BrokerAway where messages wait and we get none although we could take some."""
+        if self._in_hand or self._stopped or time.monotonic() - self._heard < SILENCE_SECONDS:
+            return
+        channel = await connection.channel()
+        waiting = (await channel.declare_queue(JOBS, passive=True)).messages
+        await channel.close()
+        if waiting and time.monotonic() - self._heard >= SILENCE_SECONDS:
+            raise errors.BrokerAway(f"it delivers nothing, and {waiting} messages wait")
+
+    def _on_message(self, channel: Channel, message: Message) -> None:
+        self._heard = time.monotonic()
+        self._in_hand.add((channel, message.tag))
+        try:
+            task = decode(message.body, message.properties)
+            if task.expires is not None and task.expires < time.time():
+                self._count({"messages_expired": 1})
+                self.answer(channel, message.tag)
+            elif isinstance(task, RunUsers):
+                local_base(task, self._bases.sender, self._bases.own)
+                self._spawn(self._look_through(channel, message))
+            else:
+                path = local_path(task, self._bases.sender, self._bases.own)
+                job = ProcessInstallation(path, task.user_id, task.installation_id)
+                self._waiting.put_nowait(RabbitDelivery(job, task, self, channel, message.tag))
+        except errors.BadTask as error:
+            self._spawn(self._bury(channel, message, error.detail))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def answer(self, channel: Channel, tag: int, *, back: bool = False) -> None:
+        """That message is done with, or for somebody else."""
+        self._in_hand.discard((channel, tag))
+        (channel.give_back if back else channel.ack)(tag)
+
+    # --- messages that are no job for a worker ---------------------------------------------------
+
+    async def _look_through(self, channel: Channel, message: Message) -> None:
+        """Send a job for each installation worth one; acknowledge when all are stored."""
+        try:
+            found = await self._fan_out()
+        except (errors.CannotStart, errors.BrokerError) as error:
+            logs.error("fan_out_failed", reason=str(error))
+            await asyncio.sleep(AGAIN_SECONDS)
+            self.answer(channel, message.tag, back=True)
+        else:
+            self._count({"messages_fanned_out": 1, **found})
+            logs.info("fanned_out", **found)
+            self.answer(channel, message.tag)
+
+    async def _bury(self, channel: Channel, message: Message, reason: str) -> None:
+        """Let a copy with the reason lie in tixd.dead; only then the message is done with."""
+        headers = dict(message.properties.headers)
+        kept = headers if len(repr(headers)) <= MAX_HEADERS_CHARACTERS else {}
+        kept = {**kept, REASON_HEADER: reason}
+        properties = replace(message.properties, headers=kept, expiration="", persistent=True)
+        while not channel.ended.done():
+            try:
+                await self._sender.send(DEAD, message.body, properties)
+            except errors.BrokerError as error:
+                logs.error("message_not_buried", reason=str(error))
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                self._count({"messages_dead": 1})
+                logs.warning("message_refused", queue=DEAD, reason=reason)
+                self.answer(channel, message.tag)
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class RabbitDelivery:
+    """A job of a RabbitQueue in somebody's hands."""
+
+    job: ProcessInstallation
+    task: RunInstallation
+    queue: RabbitQueue
+    channel: Channel
+    tag: int
+
+    async def done(self) -> None:
+        """Acknowledge it."""
+        self.queue.answer(self.channel, self.tag)
+
+    async def again(self) -> None:
+        """Store a successor, behind all that waits, then acknowledge it."""
+        task = self.task
+        try:
+            await self.queue.jobs.put_path(task.path, task.user_id, task.installation_id)
+        except errors.BrokerError:
+            await self.back()
+        else:
+            await self.done()
+
+    async def back(self) -> None:
+        """Give it back to the queue, for whoever takes it first."""
+        self.queue.answer(self.channel, self.tag, back=True)

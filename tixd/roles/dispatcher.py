@@ -1,0 +1,94 @@
+"""The role dispatcher: schedules, and hands the jobs to RabbitMQ for the workers of other hosts.
+
+In: a Service. Out: a job for each installation worth one, each period, until a signal ends it.
+Rules: one dispatcher leads, on its host by the kernel lock of the schedule folder, over all hosts
+by an exclusive queue; jobs go only over the connection that holds it. A dispatcher that does not
+see the reports (each cycle looks anew) asks the workers to look through them.
+
+Stop order, and why: 1. no new cycle; 2. the scan's worker; 3. the connection, and with it the
+exclusive queue, so that a stand-by takes over; 4. HTTP and control socket; 5. the kernel lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import Counter
+from functools import partial
+
+from tixd.dispatch.claim import Claim
+from tixd.dispatch.dispatcher import Dispatcher, scan
+from tixd.dispatch.job import ListInstallations, ListUsers
+from tixd.dispatch.leader import Leadership
+from tixd.dispatch.pool import Pool
+from tixd.dispatch.schedule import Tick
+from tixd.folder import Folder
+from tixd.queues.jobs import JobSender
+from tixd.queues.sender import Sender
+from tixd.roles.broker import endpoint
+from tixd.roles.leading import lead
+from tixd.service import Service
+from tixd.status import BrokerView
+
+
+async def run(service: Service) -> None:
+    """Live until told to stop."""
+    with Leadership(service.settings.schedule_dir) as leadership:
+        async with service.seen():
+            if await lead(service, leadership):
+                async with service.workers() as pool:
+                    await _work(service, pool)
+
+
+async def _work(service: Service, pool: Pool) -> None:
+    """Keep a connection, and tick while it is the leader's."""
+    settings = service.settings
+    claim = Claim(f"pid {os.getpid()} on {socket.gethostname()}")
+    sender = Sender(endpoint(settings), "jobs out", claim)
+    jobs = JobSender(sender, settings.processing_period_minutes * 60)
+    service.broker = lambda: BrokerView(sender.trouble, sender.confirmed)
+    service.renewed = lambda: sender.link.renew(endpoint(service.settings))
+    with Folder(settings.schedule_dir, follow=True) as folder:
+        find = partial(distribute, pool, jobs)
+        dispatcher = Dispatcher(settings, find, folder, service.presence.metrics.add)
+        service.dispatcher = dispatcher
+        await service.run(pool)
+        linked = asyncio.ensure_future(sender.link.run())
+        try:
+            await _tick(service, pool, dispatcher, sender, claim)
+        finally:
+            await dispatcher.stop()
+            await service.finish(pool)
+            linked.cancel()
+            await asyncio.wait([linked])
+
+
+async def _tick(
+    service: Service, pool: Pool, dispatcher: Dispatcher, sender: Sender, claim: Claim
+) -> None:
+    """Once a second: who leads, and is a cycle due?"""
+    tick, follows = Tick(dispatcher.tick), False
+    while not service.stopping.is_set():
+        if claim.leader is not None:
+            follows = True
+            await service.stand_by(claim.leader)
+        elif follows and not sender.trouble:
+            follows = False
+            service.leader = f"pid {os.getpid()}"
+            await service.run(pool)
+        if not sender.trouble:
+            tick.run_pending()
+        await service.turn()
+
+
+async def distribute(pool: Pool, jobs: JobSender, wanted: ListInstallations) -> Counter[str]:
+    """Send a job for each installation that is wanted, or ask somebody who sees the reports.
+
+    An empty folder may be a volume that is mounted elsewhere only, as in the original's images.
+    """
+    users = await pool.submit(ListUsers(wanted.base))
+    if users.failure or not users.found:
+        await jobs.put_users(wanted.base)
+        return Counter(messages_for_users=1)
+    return await scan(pool, wanted, jobs.put)

@@ -1,0 +1,83 @@
+"""The role worker: does the jobs that RabbitMQ has for it, whoever sent them.
+
+In: a Service. Out: installations processed until a signal ends it. Rules: no schedule; a message is
+acknowledged when its job is done.
+
+Stop order, and why: 1. no more messages, and what waits here goes back (somebody else begins it at
+once); 2. workers end after the window in hand, what they had not begun goes back; 3. what still
+runs at the deadline is killed, its message goes back with the connection; 4. the connections; 5.
+HTTP and control socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+
+from tixd.dispatch.dispatcher import scan, worth_a_job
+from tixd.dispatch.feed import JOBS_PER_WORKER
+from tixd.dispatch.mounts import check_reports_folder
+from tixd.dispatch.pool import Pool
+from tixd.dispatch.schedule import cycle_number
+from tixd.queues.jobs import JobSender
+from tixd.queues.rabbitmq import Bases, RabbitQueue
+from tixd.queues.sender import Sender
+from tixd.roles.broker import endpoint
+from tixd.roles.working import working
+from tixd.service import Service
+from tixd.status import BrokerView
+
+
+async def run(service: Service) -> None:
+    """Live until told to stop; raises CannotStart where the reports folder is missing."""
+    check_reports_folder(service.settings)
+    async with service.seen(), service.workers() as pool:
+        await _work(service, pool)
+
+
+async def _work(service: Service, pool: Pool) -> None:
+    sender = Sender(endpoint(service.settings), "jobs out")
+    queue = _queue(service, pool, sender)
+    links = [sender.link, queue.link]
+
+    def renewed() -> None:
+        for link in links:
+            link.renew(endpoint(service.settings))
+
+    service.queue_lengths = lambda: (queue.waiting, queue.open)
+    service.broker = lambda: BrokerView(queue.trouble or sender.trouble, sender.confirmed)
+    service.renewed = renewed
+    await service.run(pool)
+    linked = [asyncio.ensure_future(link.run()) for link in links]
+    try:
+        async with working(service, queue, pool) as feeding:
+            while not service.stopping.is_set() and not feeding.done():
+                await service.turn()
+            await queue.stop()
+    finally:
+        await queue.close()
+        for task in linked:
+            task.cancel()
+        await asyncio.wait(linked)
+
+
+def _queue(service: Service, pool: Pool, sender: Sender) -> RabbitQueue:
+    settings = service.settings
+    base, period_seconds = settings.reports_base_path, settings.processing_period_minutes * 60
+    jobs = JobSender(sender, period_seconds)
+
+    async def look_through() -> Counter[str]:
+        now = time.time()
+        number = cycle_number(now, period_seconds)
+        return await scan(pool, worth_a_job(base, period_seconds, number, now), jobs.put)
+
+    return RabbitQueue(
+        endpoint(settings),
+        sender,
+        jobs,
+        Bases(base, settings.sender_base_path or base),
+        pool.size * JOBS_PER_WORKER,
+        look_through,
+        service.presence.metrics.add,
+    )
