@@ -1,0 +1,38 @@
+"""Programs that tests need beside Python: found, installed where that is possible, or missed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+#: Where Debian keeps what is not for everybody's PATH.
+PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+
+
+def program(name: str, package: str) -> str:
+    """Path of a program; without it, and without the means to install it, the test is skipped.
+
+    Under continuous integration (CI=true) it fails instead: there nothing may go unseen.
+    """
+    found = shutil.which(name, path=PLACES) or _installed(name, package)
+    return found or cannot_run(f"no {name} (apt install {package})")
+
+
+def cannot_run(reason: str) -> str:
+    """Skip the test for this reason, or fail it where CI=true."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"not run: {reason}")
+    pytest.skip(f"not run: {reason}")
+
+
+def _installed(name: str, package: str) -> str | None:
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        return None
+    # A package's own service would be one that nobody asked for: RUNLEVEL=1 keeps it from starting.
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    for words in (("update", "-qq"), ("install", "-y", "-qq", "--no-install-recommends", package)):
+        subprocess.run(["apt-get", *words], env=env, capture_output=True, timeout=240)
+    return shutil.which(name, path=PLACES)

@@ -1,0 +1,129 @@
+"""A test's own look into the queues of a broker, past all that tixd knows of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
+
+from tests.support.namespaces import inside
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it lay in a queue."""
+
+    body: bytes
+    properties: pika.BasicProperties
+    redelivered: bool = False
+
+    @property
+    def json(self) -> Any:
+        """What the body says."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """Queues of a broker; a connection for each call, so that a broker may die between two.
+
+    seconds: how long it may keep silent; then TimeoutError or an error of pika's is raised.
+    """
+
+    port: int
+    host: str = "127.0.0.1"
+    netns: str | None = None
+    user: str = "guest"
+    password: str = "guest"
+    seconds: float = 10.0
+
+    @contextlib.contextmanager
+    def channel(self) -> Iterator[BlockingChannel]:
+        """A channel of a connection of its own, with confirms."""
+        connection = inside(self.netns, self._connect)
+        try:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            yield channel
+        finally:
+            with contextlib.suppress(pika.exceptions.AMQPError):
+                connection.close()
+
+    def _connect(self) -> pika.BlockingConnection:
+        parameters = pika.ConnectionParameters(
+            self.host,
+            self.port,
+            credentials=pika.PlainCredentials(self.user, self.password),
+            socket_timeout=self.seconds,
+            stack_timeout=self.seconds,
+            blocked_connection_timeout=self.seconds,
+        )
+        try:
+            return pika.BlockingConnection(parameters)
+        except AMQPConnectorStackTimeout as error:
+            raise TimeoutError(str(error)) from error
+
+    def declare(self, queue: str, **arguments: Any) -> None:
+        """Make a durable queue; `arguments` with _ for -, such as x_message_ttl=1000."""
+        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        with self.channel() as channel:
+            channel.queue_declare(queue, durable=True, arguments=named)
+
+    def exists(self, queue: str) -> bool:
+        """Whether there is such a queue."""
+        try:
+            with self.channel() as channel:
+                channel.queue_declare(queue, passive=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+        return True
+
+    def publish(self, queue: str, *bodies: bytes | str, **properties: Any) -> None:
+        """Put messages into a queue, confirmed; fails where there is no such queue."""
+        made = pika.BasicProperties(**{"delivery_mode": 2, **properties})
+        with self.channel() as channel:
+            for body in bodies:
+                raw = body.encode() if isinstance(body, str) else body
+                channel.basic_publish("", queue, raw, made, mandatory=True)
+
+    def drain(self, queue: str) -> list[Message]:
+        """Take all that waits in a queue, oldest first."""
+        with self.channel() as channel:
+            return list(_waiting(channel, queue, auto_ack=True))
+
+    def count(self, queue: str) -> int:
+        """How many messages wait: taken, counted, and given back in their order.
+
+        Not what the broker says of the queue, which is wrong right after its restart.
+        """
+        with self.channel() as channel:
+            return sum(1 for _ in _waiting(channel, queue, auto_ack=False))
+
+    def consumers(self, queue: str) -> int:
+        """How many consumers the queue has."""
+        with self.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).method.consumer_count)
+
+    def purge(self, queue: str) -> None:
+        """Throw away all that waits."""
+        with self.channel() as channel:
+            channel.queue_purge(queue)
+
+    def delete(self, queue: str) -> None:
+        """Delete the queue, whatever is in it."""
+        with self.channel() as channel:
+            channel.queue_delete(queue)
+
+
+def _waiting(channel: BlockingChannel, queue: str, *, auto_ack: bool) -> Iterator[Message]:
+    while True:
+        method, properties, body = channel.basic_get(queue, auto_ack=auto_ack)
+        if method is None:
+            return
+        yield Message(body, properties, method.redelivered)
