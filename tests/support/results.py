@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tixd.analysis.summary import Direction, Summary
+from tixd.declared import Secret
 from tixd.reports.model import Installation
 from tixd.results.payload import WindowResult
-from tixd.declared import Secret
 from tixd.settings import Settings
 
 UP = Direction(usage=0.25, quality=1.0, hurst_rs=0.5, hurst_wavelet=0.75)

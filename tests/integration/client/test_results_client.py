@@ -14,9 +14,9 @@ from tests.support.log_events import heard
 from tests.support.results import ONE, OTHER, result, settings_for
 from tests.support.stand_in_api import Behaviour
 from tixd import __version__
+from tixd.declared import Secret
 from tixd.results.client import ApiClient
 from tixd.results.payload import payload
-from tixd.declared import Secret
 
 
 def test_a_result_is_posted_as_the_api_takes_it(api, client):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.support.log_events import heard
 from tests.support.results import ONE, OTHER, THIRD, result, settings_for
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
-from tixd.results.client import ApiClient
 from tixd.declared import Secret
+from tixd.results.client import ApiClient
 
 
 def test_a_dead_api_costs_a_cycle_one_try_and_two_log_lines_in_all(clock):
