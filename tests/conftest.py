@@ -8,6 +8,9 @@ import pytest
 
 from tests.support.broker import Broker
 
+#: Programs, which read their environment when they start.
+collect_ignore = ["support/original"]
+
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:

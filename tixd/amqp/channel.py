@@ -29,9 +29,9 @@ _DELIVERY_MODES = {True: 2, False: 1}
 
 @dataclass(slots=True)
 class _Unconfirmed:
-    """A message that was published and not answered for yet."""
+    """A message without an answer yet; `mark` is what a return tells of it."""
 
-    message_id: str
+    mark: tuple[str, str, str]
     confirmed: asyncio.Future[None]
     returned: str = ""
 
@@ -126,16 +126,18 @@ class Channel:
             confirmed.set_exception(self.ended.result())
             return confirmed
         self._published += 1
-        self._unconfirmed[self._published] = _Unconfirmed(properties.message_id, confirmed)
+        mark = (exchange, key, properties.message_id)
+        self._unconfirmed[self._published] = _Unconfirmed(mark, confirmed)
         with translated():
             self._raw.basic_publish(exchange, key, body, _raw(properties), mandatory=True)
         return confirmed
 
     def _on_returned(self, _: Any, method: Any, properties: Any, __: bytes) -> None:
         """The broker returns in the order of publishing, each before it is acknowledged."""
+        mark = (method.exchange, method.routing_key, properties.message_id or "")
         for message in self._unconfirmed.values():
-            if message.message_id == (properties.message_id or "") and not message.returned:
-                message.returned = f"{method.reply_text} {method.exchange!r} {method.routing_key!r}"
+            if message.mark == mark and not message.returned:
+                message.returned = f"{method.reply_text} {mark[0]!r} {mark[1]!r}"
                 return
 
     def _on_answer(self, frame: Any) -> None:

@@ -74,7 +74,8 @@ async def _ask(connection: Connection) -> str:
         await channel.consume(_ANSWERS, 0, take, no_ack=True)
         question = Properties(reply_to=_ANSWERS, persistent=False, expiration="1000")
         channel.publish("", QUEUE, b"", question)
-        await asyncio.wait_for(answer, _ANSWER_SECONDS)
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            await answer
     await channel.close()
     text = answer.result() if answer.done() and not answer.cancelled() else ""
     return text if text.isprintable() else ""

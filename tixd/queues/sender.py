@@ -88,7 +88,8 @@ class Sender:
         marked = replace(properties, message_id=properties.message_id or str(uuid4()))
         confirmed = self._channel.publish("", queue, body, marked)
         try:
-            await asyncio.wait_for(confirmed, CONFIRM_SECONDS)
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await confirmed
         except TimeoutError:
             reason = self.trouble or f"no confirm within {CONFIRM_SECONDS:.0f} s"
             raise errors.BrokerAway(reason) from None

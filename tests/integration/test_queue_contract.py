@@ -3,30 +3,68 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
+from tests.support.broker import Broker
+from tests.support.direct import Direct
+from tests.support.rabbit import consumer
 from tixd.dispatch.job import ProcessInstallation
 from tixd.queues.contract import JobQueue
 from tixd.queues.local import LocalQueue
 from tixd.queues.memory import MemoryBroker, MemoryQueue
 
-QUEUES: dict[str, Callable[[], JobQueue]] = {
-    "local": LocalQueue,
-    "memory": lambda: MemoryQueue(MemoryBroker()),
-}
+#: Opens one more consumer of the same queue.
+Consumers = Callable[[], AbstractAsyncContextManager[JobQueue]]
+Test = Callable[[JobQueue], Awaitable[None]]
 
 
 def job(number: int) -> ProcessInstallation:
     return ProcessInstallation(f"/r/1/{number}", 1, number)
 
 
-@pytest.fixture(params=sorted(QUEUES))
-def run(request: pytest.FixtureRequest) -> Callable[[Callable[[JobQueue], Awaitable[None]]], None]:
-    def run_on(test: Callable[[JobQueue], Awaitable[None]]) -> None:
+@asynccontextmanager
+async def local() -> AsyncIterator[JobQueue]:
+    yield LocalQueue()
+
+
+def memory() -> Consumers:
+    broker = MemoryBroker()
+
+    @asynccontextmanager
+    async def one() -> AsyncIterator[JobQueue]:
+        yield MemoryQueue(broker)
+
+    return one
+
+
+def rabbitmq(broker: Broker) -> Consumers:
+    if Direct(broker.port).exists("celery"):
+        Direct(broker.port).delete("celery")
+    return lambda: consumer(broker.port, "/r")
+
+
+@pytest.fixture(params=["memory", "rabbitmq"])
+def consumers(request: pytest.FixtureRequest) -> Consumers:
+    if request.param == "memory":
+        return memory()
+    return rabbitmq(request.getfixturevalue("broker"))
+
+
+@pytest.fixture(params=["local", "memory", "rabbitmq"])
+def run(request: pytest.FixtureRequest) -> Callable[[Test], None]:
+    make = {
+        "local": lambda: local,
+        "memory": memory,
+        "rabbitmq": lambda: rabbitmq(request.getfixturevalue("broker")),
+    }[request.param]()
+
+    def run_on(test: Test) -> None:
         async def main() -> None:
-            await asyncio.wait_for(test(QUEUES[request.param]()), 5)
+            async with asyncio.timeout(30), make() as queue:
+                await test(queue)
 
         asyncio.run(main())
 
@@ -34,12 +72,18 @@ def run(request: pytest.FixtureRequest) -> Callable[[Callable[[JobQueue], Awaita
 
 
 async def numbers(queue: JobQueue, count: int) -> list[int]:
-    return [(await queue.take()).job.installation_id for _ in range(count)]
+    """Take so many jobs and do them."""
+    done = []
+    for _ in range(count):
+        delivery = await queue.take()
+        done.append(delivery.job.installation_id)
+        await delivery.done()
+    return done
 
 
 async def nothing_comes(queue: JobQueue) -> bool:
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(queue.take(), 0.02)
+        await asyncio.wait_for(queue.take(), 0.2)
     return True
 
 
@@ -79,8 +123,8 @@ def test_a_job_again_comes_behind_the_others_and_one_back_before_them(
         for number in (1, 2, 3):
             await queue.put(job(number))
         first, second = await queue.take(), await queue.take()
-        await first.again()
         await second.back()
+        await first.again()
         assert await numbers(queue, 3) == [2, 3, 1]
 
     run(test)
@@ -88,10 +132,10 @@ def test_a_job_again_comes_behind_the_others_and_one_back_before_them(
 
 def test_each_job_is_in_the_hands_of_one_consumer(run: Callable[..., None]) -> None:
     async def test(queue: JobQueue) -> None:
-        for number in range(50):
+        for number in range(1, 51):
             await queue.put(job(number))
         taken = await asyncio.gather(*(numbers(queue, 10) for _ in range(5)))
-        assert sorted(number for part in taken for number in part) == list(range(50))
+        assert sorted(number for part in taken for number in part) == list(range(1, 51))
 
     run(test)
 
@@ -134,17 +178,16 @@ def test_an_installation_with_an_open_job_gets_no_second_one_in_the_local_queue(
     asyncio.run(test())
 
 
-def test_what_a_dead_consumer_had_goes_to_another_one() -> None:
+def test_what_a_dead_consumer_had_goes_to_another_one(consumers: Consumers) -> None:
     async def test() -> None:
-        broker = MemoryBroker()
-        dead, alive = MemoryQueue(broker), MemoryQueue(broker)
-        for number in (1, 2, 3):
-            await dead.put(job(number))
-        delivery = await dead.take()
-        await dead.take()
-        await dead.close()
-        assert await numbers(alive, 3) == [1, 2, 3]
-        await delivery.done()
-        assert await nothing_comes(alive), "a late answer of the dead one changes nothing"
+        async with consumers() as alive:
+            async with consumers() as dead:
+                for number in (1, 2, 3):
+                    await alive.put(job(number))
+                delivery = await dead.take()
+                await dead.close()
+            assert sorted(await numbers(alive, 3)) == [1, 2, 3]
+            await delivery.done()
+            assert await nothing_comes(alive), "a late answer of the dead one changes nothing"
 
-    asyncio.run(test())
+    asyncio.run(asyncio.wait_for(test(), 30))
