@@ -1,0 +1,127 @@
+"""Celery itself, from its own distribution: what it sends and takes is what tixd sends and takes.
+
+The deployment that tixd joins is tests/support/original; here it runs alone, and with messages of
+tixd's in place of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from tests.support import pools
+from tests.support.broker import Broker
+from tests.support.celery_app import celery_beat, celery_worker
+from tests.support.direct import Direct
+from tests.support.program import until
+from tests.support.stand_in_api import StandInApi
+from tests.support.task_messages import TASK_ID
+from tixd.queues.celery_message import Properties, RunInstallation, RunUsers, Task, decode, encode
+
+INSTALLATION = RunInstallation(TASK_ID, "/r/1/2", 1, 2)
+
+#: Tasks, and how Celery is told to send them.
+SENT: list[tuple[Task, tuple[str, ...]]] = [
+    (INSTALLATION, ("processor.tasks.process_installation", "/r/1/2", "1", "2")),
+    (RunUsers(TASK_ID, "/r"), ("processor.tasks.process_users_data", "/r")),
+]
+
+
+def sent_by_celery(protocol: int, name: str, *arguments: str) -> tuple[bytes, dict[str, Any]]:
+    """Body and properties of what Celery's send_task makes, as its consumer gets them."""
+    app = Celery("processor.tasks", broker="memory://")
+    app.conf.task_protocol = protocol
+    app.send_task(name, arguments, task_id=TASK_ID, expires=600, queue="here")
+    with app.connection() as connection:
+        message = connection.default_channel.basic_get("here", no_ack=True)
+    properties = {
+        "content_type": message.content_type,
+        "content_encoding": message.content_encoding,
+        "headers": message.headers,
+        **{name: message.properties[name] for name in ("correlation_id", "delivery_mode")},
+        "expiration": message.properties["expiration"],
+    }
+    return bytes(message.body), properties
+
+
+@pytest.mark.parametrize(("task", "call"), SENT)
+def test_a_message_of_ours_is_what_celery_sends_itself(task: Task, call: tuple[str, ...]) -> None:
+    body, properties = sent_by_celery(2, *call)
+    expires = decode(body, Properties(**properties)).expires
+    assert expires is not None
+    ours, said = encode(
+        replace(task, expires=expires), now=expires - 600, origin=properties["headers"]["origin"]
+    )
+    assert asdict(said) == properties
+    assert ours == body.replace(b", ", b",").replace(b": ", b":")
+
+
+@pytest.mark.parametrize("protocol", [1, 2])
+@pytest.mark.parametrize(("task", "call"), SENT)
+def test_what_celery_sends_is_understood(task: Task, call: tuple[str, ...], protocol: int) -> None:
+    body, properties = sent_by_celery(protocol, *call)
+    understood = decode(body, Properties(**properties))
+    assert understood.expires is not None
+    assert replace(understood, expires=None) == task
+
+
+@pytest.fixture
+def api() -> Iterator[StandInApi]:
+    """A tix-api that takes everything."""
+    with StandInApi(user="tix", password="secret") as api:
+        yield api
+
+
+@pytest.fixture
+def direct(broker: Broker) -> Direct:
+    """A look into the queues, of which there are none at first."""
+    direct = Direct(broker.port)
+    direct.delete("celery")
+    return direct
+
+
+def users(base: Path, count: int) -> list[int]:
+    """So many users with one window each."""
+    for user in range(1, count + 1):
+        pools.window(base, user)
+    return list(range(1, count + 1))
+
+
+def test_beat_and_worker_of_celery_process_all_installations(
+    broker: Broker, api: StandInApi, direct: Direct, tmp_path: Path
+) -> None:
+    base = tmp_path / "reports"
+    expected = users(base, 3)
+    with (
+        celery_worker(base, tmp_path, api.port, broker.port) as worker,
+        celery_beat(base, tmp_path, broker.port),
+    ):
+        until(lambda: len(worker.tasks("process_installation")) >= 3, 60)
+        assert worker.tasks("process_users_data")[0]["types"] == ["str"]
+        done = worker.tasks("process_installation")[:3]
+    assert {tuple(task["types"]) for task in done} == {("str", "str", "str")}
+    assert sorted(post.user for post in api.accepted) == expected
+    assert [pools.left(base, user) for user in expected] == [2, 2, 2]
+
+
+def test_a_worker_of_celery_takes_messages_of_ours(
+    broker: Broker, api: StandInApi, direct: Direct, tmp_path: Path
+) -> None:
+    base = tmp_path / "reports"
+    users(base, 2)
+    direct.declare("celery")
+    for task in (RunInstallation("one", str(base / "1/1"), 1, 1), RunUsers("all", str(base))):
+        body, properties = encode(task, now=0, origin="7@host")
+        said = {name: value for name, value in asdict(properties).items() if value}
+        direct.publish("celery", body, **said)
+    with celery_worker(base, tmp_path, api.port, broker.port) as worker:
+        until(lambda: len(worker.tasks("process_installation")) == 3, 60)
+        given = [task["arguments"] for task in worker.tasks("process_installation")]
+    assert given[0] == [str(base / "1/1"), "1", "1"]
+    assert sorted(given) == sorted([given[0], *([str(base / f"{u}/1"), u, "1"] for u in "12")])
+    assert sorted(post.user for post in api.accepted) == [1, 2]

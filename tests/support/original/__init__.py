@@ -1,0 +1,1 @@
+"""Programs of a Celery deployment, made anew: what hosts run that have not moved to tixd yet."""
