@@ -7,9 +7,8 @@ tixd's in place of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from celery import Celery
@@ -18,10 +17,12 @@ from tests.support import pools
 from tests.support.broker import Broker
 from tests.support.celery_app import celery_beat, celery_worker
 from tests.support.direct import Direct
+from tests.support.fleet import Fleet
 from tests.support.program import until
 from tests.support.stand_in_api import StandInApi
 from tests.support.task_messages import TASK_ID
-from tixd.queues.celery_message import Properties, RunInstallation, RunUsers, Task, decode, encode
+from tixd.amqp.values import Properties
+from tixd.queues.celery_message import RunInstallation, RunUsers, Task, decode, encode
 
 INSTALLATION = RunInstallation(TASK_ID, "/r/1/2", 1, 2)
 
@@ -32,32 +33,33 @@ SENT: list[tuple[Task, tuple[str, ...]]] = [
 ]
 
 
-def sent_by_celery(protocol: int, name: str, *arguments: str) -> tuple[bytes, dict[str, Any]]:
+def sent_by_celery(protocol: int, name: str, *arguments: str) -> tuple[bytes, Properties]:
     """Body and properties of what Celery's send_task makes, as its consumer gets them."""
     app = Celery("processor.tasks", broker="memory://")
     app.conf.task_protocol = protocol
     app.send_task(name, arguments, task_id=TASK_ID, expires=600, queue="here")
     with app.connection() as connection:
         message = connection.default_channel.basic_get("here", no_ack=True)
-    properties = {
-        "content_type": message.content_type,
-        "content_encoding": message.content_encoding,
-        "headers": message.headers,
-        **{name: message.properties[name] for name in ("correlation_id", "delivery_mode")},
-        "expiration": message.properties["expiration"],
-    }
-    return bytes(message.body), properties
+    said = message.properties
+    return bytes(message.body), Properties(
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        headers=message.headers,
+        correlation_id=said["correlation_id"],
+        expiration=said["expiration"],
+        persistent=said["delivery_mode"] == 2,
+    )
 
 
 @pytest.mark.parametrize(("task", "call"), SENT)
 def test_a_message_of_ours_is_what_celery_sends_itself(task: Task, call: tuple[str, ...]) -> None:
     body, properties = sent_by_celery(2, *call)
-    expires = decode(body, Properties(**properties)).expires
+    expires = decode(body, properties).expires
     assert expires is not None
     ours, said = encode(
-        replace(task, expires=expires), now=expires - 600, origin=properties["headers"]["origin"]
+        replace(task, expires=expires), now=expires - 600, origin=properties.headers["origin"]
     )
-    assert asdict(said) == properties
+    assert said == properties
     assert ours == body.replace(b", ", b",").replace(b": ", b":")
 
 
@@ -65,7 +67,7 @@ def test_a_message_of_ours_is_what_celery_sends_itself(task: Task, call: tuple[s
 @pytest.mark.parametrize(("task", "call"), SENT)
 def test_what_celery_sends_is_understood(task: Task, call: tuple[str, ...], protocol: int) -> None:
     body, properties = sent_by_celery(protocol, *call)
-    understood = decode(body, Properties(**properties))
+    understood = decode(body, properties)
     assert understood.expires is not None
     assert replace(understood, expires=None) == task
 
@@ -109,19 +111,50 @@ def test_beat_and_worker_of_celery_process_all_installations(
     assert [pools.left(base, user) for user in expected] == [2, 2, 2]
 
 
-def test_a_worker_of_celery_takes_messages_of_ours(
+def test_a_beat_of_celery_feeds_a_worker_of_tixd(
     broker: Broker, api: StandInApi, direct: Direct, tmp_path: Path
 ) -> None:
     base = tmp_path / "reports"
-    users(base, 2)
-    direct.declare("celery")
-    for task in (RunInstallation("one", str(base / "1/1"), 1, 1), RunUsers("all", str(base))):
-        body, properties = encode(task, now=0, origin="7@host")
-        said = {name: value for name, value in asdict(properties).items() if value}
-        direct.publish("celery", body, **said)
-    with celery_worker(base, tmp_path, api.port, broker.port) as worker:
-        until(lambda: len(worker.tasks("process_installation")) == 3, 60)
-        given = [task["arguments"] for task in worker.tasks("process_installation")]
-    assert given[0] == [str(base / "1/1"), "1", "1"]
-    assert sorted(given) == sorted([given[0], *([str(base / f"{u}/1"), u, "1"] for u in "12")])
-    assert sorted(post.user for post in api.accepted) == [1, 2]
+    expected = users(base, 3)
+    fleet = Fleet(base, tmp_path, api.port, broker.port)
+    with fleet.worker() as worker, celery_beat(base, tmp_path, broker.port):
+        until(lambda: len(api.accepted) >= 3, 60)
+        until(lambda: worker.log("fanned_out"))
+        assert worker.ends()[0] == 0
+    assert sorted(post.user for post in api.accepted) == expected
+    assert not direct.exists("tixd.dead")
+
+
+def test_a_dispatcher_of_tixd_feeds_a_worker_of_celery(
+    broker: Broker, api: StandInApi, direct: Direct, tmp_path: Path
+) -> None:
+    base = tmp_path / "reports"
+    expected = users(base, 3)
+    fleet = Fleet(base, tmp_path, api.port, broker.port)
+    with celery_worker(base, tmp_path, api.port, broker.port) as worker, fleet.dispatcher():
+        until(lambda: len(worker.tasks("process_installation")) >= 3, 60)
+        given = worker.tasks("process_installation")[:3]
+    assert sorted(task["arguments"] for task in given) == [
+        [str(base / f"{user}/1"), f"{user}", "1"] for user in expected
+    ]
+    assert {tuple(task["types"]) for task in given} == {("str", "str", "str")}
+    assert sorted(post.user for post in api.accepted) == expected
+
+
+def test_both_systems_work_on_one_queue_at_once_and_post_the_same(
+    broker: Broker, api: StandInApi, direct: Direct, tmp_path: Path
+) -> None:
+    base = tmp_path / "reports"
+    expected = users(base, 40)
+    fleet = Fleet(base, tmp_path, api.port, broker.port)
+    with (
+        celery_worker(base, tmp_path, api.port, broker.port) as theirs,
+        fleet.worker() as ours,
+        celery_beat(base, tmp_path, broker.port),
+        fleet.dispatcher(),
+    ):
+        until(lambda: len(api.accepted) >= len(expected), 60)
+        until(lambda: ours.status()["counts"].get("jobs_done") and theirs.tasks())
+    assert sorted(post.user for post in api.accepted) == expected, "each window once"
+    first, *others = [post.body for post in api.accepted]
+    assert all(other == first for other in others), "all had the same reports"
