@@ -8,6 +8,7 @@ folder. Nothing is shared with a RabbitMQ that the machine may run.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,7 +22,6 @@ import psutil
 from tests.support import debian, namespaces
 from tests.support.pools import alive
 from tests.support.program import until
-from tests.support.stand_in_api import closed_port
 
 #: Where Debian keeps the scripts that change no user and read no configuration of the machine.
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
@@ -49,8 +49,8 @@ class Broker:
     ) -> None:
         debian.program("rabbitmq-server", "rabbitmq-server")
         self.folder, self.host, self.netns = folder, host, netns
-        self.port = port or closed_port()
-        self._epmd_port, dist_port = closed_port(), closed_port()
+        self.port = port or free_port()
+        self._epmd_port, dist_port = free_port(), free_port()
         self.node = f"tixd-{self.port}@localhost"
         for name in ("data", "log", "home"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -63,9 +63,9 @@ class Broker:
         return self._server.pid
 
     def __enter__(self) -> Self:
-        epmd = shutil.which("epmd", path=debian.PLACES) or "epmd"
-        self._epmd = self._popen(epmd, "-port", str(self._epmd_port), "-address", "127.0.0.1")
-        self.start()
+        self._start_epmd()
+        self._start_server()
+        self.until_open()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,7 +80,10 @@ class Broker:
 
     def begin(self) -> None:
         """Start it and do not wait."""
-        self._server = self._popen(str(SCRIPTS / "rabbitmq-server"))
+        until(lambda: not self.is_running())  # killed with its host, it may still be ending
+        if self._epmd.poll() is not None:
+            self._start_epmd()
+        self._start_server()
 
     def until_open(self) -> None:
         """Wait until it takes connections."""
@@ -164,6 +167,13 @@ class Broker:
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def _start_epmd(self) -> None:
+        epmd = shutil.which("epmd", path=debian.PLACES) or "epmd"
+        self._epmd = self._popen(epmd, "-port", str(self._epmd_port), "-address", "127.0.0.1")
+
+    def _start_server(self) -> None:
+        self._server = self._popen(str(SCRIPTS / "rabbitmq-server"))
+
     def _popen(self, *words: str) -> subprocess.Popen[bytes]:
         with (self.folder / "out").open("ab") as out:
             return subprocess.Popen(
@@ -174,6 +184,17 @@ class Broker:
                 stderr=out,
                 start_new_session=True,
             )
+
+
+def free_port() -> int:
+    """A port that no client is given for its own end while the broker is away."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 def _environment(folder: Path, node: str, epmd_port: int, dist_port: int) -> dict[str, str]:

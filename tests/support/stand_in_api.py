@@ -3,7 +3,8 @@
 In a test: `with StandInApi() as api:` (own thread; api.url, api.port, api.posts, api.answer(...)).
 As a program, for the demo and the benchmark, with the standard library alone:
 `python stand_in_api.py --port 0 --log FILE` prints where it listens and appends one JSON line
-{"user", "installation", "body", "status"} for each accepted post. Listens on 127.0.0.1 only.
+{"user", "installation", "body", "status"} for each accepted post. Listens on 127.0.0.1 only,
+unless a test names another address.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class StandInApi:
         self,
         *,
         port: int = 0,
+        host: str = "127.0.0.1",
         user: str = "",
         password: str = "",
         tls: ssl.SSLContext | None = None,
@@ -68,9 +70,9 @@ class StandInApi:
         self._decide: Decide = lambda *_: Behaviour()
         self._basic = _basic(user, password) if user else ""
         self._log, self._tls = log, tls
-        self._socket = socket.create_server(("127.0.0.1", port))
+        self._socket = socket.create_server((host, port))
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if tls else ''}://{host}:{self.port}"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.open: set[_Connection] = set()
