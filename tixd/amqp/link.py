@@ -120,5 +120,6 @@ class Link:
         shortest = min(seconds, self._retry.first_seconds)
         await asyncio.sleep(shortest)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), seconds - shortest)
+            async with asyncio.timeout(seconds - shortest):
+                await self._hurry.wait()
         self._hurry.clear()
