@@ -179,6 +179,7 @@ class Broker:
             return subprocess.Popen(
                 namespaces.command(self.netns, *words),
                 env=self._env,
+                cwd=self.folder,  # where a server that fails early leaves its dump
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
