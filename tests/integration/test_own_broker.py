@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pika
 import pytest
 
+from tests.support import pools
 from tests.support.broker import Broker
 from tests.support.direct import Direct
 
@@ -90,3 +92,10 @@ def test_a_changed_password_lets_nobody_in_with_the_old_one(broker: Broker, dire
 def test_settings_and_commands_reach_the_broker(broker: Broker) -> None:
     assert "{ok, 12000}" in broker.eval("application:get_env(rabbit, consumer_timeout)")
     assert "guest" in broker.ctl("list_users")
+
+
+def test_nothing_is_left_of_a_broker_that_cannot_start(tmp_path: Path) -> None:
+    before = pools.children()
+    with pytest.raises(AssertionError, match="nonsense"), Broker(tmp_path, config={"nonsense": 1}):
+        pass
+    assert pools.children().keys() == before.keys()

@@ -65,7 +65,11 @@ class Broker:
     def __enter__(self) -> Self:
         self._start_epmd()
         self._start_server()
-        self.until_open()
+        try:
+            self.until_open()
+        except BaseException:  # nobody else ends what has been started
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -88,7 +92,8 @@ class Broker:
     def until_open(self) -> None:
         """Wait until it takes connections."""
         until(lambda: self._server.poll() is not None or self.is_open(), START_SECONDS)
-        assert self._server.poll() is None, (self.folder / "out").read_text()[-3000:]
+        said = (self.folder / "out").read_text()
+        assert self._server.poll() is None, said.partition("[error]")[2][:3000] or said
 
     def is_open(self) -> bool:
         """Whether it takes connections."""
