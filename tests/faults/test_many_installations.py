@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import le
@@ -24,18 +24,12 @@ from typing import Any, Self
 import psutil
 import pytest
 
-from tests.support import made
 from tests.support.program import ROOT, environment, until
 from tests.support.stand_in_api import Behaviour, StandInApi
+from tests.support.waves import write
 
-#: Reports of a window and seconds of each: 4 x 271 packets are just enough.
-REPORTS, REPORT_SECONDS = 4, 271
-
-#: First second of the first report.
-START = 1_600_000_000
-
-#: Folders that nobody has touched since.
-LONG_AGO = START
+#: Epoch second since which nobody has touched most folders.
+LONG_AGO = 1_600_000_000
 
 #: How long after the tick the first post may come (issue 3).
 FIRST_POST_SECONDS = 2.0
@@ -110,24 +104,6 @@ def plant(base: Path, size: Size) -> None:
         folder = f"{base}/{user}/{number}"
         os.makedirs(folder)
         os.utime(folder, (LONG_AGO, LONG_AGO))
-
-
-def report(place: int) -> Callable[[int, int], bytes]:
-    """A report of that place in the series as any installation writes it."""
-    content = made.minute(START + place * REPORT_SECONDS, REPORT_SECONDS, userId=-1)
-    head, tail = content.rsplit(b"-1", 1)
-    assert tail.startswith(b', "installationId": 2}')
-    return lambda user, number: head + b'%d, "installationId": %d}' % (user, number)
-
-
-def write(base: Path, lively: list[tuple[int, int]], places: range) -> float:
-    """The next reports of everybody who has work; returns the epoch second at the last one."""
-    for place in places:
-        content = report(place)
-        name = f"tix-report-{START + place * REPORT_SECONDS}.json"
-        for user, number in lively:
-            Path(base, str(user), str(number), name).write_bytes(content(user, number))
-    return time.time()
 
 
 class Service:
