@@ -61,6 +61,24 @@ class NotDone(OperatorError):
         return self.detail or super().__str__()
 
 
+class BadTable(OperatorError):
+    """The AS table cannot be used; replace it with another (tixd asn build makes one)."""
+
+    exit_code = 1
+
+
+class BadSource(OperatorError):
+    """No AS table can be made of this; correct what is named and build again."""
+
+    exit_code = 1
+
+
+class TableRefused(OperatorError):
+    """The new AS table is not put in place, the old one stays; look into its sources."""
+
+    exit_code = 1
+
+
 # --- input: a report or a stored result is not what it must be ----------------------------------
 
 

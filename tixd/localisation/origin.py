@@ -1,0 +1,125 @@
+"""The origin of an address: its AS, as records of several providers tell it; pure.
+
+In: an address as text, a record of an MMDB file. Out: an Origin. Rules: private, loopback,
+link-local, CGNAT, documentation and other special addresses have no AS, whatever a table says;
+what a record does not tell, or tells in a way nobody knows, is None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+Address = IPv4Address | IPv6Address
+
+#: Largest AS number (RFC 6793: four bytes).
+LARGEST_ASN = 2**32 - 1
+
+#: Longest name that is believed, characters.
+LONGEST_NAME = 255
+
+#: IPv4 that is nobody's (IANA IPv4 Special-Purpose Address Registry), multicast and class E.
+_SPECIAL_V4 = tuple(
+    ip_network(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+        *("172.16.0.0/12", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15"),
+        *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
+    )
+)
+
+#: The part of IPv6 that is given to networks, and what of it is for documentation (RFC 9637).
+_GLOBAL_V6 = ip_network("2000::/3")
+_SPECIAL_V6 = (ip_network("2001:db8::/32"), ip_network("3fff::/20"))
+
+#: Members that hold the AS number, name and country: GeoLite2 and DB-IP, then IPinfo Lite, then
+#: older files of IPinfo.
+_NUMBER_KEYS = ("autonomous_system_number", "asn")
+_NAME_KEYS = ("autonomous_system_organization", "as_name", "name")
+_COUNTRY_KEYS = ("country_code", "country")
+
+_NUMBER = re.compile(r"\s*(?:AS)?([0-9]{1,10})", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The AS of an address; None where it is not known.
+
+    prefix: the network around the address in which all have this origin; country: ISO 3166 code.
+    """
+
+    asn: int | None = None
+    name: str | None = None
+    prefix: str | None = None
+    country: str | None = None
+
+    def __str__(self) -> str:
+        """Number and name of the AS, as people write them."""
+        return f"AS{self.asn} {self.name or ''}".rstrip() if self.asn else "no AS"
+
+
+#: The origin of an address that nobody knows.
+UNKNOWN = Origin()
+
+
+def routable(text: str) -> Address | None:
+    """The address in `text` where it can have an AS; None for special ones and other texts.
+
+    >>> routable("8.8.8.8"), routable("100.64.0.1"), routable("fe80::1"), routable("host")
+    (IPv4Address('8.8.8.8'), None, None, None)
+    """
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv4Address):
+        special = any(address in network for network in _SPECIAL_V4)
+    else:
+        special = address not in _GLOBAL_V6 or any(address in part for part in _SPECIAL_V6)
+    return None if special else address
+
+
+def origin_in(record: object, prefix: str | None = None) -> Origin:
+    """The origin that a record of an MMDB file tells; UNKNOWN where it names no AS.
+
+    >>> origin_in({"asn": "AS15169", "as_name": "Google LLC", "country_code": "US"}, "8.8.8.0/24")
+    Origin(asn=15169, name='Google LLC', prefix='8.8.8.0/24', country='US')
+    """
+    if not isinstance(record, Mapping):
+        return UNKNOWN
+    asn = next((n for n in (as_number(record.get(key)) for key in _NUMBER_KEYS) if n), None)
+    if asn is None:
+        return UNKNOWN
+    name = next((n for n in (clean(record.get(key)) for key in _NAME_KEYS) if n), None)
+    codes = (country_code(record.get(key)) for key in _COUNTRY_KEYS)
+    return Origin(asn, name, prefix, next((code for code in codes if code), None))
+
+
+def as_number(value: object) -> int | None:
+    """The AS number in a number or a text, the first where there are several; None: there is none.
+
+    >>> as_number("AS15169"), as_number("13335_38803"), as_number(0), as_number("{64500,64501}")
+    (15169, 13335, None, 64500)
+    """
+    if isinstance(value, str):
+        match = _NUMBER.match(value.lstrip("{"))
+        value = int(match[1]) if match else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 < value <= LARGEST_ASN else None
+
+
+def clean(value: object) -> str | None:
+    """A name as one printable line; None where nothing is left of it."""
+    if not isinstance(value, str):
+        return None
+    text = value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)
+    return text.strip()[:LONGEST_NAME] or None
+
+
+def country_code(value: object) -> str | None:
+    """Two capital letters, or None."""
+    code = isinstance(value, str) and len(value) == 2 and value.isascii() and value.isalpha()
+    return str(value).upper() if code else None
