@@ -18,6 +18,7 @@ from tixd.analysis.observations import joined
 from tixd.analysis.summary import summarise
 from tixd.dispatch.job import Done, Phase, PhaseName, ProcessInstallation
 from tixd.folder import Folder
+from tixd.localisation.origins import Origins
 from tixd.reports.model import Installation, Report
 from tixd.reports.spool import BATCH_FILES, Spool, opened
 from tixd.reports.window import Discard, Window, next_step
@@ -50,6 +51,7 @@ class Worker:
     now: Callable[[], float] = time.time
     random: Random = field(default_factory=Random)
     hourly: logs.Hourly = field(default_factory=logs.Hourly)
+    origins: Origins = field(default_factory=Origins)
 
 
 def process_installation(job: ProcessInstallation, worker: Worker) -> Done:
@@ -139,6 +141,7 @@ class _Visit:
             clock=self._worker.now,
             jitter=self._worker.random,
             go_on=self._go_on_reposting,
+            origin_of=self._worker.origins.of,
         )
         self._tally["results_reposted"] += done.accepted
         self._tally["results_refused"] += done.refused
@@ -199,8 +202,10 @@ class _Visit:
             names=tuple(r.name for r in window.spent),
         )
         self._journal.prepare(entry)
+        source = window.reports[0].source
+        result = WindowResult(source, summary, self._worker.origins.of(source))
         try:
-            entry = self._make_safe(WindowResult(window.reports[0].source, summary), entry)
+            entry = self._make_safe(result, entry)
         except BaseException:  # nothing is safe; SystemExit too, where the stop cannot wait
             self._journal.abandon()
             raise

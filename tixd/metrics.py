@@ -195,3 +195,7 @@ def _gauges(now: Snapshot) -> Iterator[tuple[str, str, float | None]]:
     yield "broker_confirm_age_seconds", "Time since RabbitMQ last confirmed.", confirm_age
     yield "volume_free_bytes", "Space left on the reports volume.", volume.free_bytes
     yield "volume_answer_age_seconds", "Time since the reports volume last answered.", answer_age
+    if volume.asn_built is not None:
+        yield "asn_table_usable", "1 where the AS table can be used.", float(volume.asn_built > 0)
+        age = max(0.0, now.moment - volume.asn_built) if volume.asn_built else None
+        yield "asn_table_age_seconds", "Time since the AS table was built.", age

@@ -174,8 +174,8 @@ class Service:
         while True:
             with contextlib.suppress(errors.CannotStart):  # then no worker is ready, which is said
                 done = await pool.submit(CheckVolume(self.settings.reports_base_path))
-                free_bytes = done.found[0][0] if done.found else None
-                self._volume = VolumeView(time.time(), done.failure, free_bytes)
+                found = done.found[0] if done.found else ()
+                self._volume = VolumeView(time.time(), done.failure, *found)
             await asyncio.sleep(VOLUME_CHECK_SECONDS)
 
     def heard(self, done: Done) -> None:

@@ -105,6 +105,12 @@ class Settings:
         unit="seconds",
         minimum=0.1,
     )
+    asn_table: str = setting(
+        "",
+        "TIX_ASN_TABLE",
+        "asn.table",
+        "MMDB file that tells the AS of a source address (tixd asn); empty: results name none",
+    )
     rabbitmq_host: str = setting(
         "localhost", "TIX_RABBITMQ_HOST", "rabbitmq.host", "RabbitMQ host (dispatcher, worker)"
     )

@@ -35,11 +35,15 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class VolumeView:
-    """The last answer of the reports volume: when (epoch seconds, None: never yet), and what."""
+    """The last answer of the reports volume: when (epoch seconds, None: never yet), and what.
+
+    asn_built: when the AS table was built, which is looked at with it; 0: unusable, None: not set.
+    """
 
     answered: float | None = None
     error: str = ""
     free_bytes: int | None = None
+    asn_built: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

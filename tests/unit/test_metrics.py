@@ -110,6 +110,15 @@ def test_gauges_show_the_moment():
     assert found["process_resident_memory_bytes"] > 1_000_000
 
 
+@pytest.mark.parametrize(
+    ("built", "usable", "age"), [(None, None, None), (0, 0, None), (400, 1, 600), (2000, 1, 0)]
+)
+def test_the_age_of_the_as_table_is_shown_where_one_is_set(built, usable, age):
+    found = values(Metrics(), snapshot(volume=VolumeView(answered=995.0, asn_built=built)))
+    assert found.get("tixd_asn_table_usable") == usable
+    assert found.get("tixd_asn_table_age_seconds") == age
+
+
 def test_what_is_not_known_yet_is_left_out():
     found = values(Metrics(), snapshot(volume=VolumeView(), cycle=CycleView()))
     assert not [name for name in found if name.startswith(("tixd_volume", "tixd_last_scan"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.results import DOWN, UNDEFINED, UP, result
 from tixd import errors
 from tixd.analysis.summary import Direction, Summary
+from tixd.localisation.origin import UNKNOWN, Origin
 from tixd.results.payload import WindowResult, failed_report, parse_failed_report, payload
 
 DEFINED = result()
@@ -57,6 +59,23 @@ def stored(**changes: object) -> bytes:
 @pytest.mark.parametrize(("window", "expected"), PAYLOADS)
 def test_a_payload_is_what_the_api_takes(window, expected):
     assert payload(window) == expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "end"),
+    [
+        (
+            Origin(7303, "Telecom Argentina S.A.", "181.164.0.0/14", "AR"),
+            b'"ip":"181.165.116.94","asn":7303,"asName":"Telecom Argentina S.A."}',
+        ),
+        (Origin(64500), b'"ip":"181.165.116.94","asn":64500,"asName":null}'),
+        (UNKNOWN, b'"ip":"181.165.116.94","asn":null,"asName":null}'),
+    ],
+)
+def test_the_as_is_posted_where_a_table_is_set_and_never_stored(origin, end):
+    located = replace(DEFINED, origin=origin)
+    assert payload(located) == payload(DEFINED).replace(b'"ip":"181.165.116.94"}', end)
+    assert failed_report(located) == failed_report(DEFINED)
 
 
 @pytest.mark.parametrize(("raw", "posted"), [(-0.5, 0.0), (1.0, 1.0), (1.4, 1.0), (0, 0.0)])

@@ -14,6 +14,7 @@ from tests.support.log_events import heard
 from tests.support.results import ONE, result
 from tixd import errors
 from tixd.folder import Folder
+from tixd.localisation.origin import Origin
 from tixd.reports.model import Installation
 from tixd.results.answer import Answer, of_status
 from tixd.results.backoff import Backoff, Refusal
@@ -33,12 +34,14 @@ class ClientTwin:
     elsewhere: float | None = None
     waits: str = ""
     posted: list[int] = field(default_factory=list)
+    origins: list[Origin | None] = field(default_factory=list)
 
     def reason_to_wait(self, _: Installation) -> str:
         return self.waits
 
     def post(self, _: Installation, window: WindowResult) -> Answer:
         self.posted.append(window.summary.timestamp)
+        self.origins.append(window.origin)
         return self.answers.get(window.summary.timestamp, of_status(200, None, NOW))
 
     def accepted_elsewhere(self, _: Installation) -> float | None:
@@ -249,3 +252,11 @@ def test_twenty_cycles_without_an_api_need_few_posts_and_lose_nothing(run, outbo
     assert 5 <= len(client.posted) < 18
     assert max(pauses) > 600
     assert run(ClientTwin(), backoff, now=NOW + 600 * 40).accepted == 5
+
+
+def test_the_as_of_a_stored_result_is_looked_up_when_it_is_posted(run):
+    client, telecom = ClientTwin(), Origin(7303, "Telecom")
+    run(client, limit=2, origin_of={"181.165.116.94": telecom}.get)
+    assert client.origins == [telecom, telecom]
+    run(client, limit=1)
+    assert client.origins[2:] == [None]

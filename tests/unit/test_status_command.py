@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import orjson
+import pytest
 
 from tests.support.snapshots import snapshot
 from tixd.commands.status import page
@@ -68,3 +69,12 @@ def test_what_happened_is_counted_in_words():
         "        1  workers replaced: a signal had ended them",
         "    1,200  scans completed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("built", "line"),
+    [(400, "  AS table built 10 min 0 s ago"), (0, "  AS table cannot be used, see the log")],
+)
+def test_the_as_table_has_a_line_where_one_is_set(built, line):
+    assert line in lines(volume=VolumeView(995.0, asn_built=built))
+    assert not [line for line in lines(volume=VolumeView(995.0)) if "AS table" in line]

@@ -59,6 +59,10 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
         yield f"  volume   {_volume(role['volume'], now)}"
     if role["broker"]:
         yield f"  broker   {_broker(role['broker'], now)}"
+    built = role["volume"]["asn_built"]
+    if built is not None:
+        age = f"built {duration(now - built)} ago" if built else "cannot be used, see the log"
+        yield f"  AS table {age}"
     for worker in role["workers"]:
         yield f"  worker   {worker['pid']} {_worker(worker)}"
     counted = [(role["counts"].get(name, 0), words) for name, words in WORDS.items()]

@@ -70,7 +70,10 @@ class ListInstallations:
 
 @dataclass(frozen=True, slots=True)
 class CheckVolume:
-    """See whether the reports can be listed and how many bytes are free there."""
+    """See whether the reports can be listed and how many bytes are free there.
+
+    Found: bytes, and where an AS table is set the epoch second it was built, 0 if it is unusable.
+    """
 
     base: str
 

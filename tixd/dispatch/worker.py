@@ -31,6 +31,7 @@ from tixd.dispatch.line import WorkerEnd
 from tixd.dispatch.review import list_failed, retry_failed
 from tixd.dispatch.scan import free_bytes, list_installations, list_users
 from tixd.installation import Worker, process_installation
+from tixd.localisation.origins import Origins
 from tixd.results.client import ApiClient
 from tixd.settings import Settings
 
@@ -52,6 +53,7 @@ def main(endpoint: str, identity: bytes, settings: Settings) -> None:
         client=client,
         say=line.say,
         stopping=lambda: signals.asked or line.cut,
+        origins=Origins(settings.asn_table),
     )
     try:
         _serve(line, worker, signals)
@@ -100,7 +102,9 @@ def _done(job: Message, worker: Worker) -> Done:
         case ListInstallations():
             return Done(found=tuple(list_installations(job, worker.hourly)))
         case CheckVolume(base):
-            return Done(found=((free_bytes(base, worker.hourly),),))
+            built = worker.origins.built()
+            table = () if built is None else (built,)
+            return Done(found=((free_bytes(base, worker.hourly), *table),))
         case ListFailed():
             return list_failed(job, worker.now())
         case RetryFailed():

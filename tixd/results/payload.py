@@ -1,7 +1,8 @@
 """The result of a window as bytes: for the tix-api, and for failed-results; and back again.
 
 In: a WindowResult. Out: JSON. Rules: usage is limited to 0..1 for the tix-api only, files keep the
-raw values; a file that the tix-time-processor wrote (Python's json.dump, so NaN too) reads as well.
+raw values and no AS, which is looked up for each post; a file that the tix-time-processor wrote
+(Python's json.dump, so NaN too) reads as well.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import orjson
 
 from tixd import errors
 from tixd.analysis.summary import Direction, Summary
+from tixd.localisation.origin import Origin
 
 #: Version of the measure that the tix-api expects in each post (source: tix-time-processor).
 MEASURE_VERSION = "1.0.0"
@@ -27,10 +29,14 @@ _LONGEST_IP = 255
 
 @dataclass(frozen=True, slots=True)
 class WindowResult:
-    """What is posted for one window: where its packets came from, and what they say."""
+    """What is posted for one window: where its packets came from, and what they say.
+
+    origin: the AS of `ip`; None where no AS table is set.
+    """
 
     ip: str
     summary: Summary
+    origin: Origin | None = None
 
 
 def payload(result: WindowResult) -> bytes:
@@ -42,6 +48,7 @@ def payload(result: WindowResult) -> bytes:
     b'"hurstDownRs":0.7,"hurstDownWavelet":0.9,"ip":"10.0.0.1"}'
     """
     up, down = result.summary.upstream, result.summary.downstream
+    origin = result.origin
     return orjson.dumps(
         {
             "timestamp": result.summary.timestamp,
@@ -55,6 +62,7 @@ def payload(result: WindowResult) -> bytes:
             "hurstDownRs": down.hurst_rs,
             "hurstDownWavelet": down.hurst_wavelet,
             "ip": result.ip,
+            **({"asn": origin.asn, "asName": origin.name} if origin else {}),
         }
     )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tixd import errors, logs
+from tixd.localisation.origin import Origin
 from tixd.reports.model import Installation
 from tixd.results.answer import Answer
 from tixd.results.backoff import Backoff
@@ -57,6 +58,7 @@ class _Round:
     client: Client
     clock: Callable[[], float]
     jitter: random.Random
+    origin_of: Callable[[str], Origin | None]
 
 
 def repost(
@@ -69,10 +71,12 @@ def repost(
     clock: Callable[[], float],
     jitter: random.Random,
     go_on: Callable[[], bool],
+    origin_of: Callable[[str], Origin | None] = lambda _: None,
 ) -> Reposted:
     """Post at most `limit` stored results again.
 
     clock: epoch seconds; go_on: asked before each result, False ends the round (a stop, a limit).
+    origin_of: the AS of an address, as posted with it.
     Raises errors.VolumeFailed where the disk is at fault.
     """
     if backoff.paused(clock()):
@@ -80,7 +84,7 @@ def repost(
     if reason := client.reason_to_wait(installation):
         return Reposted(backoff, stopped=reason)
     names = _names(installation, outbox, limit)
-    this = _Round(installation, outbox, client, clock, jitter)
+    this = _Round(installation, outbox, client, clock, jitter, origin_of)
     done = Reposted(backoff.only(names))
     for name in names:
         if not go_on():
@@ -113,7 +117,8 @@ def _one(this: _Round, name: str, done: Reposted) -> Reposted:
     except (errors.Vanished, errors.NotPermitted, errors.WrongKind) as error:
         logs.warning("failed_result_left", folder=this.installation.path, reason=str(error))
         return done
-    answer = this.client.post(this.installation, result)
+    located = replace(result, origin=this.origin_of(result.ip))
+    answer = this.client.post(this.installation, located)
     if answer.outcome == "accepted":
         this.outbox.remove(name)
         return replace(done, backoff=done.backoff.accepted(name), accepted=done.accepted + 1)
