@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import click
 
 from tixd import control, logs
 from tixd.commands import Invocation
+from tixd.commands.bars import bar
 from tixd.commands.words import WORDS
 from tixd.dispatch.cycle import run_cycle
 from tixd.dispatch.mounts import check_reports_folder
@@ -66,29 +64,10 @@ async def _cycle(settings: Settings, runtime_folder: str, counts: Counter[str]) 
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop)
-        with _progress() as progress:
+        with bar("installations") as progress:
             await run_cycle(pool, settings.reports_base_path, counts, progress)
         await (stopping[0] if stopping else pool.stop(settings.stop_seconds))
     return bool(pool.workers)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], object]]:
-    """A bar on a terminal, nothing elsewhere; yields what is to be told how many are done."""
-    if not sys.stderr.isatty():
-        yield lambda _done, _total: None
-        return
-    from rich import console, progress  # noqa: PLC0415 - slow to import, needed on a terminal only
-
-    columns = (
-        progress.TextColumn("installations"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
-    )
-    with progress.Progress(*columns, console=console.Console(stderr=True)) as bar:
-        task = bar.add_task("cycle", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _show(counts: Counter[str], seconds: float) -> None:
