@@ -43,6 +43,10 @@ COMMANDS = MappingProxyType(
             "tixd.commands.failed:command",
             "List or retry results that could not be posted",
         ),
+        "asn": (
+            "tixd.commands.asn:command",
+            "Make or ask the table that tells the AS of addresses",
+        ),
         "check-config": (
             "tixd.commands.check_config:command",
             "Show every setting, its source, and what is wrong",

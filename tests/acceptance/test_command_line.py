@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("once", "analyze", "simulate", "status", "health", "failed", "check-config")
+COMMANDS = ("once", "analyze", "simulate", "status", "health", "failed", "asn", "check-config")
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -1,0 +1,229 @@
+"""`tixd asn build`, `tixd asn lookup`, `tixd asn info`: the table that tells the AS of addresses.
+
+In: sources of a table, or addresses; the table's path from the settings. Out: the table; rows or
+JSON. Rules: nothing is fetched over the network but from the database that is named; the table
+that is there stays until the new one has been found good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+import click
+
+from tixd import errors
+from tixd.commands import Invocation, format_option
+from tixd.commands.bars import bar
+from tixd.commands.status import duration
+from tixd.localisation.asn import Table, TableFacts
+from tixd.localisation.install import (
+    KNOWN,
+    LARGEST_CHANGE,
+    LEAST_NETWORKS,
+    Demands,
+    Installed,
+    install,
+)
+from tixd.localisation.origin import as_number
+from tixd.localisation.sources import Harvest, harvest_file
+
+
+@click.group(short_help="Make or ask the table that tells the AS of addresses")
+def command() -> None:
+    """Make or ask the table that tells the AS of addresses."""
+
+
+_table = click.option(
+    "--table", metavar="FILE", help="the table; else the one that TIX_ASN_TABLE names"
+)
+_format = format_option("a table to read, or one JSON object a line")
+
+
+def _known(
+    _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
+) -> tuple[tuple[str, int], ...]:
+    """The pairs of "8.8.8.8=15169"."""
+    found = []
+    for text in texts:
+        address, _, number = text.partition("=")
+        asn = as_number(number)
+        if asn is None:
+            raise click.BadParameter("ADDRESS=ASN is due")
+        found.append((_address(address), asn))
+    return tuple(found)
+
+
+def _addresses(
+    _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
+) -> tuple[str, ...]:
+    return tuple(map(_address, texts))
+
+
+def _address(text: str) -> str:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no IPv4 or IPv6 address") from None
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+@command.command()
+@click.argument("sources", metavar="[FILE]...", nargs=-1, type=click.Path())
+@_table
+@click.option("--mysql", metavar="URL", help="database: mysql://user@host:port/iptoas")
+@click.option("--password-file", type=Path, help="file with the database's password")
+@click.option(
+    "--known",
+    metavar="ADDRESS=ASN",
+    multiple=True,
+    callback=_known,
+    help="the table must say so, may be repeated; else "
+    + ", ".join(f"{address}={asn}" for address, asn in KNOWN),
+)
+@click.option(
+    "--least",
+    default=LEAST_NETWORKS,
+    show_default=True,
+    type=click.IntRange(1),
+    help="networks that the table must have",
+)
+@click.option(
+    "--any-change",
+    is_flag=True,
+    help=f"take it also where over {LARGEST_CHANGE:.0%} differs from the table that is there",
+)
+@click.pass_obj
+def build(
+    invocation: Invocation,
+    *,
+    sources: tuple[str, ...],
+    table: str | None,
+    mysql: str | None,
+    password_file: Path | None,
+    known: tuple[tuple[str, int], ...],
+    least: int,
+    any_change: bool,
+) -> None:
+    """Make the table out of FILEs, plain, gzip or xz, or of the original service's database.
+
+    A FILE holds prefixes ("192.0.2.0/24 64500"), CAIDA's pfx2as, ranges of iptoasn.com (TSV) or
+    CSV ranges ("first,last,number,name"), or names of AS numbers ("64500 NAME"); its first line
+    tells. Several are taken together: the longest prefix counts, of equal ones the first.
+
+    The new table replaces the old one at once, when it has been found good; tixd takes it up by
+    itself.
+
+    \b
+    Example: from the original's two files; from iptoasn.com; from the original's database
+      tixd asn build prefixes.txt names.txt
+      tixd asn build ip2asn-combined.tsv.gz --table /var/lib/tixd/asn.mmdb
+      tixd asn build --mysql mysql://reader@localhost/iptoas --password-file /run/secret
+    """
+    if not sources and not mysql:
+        raise click.UsageError("name a FILE, or a database with --mysql")
+    path, harvest = _path(invocation, table), Harvest()
+    for source in sources:
+        with bar(f"reading {source}", share=True) as progress:
+            found = harvest_file(harvest, source, progress)
+        print(f"{source}: {found}")
+    if mysql:
+        _from_database(harvest, mysql, password_file)
+    if not any(harvest.ranges.values()):
+        raise errors.BadSource("there are names, but no addresses")
+    demands = Demands(known or KNOWN, least, 1.0 if any_change else LARGEST_CHANGE)
+    with bar("making the table") as progress:
+        done = install(harvest, path, demands, progress)
+    _say_installed(path, done, harvest.left_out)
+
+
+def _from_database(harvest: Harvest, url: str, password_file: Path | None) -> None:
+    try:
+        from tixd.localisation.mysql import harvest_database  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise errors.BadSource("--mysql needs pymysql: pip install 'tixd[mysql]'") from None
+    password = ""
+    if password_file:
+        try:
+            password = password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            raise errors.BadSource(f"{password_file}: {error}") from error
+    with bar("reading the database") as progress:
+        harvest_database(harvest, url, password, progress)
+
+
+def _say_installed(path: str, done: Installed, left_out: int) -> None:
+    changed = "the first one" if done.change is None else f"{done.change:.1%} changed"
+    if done.old_problem:
+        changed = f"not compared: {done.old_problem}"
+    print(f"{path}: {done.networks:,} networks, {done.size_bytes:,} bytes, {changed}")
+    if left_out:
+        print(f"{left_out:,} lines left out that make no sense")
+
+
+@command.command()
+@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True, callback=_addresses)
+@_table
+@_format
+@click.pass_obj
+def lookup(
+    invocation: Invocation, *, addresses: tuple[str, ...], table: str | None, form: str
+) -> None:
+    """Show the AS of each ADDRESS: number, name, network, and country where the table has it.
+
+    \b
+    Example:
+      tixd asn lookup 8.8.8.8 2001:4860:4860::8888
+    """
+    with contextlib.closing(Table(_path(invocation, table))) as opened:
+        found = [(address, opened.origin(address)) for address in addresses]
+    width = max(map(len, addresses))
+    for address, origin in found:
+        if form == "json":
+            print(json.dumps({"address": address, **asdict(origin)}))
+        else:
+            place = " ".join(text for text in (origin.prefix, origin.country) if text)
+            print(f"{address:<{width}}  {origin}  {place}".rstrip())
+
+
+@command.command()
+@_table
+@_format
+@click.pass_obj
+def info(invocation: Invocation, *, table: str | None, form: str) -> None:
+    """Show what the table is, and how old.
+
+    Exit code 1: it cannot be used.
+
+    \b
+    Example: what would the service use?
+      tixd asn info
+    """
+    path = _path(invocation, table)
+    with contextlib.closing(Table(path)) as opened:
+        facts = opened.facts
+    if form == "json":
+        print(json.dumps({"table": path, **asdict(facts)}))
+    else:
+        _show(path, facts)
+
+
+def _show(path: str, facts: TableFacts) -> None:
+    built = datetime.fromtimestamp(facts.built, UTC).strftime("%Y-%m-%d %H:%M")
+    versions = "IPv4 and IPv6" if facts.ip_version == 6 else "IPv4"
+    print(f"table    {path}")
+    print(f"kind     {facts.kind}, {versions}")
+    print(f"built    {built} UTC, {duration(time.time() - facts.built)} ago")
+    print(f"size     {facts.size_bytes:,} bytes, {facts.nodes:,} nodes")
+
+
+def _path(invocation: Invocation, table: str | None) -> str:
+    path = table or invocation.load().settings.asn_table
+    if not path:
+        raise click.UsageError("no table: set TIX_ASN_TABLE, or give --table")
+    return path
