@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.shared import shared_data
+from tixd.commands import Invocation
 from tixd.commands.analyze import command
 
 EXPERIMENTS = ("batch-test-report-1b", "batch-test-reports-3b", "batch-test-reports-5b")
@@ -21,7 +22,7 @@ EXPERIMENTS = ("batch-test-report-1b", "batch-test-reports-3b", "batch-test-repo
 def first_windows(experiment: str) -> dict[str, dict]:
     """The first window of each folder of the archive, by the folder's name."""
     archive = shared_data(f"tix/{experiment}.tar.gz")
-    done = CliRunner().invoke(command, ["--format", "json", str(archive)])
+    done = CliRunner().invoke(command, ["--format", "json", str(archive)], obj=Invocation({}, None))
     assert done.exit_code == 0, done.stderr
     first: dict[str, dict] = {}
     for line in map(json.loads, done.stdout.splitlines()):

@@ -8,13 +8,16 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.kept import START, lay_out, made_reports, member, pack
+from tests.support.tables import table
+from tixd.commands import Invocation
 from tixd.commands.analyze import command
 
 WINDOW = made_reports()
 
 
 def run(*arguments):
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(command, words, obj=Invocation({}, None))
 
 
 def test_all_windows_come_in_order_with_the_daemons_half_overlap(tmp_path):
@@ -110,3 +113,39 @@ def test_a_damaged_archive_fails_after_what_it_gave(tmp_path):
     assert done.exit_code == 1
     assert len(done.stdout.splitlines()) == 1
     assert "kept.tar.gz" in done.stderr
+
+
+@pytest.fixture
+def located(tmp_path, monkeypatch):
+    """Two installations of one AS and one of none, and the setting of an AS table."""
+    monkeypatch.setenv("TIX_ASN_TABLE", str(table(tmp_path / "asn.mmdb")))
+    for number, source in enumerate(("181.165.1.1", "181.164.1.1", "192.0.2.1"), 1):
+        lay_out(tmp_path / "reports" / "1" / str(number), made_reports(source))
+    return tmp_path / "reports"
+
+
+def test_the_as_of_a_source_is_shown_where_a_table_is_set(located):
+    lines = [json.loads(line) for line in run("--format", "json", located).stdout.splitlines()]
+    assert list(lines[0])[2:5] == ["ip", "asn", "asName"]
+    assert (lines[0]["asn"], lines[0]["asName"]) == (7303, "Telecom Argentina S.A.")
+    assert [line["asn"] for line in lines] == [7303, 7303, 7303, 7303, None, None]
+    rows = run(located).stdout.splitlines()
+    assert "AS7303 Telecom Argentina S.A." in rows[1]
+    assert "no AS" in rows[-1]
+
+
+def test_windows_are_grouped_by_as_with_means_of_what_is_defined(located):
+    done = run("--by-as", "--format", "json", located)
+    telecom, nobody = map(json.loads, done.stdout.splitlines())
+    assert (telecom["asn"], telecom["installations"], telecom["windows"]) == (7303, 2, 4)
+    assert (nobody["asn"], nobody["asName"], nobody["windows"]) == (None, None, 2)
+    assert telecom["downstream"]["usage"] == pytest.approx(0.5, abs=0.12)
+    assert list(telecom["upstream"]) == ["usage", "quality", "hurst"]
+    rows = run("--by-as", located).stdout.splitlines()
+    assert rows[1].split()[:6] == ["AS7303", "Telecom", "Argentina", "S.A.", "2", "4"]
+    assert rows[2].split()[:4] == ["no", "AS", "1", "2"]
+
+
+def test_grouping_by_as_needs_a_table(tmp_path):
+    done = run("--by-as", lay_out(tmp_path, WINDOW))
+    assert (done.exit_code, "set TIX_ASN_TABLE" in done.stderr) == (2, True)

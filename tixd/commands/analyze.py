@@ -22,7 +22,10 @@ from rich.text import Text
 from tixd import errors
 from tixd.analysis.observations import joined
 from tixd.analysis.summary import Direction, Summary, summarise
-from tixd.commands import format_option
+from tixd.commands import Invocation, format_option
+from tixd.commands.by_as import show_by_as
+from tixd.localisation.origin import Origin
+from tixd.localisation.origins import Origins
 from tixd.reports.archive import Found, installations, printable
 from tixd.reports.model import Report
 from tixd.reports.window import MEANINGFUL_SECONDS, MIN_OBSERVATIONS, windows
@@ -36,11 +39,15 @@ _PLAIN_COLUMNS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Analysed:
-    """One window of the folder `path` and its result; None where it has no short packet."""
+    """One window of the folder `path` and its result; None where it has no short packet.
+
+    origin: the AS that it came from; None where no AS table is set.
+    """
 
     path: str
     reports: tuple[Report, ...]
     summary: Summary | None
+    origin: Origin | None
 
     @property
     def first(self) -> int:
@@ -61,11 +68,14 @@ class Analysed:
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
 @format_option("json: one object a line, usage as computed (it may exceed 1)")
-def command(*, paths: tuple[str, ...], form: str) -> None:
+@click.option("--by-as", is_flag=True, help="one row for each AS: means over its windows")
+@click.pass_obj
+def command(invocation: Invocation, *, paths: tuple[str, ...], form: str, by_as: bool) -> None:
     """Show the result of every window of the reports in PATH.
 
     PATH is a folder, a tree of folders or a .tar.gz archive, which is not unpacked. Each folder
-    that holds reports is one installation. Nothing is changed, posted or locked.
+    that holds reports is one installation. Nothing is changed, posted or locked. Where an AS table
+    is set (TIX_ASN_TABLE), the AS that the reports came from is shown.
 
     Exit code 1: a PATH is missing or damaged, or no PATH holds a report.
 
@@ -74,9 +84,11 @@ def command(*, paths: tuple[str, ...], form: str) -> None:
       tixd analyze /var/lib/tix/reports/23/37
       tixd analyze --format json reports.tar.gz
     """
-    survey = _Survey()
+    survey = _Survey(_origins(invocation, needed=by_as))
     analysed = (window for path in paths for window in survey.windows(path))
-    if form == "json":
+    if by_as:
+        show_by_as(((w.path, w.origin, w.summary) for w in analysed), form)
+    elif form == "json":
         for window in analysed:
             click.echo(_as_json(window))
     else:
@@ -85,10 +97,18 @@ def command(*, paths: tuple[str, ...], form: str) -> None:
         sys.exit(1)
 
 
+def _origins(invocation: Invocation, *, needed: bool) -> Origins:
+    table = invocation.load().settings.asn_table
+    if needed and not table:
+        raise click.UsageError("--by-as needs an AS table: set TIX_ASN_TABLE")
+    return Origins(table)
+
+
 class _Survey:
     """Goes through the paths, says on standard error what is left out, remembers how it went."""
 
-    def __init__(self) -> None:
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
         self.failed = False
         self.any_report = False
 
@@ -102,7 +122,7 @@ class _Survey:
             for found in installations(path):
                 in_order = found.reports()
                 reports += len(in_order)
-                yield from _installation(found, in_order)
+                yield from _installation(found, in_order, self._origins)
         except (errors.BadArchive, errors.VolumeError) as error:
             self._fail(str(error))
         if not reports:
@@ -114,7 +134,7 @@ class _Survey:
         _say(message)
 
 
-def _installation(found: Found, in_order: list[Report]) -> Iterator[Analysed]:
+def _installation(found: Found, in_order: list[Report], origins: Origins) -> Iterator[Analysed]:
     """The windows of one installation; complaints about its files come first."""
     for complaint in found.complaints:
         _say(f"{found.path}: left out: {complaint}")
@@ -124,7 +144,7 @@ def _installation(found: Found, in_order: list[Report]) -> Iterator[Analysed]:
     for window in windows(in_order):
         made += 1
         summary = summarise(joined(report.observations for report in window))
-        yield Analysed(found.path, window, summary)
+        yield Analysed(found.path, window, summary, origins.of(window[0].source))
     if in_order and not made:
         _say(
             f"{found.path}: {len(in_order)} reports make no window: it takes {MIN_OBSERVATIONS}"
@@ -141,7 +161,7 @@ def _say(message: str) -> None:
 
 def _as_json(window: Analysed) -> bytes:
     """One line: values as computed; "result" is null where the window has no short packet."""
-    result = None
+    result, origin = None, window.origin
     if window.summary:
         stored = orjson.loads(failed_report(WindowResult(window.source, window.summary)))
         result = stored["results"]
@@ -150,6 +170,7 @@ def _as_json(window: Analysed) -> bytes:
             "path": window.path,
             "window": window.first,
             "ip": window.source,
+            **({"asn": origin.asn, "asName": origin.name} if origin else {}),
             "reports": len(window.reports),
             "observations": window.observations,
             "result": result,
@@ -163,9 +184,11 @@ def _show(analysed: list[Analysed]) -> None:
     if console.is_terminal:
         _show_groups(console, analysed)
     elif analysed:
-        table = _table(["installation", "from"], " ")
+        located = ["AS"] if analysed[0].origin else []
+        table = _table(["installation", "from", *located], " ")
         for window in analysed:
-            table.add_row(Text(window.path), Text(window.source), *_cells(window))
+            names = [window.path, window.source, *([str(window.origin)] if located else [])]
+            table.add_row(*map(Text, names), *_cells(window))
         console.width = _PLAIN_COLUMNS
         console.print(table)
 
@@ -173,9 +196,11 @@ def _show(analysed: list[Analysed]) -> None:
 def _show_groups(console: Console, analysed: list[Analysed]) -> None:
     """One heading for the windows of each installation and source; 80 columns are enough."""
     for (path, source), group in groupby(analysed, key=lambda w: (w.path, w.source)):
-        console.print(Text.assemble((path, "bold"), f"  from {source}"))
+        windows_of = list(group)
+        place = f"  {windows_of[0].origin}" if windows_of[0].origin else ""
+        console.print(Text.assemble((path, "bold"), f"  from {source}{place}"))
         table = _table([""], "\n")
-        for window in group:
+        for window in windows_of:
             table.add_row("", *_cells(window))
         console.print(table)
 
