@@ -8,12 +8,12 @@ message shows the password.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pymysql
-from pymysql.cursors import SSCursor
+from pymysql.cursors import Cursor, SSCursor
 
 from tixd import errors
 from tixd.localisation.formats import FORMATS, FormatName
@@ -45,8 +45,8 @@ def harvest_database(harvest: Harvest, url: str, password: str, progress: Progre
     try:
         with contextlib.closing(_connected(parts, password)) as connection:
             for table, columns, kind in _TABLES:
-                rows = _rows(connection, table, columns, progress)
-                harvest.take(f"{where}, table {table}", rows, FORMATS[kind])
+                with contextlib.closing(_rows(connection, table, columns, progress)) as rows:
+                    harvest.take(f"{where}, table {table}", rows, FORMATS[kind])
     except (pymysql.MySQLError, OSError, RuntimeError, ValueError) as error:
         raise errors.BadSource(f"{where}: {error.args[-1] if error.args else error}") from error
 
@@ -69,11 +69,12 @@ def _connected(parts: Any, password: str) -> pymysql.Connection[SSCursor]:
 
 def _rows(
     connection: pymysql.Connection[SSCursor], table: str, columns: str, progress: Progress
-) -> Iterator[list[str]]:
+) -> Generator[list[str], None, None]:
     """The rows of a table as texts, in the order in which the server has them."""
+    with connection.cursor(Cursor) as counter:
+        counter.execute(f"SELECT COUNT(*) FROM {table}")  # noqa: S608 - names of ours
+        total = int((counter.fetchone() or (0,))[0])
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT COUNT(*) FROM {table}")  # noqa: S608 - names of ours
-        total = int((cursor.fetchone() or (0,))[0])
         cursor.execute(f"SELECT {columns} FROM {table}")  # noqa: S608
         for number, row in enumerate(cursor):
             if number % _ROWS_BETWEEN_REPORTS == 0:
