@@ -1,4 +1,4 @@
-"""tixd.service: what systemd reads, and that it agrees with the program."""
+"""tixd.service and the samples: what systemd reads, and that it agrees with the program."""
 
 import configparser
 import shutil
@@ -9,7 +9,9 @@ import pytest
 
 from tixd import errors, values
 
-UNIT = Path(__file__).parents[2] / "tixd.service"
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "tixd.service"
+SAMPLES = sorted((ROOT / "scripts" / "samples").iterdir())
 
 
 @pytest.fixture
@@ -31,8 +33,13 @@ def test_the_unit_sets_only_variables_that_are_settings(service):
     assert variable in {field.metadata["env"] for field in values.FIELDS.values()}
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit():
+def test_systemd_finds_nothing_wrong_with_the_units():
     if not (analyze := shutil.which("systemd-analyze")):
         pytest.skip("no systemd-analyze here")
-    done = subprocess.run([analyze, "verify", UNIT], capture_output=True, text=True)
+    done = subprocess.run([analyze, "verify", UNIT, *SAMPLES], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_sample_timer_starts_the_sample_service_which_makes_a_table():
+    assert [sample.name for sample in SAMPLES] == ["tixd-asn.service", "tixd-asn.timer"]
+    assert "/usr/bin/env tixd asn build " in SAMPLES[0].read_text()
