@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 from click.testing import CliRunner
 
@@ -21,7 +19,7 @@ from tixd.localisation.sources import Harvest
 
 def content(path):
     """Every network of a table with its origin."""
-    with contextlib.closing(Table(str(path))) as opened:
+    with Table(str(path)) as opened:
         return list(opened)
 
 

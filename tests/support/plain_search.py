@@ -15,6 +15,10 @@ from tixd.localisation.origin import routable
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+#: AS number and name of an address that nobody has.
+NONE = (None, None)
+
+
 class Line(NamedTuple):
     """A line of the CSV file; addresses as integers, both included."""
 
@@ -59,6 +63,11 @@ class PlainSearch:
             address = self._kind(number)
             line = self.find(number) if routable(str(address)) else None
             found = table.origin(str(address))
-            if (found.asn, found.name) != ((line.asn, line.name) if line else (None, None)):
+            if (found.asn, _bare(found.name)) != ((line.asn, _bare(line.name)) if line else NONE):
                 wrong.append(f"{address}: {found} instead of {line}")
         return wrong
+
+
+def _bare(name: str | None) -> str | None:
+    """A name's letters alone: tables hold no blanks at its ends, and no soft hyphens."""
+    return None if name is None else "".join(filter(str.isalnum, name))

@@ -7,7 +7,6 @@ that is there stays until the new one has been found good.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from dataclasses import asdict
@@ -180,7 +179,7 @@ def lookup(
     Example:
       tixd asn lookup 8.8.8.8 2001:4860:4860::8888
     """
-    with contextlib.closing(Table(_path(invocation, table))) as opened:
+    with Table(_path(invocation, table)) as opened:
         found = [(address, opened.origin(address)) for address in addresses]
     width = max(map(len, addresses))
     for address, origin in found:
@@ -205,7 +204,7 @@ def info(invocation: Invocation, *, table: str | None, form: str) -> None:
       tixd asn info
     """
     path = _path(invocation, table)
-    with contextlib.closing(Table(path)) as opened:
+    with Table(path) as opened:
         facts = opened.facts
     if form == "json":
         print(json.dumps({"table": path, **asdict(facts)}))

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Self
 
 import maxminddb
 
@@ -37,7 +38,7 @@ class TableFacts:
 
 
 class Table:
-    """An open table; close it before it is let go."""
+    """An open table; use as a context manager, or close it."""
 
     def __init__(self, path: str) -> None:
         """Open the file; raises BadTable where it cannot be used."""
@@ -57,6 +58,12 @@ class Table:
         if not any(origin.asn for origin in islice(self, RECORDS_LOOKED_AT)):
             self.close()
             raise errors.BadTable(f"{path}: {facts.database_type} names no AS")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def is_current(self) -> bool:
         """Whether the file at the path is still the one that was opened."""

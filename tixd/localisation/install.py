@@ -60,7 +60,7 @@ def install(harvest: Harvest, path: str, demands: Demands, progress: Progress) -
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         networks = write_table(harvest, temporary, progress)
-        with contextlib.closing(Table(temporary)) as new:
+        with Table(temporary) as new:
             _check(new, networks, harvest, demands)
             change, problem = _change(new, path, harvest)
             size_bytes = new.facts.size_bytes
@@ -97,7 +97,7 @@ def _change(new: Table, path: str, harvest: Harvest) -> tuple[float | None, str]
     if not os.path.exists(path):
         return None, ""
     try:
-        with contextlib.closing(Table(path)) as old:
+        with Table(path) as old:
             size = abs(new.facts.nodes - old.facts.nodes) / old.facts.nodes
             pairs = [(old.find(a).asn, new.find(a).asn) for a in _sample(harvest)]
     except errors.BadTable as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import os
 
@@ -96,7 +95,7 @@ def test_a_loss_of_ipv6_counts_as_a_change(path):
 def test_a_file_that_is_no_table_is_replaced_and_that_is_said(path):
     path.write_text("no table")
     assert str(path) in put(path, PREFIXES).old_problem
-    with contextlib.closing(Table(str(path))) as table:
+    with Table(str(path)) as table:
         assert table.origin("8.8.8.8").asn == 15169
 
 
