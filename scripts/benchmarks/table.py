@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import tixd
-from benchmarks import daemon, dispatching, idle, imports, memory, step, window
+from benchmarks import daemon, dispatching, idle, imports, located, memory, step, window
 from benchmarks.data import file_system
 from benchmarks.yardstick import Row, yardstick_ns
 
@@ -28,6 +28,7 @@ PARTS = {
     "idle": partial(idle.measure, count=10_000),
     "memory": memory.measure,
     "imports": imports.measure,
+    "asn": located.measure,
 }
 
 
