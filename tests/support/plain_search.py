@@ -57,13 +57,15 @@ class PlainSearch:
             yield chance.randint(line.first, line.last)
 
     def disagreements(self, table: Table, addresses: Iterable[int]) -> list[str]:
-        """Addresses of which the table says something else."""
+        """Addresses of which the table says something else; special ones must have no AS."""
         wrong = []
         for number in addresses:
-            address = self._kind(number)
-            line = self.find(number) if routable(str(address)) else None
-            found = table.origin(str(address))
-            if (found.asn, _bare(found.name)) != ((line.asn, _bare(line.name)) if line else NONE):
+            address, line = str(self._kind(number)), self.find(number)
+            found = table.origin(address)
+            same = (found.asn, _bare(found.name)) == (
+                (line.asn, _bare(line.name)) if line else NONE
+            )
+            if not same and (found.asn or routable(address)):
                 wrong.append(f"{address}: {found} instead of {line}")
         return wrong
 
