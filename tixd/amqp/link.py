@@ -38,7 +38,7 @@ class Retry:
         """The pause after so many failures in a row, 1 or more; jitter takes up to half of it.
 
         >>> [Retry(1, 60).pause_seconds(n, random.Random(1)) // 1 for n in (1, 2, 3, 100)]
-        [0.0, 1.0, 2.0, 37.0]
+        [0.0, 1.0, 2.0, 34.0]
         """
         doubled = self.first_seconds * 2.0 ** min(failures - 1, 32)
         return min(doubled, self.longest_seconds) * jitter.uniform(0.5, 1.0)
