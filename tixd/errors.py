@@ -153,7 +153,7 @@ class BrokerAway(BrokerError):
 
 
 class BrokerRefuses(BrokerError):
-    """RabbitMQ refuses this; check user, password, virtual host and rights, tixd tries again."""
+    """RabbitMQ refuses; check user, password, rights, virtual host, certificates; tixd tries on."""
 
 
 class NotDeclared(BrokerError):

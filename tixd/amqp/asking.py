@@ -29,8 +29,11 @@ _MEANINGS = {
     530: errors.BrokerRefuses,
 }
 
-#: How pika quotes what the broker said when it refused a connection.
-_QUOTED = re.compile(r"^\w+: \(\d+\) '(.*)'$", re.DOTALL)
+#: How pika quotes what the broker, or the kernel, said when it ended a connection.
+_QUOTED = re.compile(r"""^\w+: \((?:\d+\) '(.*)'|"Stream connection lost: (.*)",\))$""", re.DOTALL)
+
+#: How the end of a connection says that a certificate is the cause, ours or the broker's.
+_CERTIFICATE = re.compile(r"\[SSL: \w*CERT")
 
 #: Done, with the reason, once a channel or connection has ended.
 Ended = asyncio.Future[errors.BrokerError]
@@ -48,9 +51,10 @@ def as_ours(reason: BaseException) -> errors.BrokerError:
     causes = [cause for cause in inner if isinstance(cause, BaseException)]
     if causes:
         return as_ours(causes[-1])
-    kind = errors.BrokerRefuses if "Probable" in type(reason).__name__ else errors.BrokerAway
     text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-    return kind(_QUOTED.sub(r"\1", text))
+    refused = "Probable" in type(reason).__name__ or _CERTIFICATE.search(text)
+    kind = errors.BrokerRefuses if refused else errors.BrokerAway
+    return kind(_QUOTED.sub(r"\1\2", text))
 
 
 @contextlib.contextmanager

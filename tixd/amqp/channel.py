@@ -125,11 +125,11 @@ class Channel:
         if self.ended.done():
             confirmed.set_exception(self.ended.result())
             return confirmed
-        self._published += 1
-        mark = (exchange, key, properties.message_id)
-        self._unconfirmed[self._published] = _Unconfirmed(mark, confirmed)
         with translated():
             self._raw.basic_publish(exchange, key, body, _raw(properties), mandatory=True)
+        self._published += 1  # the broker counts only what it gets
+        mark = (exchange, key, properties.message_id)
+        self._unconfirmed[self._published] = _Unconfirmed(mark, confirmed)
         return confirmed
 
     def _on_returned(self, _: Any, method: Any, properties: Any, __: bytes) -> None:

@@ -17,9 +17,10 @@ import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import AMQPError
 
-from tixd import errors
+from tixd import errors, logs
 from tixd.amqp.asking import Ended, as_ours, in_time, settle, translated
 from tixd.amqp.channel import Channel
+from tixd.amqp.tables import mend_pika
 from tixd.amqp.values import Endpoint, Tls
 
 #: Heartbeat that we ask for: a frozen broker is noticed after 15 s (faults.md, fact 6).
@@ -33,6 +34,8 @@ CLOSE_SECONDS = 2.0
 
 # pika tells of each try, with stack traces; link.py says what matters.
 logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
+
+mend_pika()
 
 
 async def connect(endpoint: Endpoint, name: str) -> Connection:
@@ -60,7 +63,7 @@ async def connect(endpoint: Endpoint, name: str) -> Connection:
     reason = opened.result() if opened.done() else TimeoutError("no connection in time")
     if reason:
         raise as_ours(reason)
-    return Connection(raw, ended)
+    return Connection(raw, ended, name)
 
 
 def _parameters(endpoint: Endpoint, name: str) -> pika.ConnectionParameters:
@@ -95,17 +98,19 @@ class Connection:
     at the moment (memory, disk), "" where it does. It says so only after something was published.
     """
 
-    def __init__(self, raw: AsyncioConnection, ended: Ended) -> None:
-        self._raw, self.ended = raw, ended
+    def __init__(self, raw: AsyncioConnection, ended: Ended, name: str) -> None:
+        self._raw, self.ended, self._name = raw, ended, name
         self.blocked = ""
         raw.add_on_connection_blocked_callback(self._on_blocked)
         raw.add_on_connection_unblocked_callback(self._on_unblocked)
 
     def _on_blocked(self, _: Any, frame: Any) -> None:
         self.blocked = frame.method.reason or "blocked"
+        logs.warning("broker_blocks", connection=self._name, reason=self.blocked)
 
     def _on_unblocked(self, *_: Any) -> None:
         self.blocked = ""
+        logs.info("broker_takes_messages", connection=self._name)
 
     async def channel(self, *, confirms: bool = False) -> Channel:
         """Open a channel; with `confirms` what is published there is confirmed."""
