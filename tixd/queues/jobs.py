@@ -47,4 +47,4 @@ class JobSender:
 
     async def _send(self, task: Task) -> None:
         body, properties = encode(task, now=time.time(), origin=self._origin)
-        await self._sender.send(JOBS, body, properties)
+        await self._sender.send(JOBS, body, properties, exchange=JOBS)

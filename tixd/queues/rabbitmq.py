@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,18 +23,10 @@ from tixd.amqp.link import Link
 from tixd.amqp.values import Endpoint, Message
 from tixd.dispatch.job import ProcessInstallation
 from tixd.queues.celery_message import RunInstallation, RunUsers, decode
+from tixd.queues.dead import DEAD, with_reason
 from tixd.queues.jobs import JOBS, JobSender
 from tixd.queues.sender import Sender, declare
 from tixd.queues.sender_path import local_base, local_path
-
-#: Where messages go that are no jobs of ours.
-DEAD = "tixd.dead"
-
-#: The header that says why a message lies there.
-REASON_HEADER = "tixd-reason"
-
-#: Longer headers are left out of such a message, so that they and the reason fit one frame.
-MAX_HEADERS_CHARACTERS = 65_536
 
 #: With nothing in hand and nothing heard for so long, it is looked whether the queue is empty.
 SILENCE_SECONDS = 20.0
@@ -198,15 +190,14 @@ class RabbitQueue:
 
     async def _bury(self, channel: Channel, message: Message, reason: str) -> None:
         """Let a copy with the reason lie in tixd.dead; only then the message is done with."""
-        headers = dict(message.properties.headers)
-        kept = headers if len(repr(headers)) <= MAX_HEADERS_CHARACTERS else {}
-        kept = {**kept, REASON_HEADER: reason}
-        properties = replace(message.properties, headers=kept, expiration="", persistent=True)
+        properties, told = with_reason(message.properties, reason), False
         while not channel.ended.done():
             try:
                 await self._sender.send(DEAD, message.body, properties)
             except errors.BrokerError as error:
-                logs.error("message_not_buried", reason=str(error))
+                if not told:
+                    logs.error("message_not_buried", reason=str(error))
+                told = True
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 self._count({"messages_dead": 1})

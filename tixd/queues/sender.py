@@ -27,6 +27,9 @@ CONFIRM_SECONDS = 20.0
 #: How often it is tried whether the broker still confirms.
 PROBE_SECONDS = 5.0
 
+#: How the names of the queues begin that probes go to, so that rights can be given for `tixd.*`.
+_PROBES = "tixd.probe-"
+
 Claim = Callable[[Connection], Awaitable[Channel]]
 
 _FIRST = asyncio.FIRST_COMPLETED
@@ -72,14 +75,19 @@ class Sender:
         blocked = self._connection.blocked
         return f"RabbitMQ takes no messages: {blocked}" if blocked else ""
 
-    async def send(self, queue: str, body: bytes, properties: Properties) -> None:
-        """Send a message; returns once the broker has stored it. Raises a BrokerError else."""
+    async def send(
+        self, queue: str, body: bytes, properties: Properties, *, exchange: str = ""
+    ) -> None:
+        """Send a message; returns once the broker has stored it. Raises a BrokerError else.
+
+        exchange: what a queue that is missing is bound to, when it is made.
+        """
         try:
             await self._publish(queue, body, properties)
         except errors.MessageReturned:
             async with self._declaring:
                 if self._connection:
-                    await declare(self._connection, queue)
+                    await declare(self._connection, queue, exchange)
             await self._publish(queue, body, properties)
 
     async def _publish(self, queue: str, body: bytes, properties: Properties) -> None:
@@ -99,13 +107,14 @@ class Sender:
         """Claim the connection, then let it be used as long as it confirms our probes."""
         ends = {(await self._claim(connection)).ended} if self._claim else set()
         channel = await connection.channel(confirms=True)
-        own = await channel.declare_queue("", exclusive=True, arguments={"x-max-length": 1})
+        name = f"{_PROBES}{uuid4()}"
+        await channel.declare_queue(name, exclusive=True, arguments={"x-max-length": 1})
         ends.add(channel.ended)
         self._channel, self._connection = channel, connection
         self.link.serves(connection)
         try:
             while True:
-                await self._probe(connection, own.name)
+                await self._probe(connection, name)
                 ended, _ = await asyncio.wait(ends, timeout=PROBE_SECONDS, return_when=_FIRST)
                 for end in ended:
                     raise end.result()

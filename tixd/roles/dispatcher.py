@@ -26,7 +26,7 @@ from tixd.dispatch.schedule import Tick
 from tixd.folder import Folder
 from tixd.queues.jobs import JobSender
 from tixd.queues.sender import Sender
-from tixd.roles.broker import endpoint
+from tixd.roles.broker import endpoint, unlink
 from tixd.roles.leading import lead
 from tixd.service import Service
 from tixd.status import BrokerView
@@ -56,20 +56,24 @@ async def _work(service: Service, pool: Pool) -> None:
         await service.run(pool)
         linked = asyncio.ensure_future(sender.link.run())
         try:
-            await _tick(service, pool, dispatcher, sender, claim)
+            await _tick(service, pool, dispatcher, sender, claim, linked)
         finally:
             await dispatcher.stop()
             await service.finish(pool)
-            linked.cancel()
-            await asyncio.wait([linked])
+            await unlink([linked])
 
 
 async def _tick(
-    service: Service, pool: Pool, dispatcher: Dispatcher, sender: Sender, claim: Claim
+    service: Service,
+    pool: Pool,
+    dispatcher: Dispatcher,
+    sender: Sender,
+    claim: Claim,
+    linked: asyncio.Future[None],
 ) -> None:
     """Once a second: who leads, and is a cycle due?"""
     tick, follows = Tick(dispatcher.tick), False
-    while not service.stopping.is_set():
+    while not service.stopping.is_set() and not linked.done():
         if claim.leader is not None:
             follows = True
             await service.stand_by(claim.leader)

@@ -23,7 +23,7 @@ from tixd.dispatch.schedule import cycle_number
 from tixd.queues.jobs import JobSender
 from tixd.queues.rabbitmq import Bases, RabbitQueue
 from tixd.queues.sender import Sender
-from tixd.roles.broker import endpoint
+from tixd.roles.broker import endpoint, unlink
 from tixd.roles.working import working
 from tixd.service import Service
 from tixd.status import BrokerView
@@ -52,14 +52,13 @@ async def _work(service: Service, pool: Pool) -> None:
     linked = [asyncio.ensure_future(link.run()) for link in links]
     try:
         async with working(service, queue, pool) as feeding:
-            while not service.stopping.is_set() and not feeding.done():
+            needed = [feeding, *linked]
+            while not (service.stopping.is_set() or any(task.done() for task in needed)):
                 await service.turn()
             await queue.stop()
     finally:
         await queue.close()
-        for task in linked:
-            task.cancel()
-        await asyncio.wait(linked)
+        await unlink(linked)
 
 
 def _queue(service: Service, pool: Pool, sender: Sender) -> RabbitQueue:
