@@ -133,12 +133,12 @@ def runtime_folder(around: Surroundings) -> str:
 def _usable_folder(around: Surroundings) -> str:
     """The best folder that can be written to; raises PermissionError."""
     for folder in around.runtime_folders:
-        if folder == around.own_runtime_folder:
-            with contextlib.suppress(FileExistsError):
+        own = folder in around.own_runtime_folders
+        if own:
+            with contextlib.suppress(OSError):
                 os.mkdir(folder, 0o700)
-            if _is_ours(folder):
-                return folder
-        elif os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
+        usable = os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
+        if usable and (_is_ours(folder) or not own):
             return folder
     raise PermissionError(
         f"{' and '.join(around.runtime_folders)}: not there, or it belongs to another user"
@@ -211,7 +211,7 @@ def _sockets(around: Surroundings, role: str) -> Iterator[str]:
     """Control sockets in all runtime folders: who asks may have others than the one who runs."""
     for folder in dict.fromkeys(around.runtime_folders):
         with contextlib.suppress(OSError):
-            if folder == around.own_runtime_folder and not _is_ours(folder):
+            if folder in around.own_runtime_folders and not _is_ours(folder):
                 continue
             found = [m for m in map(_NAME.fullmatch, os.listdir(folder)) if m]
             for match in sorted(found, key=lambda m: (m[2] or "", _ROLES.index(m[1]))):

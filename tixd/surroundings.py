@@ -12,8 +12,12 @@ from dataclasses import dataclass
 #: Runtime folder of a service of this name (Filesystem Hierarchy Standard 3.0, §3.15).
 SYSTEM_RUNTIME_FOLDER = "/run/tixd"
 
-#: Where a user without a runtime folder has one of tixd's; anybody may have made it before.
-_OWN_RUNTIME_FOLDER = "/tmp/tixd-{uid}"  # noqa: S108 - control.py checks whose it is
+#: Where a user without a runtime folder has one of tixd's; anybody may have made it before. The
+#: second is for a root that cannot be written to, as containers may have it.
+_OWN_RUNTIME_FOLDERS = (
+    "/tmp/tixd-{uid}",  # noqa: S108 - control.py checks whose it is
+    "/dev/shm/tixd-{uid}",  # noqa: S108
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +25,25 @@ class Surroundings:
     """What is known, or guessed, of where this process runs.
 
     runtime_folders: where sockets may be, best first, only one where RUNTIME_DIRECTORY names it;
-    own_runtime_folder: the last that is guessed, which tixd makes itself; journal_stream:
+    own_runtime_folders: the last that are guessed, which tixd makes itself; journal_stream:
     "device:inode" of systemd's log; notify_socket: where systemd hears of the state ("" for the
     last two: not under systemd).
     """
 
     runtime_folders: tuple[str, ...]
-    own_runtime_folder: str
+    own_runtime_folders: tuple[str, ...]
     journal_stream: str
     notify_socket: str
 
 
 def read(environ: Mapping[str, str], *, uid: int) -> Surroundings:
     """The surroundings of a process of the user `uid`."""
-    own = _OWN_RUNTIME_FOLDER.format(uid=uid)
+    own = tuple(folder.format(uid=uid) for folder in _OWN_RUNTIME_FOLDERS)
     told = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    guessed = (*filter(None, [environ.get("XDG_RUNTIME_DIR")]), SYSTEM_RUNTIME_FOLDER, own)
+    guessed = (*filter(None, [environ.get("XDG_RUNTIME_DIR")]), SYSTEM_RUNTIME_FOLDER, *own)
     return Surroundings(
         runtime_folders=(told,) if told else guessed,
-        own_runtime_folder=own,
+        own_runtime_folders=own,
         journal_stream=environ.get("JOURNAL_STREAM", ""),
         notify_socket=environ.get("NOTIFY_SOCKET", ""),
     )

@@ -49,7 +49,7 @@ async def role(tmp_path: Path, base: str = "", **changes: Any) -> AsyncIterator[
     """A role with one worker, that tells of itself what `changes` say."""
     (tmp_path / "run").mkdir()
     own = str(tmp_path / "run")
-    around = Surroundings((own,), str(tmp_path / "none"), "", "")
+    around = Surroundings((own,), (str(tmp_path / "none"),), "", "")
     settings = Settings(workers=1, reports_base_path=str(tmp_path))
     async with Pool(settings) as pool:
         answers = handlers(pool, base or str(tmp_path), lambda: snapshot(**changes))

@@ -21,7 +21,7 @@ from tixd.surroundings import Surroundings
 def around(tmp_path: Path) -> Surroundings:
     """Surroundings whose only runtime folder is tixd's own, which is not there yet."""
     own = str(tmp_path / "own")
-    return Surroundings((own,), own, "", "")
+    return Surroundings((own,), (own,), "", "")
 
 
 async def echo(request: Mapping[str, Any]) -> object:
@@ -69,9 +69,9 @@ def test_a_question_gets_its_answer_and_the_socket_is_private(around):
         async with listening(around) as opened:
             assert os.path.basename(opened.path) == "standalone.sock"
             assert stat.S_IMODE(os.stat(opened.path).st_mode) == 0o600
-            assert stat.S_IMODE(os.stat(around.own_runtime_folder).st_mode) == 0o700
+            assert stat.S_IMODE(os.stat(around.own_runtime_folders[0]).st_mode) == 0o700
             assert await ask(around, ask="echo", number=7) == {"number": 7}
-        assert os.listdir(around.own_runtime_folder) == []
+        assert os.listdir(around.own_runtime_folders[0]) == []
 
     asyncio.run(run())
 
@@ -107,8 +107,8 @@ def test_one_who_asks_nothing_is_dropped(around, monkeypatch):
 
 
 def test_the_file_of_a_role_that_was_killed_is_replaced(around):
-    os.mkdir(around.own_runtime_folder, 0o700)
-    path = os.path.join(around.own_runtime_folder, "standalone.sock")
+    os.mkdir(around.own_runtime_folders[0], 0o700)
+    path = os.path.join(around.own_runtime_folders[0], "standalone.sock")
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(path)
 
@@ -159,14 +159,14 @@ def make_link(own: str) -> None:
 
 @pytest.mark.parametrize("make", [make_folder_for_all, make_link, lambda own: Path(own).touch()])
 def test_a_folder_that_a_stranger_may_have_made_is_not_used(around, make):
-    make(around.own_runtime_folder)
+    make(around.own_runtime_folders[0])
     with heard() as log:
         assert asyncio.run(control.listen(around, "worker", HANDLERS, standby=False)) is None
     assert log.events == [("error", "control_socket_not_available")]
 
 
 def test_a_folder_of_another_user_is_not_used(around, monkeypatch):
-    os.mkdir(around.own_runtime_folder, 0o700)
+    os.mkdir(around.own_runtime_folders[0], 0o700)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with heard() as log:
         assert asyncio.run(control.listen(around, "worker", HANDLERS, standby=False)) is None
@@ -176,8 +176,8 @@ def test_a_folder_of_another_user_is_not_used(around, monkeypatch):
 def test_the_service_managers_folder_is_used_where_it_is(around, tmp_path):
     given = tmp_path / "given"
     given.mkdir()
-    folders = (str(tmp_path / "missing"), str(given), around.own_runtime_folder)
-    managed = Surroundings(folders, around.own_runtime_folder, "", "")
+    folders = (str(tmp_path / "missing"), str(given), around.own_runtime_folders[0])
+    managed = Surroundings(folders, (around.own_runtime_folders[0],), "", "")
 
     async def run() -> None:
         async with listening(managed) as opened:
@@ -185,7 +185,7 @@ def test_the_service_managers_folder_is_used_where_it_is(around, tmp_path):
             assert await ask(managed, ask="echo", number=3) == {"number": 3}
 
     asyncio.run(run())
-    assert not os.path.exists(around.own_runtime_folder)
+    assert not os.path.exists(around.own_runtime_folders[0])
 
 
 def test_stopping_gives_up_a_question_that_is_being_answered(around):

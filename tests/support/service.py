@@ -126,7 +126,7 @@ class Service(subprocess.Popen[bytes]):
 
 def around(state: Path) -> Surroundings:
     """Where a command finds the services of this state."""
-    return Surroundings((str(state / "run"),), str(state / "none"), "", "")
+    return Surroundings((str(state / "run"),), (str(state / "none"),), "", "")
 
 
 @contextlib.contextmanager

@@ -10,10 +10,10 @@ def read(**environ: str) -> surroundings.Surroundings:
     return surroundings.read(environ, uid=1000)
 
 
-def test_without_a_service_manager_there_are_two_runtime_folders():
+def test_without_a_service_manager_there_are_three_runtime_folders():
     found = read()
-    assert found.runtime_folders == ("/run/tixd", "/tmp/tixd-1000")
-    assert found.own_runtime_folder == "/tmp/tixd-1000"
+    assert found.runtime_folders == ("/run/tixd", "/tmp/tixd-1000", "/dev/shm/tixd-1000")
+    assert found.own_runtime_folders == ("/tmp/tixd-1000", "/dev/shm/tixd-1000")
     assert (found.journal_stream, found.notify_socket) == ("", "")
 
 
