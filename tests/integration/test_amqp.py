@@ -29,11 +29,13 @@ from tixd.amqp.connection import Connection, connect
 from tixd.amqp.link import Link, Retry
 from tixd.amqp.values import Endpoint, Message, Properties, Tls
 from tixd.declared import Secret
+from tixd.dispatch.job import ProcessInstallation
 
 #: Where the module's broker speaks TLS.
 TLS_PORT = closed_port()
 
-#: Only its type is written; the rest says nothing.
+JOB = ProcessInstallation("/r/1/2", 1, 2)
+
 PLAIN = Properties(content_type="text/plain")
 
 
@@ -251,6 +253,31 @@ async def test_a_queue_that_cannot_be_had_ends_its_channel_alone(broker, direct)
             assert isinstance(channel.ended.result(), kind)
         assert not other.ended.done()
         assert (await (await other.channel()).declare_queue("here", passive=True)).messages == 0
+
+
+#: Arguments of queues that others have declared.
+FOUND = [
+    {"x_max_priority": 10},
+    {"x_message_ttl": 600_000},
+    {"x_expires": 600_000},
+    {"x_queue_type": "quorum"},
+    {"x_max_length": 100, "x_overflow": "reject-publish"},
+    {"x_single_active_consumer": True},
+]
+
+
+@pytest.mark.parametrize("arguments", FOUND, ids=lambda arguments: next(iter(arguments)))
+@in_loop
+async def test_a_queue_of_others_is_used_as_it_is_found(broker, direct, arguments) -> None:
+    direct.declare("celery", **arguments)
+    async with consumer(broker.port, "/r") as queue:
+        await queue.put(JOB)
+        delivery = await asyncio.wait_for(queue.take(), 10)
+        assert delivery.job == JOB
+        await delivery.again()
+        await (await asyncio.wait_for(queue.take(), 10)).done()
+    direct.declare("celery", **arguments)
+    assert direct.count("celery") == 0
 
 
 # --- consuming -----------------------------------------------------------------------------------

@@ -144,6 +144,11 @@ class Broker:
         call = f'change_password(<<"{user}">>, <<"{password}">>, <<"test">>)'
         self.eval(f"ok = rabbit_auth_backend_internal:{call}")
 
+    def allow(self, pattern: str, user: str = "guest") -> None:
+        """Let a user configure, write and read what the pattern matches, and nothing else."""
+        words = ", ".join(f'<<"{word}">>' for word in (user, "/", *[pattern] * 3, "test"))
+        self.eval(f"ok = rabbit_auth_backend_internal:set_permissions({words})")
+
     def close_connections(self) -> None:
         """Close every connection of clients from the broker's side."""
         close = 'rabbit_networking:close_connection(P, "test")'
@@ -213,6 +218,7 @@ def _environment(folder: Path, node: str, epmd_port: int, dist_port: int) -> dic
     return kept | {
         "PATH": debian.PLACES,
         "HOME": str(folder / "home"),
+        "ERL_CRASH_DUMP": str(folder / "crash"),
         "ERL_EPMD_PORT": str(epmd_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "RUNNING_UNDER_SYSTEMD": "1",  # so the script becomes the server, instead of watching it
