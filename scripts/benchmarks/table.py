@@ -16,7 +16,17 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import tixd
-from benchmarks import daemon, dispatching, idle, imports, located, memory, step, window
+from benchmarks import (
+    daemon,
+    dispatching,
+    idle,
+    imports,
+    located,
+    memory,
+    rabbitmq,
+    step,
+    window,
+)
 from benchmarks.data import file_system
 from benchmarks.yardstick import Row, yardstick_ns
 
@@ -24,6 +34,7 @@ PARTS = {
     "window": window.measure,
     "step": step.measure,
     "dispatch": dispatching.measure,
+    "rabbitmq": rabbitmq.measure,
     "daemon": daemon.measure,
     "idle": partial(idle.measure, count=10_000),
     "memory": memory.measure,

@@ -28,7 +28,7 @@ async def _nothing_to_look_through() -> Mapping[str, int]:
 
 
 @asynccontextmanager
-async def consumer(port: int, base: str) -> AsyncIterator[RabbitQueue]:
+async def consumer(port: int, base: str, prefetch: int = PREFETCH) -> AsyncIterator[RabbitQueue]:
     """A queue that takes and gives jobs under the base; it is closed at the end."""
     sender = Sender(guest(port), "out")
     queue = RabbitQueue(
@@ -36,7 +36,7 @@ async def consumer(port: int, base: str) -> AsyncIterator[RabbitQueue]:
         sender,
         JobSender(sender, 600),
         Bases(base, base),
-        PREFETCH,
+        prefetch,
         _nothing_to_look_through,
         Counter[str]().update,
     )
