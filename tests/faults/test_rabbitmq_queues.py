@@ -134,7 +134,6 @@ def refused(base: Path, trap: Path) -> dict[str, tuple[bytes, Properties, str]]:
 
 
 def test_what_is_no_job_lies_among_the_dead_with_its_reason_once(both, tmp_path) -> None:
-    both.works()
     bad, before = refused(both.base, tmp_path / "trap"), counted(both.worker, "messages_dead")
     for name, (body, properties, _) in bad.items():
         both.direct.publish("celery", body, message_id=name, **as_pikas(properties))
