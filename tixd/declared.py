@@ -27,5 +27,8 @@ class Secret:
 
 
 def setting(default: Any, env: str, key: str, help: str, **facts: Any) -> Any:  # noqa: A002
-    """A field that an operator can set; `facts`: unit, minimum, maximum."""
+    """A field that an operator can set; its metadata: env, key, help, and facts.
+
+    env: its environment variable; key: its place in tixd.toml; `facts`: unit, minimum, maximum.
+    """
     return field(default=default, metadata={"env": env, "key": key, "help": help, **facts})

@@ -189,7 +189,9 @@ class _Visit:
         first = min(r.first for r in window.reports)
         self._in_hand = (first, tuple(r.name for r in window.reports))
         self._say("analyse")
-        summary = summarise(joined(r.observations for r in window.reports))
+        rows, settings = joined(r.observations for r in window.reports), self._worker.settings
+        both = settings.usage_post == "both"
+        summary = summarise(rows, settings.usage_estimator, both=both)
         if summary is None:
             self._tally["windows_without_short"] += 1
             self._forget(window.spent, replace(self._journal.entry, window=first))

@@ -1,7 +1,6 @@
 """Every setting, declared once: name, type, unit, default and help; frozen, as workers get them.
 
-`config.py` reads environment and files into these; workers import this module alone. A field's
-metadata: `env` its environment variable, `key` its place in tixd.toml, `help`, `unit`, bounds.
+`config.py` reads environment and files into these; workers import this module alone.
 """
 
 from __future__ import annotations
@@ -44,6 +43,12 @@ class Settings:
         "how many bad reports an installation keeps, the newest ones",
         unit="files",
         minimum=0,
+    )
+    usage_estimator: Literal["mode", "delayed-probes"] = setting(
+        "mode", "TIX_USAGE_ESTIMATOR", "usage.estimator", "how usage is computed; mode: as ever"
+    )
+    usage_post: Literal["one", "both"] = setting(
+        "one", "TIX_USAGE_POST", "usage.post", "both: upUsageAlt and downUsageAlt too, by the other"
     )
     api_ssl: bool = setting(
         False,  # noqa: FBT003

@@ -19,6 +19,7 @@ import tixd
 from benchmarks import (
     daemon,
     dispatching,
+    estimator,
     idle,
     imports,
     located,
@@ -32,6 +33,7 @@ from benchmarks.yardstick import Row, yardstick_ns
 
 PARTS = {
     "window": window.measure,
+    "estimator": estimator.measure,
     "step": step.measure,
     "dispatch": dispatching.measure,
     "rabbitmq": rabbitmq.measure,

@@ -28,9 +28,9 @@ def deeds(endpoint: str, identity: bytes, settings: Settings) -> None:
     """Does to itself what the packet size of the observations says (see DEEDS)."""
     from tixd import installation
 
-    def summarise(observations: Any) -> Any:
+    def summarise(observations: Any, *how: Any, **more: Any) -> Any:
         DEEDS.get(int(observations["size"][0]), lambda: None)()
-        return ordinary(observations)
+        return ordinary(observations, *how, **more)
 
     ordinary, installation.summarise = installation.summarise, summarise
     _main(endpoint, identity, settings)
@@ -53,9 +53,9 @@ def holds(endpoint: str, identity: bytes, settings: Settings) -> None:
     """Analyses nothing while there is a file `hold` in the reports folder."""
     from tixd import installation
 
-    def summarise(observations: Any) -> Any:
+    def summarise(observations: Any, *how: Any, **more: Any) -> Any:
         _wait(settings)
-        return ordinary(observations)
+        return ordinary(observations, *how, **more)
 
     ordinary, installation.summarise = installation.summarise, summarise
     _main(endpoint, identity, settings)
@@ -65,9 +65,9 @@ def slow(endpoint: str, identity: bytes, settings: Settings) -> None:
     """Takes a while to analyse, so that there is time to kill it."""
     from tixd import installation
 
-    def summarise(observations: Any) -> Any:
+    def summarise(observations: Any, *how: Any, **more: Any) -> Any:
         time.sleep(0.05)
-        return ordinary(observations)
+        return ordinary(observations, *how, **more)
 
     ordinary, installation.summarise = installation.summarise, summarise
     _main(endpoint, identity, settings)

@@ -17,6 +17,9 @@ _USAGES = ("upUsage", "downUsage")
 _HURSTS = ("hurstUpRs", "hurstUpWavelet", "hurstDownRs", "hurstDownWavelet")
 _NUMBERS = (*_USAGES, "upQuality", "downQuality", *_HURSTS)
 _MEMBERS = {"timestamp", "version", "ip", *_NUMBERS}
+_ALTERNATIVES = ("upUsageAlt", "downUsageAlt")
+#: Members that the real one ignores.
+_OPTIONAL = {"asn", "asName", *_ALTERNATIVES}
 
 
 class Rejected(Exception):
@@ -71,12 +74,14 @@ def measure(headers: dict[str, str], body: bytes) -> dict[str, Any]:
         content = json.loads(body)
     except ValueError:
         raise Rejected(400) from None
-    if not isinstance(content, dict) or set(content) - {"asn", "asName"} != _MEMBERS:
+    if not isinstance(content, dict) or set(content) - _OPTIONAL != _MEMBERS:
         raise Rejected(400)
     numbers = [content[name] for name in _NUMBERS if content[name] is not None]
     plain = all(type(number) in (int, float) for number in numbers)
     if type(content["timestamp"]) is not int or content["version"] != "1.0.0" or not plain:
         raise Rejected(400)
-    if not content["ip"] or not all(0 <= (content[name] or 0) <= 1 for name in _USAGES):
+    if not content["ip"] or not all(
+        0 <= (content.get(name) or 0) <= 1 for name in (*_USAGES, *_ALTERNATIVES)
+    ):
         raise Rejected(400)
     return content

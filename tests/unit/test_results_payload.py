@@ -86,6 +86,14 @@ def test_usage_is_limited_in_the_payload_only(raw, posted):
     assert json.loads(failed_report(window))["results"]["upstream"]["usage"] == raw
 
 
+def test_usage_by_the_other_estimator_stands_in_members_of_its_own_before_the_ip():
+    both = WindowResult("10.0.0.1", Summary(1, replace(UP, usage_alt=0.5), DOWN))
+    assert payload(both).endswith(b'"upUsageAlt":0.5,"downUsageAlt":null,"ip":"10.0.0.1"}')
+    over = WindowResult("10.0.0.1", Summary(1, UP, replace(DOWN, usage_alt=1.3)))
+    assert json.loads(payload(over))["downUsageAlt"] == 1.0
+    assert json.loads(failed_report(over))["results"]["downstream"]["usageAlt"] == 1.3
+
+
 def test_a_value_that_is_no_number_is_posted_as_null():
     direction = Direction(float("nan"), float("inf"), 0.5, 0.5)
     posted = json.loads(payload(WindowResult("10.0.0.1", Summary(1, direction, UP))))
@@ -130,7 +138,7 @@ def test_anything_else_is_a_bad_failed_result(content):
 
 
 NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
-DIRECTIONS = st.builds(Direction, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+DIRECTIONS = st.builds(Direction, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
 
 
 @given(DIRECTIONS, DIRECTIONS, st.integers(0, 2**32 - 1))

@@ -5,12 +5,17 @@ Out: quality, 0..1, of each direction.
 Rules: observations are grouped by UTC minute; a minute with fewer than 30 is left out. A minute is
 congested if its own usage is below 0.5 and the mean of the direction's two Hurst estimates above
 0.7. quality = (minutes - congested) / minutes. Undefined with no minute left or a Hurst estimate
-undefined. Source: the TiX time processor.
+undefined. Source: the TiX time processor. By another estimator of usage a minute is congested
+where that says so, the rest being the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from tixd.analysis.observations import Floats, Integers
 from tixd.analysis.usage import usage_of_ordered
@@ -27,9 +32,31 @@ CONGESTED_USAGE = 0.5
 #: Delays are persistent where the mean of the Hurst estimates exceeds this (TiX).
 PERSISTENT_HURST = 0.7
 
+#: What minutes are judged by, (r, n): delays in ns, or which packets were delayed.
+Judged = npt.NDArray[Any]
 
-def quality(delays: Floats, second: Integers, hurst: list[float | None]) -> list[float | None]:
-    """Quality of each row of `delays`, shape (r, n).
+#: How many minutes of each row are congested: from rows, where minutes begin, and their counts.
+Rule = Callable[[Judged, Integers, Integers], Integers]
+
+
+def congested_by_mode(delays: Floats, first: Integers, counts: Integers) -> Integers:
+    """How many minutes of each row of `delays`, (r, n), have a usage too low; (r,)."""
+    rows, within = len(delays), np.arange(counts.max())
+    minute = delays.take(first[:, None] + within, axis=1, mode="clip")
+    minute[:, within >= counts[:, None]] = np.inf
+    minute.sort(axis=2)
+    each = usage_of_ordered(minute.reshape(-1, len(within)), np.tile(counts, rows))
+    too_low: Integers = (each.reshape(rows, -1) < CONGESTED_USAGE).sum(axis=1)
+    return too_low
+
+
+def quality(
+    judged: Judged,
+    second: Integers,
+    hurst: list[float | None],
+    congested: Rule = congested_by_mode,
+) -> list[float | None]:
+    """Quality of each row of `judged`, shape (r, n).
 
     second: epoch seconds, shape (n,), never falling; hurst: mean estimate of each row, length r.
 
@@ -41,11 +68,11 @@ def quality(delays: Floats, second: Integers, hurst: list[float | None]) -> list
     """
     first, counts = minutes(second)
     if not len(counts):
-        return [None] * len(delays)
+        return [None] * len(judged)
     persistent = [h is not None and h > PERSISTENT_HURST for h in hurst]
-    at_ease = np.full(len(delays), len(counts))
+    at_ease = np.full(len(judged), len(counts))
     if any(persistent):
-        at_ease[persistent] -= _congested(delays[persistent], first, counts)
+        at_ease[persistent] -= congested(judged[persistent], first, counts)
     shares = (at_ease / len(counts)).tolist()
     return [None if h is None else share for h, share in zip(hurst, shares, strict=True)]
 
@@ -61,14 +88,3 @@ def minutes(second: Integers) -> tuple[Integers, Integers]:
     counts = edges[1:] - edges[:-1]
     enough = counts >= MIN_PER_MINUTE
     return edges[:-1][enough], counts[enough]
-
-
-def _congested(delays: Floats, first: Integers, counts: Integers) -> Integers:
-    """How many minutes of each row of `delays`, (r, n), have a usage too low; (r,)."""
-    rows, within = len(delays), np.arange(counts.max())
-    minute = delays.take(first[:, None] + within, axis=1, mode="clip")
-    minute[:, within >= counts[:, None]] = np.inf
-    minute.sort(axis=2)
-    each = usage_of_ordered(minute.reshape(-1, len(within)), np.tile(counts, rows))
-    congested: Integers = (each.reshape(rows, -1) < CONGESTED_USAGE).sum(axis=1)
-    return congested

@@ -3,14 +3,17 @@
 In: the rows of the window's reports, in any order, of both kinds, duplicates included.
 Out: usage, quality and Hurst estimates of both directions; None where one is undefined.
 Rules: usage, quality and Hurst are of the last ten minutes, the clock offset of the whole window.
+Usage, and which minutes are congested, come from one of two estimators (see usage and probes).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
+from tixd.analysis import probes
 from tixd.analysis.clock import one_way_delays
 from tixd.analysis.hurst import rescaled_range, wavelet
 from tixd.analysis.observations import Observations, kept
@@ -20,18 +23,25 @@ from tixd.analysis.usage import usage
 #: Observations later than this before the last one are meaningful (TiX).
 MEANINGFUL_SECONDS = 600
 
+#: How usage is computed: as the TiX time processor does, or by the packets that had to wait.
+Estimator = Literal["mode", "delayed-probes"]
+
+_NOBODY_ASKED: list[float | None] = [None, None]
+
 
 @dataclass(frozen=True, slots=True)
 class Direction:
     """What is known of one direction of the line; None where it is undefined.
 
-    usage: raw ratio, 0 and up (may exceed 1); quality: 0..1; hurst_rs, hurst_wavelet: as estimated.
+    usage: raw ratio, 0 and up (may exceed 1); quality: 0..1; hurst_rs, hurst_wavelet: as estimated;
+    usage_alt: usage by the other estimator, None also where nobody asked for it.
     """
 
     usage: float | None
     quality: float | None
     hurst_rs: float | None
     hurst_wavelet: float | None
+    usage_alt: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +57,13 @@ class Summary:
     duplicates: int = field(default=0, compare=False)
 
 
-def summarise(observations: Observations) -> Summary | None:
+def summarise(
+    observations: Observations, estimator: Estimator = "mode", *, both: bool = False
+) -> Summary | None:
     """Usage, quality and Hurst of a window; None where it has no short packet.
 
-    observations: shape (n,) of OBSERVATION, times within 0..7 days, as the decoder lets through.
+    observations: shape (n,) of OBSERVATION, times within 0..7 days, as the decoder lets through;
+    estimator: what usage and quality are by; both: whether usage_alt has usage by the other one.
     """
     columns = kept(observations)
     second = columns.second
@@ -60,9 +73,19 @@ def summarise(observations: Observations) -> Summary | None:
     delays = one_way_delays(columns, start)
     series = delays[:, -_power_of_two(delays.shape[1]) :]
     rs, wavelets = rescaled_range(series), wavelet(series)
-    hurst = [_mean(*both) for both in zip(rs, wavelets, strict=True)]
-    qualities = quality(delays, second[start:], hurst)
-    upstream, downstream = map(Direction, usage(delays), qualities, rs, wavelets)
+    hurst = [_mean(*each) for each in zip(rs, wavelets, strict=True)]
+    late, others = second[start:], _NOBODY_ASKED
+    if estimator == "mode":
+        usages, qualities = usage(delays), quality(delays, late, hurst)
+        if both:
+            others = probes.usage(probes.waiting_of(columns).delayed(start))
+    else:
+        delayed = probes.waiting_of(columns).delayed(start)
+        usages = probes.usage(delayed)
+        qualities = quality(delayed, late, hurst, probes.congested)
+        if both:
+            others = usage(delays)
+    upstream, downstream = map(Direction, usages, qualities, rs, wavelets, others)
     return Summary(int(second[-1]), upstream, downstream, columns.duplicates)
 
 

@@ -61,6 +61,7 @@ def payload(result: WindowResult) -> bytes:
             "hurstUpWavelet": up.hurst_wavelet,
             "hurstDownRs": down.hurst_rs,
             "hurstDownWavelet": down.hurst_wavelet,
+            **_alternative(up, down),
             "ip": result.ip,
             **({"asn": origin.asn, "asName": origin.name} if origin else {}),
         }
@@ -102,11 +103,20 @@ def _limited(usage: float | None) -> float | None:
     return None if usage is None or math.isnan(usage) else min(1.0, max(0.0, usage))
 
 
+def _alternative(up: Direction, down: Direction) -> dict[str, float | None]:
+    """Usage by the other estimator, where it was asked for and defined; else no member at all."""
+    if up.usage_alt is None and down.usage_alt is None:
+        return {}
+    return {"upUsageAlt": _limited(up.usage_alt), "downUsageAlt": _limited(down.usage_alt)}
+
+
 def _stored(direction: Direction) -> dict[str, object]:
+    alternative = {} if direction.usage_alt is None else {"usageAlt": direction.usage_alt}
     return {
         "usage": direction.usage,
         "quality": direction.quality,
         "hurst": {"rs": direction.hurst_rs, "wavelet": direction.hurst_wavelet},
+        **alternative,
     }
 
 
@@ -119,6 +129,7 @@ def _direction(stored: dict[str, object]) -> Direction:
         _number(stored["quality"]),
         _number(hurst["rs"]),
         _number(hurst["wavelet"]),
+        _number(stored.get("usageAlt")),
     )
 
 

@@ -1,0 +1,198 @@
+"""Usage by delayed probes: the share of packets that had to wait in the line's queue.
+
+In: the kept observations of a window. Out: usage, 0..1, of each direction, and congested minutes.
+Rules: the four steps below; their constants were fitted to three recorded experiments.
+
+Why it works. A link that carries traffic for a share u of the time makes a packet that comes at
+random wait with probability u, whatever the traffic looks like: Poisson arrivals see time averages
+(Wolff 1982); packets once a second come close to it (Baccelli, Machiraju, Veitch, Bolot 2006). So
+usage can be counted, with no need of the line's speed or buffers, if waiting can be told from the
+rest of a delay:
+
+1. f = t2 - t1 and b = t4 - t3 are delay plus or minus the offset of the two clocks. Where it grows
+   evenly (skew), the fastest packets lie on a straight line: of the lines below all points of
+   (t1, f), the one that is highest at the mean t1 (Moon, Skelly, Towsley 1999), which continues an
+   edge of the lower convex hull (Zhang, Liu, Xia 2002). Both directions see the same skew with
+   opposite signs; the one whose packets lie nearer to their line tells it better.
+2. Without the skew, a direction's smallest value is its delay without any queue: what lies above
+   is waiting, q. The clocks' offset drops out.
+3. A packet is delayed where q > tau. Downstream tau is 3 ms, above the jitter of a quiet line.
+   Uplinks are shared in time slots and jitter even when idle, so their tau is 20 x the 10 %
+   quantile of q, from 3 to 15 ms: below a usage of 0.9 a tenth of the packets meet no queue, so
+   that quantile knows the jitter alone. Jitter spread evenly up to T makes it T / 10, and tau 2 T;
+   of exponential jitter 12 % exceed tau.
+4. F, the share of delayed packets among the later ones, becomes usage = ((F - 0.15) / 0.85)^0.6,
+   0 below 0.15: part of an idle line's packets is late as well, and short queues pass unseen.
+
+Assumed: the clocks do not step within the window, some packet of each direction met no queue, and
+constants that were fitted to three recordings of cable lines and to simulated lines. Wrong,
+therefore: a clock that is set reads as a queue; a queue that never empties reads too low; queues of
+less than 3 ms, as smooth traffic makes, are not seen; a downlink that jitters by more than that by
+itself (mobile) reads too high. `tixd curves` shows by how much.
+
+A clock that gains 50 ppm; every fourth packet waits 20 ms on its way up, every other on its way
+down. F = 1/4 and 1/2, ((0.25 - 0.15) / 0.85)^0.6 = 0.28 and 0.59:
+
+>>> sent = np.arange(1200) * 10**9
+>>> up, down = (np.arange(1200) % each == 1 for each in (4, 2))
+>>> times = np.stack((sent, sent + 5_000_000, sent + 5_000_000, sent + 9_000_000))
+>>> times[1:3] += 20_000_000 * up + sent // 20_000
+>>> times[3] += 20_000_000 * up + 20_000_000 * down
+>>> waiting = waiting_of(Columns(second=np.arange(1200), times=times))
+>>> waiting.tau_ns.tolist()
+[3000000.0, 3000000.0]
+>>> [round(each, 2) for each in usage(waiting.delayed(600))]
+[0.28, 0.59]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tixd.analysis.clock import unwrapped
+from tixd.analysis.observations import Columns, Floats, Integers
+
+#: Clocks of computers run together within this; a steeper line is no skew.
+MAX_SKEW_ppm = 200.0
+
+#: The direction tells the skew whose waiting has the smaller quantile of this share.
+SKEW_QUANTILE = 0.25
+
+#: Waiting above this is a queue: downstream, and the least and most upstream.
+TAU_ns, MAX_TAU_ns = 3e6, 15e6
+
+#: Upstream, tau is so many times this quantile of the waiting.
+TAU_QUANTILES, TAU_QUANTILE = 20.0, 0.1
+
+#: Share of delayed packets on an idle line, and the exponent above it.
+IDLE_SHARE, EXPONENT = 0.15, 0.6
+
+#: A minute of more usage is congested, if the line's delays are persistent.
+CONGESTED_USAGE = 0.5
+
+#: Most steps towards the slope of the line below; real windows take 2 to 4.
+STEPS = 64
+
+Booleans = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    """How long packets waited in queues: q in ns, (2, n), up and down; each direction's tau, (2,).
+
+    q is 0 or more, and 0 for the packet that met no queue.
+    """
+
+    q_ns: Floats
+    tau_ns: Floats
+
+    def delayed(self, start: int) -> Booleans:
+        """Which packets from index `start` on waited longer than tau, (2, n - start)."""
+        longer: Booleans = self.q_ns[:, start:] > self.tau_ns[:, None]
+        return longer
+
+
+def waiting_of(columns: Columns) -> Waiting:
+    """The waiting of all kept observations of a window, n >= 1."""
+    trips = unwrapped(columns.times[1::2] - columns.times[0::2])
+    q = (trips - trips[:, :1]).astype(np.float64)
+    sent = unwrapped(columns.times[:1])[0]
+    seconds = (sent - sent[0]) / 1e9
+    q -= [[1.0], [-1.0]] * (_skew(seconds, q) * seconds)
+    q -= q.min(axis=1, keepdims=True)
+    uplink_tau = TAU_QUANTILES * quantile(np.sort(q[0]), TAU_QUANTILE)
+    return Waiting(q, np.array([min(max(uplink_tau, TAU_ns), MAX_TAU_ns), TAU_ns]))
+
+
+def usage(delayed: Booleans) -> list[float | None]:
+    """Usage of each row of `delayed`, (r, n), n >= 1.
+
+    >>> [round(each, 3) for each in usage(np.arange(100) < np.array([[10], [15], [58], [100]]))]
+    [0.0, 0.0, 0.664, 1.0]
+    """
+    return list(_usage_of(delayed.mean(axis=1)).tolist())
+
+
+def congested(delayed: Booleans, first: Integers, counts: Integers) -> Integers:
+    """How many minutes of each row of `delayed`, (r, n), have a usage too high; (r,).
+
+    first, counts: where the minutes begin, and how many packets each has, (k,).
+    """
+    sums = np.zeros((len(delayed), delayed.shape[1] + 1))
+    delayed.cumsum(axis=1, out=sums[:, 1:])
+    share = (sums[:, first + counts] - sums[:, first]) / counts
+    over: Integers = (_usage_of(share) > CONGESTED_USAGE).sum(axis=1)
+    return over
+
+
+def _usage_of(share: Floats) -> Floats:
+    """Usage from the share of delayed packets; any shape."""
+    busy: Floats = np.maximum((share - IDLE_SHARE) / (1 - IDLE_SHARE), 0.0) ** EXPONENT
+    return busy
+
+
+def _skew(seconds: Floats, trips: Floats) -> float:
+    """How fast the server's clock gains on the client's, ns a second, by the better direction.
+
+    seconds: when packets were sent, (n,); trips: t2 - t1 and t4 - t3 in ns, (2, n).
+    """
+    slopes, spreads = [], []
+    for row in trips:
+        slope = lower_line_slope(seconds, row)
+        above = row - slope * seconds
+        slopes.append(slope)
+        spreads.append(quantile(np.sort(above), SKEW_QUANTILE) - above.min())
+    gain = slopes[0] if spreads[0] <= spreads[1] else -slopes[1]
+    return min(max(gain, -1e3 * MAX_SKEW_ppm), 1e3 * MAX_SKEW_ppm)
+
+
+def lower_line_slope(x: Floats, y: Floats) -> float:
+    """Slope of the line below all points (x, y), both (n,), that is highest at the mean of x.
+
+    It continues an edge of the lower convex hull: the one whose x range contains the mean (at a
+    vertex the left one); 0 where all x are equal. Such a line touches a point on each side of the
+    mean. A line of too small a slope is nearer to the left points, one of too large a slope to the
+    right ones; each step takes the slope from the nearest left to the nearest right point, or
+    halves the range where that leads out of it.
+
+    >>> lower_line_slope(np.array([0., 1., 2., 3., 4.]), np.array([5., 1., 9., 2., 9.]))
+    0.5
+    >>> lower_line_slope(np.array([0., 1., 2.]), np.array([1., 0., 1.]))
+    -1.0
+    >>> lower_line_slope(np.array([3., 3.]), np.array([1., 2.]))
+    0.0
+    """
+    before = x < x.mean()
+    sides = [(x[side], y[side]) for side in (before, ~before)]
+    if not all(len(x_side) for x_side, _ in sides):
+        return 0.0
+    slope, least, most = 0.0, -np.inf, np.inf
+    for _ in range(STEPS):
+        (x_a, y_a), (x_b, y_b) = (_nearest(*side, slope) for side in sides)
+        through = (y_b - y_a) / (x_b - x_a)
+        if through == slope:
+            break
+        least, most = (slope, most) if through > slope else (least, slope)
+        slope = through if least < through < most else (least + most) / 2
+    return slope
+
+
+def _nearest(x: Floats, y: Floats, slope: float) -> tuple[float, float]:
+    """The point that a line of this slope from below meets first."""
+    place = (y - slope * x).argmin()
+    return float(x[place]), float(y[place])
+
+
+def quantile(ordered: Floats, share: float) -> float:
+    """The value below which `share` of the sorted values lie; straight lines between neighbours.
+
+    >>> [quantile(np.array([1.0, 2.0, 4.0]), share) for share in (0, 0.5, 0.75, 1)]
+    [1.0, 2.0, 3.0, 4.0]
+    """
+    place = share * (len(ordered) - 1)
+    left = int(place)
+    low, high = ordered[left], ordered[min(left + 1, len(ordered) - 1)]
+    return float(low + (high - low) * (place - left))
