@@ -98,6 +98,10 @@ class BadArchive(InputError):
     """The file is no .tar.gz archive or is damaged; only what comes before the damage is used."""
 
 
+class BadDescription(InputError):
+    """The description.yml does not state a truth; it needs connection_speed and experiment."""
+
+
 class BadMessage(InputError):
     """A message between tixd's processes is malformed; parent and worker differ in version."""
 

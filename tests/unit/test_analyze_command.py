@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -45,6 +46,45 @@ def test_the_usage_of_a_simulated_line_is_found_again(tmp_path):
     for result in (json.loads(line)["result"] for line in done.stdout.splitlines()):
         assert result["downstream"]["usage"] == pytest.approx(0.5, abs=0.12)
         assert result["upstream"]["usage"] == pytest.approx(0.1, abs=0.12)
+
+
+def test_the_other_estimate_stands_beside_the_first_where_both_are_asked_for(tmp_path):
+    tree = lay_out(tmp_path, WINDOW)
+    one, other, both = (
+        [json.loads(line) for line in run("--format", "json", *how, tree).stdout.splitlines()]
+        for how in ((), ("--estimator", "delayed-probes"), ("--estimator", "both"))
+    )
+    for way in ("upstream", "downstream"):
+        for mode, probes, pair in zip(one, other, both, strict=True):
+            assert pair["result"][way]["usage"] == mode["result"][way]["usage"]
+            assert pair["result"][way]["usageAlt"] == probes["result"][way]["usage"]
+            assert "usageAlt" not in mode["result"][way]
+    assert re.search(r"0\.\d\d \(0\.\d\d\)", run("--estimator", "both", tree).stdout)
+
+
+TRUTH = f"connection_speed: 200\nexperiment: [{{start: {START}, speed: 100, lapse: 9000}}]\n"
+
+
+def test_both_estimates_stand_beside_the_truth_and_their_errors_below(tmp_path):
+    tree = lay_out(tmp_path / "tree", WINDOW)
+    (tmp_path / "truth.yml").write_text(TRUTH)
+    done = run("--truth", tmp_path / "truth.yml", tree)
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert [line.split()[4] for line in lines[1:3]] == ["0.500", "0.500"]
+    assert [line.split()[:3] for line in lines[-2:]] == [
+        ["downstream", "mode", "2"],
+        ["downstream", "delayed-probes", "2"],
+    ]
+
+
+@pytest.mark.parametrize("text", ["nothing: 1", TRUTH.replace(str(START), "5")])
+def test_a_file_without_truth_of_any_window_fails(tmp_path, text):
+    tree = lay_out(tmp_path / "tree", WINDOW)
+    (tmp_path / "truth.yml").write_text(text)
+    done = run("--truth", tmp_path / "truth.yml", tree)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "truth" in done.stderr
 
 
 def test_a_folder_and_its_archive_give_the_same_but_for_the_path(tmp_path):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
+from pathlib import Path
 
 import click
 import orjson
@@ -21,8 +22,8 @@ from rich.text import Text
 
 from tixd import errors
 from tixd.analysis.observations import joined
-from tixd.analysis.summary import Direction, Summary, summarise
-from tixd.commands import Invocation, format_option
+from tixd.analysis.summary import Direction, Summary
+from tixd.commands import Invocation, beside_truth, format_option
 from tixd.commands.by_as import show_by_as
 from tixd.localisation.origin import Origin
 from tixd.localisation.origins import Origins
@@ -69,24 +70,38 @@ class Analysed:
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
 @format_option("json: one object a line, usage as computed (it may exceed 1)")
 @click.option("--by-as", is_flag=True, help="one row for each AS: means over its windows")
+@beside_truth.estimator_options
 @click.pass_obj
-def command(invocation: Invocation, *, paths: tuple[str, ...], form: str, by_as: bool) -> None:
+def command(
+    invocation: Invocation,
+    *,
+    paths: tuple[str, ...],
+    form: str,
+    by_as: bool,
+    estimator: str,
+    truth: Path | None,
+) -> None:
     """Show the result of every window of the reports in PATH.
 
     PATH is a folder, a tree of folders or a .tar.gz archive, which is not unpacked. Each folder
     that holds reports is one installation. Nothing is changed, posted or locked. Where an AS table
     is set (TIX_ASN_TABLE), the AS that the reports came from is shown.
 
-    Exit code 1: a PATH is missing or damaged, or no PATH holds a report.
+    Exit code 1: a PATH is missing or damaged, or no PATH holds a report; FILE states no truth.
 
     \b
-    Example: the reports of one installation, and an archive as JSON
+    Example: the reports of one installation, an archive as JSON, and estimates beside the truth
       tixd analyze /var/lib/tix/reports/23/37
       tixd analyze --format json reports.tar.gz
+      tixd analyze --truth description.yml reports.tar.gz
     """
-    survey = _Survey(_origins(invocation, needed=by_as))
+    stated = beside_truth.read_truth(truth) if truth else None
+    analyse = beside_truth.analysis_by("both" if stated else estimator)
+    survey = _Survey(_origins(invocation, needed=by_as), analyse)
     analysed = (window for path in paths for window in survey.windows(path))
-    if by_as:
+    if stated:
+        beside_truth.show(((w.path, w.first, w.summary) for w in analysed), stated, form)
+    elif by_as:
         show_by_as(((w.path, w.origin, w.summary) for w in analysed), form)
     elif form == "json":
         for window in analysed:
@@ -107,8 +122,9 @@ def _origins(invocation: Invocation, *, needed: bool) -> Origins:
 class _Survey:
     """Goes through the paths, says on standard error what is left out, remembers how it went."""
 
-    def __init__(self, origins: Origins) -> None:
+    def __init__(self, origins: Origins, analyse: beside_truth.Analyse) -> None:
         self._origins = origins
+        self._analyse = analyse
         self.failed = False
         self.any_report = False
 
@@ -122,7 +138,7 @@ class _Survey:
             for found in installations(path):
                 in_order = found.reports()
                 reports += len(in_order)
-                yield from _installation(found, in_order, self._origins)
+                yield from _installation(found, in_order, self._origins, self._analyse)
         except (errors.BadArchive, errors.VolumeError) as error:
             self._fail(str(error))
         if not reports:
@@ -134,7 +150,9 @@ class _Survey:
         _say(message)
 
 
-def _installation(found: Found, in_order: list[Report], origins: Origins) -> Iterator[Analysed]:
+def _installation(
+    found: Found, in_order: list[Report], origins: Origins, analyse: beside_truth.Analyse
+) -> Iterator[Analysed]:
     """The windows of one installation; complaints about its files come first."""
     for complaint in found.complaints:
         _say(f"{found.path}: left out: {complaint}")
@@ -143,7 +161,7 @@ def _installation(found: Found, in_order: list[Report], origins: Origins) -> Ite
     made = 0
     for window in windows(in_order):
         made += 1
-        summary = summarise(joined(report.observations for report in window))
+        summary = analyse(joined(report.observations for report in window))
         yield Analysed(found.path, window, summary, origins.of(window[0].source))
     if in_order and not made:
         _say(
@@ -223,4 +241,6 @@ def _cells(window: Analysed) -> list[str]:
         ways = (window.summary.upstream, window.summary.downstream)
     values = [v for way in ways for v in (way.usage, way.quality, way.hurst_rs, way.hurst_wavelet)]
     numbers = ["-" if value is None else f"{value:.2f}" for value in values]
+    for place, way in zip((0, len(_VALUES)), ways, strict=True):
+        numbers[place] += "" if way.usage_alt is None else f" ({way.usage_alt:.2f})"
     return [when, str(len(window.reports)), str(window.observations), *numbers]

@@ -1,0 +1,85 @@
+"""The truth of a description.yml, and how estimates are measured against it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.shared import shared_data
+from tests.support.truths import of_experiment
+from tixd import errors
+from tixd.truth import Part, Truth, agreement, expected, read
+
+EXPERIMENTS = ("batch-test-report-1b", "batch-test-reports-3b", "batch-test-reports-5b")
+
+RECORDED = b"""connection_speed: 1500
+experiment:
+  - start: 2000
+    speed: 375
+    lapse: 500
+  - start: 1000
+    speed: 1500
+    lapse: 1000
+"""
+
+
+def test_a_recorded_schedule_is_read_in_order_of_time():
+    assert read(RECORDED) == Truth((), (Part(1000, 2000, 1.0), Part(2000, 2500, 0.25)))
+
+
+def test_a_simulations_upstream_is_read_beside_it():
+    upstream = RECORDED.replace(b"connection", b"upstream_connection")
+    both = RECORDED + upstream.replace(b"experiment", b"upstream_experiment")
+    assert read(both) == Truth(read(RECORDED).downstream, read(RECORDED).downstream)
+
+
+def test_a_change_of_speed_inside_a_window_is_weighed_by_time():
+    schedule = read(RECORDED).downstream
+    assert expected(schedule, 1100, 1900) == 1.0
+    assert expected(schedule, 1900, 2200) == pytest.approx((100 + 200 * 0.25) / 300)
+
+
+def test_a_gap_carries_nothing_and_what_lies_outside_is_left_out():
+    schedule = (Part(1000, 2000, 0.5), Part(2500, 3000, 1.0))
+    assert expected(schedule, 1500, 3000) == pytest.approx((250 + 500) / 1500)
+    assert expected(schedule, 1500, 2400) == 0.5
+    assert expected(schedule, 2200, 3200) == 1.0
+    assert expected(schedule, 2000, 2500) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"[]", b"7", b"connection_speed: 5", b"\xff\xfe", b"{", b"&a [*a]"),
+        *(RECORDED.replace(b"1500\ne", wrong + b"\ne") for wrong in (b"0", b"-1", b".nan", b"x")),
+        *(RECORDED.replace(b"375", wrong) for wrong in (b"-1", b".inf", b"true", b"[]", b"")),
+        RECORDED.replace(b"start: 2000", b"start: 1900"),
+        b"!!python/object/apply:os.system [true]",
+        b"connection_speed: 5\nexperiment: 7\n",
+        b"x" * (1 << 20) + b"x",
+    ],
+)
+def test_what_states_no_truth_is_refused(content):
+    with pytest.raises(errors.BadDescription) as caught:
+        read(content)
+    assert len(str(caught.value)) < 400
+
+
+def test_agreement_of_nothing_and_of_idle_lines_is_undefined_where_it_must_be():
+    assert agreement([]).error is None
+    idle = agreement([(0.25, 0.0), (0.5, 0.0)])
+    assert (idle.error, idle.bias, idle.relative, idle.correlation) == (0.375, 0.375, None, None)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_truth_of_real_windows_is_what_their_authors_expected(experiment):
+    truth = read(of_experiment(experiment))
+    lines = shared_data("tix/golden.jsonl").read_text().splitlines()
+    golden = [line for line in map(json.loads, lines) if line["experiment"] == experiment]
+    assert golden
+    for line in golden:
+        due = line["scheduled_downstream_usage"]
+        last = line["result"]["timestamp"]
+        found = expected(truth.downstream, int(line["window"]), last)
+        assert found == pytest.approx(due, abs=1e-3), line["window"]

@@ -1,0 +1,139 @@
+"""What a description.yml states of a line, and how near estimates of its usage come to it.
+
+In: the file of a recorded experiment, in which the download speed was throttled by a schedule, or
+of a simulation. Out: the usage to expect of a window; errors of estimates beside it.
+Rules: usage = scheduled speed / connection_speed. A window counts from its first second to its
+result's timestamp. A change of speed inside weighs the parts by time; a gap between two parts
+carried nothing; what lies before the first part of the window or after the last is unknown and left
+out. Members that are not needed are not looked at; nothing in the file is run (safe YAML).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import StatisticsError, correlation, fmean
+
+import yaml
+
+from tixd import errors
+
+#: A description holds a few lines; anything much larger is something else.
+MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a schedule: epoch seconds, and the usage from `begin` to `end`, 0 and up."""
+
+    begin: float
+    end: float
+    usage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The schedule of each direction that was throttled, in order of time; () where none was."""
+
+    upstream: tuple[Part, ...]
+    downstream: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How estimates agree with the truth, over `windows` of them.
+
+    error: mean absolute error; bias: mean of estimate - truth; relative: mean of error / truth over
+    windows whose truth is above 0; correlation: Pearson's. None where undefined.
+    """
+
+    windows: int
+    error: float | None
+    bias: float | None
+    relative: float | None
+    correlation: float | None
+
+
+def read(content: bytes) -> Truth:
+    """The truth in a description.yml; raises errors.BadDescription."""
+    if len(content) > MAX_BYTES:
+        raise errors.BadDescription(f"over {MAX_BYTES} bytes")
+    try:
+        stated = yaml.safe_load(content)
+        downstream = _schedule(stated, "")
+        upstream = _schedule(stated, "upstream_") if "upstream_experiment" in stated else ()
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise errors.BadDescription(" ".join(str(error).split())[:200]) from None
+    except KeyError as error:
+        raise errors.BadDescription(f"no member {error}") from None
+    return Truth(upstream, downstream)
+
+
+def _schedule(stated: dict[str, object], prefix: str) -> tuple[Part, ...]:
+    """The parts of one direction."""
+    full = _number(stated[f"{prefix}connection_speed"])
+    members = stated[f"{prefix}experiment"]
+    if full <= 0 or not isinstance(members, list):
+        raise ValueError(f"{prefix}connection_speed must be above 0, {prefix}experiment a list")
+    parts = []
+    for member in members:
+        begin, speed, lapse = (_number(member[name]) for name in ("start", "speed", "lapse"))
+        parts.append(Part(begin, begin + lapse, speed / full))
+    parts.sort(key=lambda part: part.begin)
+    if any(after.begin < before.end for before, after in pairwise(parts)):
+        raise ValueError("parts overlap")
+    return tuple(parts)
+
+
+def _number(value: object) -> float:
+    """A finite number that is not negative."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{type(value).__name__} where a number is due")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{value} is no speed, time or lapse")
+    return float(value)
+
+
+def expected(schedule: tuple[Part, ...], first: float, last: float) -> float | None:
+    """The mean usage from `first` to `last`, epoch seconds; None where nothing is known of it.
+
+    >>> half_then_full = (Part(100, 200, 0.5), Part(250, 350, 1.0))
+    >>> expected(half_then_full, 110, 190), expected(half_then_full, 350, 400)
+    (0.5, None)
+    >>> expected(half_then_full, 150, 350), expected(half_then_full, 0, 225)
+    (0.625, 0.5)
+    """
+    touched = [part for part in schedule if part.begin < last and part.end > first]
+    if not touched:
+        return None
+    begin, end = max(first, touched[0].begin), min(last, touched[-1].end)
+    carried = (part.usage * (min(end, part.end) - max(begin, part.begin)) for part in touched)
+    return sum(carried) / (end - begin)
+
+
+def agreement(pairs: Iterable[tuple[float, float]]) -> Agreement:
+    """Agreement of (estimate, truth) pairs.
+
+    >>> agreement([(0.25, 0.0), (0.25, 0.5)])
+    Agreement(windows=2, error=0.25, bias=0.0, relative=0.5, correlation=None)
+    >>> round(agreement([(0.25, 0.0), (0.25, 0.5), (1.0, 1.0)]).correlation, 3)
+    0.866
+    """
+    both = list(pairs)
+    if not both:
+        return Agreement(0, None, None, None, None)
+    errors_made = [estimate - truth for estimate, truth in both]
+    shares = [abs(estimate - truth) / truth for estimate, truth in both if truth > 0]
+    try:
+        together = correlation(*zip(*both, strict=True))
+    except StatisticsError:  # fewer than two, or all equal
+        together = None
+    return Agreement(
+        len(both),
+        fmean(map(abs, errors_made)),
+        fmean(errors_made),
+        fmean(shares) if shares else None,
+        together,
+    )
