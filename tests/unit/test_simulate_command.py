@@ -62,5 +62,18 @@ def test_a_wrong_option_writes_nothing(tmp_path, wrong):
     assert not (tmp_path / "tree").exists()
 
 
+def test_each_kind_of_line_writes_reports_of_its_own(tmp_path):
+    kinds = [
+        *((), ("--traffic", "poisson"), ("--access", "wifi"), ("--access", "mobile")),
+        *(("--up-extra", "30"), ("--clock-step", "0.1")),
+    ]
+    written = set()
+    for number, kind in enumerate(kinds):
+        assert run(tmp_path / str(number), *QUICK, *kind).exit_code == 0
+        last = max((tmp_path / str(number) / "1" / "1").iterdir())
+        written.add(last.read_bytes())
+    assert len(written) == len(kinds)
+
+
 def test_not_a_number_is_no_usage(tmp_path):
     assert run(tmp_path / "tree", *QUICK, "--usage", "nan").exit_code == 2

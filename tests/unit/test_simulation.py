@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tixd.analysis.observations import OBSERVATION, SHORT, Observations
+from tixd.simulation.access import jitter
 from tixd.simulation.line import Queue, queue
-from tixd.simulation.probes import DAY_NS, Direction, Scenario, minutes
+from tixd.simulation.probes import DAY_NS, Direction, Scenario, measured
 from tixd.simulation.trees import description, reports
 
 SCENARIO = Scenario(
@@ -29,7 +30,7 @@ SCENARIO = Scenario(
 
 def observed(scenario: Scenario, seed: int = 1) -> Observations:
     """All observations of one simulated client."""
-    made = minutes(np.random.default_rng(seed), scenario)
+    made = measured(np.random.default_rng(seed), scenario).minutes
     return np.concatenate([minute.observations for minute in made])
 
 
@@ -69,6 +70,16 @@ def test_utilisation_is_the_time_with_something_in_the_buffer():
     assert line.utilisation(1.0, 2.0) == pytest.approx(0.2 + 0.5)
 
 
+def test_a_buffer_changes_nothing_until_it_is_full():
+    roomy = queue(np.random.default_rng(1), (0.6,), 300, 1e9).backlog
+    most = roomy.max() * 0.99
+    full = int((roomy > most).argmax())
+    small = queue(np.random.default_rng(1), (0.6,), 300, most).backlog
+    assert full > 100
+    assert small[:full] == pytest.approx(roomy[:full])
+    assert small[full] == most
+
+
 def test_the_buffer_is_never_more_than_full_and_a_full_line_keeps_it_so():
     line = queue(np.random.default_rng(1), (0.95,), 600, 0.15)
     assert line.backlog.max() == 0.15
@@ -105,22 +116,72 @@ def test_an_idle_line_shows_propagation_sending_and_jitter_alone():
     assert up.mean() == pytest.approx(up.min() + 0.0005, abs=1e-4)
 
 
+def test_utilisation_counts_what_began_before_and_ends_after():
+    line = Queue(np.array([1.0, 5.0]), np.array([2.0, 2.0]))
+    assert line.utilisation(2.0, 6.0) == pytest.approx((1 + 1) / 4)
+
+
+def test_poisson_traffic_is_of_single_packets_that_know_nothing_of_each_other():
+    line = queue(np.random.default_rng(5), (0.5,), 1000, 0.15, packet_seconds=0.01)
+    gaps = np.diff(line.times)
+    assert len(line.times) == 50_000
+    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)
+    assert line.utilisation(0, 1000) == pytest.approx(0.5, abs=0.01)
+    # mean wait of M/D/1: rho / (1 - rho) / 2 of a packet's time
+    assert line.waiting(np.arange(1, 1000, 0.1)).mean() == pytest.approx(0.005, rel=0.1)
+
+
+def test_self_similar_traffic_stays_bursty_over_longer_times():
+    def burstiness(packet_seconds):
+        line = queue(np.random.default_rng(5), (0.4,), 3000, 10.0, packet_seconds)
+        shares = [line.utilisation(t, t + 10) for t in range(0, 3000, 10)]
+        return np.std(shares)
+
+    assert burstiness(None) > 3 * burstiness(0.01)
+
+
+def test_a_longer_way_up_shows_in_the_upstream_delay_alone():
+    still = replace(SCENARIO, client_offset_seconds=0.0, client_skew_ppm=0.0)
+    longer = replace(still, upstream=replace(still.upstream, extra_seconds=0.05))
+    before, after = observed(still), observed(longer)
+    more = differences(after, "t2", "t1").min() - differences(before, "t2", "t1").min()
+    assert more == pytest.approx(0.05, abs=1e-3)
+    more = differences(after, "t4", "t3").min() - differences(before, "t4", "t3").min()
+    assert more == pytest.approx(0, abs=1e-3)
+
+
+def test_a_step_of_the_clients_clock_shows_in_both_directions_with_opposite_signs():
+    stepping = replace(SCENARIO, client_steps=((1800.0, 0.25),), client_skew_ppm=0.0)
+    rows = observed(stepping)
+    early, late = (rows["second"] < stepping.start + 1790, rows["second"] > stepping.start + 1810)
+    for later, earlier, step in (("t2", "t1", -0.25), ("t4", "t3", 0.25)):
+        delays = differences(rows, later, earlier)
+        assert delays[late].min() - delays[early].min() == pytest.approx(step, abs=2e-3)
+
+
+@pytest.mark.parametrize(("access", "late_share"), [("wired", 0), ("wifi", 0.05), ("mobile", 0.55)])
+def test_radio_makes_packets_late_on_an_idle_line_too(access, late_share):
+    sent = np.arange(0.5, 7200)
+    late = jitter(np.random.default_rng(1), access, 0.0003, sent) > 0.005
+    assert late.mean() == pytest.approx(late_share, abs=0.05)
+
+
 def test_the_share_of_lost_packets_is_as_asked():
     lossy = replace(SCENARIO, loss=0.1, duration_seconds=5 * 3600)
-    made = list(minutes(np.random.default_rng(2), lossy))
+    made = list(measured(np.random.default_rng(2), lossy).minutes)
     assert np.mean([len(m.observations) for m in made]) / 60 == pytest.approx(0.9, abs=0.01)
     assert len(made) / (5 * 3600 // 61) == pytest.approx(0.9, abs=0.06)
 
 
 def test_without_loss_every_report_holds_sixty_short_packets():
-    made = list(minutes(np.random.default_rng(2), replace(SCENARIO, loss=0.0)))
+    made = list(measured(np.random.default_rng(2), replace(SCENARIO, loss=0.0)).minutes)
     assert len(made) == 3600 // 61
     assert {len(minute.observations) for minute in made} == {60}
     assert set(np.concatenate([m.observations["kind"] for m in made])) == {SHORT}
 
 
 def test_the_long_packet_leaves_a_second_after_the_last_short_one():
-    made = list(minutes(np.random.default_rng(2), replace(SCENARIO, loss=0.0)))
+    made = list(measured(np.random.default_rng(2), replace(SCENARIO, loss=0.0)).minutes)
     later = [minute.long_sent_ns - minute.observations["t1"][-1] for minute in made]
     assert np.array(later) / 1e9 == pytest.approx(1, abs=0.01)
 
@@ -149,8 +210,8 @@ def test_both_clocks_pass_their_own_midnight():
 
 
 def test_observations_stand_in_the_order_of_reception():
-    made = minutes(np.random.default_rng(1), replace(SCENARIO, jitter_seconds=0.9))
-    rows = next(made).observations
+    made = measured(np.random.default_rng(1), replace(SCENARIO, jitter_seconds=0.9)).minutes
+    rows = made[0].observations
     assert np.all(np.diff(rows["t4"]) >= 0)
     assert np.any(np.diff(rows["t1"]) < 0)
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import time
+from typing import get_args
 
 import click
 
 from tixd.folder import Folder
+from tixd.simulation.access import Access
+from tixd.simulation.line import Traffic
 from tixd.simulation.probes import Direction, Scenario
 from tixd.simulation.trees import description, reports
 
@@ -101,6 +104,34 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> st
     type=click.FloatRange(0, 1),
     help="share of packets that never come back; a lost long packet loses its minute",
 )
+@click.option(
+    "--traffic",
+    default="self-similar",
+    show_default=True,
+    type=click.Choice(get_args(Traffic)),
+    help="what others send: bursts of flows, or single packets",
+)
+@click.option(
+    "--access",
+    default="wired",
+    show_default=True,
+    type=click.Choice(get_args(Access)),
+    help="what the client is connected by; radio delays packets on idle lines too",
+)
+@click.option(
+    "--up-extra",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1000),
+    help="how much longer the way up takes than the way down, ms",
+)
+@click.option(
+    "--clock-step",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(-86_400, 86_400),
+    help="seconds that somebody sets the client's clock ahead by, half-way through",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="of the chance")
 @click.option(
     "--start",
@@ -128,6 +159,10 @@ def command(
     skew: float,
     jitter: float,
     loss: float,
+    traffic: Traffic,
+    access: Access,
+    up_extra: float,
+    clock_step: float,
     seed: int,
     start: int | None,
     source: str,
@@ -145,13 +180,17 @@ def command(
     scenario = Scenario(
         start=_minute_before_now(duration_seconds) if start is None else start,
         duration_seconds=duration_seconds,
-        upstream=Direction(UPSTREAM_BITS_PER_SECOND, UPSTREAM_BUFFER_SECONDS, up_usage),
-        downstream=Direction(DOWNSTREAM_BITS_PER_SECOND, DOWNSTREAM_BUFFER_SECONDS, usage),
+        upstream=Direction(
+            UPSTREAM_BITS_PER_SECOND, UPSTREAM_BUFFER_SECONDS, up_usage, traffic, up_extra / 1000
+        ),
+        downstream=Direction(DOWNSTREAM_BITS_PER_SECOND, DOWNSTREAM_BUFFER_SECONDS, usage, traffic),
         propagation_seconds=PROPAGATION_SECONDS,
         jitter_seconds=jitter / 1000,
         loss=loss,
         client_offset_seconds=clock_offset,
         client_skew_ppm=skew,
+        client_steps=((duration_seconds / 2, clock_step),) if clock_step else (),
+        access=access,
     )
     folders = [(user, number) for number in range(1, installations + 1)]
     _refuse_to_mix(directory, folders)

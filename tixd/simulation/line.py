@@ -9,11 +9,16 @@ to send it, so that nothing here depends on the speed of the link. Pure: no file
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Seconds = npt.NDArray[np.float64]
+
+#: What others send over the link. self-similar: flows of heavy-tailed size, bursty at all time
+#: scales (Willinger et al. 1997); poisson: single packets, as smooth as random traffic gets.
+Traffic = Literal["self-similar", "poisson"]
 
 #: Work of the smallest flow, about what a page's small object takes of a 10 Mbit/s link.
 SMALLEST_FLOW_SECONDS = 0.05
@@ -48,9 +53,9 @@ class Queue:
 
     def utilisation(self, begin: float, end: float) -> float:
         """The share of the time from `begin` to `end` in which the link sends, 0..1."""
-        sending = np.minimum(self.backlog, np.diff(self.times, append=end))
-        inside = (self.times >= begin) & (self.times < end)
-        return float(sending[inside].sum() / (end - begin))
+        until = self.times + np.minimum(self.backlog, np.diff(self.times, append=np.inf))
+        sending = np.minimum(until, end) - np.maximum(self.times, begin)
+        return float(np.maximum(sending, 0).sum() / (end - begin))
 
 
 def queue(
@@ -58,10 +63,17 @@ def queue(
     schedule: tuple[float, ...],
     duration_seconds: float,
     buffer_seconds: float,
+    packet_seconds: float | None = None,
 ) -> Queue:
-    """The queue of a link whose usage follows `schedule`, equal parts of the duration."""
+    """The queue of a link whose usage follows `schedule`, equal parts of the duration.
+
+    packet_seconds: Poisson traffic of packets of this work each; None: self-similar traffic.
+    """
     part_seconds = duration_seconds / len(schedule)
-    parts = [_bursts(random, usage, part_seconds) for usage in schedule]
+    if packet_seconds is None:
+        parts = [_bursts(random, usage, part_seconds) for usage in schedule]
+    else:
+        parts = [_packets(random, usage, part_seconds, packet_seconds) for usage in schedule]
     times = [times + number * part_seconds for number, (times, _) in enumerate(parts)]
     backlog = [_backlog(times, work, buffer_seconds) for times, work in parts]
     return Queue(np.concatenate(times), np.concatenate(backlog))
@@ -85,6 +97,14 @@ def _bursts(
     return np.sort(times % duration_seconds), work
 
 
+def _packets(
+    random: np.random.Generator, usage: float, duration_seconds: float, packet_seconds: float
+) -> tuple[Seconds, Seconds]:
+    """When packets arrive that know nothing of each other, and the work of each."""
+    count = round(usage * duration_seconds / packet_seconds)
+    return np.sort(random.uniform(0, duration_seconds, count)), np.full(count, packet_seconds)
+
+
 def _flow_sizes(random: np.random.Generator, total_seconds: float) -> Seconds:
     """The work of each flow, Pareto between smallest and largest, about `total_seconds` in all."""
     ratio = SMALLEST_FLOW_SECONDS / LARGEST_FLOW_SECONDS
@@ -99,8 +119,13 @@ def _flow_sizes(random: np.random.Generator, total_seconds: float) -> Seconds:
 def _backlog(times: Seconds, work: Seconds, buffer_seconds: float) -> Seconds:
     """The work in the buffer right after each arrival: q' = min(B, max(0, q - time gone) + a).
 
-    What the full buffer drops is sent again with the bursts that follow, as TCP does.
+    What the full buffer drops is sent again with the bursts that follow, as TCP does. Where nothing
+    is dropped, the backlog is the work since the moment at which the buffer was emptiest.
     """
+    total = work.cumsum() - times
+    never_full: Seconds = total - np.minimum.accumulate(total - work)
+    if not (never_full > buffer_seconds).any():
+        return never_full
     backlog, dropped = 0.0, 0.0
     after = []
     gaps = np.diff(times, prepend=0.0)

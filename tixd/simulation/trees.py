@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 import orjson
 
-from tixd.simulation.probes import Minute, Scenario, minutes
+from tixd.simulation.probes import Minute, Scenario, measured
 
 #: DER of a SubjectPublicKeyInfo with a 2048-bit RSA key, before and after the modulus (RFC 8017).
 _KEY_HEAD = bytes.fromhex("30820122300d06092a864886f70d01010105000382010f003082010a0282010100")
@@ -38,7 +38,7 @@ def reports(
     """
     random = np.random.default_rng([seed, user_id, installation_id])
     key = _public_key(random)
-    for minute in minutes(random, scenario):
+    for minute in measured(random, scenario).minutes:
         name = f"tix-report-{minute.observations['second'].min()}.json"
         yield name, _report(minute, key, user_id, installation_id, source)
 

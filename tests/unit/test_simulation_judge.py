@@ -1,0 +1,67 @@
+"""The judge of estimators: its truth is exact, and what both estimators must read of its lines."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from tixd.simulation.judge import LINES, SERIES_VALUES, Readings, hurst_readings, readings
+from tixd.simulation.noise import fractional_noise
+
+WINDOWS = 4
+USAGES = (0.0, 0.25, 0.5, 0.75, 1.0)
+WAYS = pytest.mark.parametrize("way", [0, 1], ids=["up", "down"])
+
+
+@functools.cache
+def read(line: str, usage: float) -> Readings:
+    return readings(LINES[line], usage, WINDOWS, seed=1)
+
+
+@pytest.mark.parametrize("usage", USAGES)
+def test_the_truth_is_what_the_line_carried(usage):
+    assert read("cable", usage).truth == pytest.approx(usage, abs=0.1)
+
+
+@WAYS
+@pytest.mark.parametrize("line", ["cable", "asymmetric", "skewed"])
+def test_delayed_probes_read_idle_lines_as_idle_and_full_ones_as_full(line, way):
+    assert read(line, 0.0).delayed_probes[:, way].max() <= 0.05
+    assert read(line, 1.0).delayed_probes[:, way].mean() >= 0.95
+
+
+@WAYS
+def test_delayed_probes_rise_with_usage_between_idle_and_full(way):
+    means = [read("cable", usage).delayed_probes[:, way].mean() for usage in USAGES]
+    assert np.all(np.diff(means) > 0)
+
+
+def test_the_mode_does_not_see_that_an_uplink_is_full_throughout():
+    assert read("cable", 1.0).mode[:, 0].min() < 0.5
+
+
+def test_equal_seeds_read_alike_and_others_differ():
+    again = readings(LINES["cable"], 0.5, 1, seed=1)
+    assert again.truth[0].tolist() == read("cable", 0.5).truth[0].tolist()
+    assert readings(LINES["cable"], 0.5, 1, seed=2).truth.tolist() != again.truth.tolist()
+
+
+def test_a_line_that_loses_everything_gives_no_reading():
+    from dataclasses import replace
+
+    assert len(readings(replace(LINES["cable"], loss=1.0), 0.5, 2, seed=1).truth) == 0
+
+
+@pytest.mark.parametrize("exponent", [0.5, 0.7, 0.9])
+def test_both_hurst_estimators_know_the_exponent_of_noise_within_their_bias(exponent):
+    rs, wavelet = hurst_readings(exponent, 100, seed=1).mean(axis=0)
+    assert wavelet == pytest.approx(exponent, abs=0.05)
+    assert rs == pytest.approx(exponent, abs=0.13)
+
+
+def test_noise_of_one_half_is_white_and_has_variance_one():
+    series = fractional_noise(np.random.default_rng(1), 0.5, SERIES_VALUES * 64)
+    assert series.var() == pytest.approx(1, abs=0.02)
+    assert np.mean(series[1:] * series[:-1]) == pytest.approx(0, abs=0.02)

@@ -1,0 +1,111 @@
+"""A judge of estimators: what they read of simulated lines and series whose truth is known.
+
+In: a kind of line and a usage, or a Hurst exponent; how many windows. Out: truth and readings.
+Rules: both directions carry the same usage, each with traffic of its own. The truth of a window is
+the share of its last ten minutes, of which its result speaks, in which the link was sending. Equal
+seeds give equal readings. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from tixd.analysis.hurst import rescaled_range, wavelet
+from tixd.analysis.observations import Floats, joined
+from tixd.analysis.summary import MEANINGFUL_SECONDS, Summary, summarise
+from tixd.simulation.noise import fractional_noise
+from tixd.simulation.probes import Direction, Measurement, Scenario, measured
+
+#: Reports of a window, each of a minute, and one packet more in each.
+_WINDOW_SECONDS = 19 * 61
+
+#: A series as long as those that a window's Hurst estimates come from.
+SERIES_VALUES = 512
+
+_CABLE = Scenario(
+    start=1_700_000_040,
+    duration_seconds=_WINDOW_SECONDS,
+    upstream=Direction(1e6, 0.3, (0.0,)),
+    downstream=Direction(10e6, 0.15, (0.0,)),
+    propagation_seconds=0.012,
+    jitter_seconds=0.0005,
+    loss=0.005,
+    client_offset_seconds=0.1,
+    client_skew_ppm=20.0,
+)
+
+
+def _with(**both_ways: object) -> Scenario:
+    """The cable line with something changed in both directions."""
+    up, down = (replace(way, **both_ways) for way in (_CABLE.upstream, _CABLE.downstream))  # type: ignore[arg-type]
+    return replace(_CABLE, upstream=up, downstream=down)
+
+
+#: The lines that are judged, each unlike the first in one thing.
+LINES = MappingProxyType(
+    {
+        "cable": _CABLE,
+        "poisson": _with(traffic="poisson"),
+        "short-buffers": _with(buffer_seconds=0.02),
+        "jittery": replace(_CABLE, jitter_seconds=0.002),
+        "wifi": replace(_CABLE, access="wifi"),
+        "mobile": replace(_CABLE, access="mobile"),
+        "asymmetric": replace(_CABLE, upstream=replace(_CABLE.upstream, extra_seconds=0.05)),
+        "skewed": replace(_CABLE, client_skew_ppm=-120.0),
+        "stepping": replace(_CABLE, client_steps=((700.0, 0.05),)),
+        "lossy": replace(_CABLE, loss=0.05),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """Of w windows: the exact usage, and what each estimator reads; (w, 2), up and down, 0..1."""
+
+    truth: Floats
+    mode: Floats
+    delayed_probes: Floats
+
+
+def readings(line: Scenario, usage: float, windows: int, seed: int) -> Readings:
+    """What both estimators read of `windows` windows of a line that carries `usage`, 0..1."""
+    up, down = (replace(way, usage=(usage,)) for way in (line.upstream, line.downstream))
+    scenario = replace(line, upstream=up, downstream=down)
+    rows: list[tuple[list[float], list[float], list[float]]] = []
+    for number in range(windows):
+        random = np.random.default_rng([seed, round(usage * 1000), number])
+        if row := _window(scenario, measured(random, scenario)):
+            rows.append(row)
+    truth, mode, probes = np.array(rows).reshape(-1, 3, 2).transpose(1, 0, 2)
+    return Readings(truth, mode.clip(0, 1), probes)
+
+
+def _window(
+    scenario: Scenario, found: Measurement
+) -> tuple[list[float], list[float], list[float]] | None:
+    """Truth, mode and delayed probes of one window; None where too much of it was lost."""
+    summary = summarise(joined(minute.observations for minute in found.minutes), both=True)
+    ways = (summary.upstream, summary.downstream) if summary else ()
+    mode = [way.usage for way in ways if way.usage is not None]
+    probes = [way.usage_alt for way in ways if way.usage_alt is not None]
+    if summary is None or len(mode) < len(ways) or len(probes) < len(ways):
+        return None
+    return _truth(scenario, found, summary), mode, probes
+
+
+def _truth(scenario: Scenario, found: Measurement, summary: Summary) -> list[float]:
+    """The share of the last ten minutes in which each direction was sending."""
+    end = summary.timestamp + 1.0 - scenario.start
+    queues = (found.upstream, found.downstream)
+    return [queue.utilisation(end - MEANINGFUL_SECONDS, end) for queue in queues]
+
+
+def hurst_readings(hurst: float, series: int, seed: int) -> Floats:
+    """What both estimators (R/S, wavelet) read of fractional Gaussian noise; (series, 2)."""
+    random = np.random.default_rng([seed, round(hurst * 1000)])
+    made = [fractional_noise(random, hurst, SERIES_VALUES) for _ in range(series)]
+    noise = np.stack(made)
+    return np.array([rescaled_range(noise), wavelet(noise)], dtype=np.float64).T
