@@ -20,7 +20,7 @@ def test_the_demo_posts_what_it_simulated_and_leaves_nothing_behind(tmp_path):
         [ROOT / "scripts" / "demo"], cwd="/", env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = re.findall(r"([1-4])/1 .*?([\d.]+) .*?([\d.]+) .*?([\d.]+)", done.stdout)
+    rows = re.findall(r"([1-4])/1 .*?:\d\d" + r"[^\d-]+([\d.-]+)" * 6, done.stdout)
     assert {user for user, *_ in rows} == {"1", "2", "3", "4"}
     assert "results that could not be posted: 0" in done.stdout
     assert list(tmp_path.iterdir()) == []
