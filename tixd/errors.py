@@ -110,6 +110,37 @@ class BadTask(InputError):
     """A message is no task for tixd; it lies in the queue tixd.dead with this reason."""
 
 
+class BadRequest(InputError):
+    """The collector cannot take a request; its sender must correct what the answer names.
+
+    `status` is that of the HTTP answer and `answer` its text.
+    """
+
+    status = 400
+    doing = "handling request"
+
+    @property
+    def answer(self) -> str:
+        """What the sender is told."""
+        return f"Error {self.doing}: {self.detail}"
+
+
+class Malformed(BadRequest):
+    """A bundle is not cut or formed as it must be; its sender must correct what is named."""
+
+
+class BadRecord(BadRequest):
+    """A usage record's content is wrong, so its bundle is refused; the sender must correct it."""
+
+    doing = "processing record"
+
+
+class OverLimit(BadRequest):
+    """A request exceeds a limit; if its sender is right, raise the limit that the answer names."""
+
+    status = 413
+
+
 # --- volume: the disk under the reports ----------------------------------------------------------
 
 

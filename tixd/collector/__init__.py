@@ -1,0 +1,1 @@
+"""The GRACC collector: Gratia bundles in over HTTP, usage records out."""

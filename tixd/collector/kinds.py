@@ -1,0 +1,97 @@
+"""The types of usage records: which rule each child of theirs has; pure.
+
+In: nothing. Out: KINDS, and the README's table of all keys. Rules: collector.md §3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tixd.collector import rules
+from tixd.collector.rules import Flat, Rule
+from tixd.collector.values import number, seconds, time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """A type of record: its published name, rules of its children, key that identifies it, end."""
+
+    name: str
+    rules: Mapping[str, Rule]
+    identity: str
+    finish: Callable[[Flat], None]
+
+
+def _finish_job(flat: Flat) -> None:
+    keys = flat.fixed
+    keys["CpuDuration"] = number(flat.cpu_seconds)
+    keys.setdefault("WallDuration", 0)
+    kind = keys.get("ResourceType")
+    keys["ResourceType"] = {"": "Batch", "BatchPilot": "Payload"}.get(str(kind or ""), kind or "")
+    if len(flat.process_ids) == 1:
+        keys["ProcessId"] = flat.process_ids[0]
+    else:
+        keys.update((f"ProcessId{i}", text) for i, text in enumerate(flat.process_ids))
+
+
+def _finish_storage(flat: Flat) -> None:
+    flat.fixed.setdefault("UniqueID", "")
+
+
+_JOB_RULES = {
+    "RecordIdentity": rules.RECORD_IDENTITY,
+    "JobIdentity": rules.JOB_IDENTITY,
+    "UserIdentity": rules.USER_IDENTITY,
+    "StartTime": rules.time_rule("StartTime"),
+    "EndTime": rules.time_rule("EndTime"),
+    "QueueTime": rules.time_rule("QueueTime", rules.DESCRIPTION),
+    "CpuDuration": rules.CPU_DURATION,
+    "WallDuration": rules.WALL_DURATION,
+    "Resource": rules.RESOURCE,
+    "ConsumableResource": rules.RESOURCE,
+    "PhaseResource": rules.RESOURCE,
+    "VolumeResource": rules.RESOURCE,
+    "TimeDuration": rules.typed_rule("TimeDuration", lambda text, _: seconds(text), "seconds"),
+    "TimeInstant": rules.typed_rule("TimeInstant", time, "time"),
+    "Origin": rules.ORIGIN,
+}
+
+_STORAGE_RULES = {
+    "UniqueID": rules.text_rule("UniqueID"),
+    "Timestamp": rules.time_rule("Timestamp"),
+    "Origin": rules.ORIGIN,
+}
+
+_SPACES = {
+    key: rules.whole_rule(key)
+    for key in ("TotalSpace", "FreeSpace", "UsedSpace", "FileCount", "FileCountLimit")
+}
+
+_JOB = Kind("JobUsageRecord", _JOB_RULES, "RecordId", _finish_job)
+
+#: Every type of record that is known, by the local name of its element.
+KINDS = {
+    "JobUsageRecord": _JOB,
+    "UsageRecord": _JOB,
+    "StorageElement": Kind("StorageElement", _STORAGE_RULES, "UniqueID", _finish_storage),
+    "StorageElementRecord": Kind(
+        "StorageElementRecord", _STORAGE_RULES | _SPACES, "UniqueID", _finish_storage
+    ),
+}
+
+
+def key_table() -> str:
+    """Every element and what becomes of it, as a Markdown table for the README."""
+    lines = ["| of | element | key | value |", "| --- | --- | --- | --- |"]
+    lines += ["| all | the record | type | its name; JobUsageRecord for a UsageRecord too |"]
+    lines += ["| all | the record | RawXML | its source |"]
+    used: dict[Rule, dict[str, list[str]]] = {}
+    for kind in dict.fromkeys(KINDS.values()):
+        for element, rule in {**kind.rules, "any other": rules.OTHER}.items():
+            used.setdefault(rule, {}).setdefault(kind.name, []).append(element)
+    for rule, kinds in used.items():
+        of = "all" if len(kinds) == len(set(KINDS.values())) else ", ".join(kinds)
+        elements = ", ".join(next(iter(kinds.values())))
+        lines += (f"| {of} | {elements}{at} | {key} | {value} |" for at, key, value in rule.rows)
+    return "\n".join(lines)

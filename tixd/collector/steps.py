@@ -1,0 +1,25 @@
+"""Long work in steps, so that an event loop can do other things in between; pure.
+
+In: a generator that yields wherever it may pause, at least every 20 ms, and returns its result.
+Out: the result. In a loop: `next(work)`, then `await asyncio.sleep(0)`, until StopIteration brings
+the result as its value; in a worker process: `finished(work)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+Steps = Generator[None, None, T]
+
+
+def finished(work: Steps[T]) -> T:
+    """The result, without a pause; raises what the work raises."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result

@@ -1,0 +1,125 @@
+"""Texts in usage records to the values that are published: times, durations, whole numbers; pure.
+
+In: a text, and the key it is for. Out: a JSON value. Rules: a time or a whole number that does not
+parse fails its record with BadRecord; a duration that does not is 0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+from tixd.errors import BadRecord
+
+#: What a key of the published map has as its value.
+Value = str | int | float
+
+#: Seconds of each unit of a duration, in the order in which units stand; Y and M as the original
+#: counts them (365 and 30 days).
+_UNIT_SECONDS = (365 * 86400, 30 * 86400, 86400, 3600, 60)
+
+#: Seconds of a week, which stands alone.
+_WEEK_SECONDS = 7 * 86400
+
+#: A duration anywhere in a text: ISO 8601 with whole numbers but for the seconds, without a sign.
+_DURATION = re.compile(
+    r"P(?=\d|T\d)(?:(\d+)W|(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)D)?"
+    r"(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?)",
+    re.ASCII,
+)
+
+#: RFC 3339, as far as a pattern can tell.
+_TIME = re.compile(
+    r"(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+    r"(?:\.\d+)?(Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
+)
+
+#: Characters of a time up to the seconds.
+_TIME_CHARACTERS = 19
+
+#: Days of the months in a year that is no leap year.
+_MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+#: Largest value of a signed integer of 64 bits (hop).
+MAX_SIGNED = 2**63 - 1
+
+#: Largest value of an unsigned integer of 64 bits (spaces and counts).
+MAX_UNSIGNED = 2**64 - 1
+
+#: Characters of a bad value that a message shows.
+_SHOWN_CHARACTERS = 60
+
+
+def seconds(text: str) -> int | float:
+    """The seconds of a duration; whole ones as an integer.
+
+    >>> [seconds(text) for text in ("PT1M5.32S", "P1Y2M3DT4H", "P2W", "-PT5.0S", "five", "")]
+    [65.32, 36993600, 1209600, 5, 0, 0]
+    """
+    found = _DURATION.search(text)
+    if not found:
+        return 0
+    weeks, *units, rest = found.groups(default="0")
+    total = float(rest) + float(weeks) * _WEEK_SECONDS
+    return number(total + sum(float(n) * s for n, s in zip(units, _UNIT_SECONDS, strict=True)))
+
+
+def number(value: float) -> int | float:
+    """The number as it is published: whole ones without a fraction, an infinite one as 0.
+
+    >>> number(18.0), number(0.5), number(1e300), number(math.inf)
+    (18, 0.5, 1e+300, 0)
+    """
+    if value.is_integer() and value <= MAX_SIGNED:
+        return int(value)
+    return value if math.isfinite(value) else 0
+
+
+def time(text: str, key: str) -> str:
+    """An RFC 3339 time, without its fraction, with its offset; raises BadRecord.
+
+    >>> time("2016-05-27T22:46:46.999-05:00", "EndTime")
+    '2016-05-27T22:46:46-05:00'
+    >>> time("2016-02-29T00:00:00+00:00", "EndTime")
+    '2016-02-29T00:00:00Z'
+    """
+    found = _TIME.fullmatch(text)
+    if not found or not _day_exists(int(found[1]), int(found[2]), int(found[3])):
+        raise BadRecord(f"{key} {_shown(text)} is no RFC 3339 time")
+    offset = found[4]
+    return text[:_TIME_CHARACTERS] + ("Z" if offset[1:] == "00:00" else offset)
+
+
+def whole(text: str, key: str, most: int) -> int:
+    """A whole number from 0 to `most`, with blanks around it or not; raises BadRecord.
+
+    >>> whole(" 18446744073709551615\\n", "TotalSpace", MAX_UNSIGNED)
+    18446744073709551615
+    """
+    digits = text.strip(" \t\r\n")
+    if not digits.isascii() or not digits.isdigit():
+        raise BadRecord(f"{key} {_shown(text)} is no whole number")
+    digits = digits.lstrip("0") or "0"
+    if len(digits) > len(str(most)) or int(digits) > most:
+        raise BadRecord(f"{key} {_shown(text)} is over {most}")
+    return int(digits)
+
+
+def key_part(text: str) -> str:
+    """A description or type as part of a key; absent ones are unknown.
+
+    >>> key_part("condor.Job Status"), key_part("")
+    ('condor-Job-Status', 'unknown')
+    """
+    return text.replace(".", "-").replace(" ", "-") or "unknown"
+
+
+def _day_exists(year: int, month: int, day: int) -> bool:
+    leap = month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return day <= _MONTH_DAYS[month - 1] + leap
+
+
+def _shown(text: str) -> str:
+    return json.dumps(text[:_SHOWN_CHARACTERS])
