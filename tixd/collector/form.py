@@ -1,13 +1,14 @@
 """An `application/x-www-form-urlencoded` text to parameters; pure.
 
 In: bytes of a query or a body. Out: values by name, as bytes, because a value can be a bundle of
-many MiB. Rules: of a name that repeats the first stands; a `%` that no two hexadecimal digits
-follow is an error, not data, since it would change a record. numpy decodes: 0.1 ms for 65 kB.
+many MiB. Rules: of a name that repeats the first one stands; a `%` that no two hexadecimal digits
+follow is an error, not data, since it would change a record. What decodes is the standard library's
+quoted-printable, the same code with another sign, in C: 0.1 ms for 65 kB.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import binascii
 
 from tixd.collector.steps import Steps, finished
 from tixd.errors import BadRequest, OverLimit
@@ -18,12 +19,10 @@ MAX_PARAMETERS = 1000
 #: Bytes decoded between two pauses: about 2 ms of work.
 _STEP_BYTES = 1 << 20
 
-_PERCENT = ord("%")
+#: Characters of an escape behind its sign.
+_DIGITS = 2
 
-#: For each byte its value as a hexadecimal digit; 255 where it is none.
-_DIGITS = np.full(256, 255, np.uint8)
-_DIGITS[list(b"0123456789")] = range(10)
-_DIGITS[list(b"abcdef")] = _DIGITS[list(b"ABCDEF")] = range(10, 16)
+_TO_QUOTED_PRINTABLE = bytes.maketrans(b"+%", b" =")
 
 
 def parse(encoded: bytes) -> dict[str, bytes]:
@@ -41,19 +40,18 @@ def parsing(encoded: bytes) -> Steps[dict[str, bytes]]:
     pairs = encoded.split(b"&", MAX_PARAMETERS)
     if len(pairs) > MAX_PARAMETERS:
         raise OverLimit(f"over {MAX_PARAMETERS} parameters")
-    for pair in pairs:
+    for pair in filter(None, pairs):
         name, _, value = pair.partition(b"=")
         key = (yield from _decode(name)).decode(errors="replace")
-        if pair and key not in found:
+        if key not in found:
             found[key] = yield from _decode(value)
     return found
 
 
 def _decode(text: bytes) -> Steps[bytes]:
     """Blanks for `+`, bytes for `%XX`."""
-    text = text.replace(b"+", b" ")
-    if b"%" not in text:
-        return text
+    if len(text) <= _STEP_BYTES:
+        return _unescape(text)
     decoded, start = [], 0
     while start < len(text):
         end = _step_end(text, start)
@@ -64,23 +62,21 @@ def _decode(text: bytes) -> Steps[bytes]:
 
 
 def _step_end(text: bytes, start: int) -> int:
-    """The end of the next step, which cuts no `%XX`."""
+    """The end of the next step, which cuts no escape."""
     end = start + _STEP_BYTES
-    cut = text.find(b"%", end - 2, end) if end < len(text) else -1
+    cut = text.find(b"%", end - _DIGITS, end) if end < len(text) else -1
     return min(end, len(text)) if cut < 0 else cut
 
 
 def _unescape(text: bytes) -> bytes:
-    """The text, bytes for `%XX`; raises BadRequest."""
-    characters = np.frombuffer(text, np.uint8)
-    at = np.flatnonzero(characters == _PERCENT)
-    if at.size and at[-1] + 2 >= characters.size:
-        raise BadRequest("a % at the end of a parameter")
-    high, low = _DIGITS[characters[at + 1]], _DIGITS[characters[at + 2]]
-    if (high | low).max(initial=0) > 15:
+    """The text, bytes for `%XX`; raises BadRequest.
+
+    Quoted-printable has a meaning for `=` and for line ends, so these are escaped beforehand. Each
+    escape makes the text shorter by 2, and what is none by 1 at most.
+    """
+    for character in (b"=", b"\r", b"\n"):
+        text = text.replace(character, b"%%%02X" % ord(character))
+    decoded = binascii.a2b_qp(text.translate(_TO_QUOTED_PRINTABLE))
+    if len(text) - len(decoded) != _DIGITS * text.count(b"%"):
         raise BadRequest("a % that no two hexadecimal digits follow")
-    decoded = characters.copy()
-    decoded[at] = high << 4 | low
-    kept = np.ones(characters.size, np.bool_)
-    kept[at + 1] = kept[at + 2] = False
-    return decoded[kept].tobytes()
+    return decoded

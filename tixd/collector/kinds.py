@@ -45,7 +45,7 @@ _JOB_RULES = {
     "UserIdentity": rules.USER_IDENTITY,
     "StartTime": rules.time_rule("StartTime"),
     "EndTime": rules.time_rule("EndTime"),
-    "QueueTime": rules.time_rule("QueueTime", rules.DESCRIPTION),
+    "QueueTime": rules.time_rule("QueueTime", described=True),
     "CpuDuration": rules.CPU_DURATION,
     "WallDuration": rules.WALL_DURATION,
     "Resource": rules.RESOURCE,

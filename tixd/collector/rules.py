@@ -7,7 +7,7 @@ text and empty attributes are as if they were not there; of a key that repeats t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
@@ -46,7 +46,7 @@ class Rule:
 #: Attributes that become keys of their own, behind the key of their element.
 _SUFFIXES = ("description", "unit", "phaseUnit", "storageUnit", "formula", "metric")
 _RESOURCE_SUFFIXES = ("unit", "phaseUnit", "storageUnit")
-DESCRIPTION = ("description",)
+_DESCRIPTION = ("description",)
 
 _JOB_IDENTITY = ("GlobalJobId", "LocalJobId")
 _USER_IDENTITY = ("GlobalUsername", "LocalUserId", "VOName", "ReportableVOName", "CommonName", "DN")
@@ -66,6 +66,11 @@ def _write_suffixes(
         suffix = LOCAL[name]
         if value and suffix in wanted:
             keys[f"{key}_{suffix}"] = seconds(value) if suffix == "phaseUnit" else value
+
+
+def _write_description(given: Mapping[str, str], key: str, flat: Flat) -> None:
+    if "description" in given:
+        flat.fixed[f"{key}_description"] = given["description"]
 
 
 def _suffix_row(key: str, wanted: Iterable[str]) -> Row:
@@ -115,26 +120,29 @@ def _write_user_identity(element: Element, flat: Flat) -> None:
 
 def _write_wall(element: Element, flat: Flat) -> None:
     flat.fixed["WallDuration"] = seconds(text(element))
-    _write_suffixes(element, "WallDuration", flat.fixed, DESCRIPTION)
+    _write_description(attributes(element), "WallDuration", flat)
 
 
 def _write_cpu(element: Element, flat: Flat) -> None:
     duration = seconds(text(element))
     flat.cpu_seconds += duration
-    if usage := attributes(element).get("usageType"):
+    given = attributes(element)
+    if usage := given.get("usageType"):
         key = f"CpuDuration_{usage}"
         flat.fixed[key] = duration
-        _write_suffixes(element, key, flat.fixed, DESCRIPTION)
+        _write_description(given, key, flat)
 
 
 def _write_resource(element: Element, flat: Flat) -> None:
-    description = attributes(element).get("description", "")
+    given = attributes(element)
+    description = given.get("description", "")
     if description == "ResourceType":
         flat.fixed[description] = text(element)
         return
     key = f"Resource_{key_part(description)}"
     flat.fixed[key] = text(element)
-    _write_suffixes(element, key, flat.fixed, _RESOURCE_SUFFIXES)
+    if len(given) > 1:
+        _write_suffixes(element, key, flat.fixed, _RESOURCE_SUFFIXES)
 
 
 def _write_origin(element: Element, flat: Flat) -> None:
@@ -160,15 +168,16 @@ def text_rule(key: str) -> Rule:
     return Rule(write, (("", key, "text"),))
 
 
-def time_rule(key: str, suffixes: tuple[str, ...] = ()) -> Rule:
+def time_rule(key: str, *, described: bool = False) -> Rule:
     """An element that is a time."""
 
     def write(element: Element, flat: Flat) -> None:
         flat.fixed[key] = time(text(element), key)
-        if suffixes:
-            _write_suffixes(element, key, flat.fixed, suffixes)
+        if described:
+            _write_description(attributes(element), key, flat)
 
-    return Rule(write, (("", key, "time"), *([_suffix_row(key, suffixes)] if suffixes else [])))
+    rows = (("", key, "time"), _suffix_row(key, _DESCRIPTION))
+    return Rule(write, rows if described else rows[:1])
 
 
 def whole_rule(key: str) -> Rule:
@@ -185,12 +194,13 @@ def typed_rule(prefix: str, value: Callable[[str, str], Value], kind: str) -> Ru
     """An element whose attribute `type` is part of the key."""
 
     def write(element: Element, flat: Flat) -> None:
-        key = f"{prefix}_{key_part(attributes(element).get('type', ''))}"
+        given = attributes(element)
+        key = f"{prefix}_{key_part(given.get('type', ''))}"
         flat.fixed[key] = value(text(element), key)
-        _write_suffixes(element, key, flat.fixed, DESCRIPTION)
+        _write_description(given, key, flat)
 
     key = f"{prefix}_TYPE"
-    return Rule(write, (("", key, kind), _suffix_row(key, DESCRIPTION)))
+    return Rule(write, (("", key, kind), _suffix_row(key, _DESCRIPTION)))
 
 
 #: Children without a rule of their own.
@@ -238,11 +248,11 @@ CPU_DURATION = Rule(
     (
         ("", "CpuDuration", "seconds, the sum of all; always there"),
         ("@usageType", "CpuDuration_USAGETYPE", "seconds"),
-        _suffix_row("CpuDuration_USAGETYPE", DESCRIPTION),
+        _suffix_row("CpuDuration_USAGETYPE", _DESCRIPTION),
     ),
 )
 
 WALL_DURATION = Rule(
     _write_wall,
-    (("", "WallDuration", "seconds; always there"), _suffix_row("WallDuration", DESCRIPTION)),
+    (("", "WallDuration", "seconds; always there"), _suffix_row("WallDuration", _DESCRIPTION)),
 )

@@ -6,6 +6,7 @@ parse fails its record with BadRecord; a duration that does not is 0.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -48,6 +49,9 @@ MAX_SIGNED = 2**63 - 1
 #: Largest value of an unsigned integer of 64 bits (spaces and counts).
 MAX_UNSIGNED = 2**64 - 1
 
+#: Longest duration that is remembered, characters; a bundle has the same few many times.
+_REMEMBERED_CHARACTERS = 40
+
 #: Characters of a bad value that a message shows.
 _SHOWN_CHARACTERS = 60
 
@@ -58,12 +62,7 @@ def seconds(text: str) -> int | float:
     >>> [seconds(text) for text in ("PT1M5.32S", "P1Y2M3DT4H", "P2W", "-PT5.0S", "five", "")]
     [65.32, 36993600, 1209600, 5, 0, 0]
     """
-    found = _DURATION.search(text)
-    if not found:
-        return 0
-    weeks, *units, rest = found.groups(default="0")
-    total = float(rest) + float(weeks) * _WEEK_SECONDS
-    return number(total + sum(float(n) * s for n, s in zip(units, _UNIT_SECONDS, strict=True)))
+    return _seconds(text) if len(text) <= _REMEMBERED_CHARACTERS else _seconds.__wrapped__(text)
 
 
 def number(value: float) -> int | float:
@@ -75,6 +74,16 @@ def number(value: float) -> int | float:
     if value.is_integer() and value <= MAX_SIGNED:
         return int(value)
     return value if math.isfinite(value) else 0
+
+
+@functools.lru_cache(maxsize=4096)
+def _seconds(text: str) -> int | float:
+    found = _DURATION.search(text)
+    if not found:
+        return 0
+    weeks, *units, rest = found.groups(default="0")
+    total = float(rest) + float(weeks) * _WEEK_SECONDS
+    return number(total + sum(float(n) * s for n, s in zip(units, _UNIT_SECONDS, strict=True)))
 
 
 def time(text: str, key: str) -> str:
