@@ -82,7 +82,7 @@ def reading(parameters: Mapping[str, bytes], limits: Limits) -> Steps[Bundle]:
     """The same in steps (steps.py) of about 5 ms; a record of 512 KiB, the largest, takes 60."""
     if is_ping(parameters):
         return Bundle()
-    text = parameters["arg1"]
+    text = parameters["arg1"].removeprefix(codecs.BOM_UTF8)
     yield from _check_utf8(text)
     if parameters["command"] == b"multiupdate":
         return (yield from _read_envelope(text, limits))

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.parsers import expat
 
-_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"})
-
-_VALUE = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"}
-)
+#: What characters become in texts and in values of attributes; & first.
+_IN_TEXTS = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"}
+_IN_VALUES = {"&": "&amp;", "<": "&lt;", '"': "&quot;"}
+_IN_VALUES |= {"\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"}
 
 _XML = "http://www.w3.org/XML/1998/namespace"
 
@@ -28,6 +27,10 @@ def canonical(source: bytes) -> bytes:
 
     def begin(name: str, raw: dict[str, str]) -> None:
         outer = scopes[-1]
+        if not raw:
+            scopes.append(outer)
+            parts.append(f"<{name}>")
+            return
         given = {key[6:]: uri for key, uri in raw.items() if _declares(key)}
         scopes.append({**outer, **given} if given else outer)
         parts.append(f"<{name}")
@@ -51,7 +54,7 @@ def canonical(source: bytes) -> bytes:
     parser.buffer_text = True
     parser.StartElementHandler = begin
     parser.EndElementHandler = end
-    parser.CharacterDataHandler = lambda text: parts.append(text.translate(_TEXT))
+    parser.CharacterDataHandler = lambda text: parts.append(_escaped(text, _IN_TEXTS))
     parser.ProcessingInstructionHandler = instruct
     parser.Parse(source, True)  # noqa: FBT003 - expat takes it by position only
     return "".join(parts).encode()
@@ -68,4 +71,10 @@ def _sort_key(name: str, scope: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _attribute(name: str, value: str) -> str:
-    return f' {name}="{value.translate(_VALUE)}"'
+    return f' {name}="{_escaped(value, _IN_VALUES)}"'
+
+
+def _escaped(text: str, escapes: Mapping[str, str]) -> str:
+    for character, escape in escapes.items():
+        text = text.replace(character, escape)
+    return text

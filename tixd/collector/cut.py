@@ -11,48 +11,57 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tixd.collector.elements import MAX_TAGS, START_TAG, Found, declared, parse, root_at
+from tixd.collector.elements import MAX_TAGS, START_TAG, Found, check_size, declared, parse, root_at
 from tixd.collector.limits import Limits
 from tixd.errors import BadRequest, Malformed, OverLimit
 
 #: Longest record in an envelope, bytes; in an `update` the longest token is. Real ones have 3 kB.
 MAX_RECORD_BYTES = 4 << 20
 
-#: Longest name of a record, bytes.
-_MAX_NAME_BYTES = 100
+#: Longest declarations of namespaces in an envelope, bytes: each record gets them.
+MAX_DECLARATION_BYTES = 2048
 
-#: What may hold the text of a tag, and an end that is missing.
+#: Comments, character data and instructions; open ones too, up to the end of the text.
 _NO_TAG = rb"<!--(?:.*?-->|(?P<a>))|<!\[CDATA\[(?:.*?\]\]>|(?P<b>))|<\?(?:.*?\?>|(?P<c>))"
 
-#: A tag of the name that is put in for %b; also without an end.
-_TAG = rb"|<(?P<slash>/?)%b(?=[\s/>])(?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+(?:>|(?P<d>))"
+#: An element in which no other one has its name; what it holds is not looked at.
+_SIMPLE = re.compile(
+    rb"<([^\s/>!?]++)(?:[^\"'>/]++|\"[^\"]*+\"|'[^']*+'|/(?!>))*+(?:/>|>(?:[^<]++|<!--.*?-->"
+    rb"|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|<(?!!|\?|/?\1[\s/>]))*+</\1\s*+>)",
+    re.DOTALL,
+)
 
-#: The groups that tell of a missing end.
-_NO_END = frozenset("abcd")
+_TAG = rb"<(?P<slash>/?)(?P<name>[^\s/>!?]++)(?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+(?:>|(?P<d>))"
 
 _OTHER = re.compile(_NO_TAG, re.DOTALL)
+_ANY = re.compile(_NO_TAG + b"|" + _TAG, re.DOTALL)
 
 _XML_DECLARATION = re.compile(rb"<\?xml\s")
 
 
 def element_end(text: bytes, start: int) -> int:
-    """Where the element ends that begins at `start`; raises Malformed where it does not.
+    """Where the element ends that begins at `start`; raises Malformed where it does not, OverLimit.
 
     >>> element_end(b"<R>1<R/><!-- </R> --></R >|<R/>", 0)
     26
     """
-    tag = START_TAG.match(text, start, start + MAX_RECORD_BYTES)
-    if not tag or len(tag[1]) > _MAX_NAME_BYTES:
-        raise Malformed(f"no element at byte {start}")
-    depth = 0
-    for found in re.compile(_NO_TAG + _TAG % re.escape(tag[1]), re.DOTALL).finditer(text, start):
-        if found.lastgroup == "slash":
+    most = start + MAX_RECORD_BYTES
+    if simple := _SIMPLE.match(text, start, most):
+        return simple.end()
+    first, depth = START_TAG.match(text, start, most), 0
+    name = first[1] if first else b""
+    for count, found in enumerate(_ANY.finditer(text, start, most) if first else ()):
+        if count > MAX_TAGS:
+            raise OverLimit(f"a record of over {MAX_TAGS} tags")
+        if found.lastgroup == "name" and found["name"] == name:
             depth += -1 if found["slash"] else not found[0].endswith(b"/>")
             if not depth:
                 return found.end()
-        if found.lastgroup in _NO_END or found.end() - start > MAX_RECORD_BYTES:
+        elif found.lastgroup not in (None, "name"):
             break
-    raise Malformed(f"an element that does not end within {MAX_RECORD_BYTES} bytes at byte {start}")
+    if first and len(text) > most:
+        raise OverLimit(f"a record of over {MAX_RECORD_BYTES} bytes")
+    raise Malformed(f"no element, or one without end, at byte {start}")
 
 
 def envelope(text: bytes, name: str, limits: Limits) -> Iterator[Found]:
@@ -64,7 +73,10 @@ def envelope(text: bytes, name: str, limits: Limits) -> Iterator[Found]:
     root = START_TAG.match(text, start)
     if not root or root[1].rpartition(b":")[2] != name.encode():
         raise BadRequest(f"the root element is not {name}")
+    check_size(root[0], limits)
     outer, at = declared(root[0]), root.end()
+    if sum(len(name) + len(uri) for name, uri in outer.items()) > MAX_DECLARATION_BYTES:
+        raise OverLimit(f"over {MAX_DECLARATION_BYTES} bytes of namespaces")
     kept = [text[start:at]]
     for begin, end in _children(text, at, limits) if not root[0].endswith(b"/>") else ():
         kept.append(text[at:begin])
@@ -82,6 +94,8 @@ def _children(text: bytes, at: int, limits: Limits) -> Iterator[tuple[int, int]]
         if other := _OTHER.match(text, at):
             others += 1
             end = other.end()
+            if other.lastgroup:
+                raise Malformed(f"a comment or the like that does not end at byte {at}")
         else:
             records += 1
             end = element_end(text, at)

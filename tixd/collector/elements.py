@@ -34,7 +34,7 @@ _UNBOUND_PREFIX = expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]
 _BUILT_IN = frozenset(("", "xml", "xmlns"))
 
 #: What may stand before the root element: blanks, an XML declaration, instructions, comments.
-_PROLOG = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
+_PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
 
 #: The beginning of a start tag, up to the end of the name.
 _TAG_NAME = re.compile(rb"<[^\s/>]++")
@@ -110,7 +110,7 @@ def parse(source: bytes, limits: Limits, outer: Mapping[bytes, bytes], at: int =
     outer: what the envelope declares; at: where in the bundle the source begins, for messages.
     Raises Malformed where it is no XML, OverLimit.
     """
-    _check_size(source, limits)
+    check_size(source, limits)
     if outer and (tag := START_TAG.match(source)):
         own = declared(tag[0])
         source = _with(source, {name: uri for name, uri in outer.items() if name not in own})
@@ -168,8 +168,8 @@ def _undeclared(source: bytes) -> list[bytes]:
     return [prefix.encode() for prefix in missing]
 
 
-def _check_size(source: bytes, limits: Limits) -> None:
-    """What would make a tree many times as large as its source is looked for beforehand."""
+def check_size(source: bytes, limits: Limits) -> None:
+    """Look for what would make a tree many times as large as its source; raises OverLimit."""
     if source.count(b"<") > MAX_TAGS:
         raise OverLimit(f"a record of over {MAX_TAGS} tags")
     most = limits.attributes

@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from xml.etree.ElementTree import Element
 
 from tixd.collector import rules
-from tixd.collector.rules import Flat, Rule
-from tixd.collector.values import number, seconds, time
+from tixd.collector.elements import attributes, text
+from tixd.collector.rules import (
+    DESCRIPTION,
+    Flat,
+    Rule,
+    suffix_row,
+    write_description,
+    write_positive,
+)
+from tixd.collector.values import MAX_UNSIGNED, Value, key_part, number, seconds, time, whole
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,32 +48,77 @@ def _finish_storage(flat: Flat) -> None:
     flat.fixed.setdefault("UniqueID", "")
 
 
+def _text_rule(key: str) -> Rule:
+    """An element that is a text."""
+
+    def write(element: Element, flat: Flat) -> None:
+        if value := text(element):
+            flat.fixed[key] = value
+
+    return Rule(write, (("", key, "text"),))
+
+
+def _time_rule(key: str, *, described: bool = False) -> Rule:
+    """An element that is a time."""
+
+    def write(element: Element, flat: Flat) -> None:
+        flat.fixed[key] = time(text(element), key)
+        if described:
+            write_description(attributes(element), key, flat)
+
+    rows = (("", key, "time"), suffix_row(key, DESCRIPTION))
+    return Rule(write, rows if described else rows[:1])
+
+
+def _whole_rule(key: str) -> Rule:
+    """An element that is a whole number of 64 bits."""
+
+    def write(element: Element, flat: Flat) -> None:
+        if value := text(element):
+            write_positive(flat.fixed, key, whole(value, key, MAX_UNSIGNED))
+
+    return Rule(write, (("", key, "whole number, if over 0"),))
+
+
+def _typed_rule(prefix: str, value: Callable[[str, str], Value], kind: str) -> Rule:
+    """An element whose attribute `type` is part of the key."""
+
+    def write(element: Element, flat: Flat) -> None:
+        given = attributes(element)
+        key = f"{prefix}_{key_part(given.get('type', ''))}"
+        flat.fixed[key] = value(text(element), key)
+        write_description(given, key, flat)
+
+    key = f"{prefix}_TYPE"
+    return Rule(write, (("", key, kind), suffix_row(key, DESCRIPTION)))
+
+
 _JOB_RULES = {
     "RecordIdentity": rules.RECORD_IDENTITY,
     "JobIdentity": rules.JOB_IDENTITY,
     "UserIdentity": rules.USER_IDENTITY,
-    "StartTime": rules.time_rule("StartTime"),
-    "EndTime": rules.time_rule("EndTime"),
-    "QueueTime": rules.time_rule("QueueTime", described=True),
+    "StartTime": _time_rule("StartTime"),
+    "EndTime": _time_rule("EndTime"),
+    "QueueTime": _time_rule("QueueTime", described=True),
     "CpuDuration": rules.CPU_DURATION,
     "WallDuration": rules.WALL_DURATION,
     "Resource": rules.RESOURCE,
     "ConsumableResource": rules.RESOURCE,
     "PhaseResource": rules.RESOURCE,
     "VolumeResource": rules.RESOURCE,
-    "TimeDuration": rules.typed_rule("TimeDuration", lambda text, _: seconds(text), "seconds"),
-    "TimeInstant": rules.typed_rule("TimeInstant", time, "time"),
+    "TimeDuration": _typed_rule("TimeDuration", lambda value, _: seconds(value), "seconds"),
+    "TimeInstant": _typed_rule("TimeInstant", time, "time"),
     "Origin": rules.ORIGIN,
 }
 
 _STORAGE_RULES = {
-    "UniqueID": rules.text_rule("UniqueID"),
-    "Timestamp": rules.time_rule("Timestamp"),
+    "UniqueID": _text_rule("UniqueID"),
+    "Timestamp": _time_rule("Timestamp"),
     "Origin": rules.ORIGIN,
 }
 
 _SPACES = {
-    key: rules.whole_rule(key)
+    key: _whole_rule(key)
     for key in ("TotalSpace", "FreeSpace", "UsedSpace", "FileCount", "FileCountLimit")
 }
 

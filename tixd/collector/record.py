@@ -53,7 +53,9 @@ def record(found: Found) -> Record:
     kind = KINDS[found.name]
     keys = _flattened(found.tree, kind)
     identity = str(keys.get(kind.identity, ""))
-    return Record(kind.name, identity, found.source, orjson.dumps(keys))
+    # Copied, because what orjson gives holds a buffer of at least 4 KiB.
+    flat = bytes(memoryview(orjson.dumps(keys)))
+    return Record(kind.name, identity, found.source, flat)
 
 
 def _flattened(tree: Element, kind: Kind) -> dict[str, Value]:

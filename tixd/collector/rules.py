@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
 from tixd.collector.elements import LOCAL, attributes, text
-from tixd.collector.values import MAX_SIGNED, MAX_UNSIGNED, Value, key_part, seconds, time, whole
+from tixd.collector.values import MAX_SIGNED, Value, key_part, seconds, time, whole
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Rule:
 #: Attributes that become keys of their own, behind the key of their element.
 _SUFFIXES = ("description", "unit", "phaseUnit", "storageUnit", "formula", "metric")
 _RESOURCE_SUFFIXES = ("unit", "phaseUnit", "storageUnit")
-_DESCRIPTION = ("description",)
+DESCRIPTION = ("description",)
 
 _JOB_IDENTITY = ("GlobalJobId", "LocalJobId")
 _USER_IDENTITY = ("GlobalUsername", "LocalUserId", "VOName", "ReportableVOName", "CommonName", "DN")
@@ -68,12 +68,14 @@ def _write_suffixes(
             keys[f"{key}_{suffix}"] = seconds(value) if suffix == "phaseUnit" else value
 
 
-def _write_description(given: Mapping[str, str], key: str, flat: Flat) -> None:
+def write_description(given: Mapping[str, str], key: str, flat: Flat) -> None:
+    """Write the attribute `description` of an element that has this key, if it has one."""
     if "description" in given:
         flat.fixed[f"{key}_description"] = given["description"]
 
 
-def _suffix_row(key: str, wanted: Iterable[str]) -> Row:
+def suffix_row(key: str, wanted: Iterable[str]) -> Row:
+    """The README's row of attributes that have keys of their own."""
     value = "text; phaseUnit: seconds" if "phaseUnit" in wanted else "text"
     ends = [f"{key}_{suffix}" for suffix in wanted]
     return ", ".join(f"@{suffix}" for suffix in wanted), ", ".join(ends), value
@@ -86,8 +88,8 @@ def _write_other(element: Element, flat: Flat) -> None:
     _write_suffixes(element, key, flat.other, _SUFFIXES)
 
 
-def _write_positive(keys: dict[str, Value], key: str, value: int) -> None:
-    """0 is as if it had never been said, earlier in the record either."""
+def write_positive(keys: dict[str, Value], key: str, value: int) -> None:
+    """Write a number; 0 is as if it had never been said, earlier in the record either."""
     keys[key] = value
     if not value:
         del keys[key]
@@ -120,7 +122,7 @@ def _write_user_identity(element: Element, flat: Flat) -> None:
 
 def _write_wall(element: Element, flat: Flat) -> None:
     flat.fixed["WallDuration"] = seconds(text(element))
-    _write_description(attributes(element), "WallDuration", flat)
+    write_description(attributes(element), "WallDuration", flat)
 
 
 def _write_cpu(element: Element, flat: Flat) -> None:
@@ -130,7 +132,7 @@ def _write_cpu(element: Element, flat: Flat) -> None:
     if usage := given.get("usageType"):
         key = f"CpuDuration_{usage}"
         flat.fixed[key] = duration
-        _write_description(given, key, flat)
+        write_description(given, key, flat)
 
 
 def _write_resource(element: Element, flat: Flat) -> None:
@@ -147,7 +149,7 @@ def _write_resource(element: Element, flat: Flat) -> None:
 
 def _write_origin(element: Element, flat: Flat) -> None:
     if hop := attributes(element).get("hop"):
-        _write_positive(flat.fixed, "Origin_hop", whole(hop, "Origin_hop", MAX_SIGNED))
+        write_positive(flat.fixed, "Origin_hop", whole(hop, "Origin_hop", MAX_SIGNED))
     for child in element:
         if LOCAL[child.tag] == "ServerDate":
             flat.fixed["OriginServerDate"] = time(text(child), "OriginServerDate")
@@ -158,60 +160,15 @@ def _write_origin(element: Element, flat: Flat) -> None:
                     flat.fixed[key] = value
 
 
-def text_rule(key: str) -> Rule:
-    """An element that is a text."""
-
-    def write(element: Element, flat: Flat) -> None:
-        if value := text(element):
-            flat.fixed[key] = value
-
-    return Rule(write, (("", key, "text"),))
-
-
-def time_rule(key: str, *, described: bool = False) -> Rule:
-    """An element that is a time."""
-
-    def write(element: Element, flat: Flat) -> None:
-        flat.fixed[key] = time(text(element), key)
-        if described:
-            _write_description(attributes(element), key, flat)
-
-    rows = (("", key, "time"), _suffix_row(key, _DESCRIPTION))
-    return Rule(write, rows if described else rows[:1])
-
-
-def whole_rule(key: str) -> Rule:
-    """An element that is a whole number of 64 bits."""
-
-    def write(element: Element, flat: Flat) -> None:
-        if value := text(element):
-            _write_positive(flat.fixed, key, whole(value, key, MAX_UNSIGNED))
-
-    return Rule(write, (("", key, "whole number, if over 0"),))
-
-
-def typed_rule(prefix: str, value: Callable[[str, str], Value], kind: str) -> Rule:
-    """An element whose attribute `type` is part of the key."""
-
-    def write(element: Element, flat: Flat) -> None:
-        given = attributes(element)
-        key = f"{prefix}_{key_part(given.get('type', ''))}"
-        flat.fixed[key] = value(text(element), key)
-        _write_description(given, key, flat)
-
-    key = f"{prefix}_TYPE"
-    return Rule(write, (("", key, kind), _suffix_row(key, _DESCRIPTION)))
-
-
 #: Children without a rule of their own.
-OTHER = Rule(_write_other, (("", "NAME", "text, if any"), _suffix_row("NAME", _SUFFIXES)))
+OTHER = Rule(_write_other, (("", "NAME", "text, if any"), suffix_row("NAME", _SUFFIXES)))
 
 #: Resource, ConsumableResource, PhaseResource and VolumeResource alike.
 RESOURCE = Rule(
     _write_resource,
     (
         ("", "Resource_DESCRIPTION", "text, also empty"),
-        _suffix_row("Resource_DESCRIPTION", _RESOURCE_SUFFIXES),
+        suffix_row("Resource_DESCRIPTION", _RESOURCE_SUFFIXES),
         (" called ResourceType", "ResourceType", "text; Batch if absent, BatchPilot is Payload"),
     ),
 )
@@ -248,11 +205,11 @@ CPU_DURATION = Rule(
     (
         ("", "CpuDuration", "seconds, the sum of all; always there"),
         ("@usageType", "CpuDuration_USAGETYPE", "seconds"),
-        _suffix_row("CpuDuration_USAGETYPE", _DESCRIPTION),
+        suffix_row("CpuDuration_USAGETYPE", DESCRIPTION),
     ),
 )
 
 WALL_DURATION = Rule(
     _write_wall,
-    (("", "WallDuration", "seconds; always there"), _suffix_row("WallDuration", _DESCRIPTION)),
+    (("", "WallDuration", "seconds; always there"), suffix_row("WallDuration", DESCRIPTION)),
 )

@@ -1,0 +1,104 @@
+"""Bundles made to take time or memory, and what reading one takes.
+
+`python -m tests.support.hostile_bundles NAME` reads one in a process of its own and prints a JSON
+line: status, CPU seconds, and by how many bytes memory grew beyond the parameters at its peak.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.gratia import enveloped, job, update
+from tixd.collector.bundle import read_bundle
+from tixd.collector.limits import Limits
+from tixd.errors import BadRequest
+
+MIB = 1 << 20
+
+ATTRIBUTES = " ".join(f'a{i}="1"' for i in range(200_000))
+
+
+def laughs() -> str:
+    """A DOCTYPE whose last entity would be a gigabyte."""
+    inner = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 10))
+    return f'<!DOCTYPE l [<!ENTITY a0 "lol">{inner}]>'
+
+
+def envelope(text: str) -> dict[str, bytes]:
+    """A multiupdate whose whole text this is."""
+    return enveloped("") | {"arg1": text.encode()}
+
+
+#: Parameters by name, and the statuses that they may get.
+HOSTILE: dict[str, Callable[[], dict[str, bytes]]] = {
+    "billion laughs in an update": lambda: update(f"replication|{laughs()}{job('&a9;')}|||"),
+    "billion laughs in an envelope": lambda: envelope(
+        f"{laughs()}<RecordEnvelope>{job('&a9;')}</RecordEnvelope>"
+    ),
+    "billion laughs before a record": lambda: enveloped(laughs() + job("&a9;")),
+    "quadratic entities": lambda: envelope(
+        f'<!DOCTYPE l [<!ENTITY a "{"x" * MIB}">]><RecordEnvelope>{"&a;" * 10_000}</RecordEnvelope>'
+    ),
+    "external entity": lambda: update(
+        f'replication|<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]>{job("&a;")}|||'
+    ),
+    "a DOCTYPE alone": lambda: envelope("<!DOCTYPE RecordEnvelope><RecordEnvelope/>"),
+    "depth in an update": lambda: update(
+        f"replication|{job('<a>' * 200_000 + '</a>' * 200_000)}|||"
+    ),
+    "depth in an envelope": lambda: enveloped(job("<a>" * 200_000 + "</a>" * 200_000)),
+    "depth of envelopes": lambda: enveloped("<RecordEnvelope>" * 200_000),
+    "attributes of an element": lambda: enveloped(job(f"<a {ATTRIBUTES}/>")),
+    "attributes in an update": lambda: update(f"replication|{job(f'<a {ATTRIBUTES}/>')}|||"),
+    "attributes of the envelope": lambda: enveloped("", ATTRIBUTES),
+    "a million records in an envelope": lambda: enveloped("<UsageRecord/>" * 1_000_000),
+    "a million records in an update": lambda: update("replication|<UsageRecord/>|||" * 500_000),
+    "elements of a record": lambda: enveloped(job("<a/>" * 4 * MIB)),
+    "a text without end": lambda: enveloped(job("x" * 15 * MIB)),
+    "a name without end": lambda: enveloped(f"<{'a' * 15 * MIB}/>"),
+    "tags that do not end": lambda: enveloped('<R "' * 4 * MIB),
+    "tags of one name that do not end": lambda: enveloped("<R>" + '<R "' * 4 * MIB),
+    "comments that do not end": lambda: enveloped("<!--" * 4 * MIB),
+    "comments in a record that do not end": lambda: enveloped("<R>" + "<!--" * 4 * MIB),
+    "empty comments": lambda: enveloped("<!---->" * 2 * MIB),
+    "XML declarations": lambda: enveloped("<?xml ?>" * 2 * MIB),
+    "namespaces of the envelope": lambda: enveloped(
+        "<UsageRecord/>" * 9999, f'xmlns:a="{"u" * MIB}"'
+    ),
+    "empty tokens": lambda: update("|" * 16 * MIB),
+    "quotes": lambda: update('"' * (16 * MIB - 1)),
+    "escapes": lambda: update(('"' + "\\" * 100) * 160_000),
+    "odd quotes everywhere": lambda: update('replication|<UsageRecord/>|<x>"||' * 200_000, 10_000),
+    "UTF-16": lambda: enveloped("") | {"arg1": "<RecordEnvelope/>".encode("utf-16")},
+    "NUL bytes": lambda: enveloped(job("\0" * MIB)),
+    "bytes that are no UTF-8": lambda: enveloped(b"\xff" * 15 * MIB),
+}
+
+
+def memory_bytes(name: str) -> int:
+    """VmRSS or VmHWM of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def main(name: str) -> None:
+    """Read the bundle of this name and print what that took."""
+    read_bundle(update(f"replication|{job()}|||"), Limits())
+    parameters = HOSTILE[name]()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is from here on
+    before, begun = memory_bytes("VmRSS"), time.process_time()
+    try:
+        read_bundle(parameters, Limits())
+        status = 200
+    except BadRequest as error:
+        status = error.status
+    seconds, peak = time.process_time() - begun, memory_bytes("VmHWM") - before
+    sys.stdout.write(json.dumps({"status": status, "seconds": seconds, "bytes": peak}) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

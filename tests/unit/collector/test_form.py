@@ -1,0 +1,57 @@
+"""Forms: what urllib says they are, within limits."""
+
+from __future__ import annotations
+
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tixd.collector import form
+from tixd.errors import BadRequest, OverLimit
+
+
+@given(st.lists(st.tuples(st.text("abcü%&=+ ", min_size=1), st.binary()), max_size=5))
+def test_what_urllib_encodes_comes_out_again(pairs: list[tuple[str, bytes]]) -> None:
+    expected = dict(reversed(pairs))
+    assert form.parse(urlencode(pairs).encode()) == expected
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_give_what_urllib_gives_or_a_bad_request(encoded: bytes) -> None:
+    try:
+        found = form.parse(encoded)
+    except BadRequest:
+        assert b"%" in encoded
+        return
+    pairs = [pair.replace(b"+", b" ").partition(b"=") for pair in encoded.split(b"&") if pair]
+    values = [(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs]
+    assert found == {name.decode(errors="replace"): value for name, value in reversed(values)}
+
+
+@pytest.mark.parametrize("bad", [b"%", b"%4", b"%zz", b"%%41", b"a%2", b"%\n", b"%\r\n41", b"%=41"])
+def test_a_percent_sign_without_two_digits_is_refused(bad: bytes) -> None:
+    with pytest.raises(BadRequest, match="two hexadecimal digits"):
+        form.parse(b"arg1=" + bad)
+
+
+def test_of_a_name_that_repeats_the_first_value_stands() -> None:
+    assert form.parse(b"a=1&b=2&a=3&%61=4") == {"a": b"1", "b": b"2"}
+
+
+def test_a_text_longer_than_a_step_is_cut_between_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = bytes(range(256)) * 3
+    for step in range(4, 12):
+        monkeypatch.setattr(form, "_STEP_BYTES", step)
+        assert form.parse(b"a=" + quote_from_bytes(value).encode()) == {"a": value}
+
+
+def test_a_long_text_is_decoded_in_steps() -> None:
+    steps = list(form.parsing(b"a=" + b"%41" * (1 << 20)))
+    assert len(steps) >= 3
+
+
+def test_too_many_parameters_are_refused() -> None:
+    with pytest.raises(OverLimit, match="over 1000 parameters"):
+        form.parse(b"a&" * 1000)
