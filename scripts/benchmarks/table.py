@@ -28,6 +28,7 @@ from benchmarks import (
     step,
     window,
 )
+from benchmarks import daemon, dispatching, idle, imports, located, memory, records, step, window
 from benchmarks.data import file_system
 from benchmarks.yardstick import Row, yardstick_ns
 
@@ -42,6 +43,7 @@ PARTS = {
     "memory": memory.measure,
     "imports": imports.measure,
     "asn": located.measure,
+    "records": records.measure,
 }
 
 
