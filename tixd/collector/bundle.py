@@ -11,6 +11,7 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tixd.collector import split
@@ -89,10 +90,9 @@ def reading(parameters: Mapping[str, bytes], limits: Limits) -> Steps[Bundle]:
     size = _bundle_size(parameters["bundlesize"])
     if size > limits.records:
         raise OverLimit(f"over {limits.records} records")
-    try:
+    with suppress(Malformed):
         return (yield from _read_update(text, size, limits, split.by_quotes))
-    except Malformed:
-        return (yield from _read_update(text, size, limits, split.by_structure))
+    return (yield from _read_update(text, size, limits, split.by_structure))
 
 
 def _read_update(text: bytes, size: int, limits: Limits, way: _Way) -> Steps[Bundle]:
