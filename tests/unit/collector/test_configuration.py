@@ -1,0 +1,184 @@
+"""The collector's settings: two forms of file, environment, what stops a start, what only warns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tixd import errors
+from tixd.collector import given
+from tixd.collector.configuration import CollectorConfig, load
+from tixd.collector.settings import CollectorSettings
+
+#: What an operator of the original has, every key of the release's sample.
+FLAT = """
+address = "localhost"
+port = "8899"
+timeout = "1m30s"
+loglevel = "debug"
+[AMQP]
+enable = true
+scheme = "amqp"
+host = "broker.example"
+port = "5673"
+vhost = ""
+exchange = ""
+routingKey = "queue"
+durable = true
+autoDelete = true
+user = "guest"
+password = "guest"
+format = "json"
+retry = "500ms"
+[kafka]
+enable = false
+brokers = "localhost:9092"
+topic = "gracc"
+format = "json"
+"""
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    """Load this text as the file of -c, with these variables and options."""
+
+    def load_text(text: str, options: dict[str, str] | None = None, **env: str) -> CollectorConfig:
+        (tmp_path / "file.toml").write_text(text, encoding="utf-8")
+        return load(options or {}, env, tmp_path / "file.toml")
+
+    return load_text
+
+
+def problem(read, text: str, **env: str) -> str:
+    """The message that stops the start."""
+    with pytest.raises(errors.ConfigError) as caught:
+        read(text, **env)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_the_file_of_the_original_is_read_unchanged(read):
+    found = read(FLAT).settings
+    assert (found.port, found.timeout_seconds, found.log_level) == (8899, 90.0, "DEBUG")
+    assert (found.amqp_host, found.amqp_port, found.amqp_exchange) == ("broker.example", 5673, "")
+    assert (found.amqp_format, found.amqp_retry_seconds) == ("json", 0.5)
+
+
+def test_keys_may_have_any_letter_case_and_numbers_may_be_numbers(read):
+    found = read('PORT = 1\n[amqp]\nEXCHANGETYPE = "Topic"\nvHost = "v"').settings
+    assert (found.port, found.amqp_exchange_type, found.amqp_vhost) == (1, "topic", "v")
+
+
+def test_the_same_keys_stand_under_collector_in_tixd_toml(read):
+    found = read('[log]\nlevel = "INFO"\n[collector]\nport = 7\n[collector.AMQP]\nhost = "h"')
+    assert (found.settings.port, found.settings.amqp_host) == (7, "h")
+    assert found.sources["amqp_host"].endswith("file.toml [collector] AMQP.host")
+
+
+def test_environment_overrules_the_file_and_empty_variables_do_not(read):
+    env = {"GRACC_PORT": "1", "GRACC_AMQP_EXCHANGETYPE": "direct", "GRACC_AMQP_HOST": ""}
+    found = read(FLAT, **env)
+    assert (found.settings.port, found.settings.amqp_host) == (1, "broker.example")
+    assert found.settings.amqp_exchange_type == "direct"
+    assert found.sources["port"] == "environment GRACC_PORT"
+
+
+def test_the_command_line_overrules_all(read):
+    found = read(FLAT, {"log_level": "panic"}, GRACC_LOGLEVEL="warn")
+    assert (found.settings.log_level, found.sources["log_level"]) == ("CRITICAL", "option -l")
+
+
+def test_without_a_file_there_are_the_defaults_of_the_sample(monkeypatch):
+    monkeypatch.setattr("tixd.collector.configuration.DEFAULT_FILE", Path("/nowhere/tixd.toml"))
+    found = load({}, {}, None)
+    assert found.settings == CollectorSettings()
+    assert found.settings.timeout_seconds == 60.0
+    assert found.warnings == ()
+
+
+def test_an_unknown_key_in_the_originals_form_is_a_warning_with_the_nearest_name(read):
+    (text,) = read('[AMQP]\nroutingkye = "x"').warnings
+    assert text.endswith(
+        'AMQP.routingkye: no such setting, ignored; did you mean "AMQP.routingKey"?'
+    )
+
+
+def test_an_unknown_key_in_tixd_toml_stops_the_start(read):
+    assert 'did you mean "timeout"?' in problem(read, '[collector]\ntimout = "1s"')
+
+
+def test_an_unknown_variable_is_a_warning_with_the_nearest_name(read):
+    (text,) = read("", GRACC_AMQP_HSOT="x").warnings
+    assert text.endswith('; did you mean "GRACC_AMQP_HOST"?')
+
+
+def test_both_forms_in_one_file_contradict_each_other(read):
+    assert "put the latter under [collector]" in problem(read, 'port = 1\n[collector]\naddress="x"')
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('timeout = "60"', 'timeout = "60": must be a duration above zero, such as'),
+        ('timeout = "-1s"', "must be a duration above zero"),
+        ('timeout = "0"', "must be a duration above zero"),
+        ("port = 70000", "port = 70000: must be a whole number from 1 to 65535"),
+        ('port = "x"', "must be a whole number"),
+        ('loglevel = "loud"', "must be one of debug, info, warn, error, fatal, panic"),
+        ('[AMQP]\nenable = "yes"', 'AMQP.enable = "yes": must be true or false'),
+        ('[AMQP]\nformat = "yaml"', "must be one of raw, xml, json"),
+        ('[AMQP]\nhost = ""', "must be a text in one line, not empty"),
+        ("[AMQP]\ninternal = true", "nobody can publish to an internal exchange"),
+        ("[AMQP]\nenable = false", "no output is enabled"),
+        ('[AMQP]\ncertFile = "/x"', "set both, or none"),
+        ('[AMQP]\ncaFile = "/nowhere"', "there is no such file"),
+        ('trustedProxies = "ten"', "'ten' is no network"),
+        ('[AMQP]\npassword = "a"\npasswordFile = "b"', "contradict each other"),
+        ("a b", "is not valid TOML"),
+    ],
+)
+def test_a_bad_value_stops_the_start_and_says_what_is_allowed(read, text, said):
+    assert said in problem(read, text)
+
+
+def test_every_problem_is_told_at_once(read):
+    assert problem(read, 'port = 0\ntimeout = "x"', GRACC_PORT="y").count("\n") == 2
+
+
+def test_a_password_is_read_from_its_file_and_shown_nowhere(read, tmp_path):
+    (tmp_path / "secret").write_text("hidden\n")
+    found = read(f'[AMQP]\npasswordFile = "{tmp_path}/secret"')
+    assert found.settings.amqp_password.reveal() == "hidden"
+    assert "hidden" not in repr(found)
+    assert "hidden" not in problem(read, "port = 0", GRACC_AMQP_PASSWORD="hidden")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[AMQP]\nexchange = ""', "every bundle will get 503"),
+        ('[AMQP]\nroutingKey = "k"', 'AMQP.routingKey = "k" is used'),
+        ("", ""),
+    ],
+)
+def test_what_is_probably_not_meant_is_a_warning(read, text, said):
+    assert said in "\n".join(read(text).warnings)
+    assert len(read(text).warnings) == bool(said)
+
+
+def test_every_default_is_a_value_that_could_be_given():
+    for name, field in given.FIELDS.items():
+        assert given.checked(name, given.default_text(name)) == field.default
+
+
+def test_no_two_settings_share_a_variable_or_a_key():
+    for fact in ("env", "key"):
+        names = [field.metadata[fact].lower() for field in given.FIELDS.values()]
+        assert len(set(names)) == len(names)
+
+
+def test_the_table_has_a_row_for_every_setting():
+    table = given.settings_table()
+    assert table.count("\n") == len(given.FIELDS) + 1
+    assert "| `timeout` | `GRACC_TIMEOUT` | `60s` |" in table

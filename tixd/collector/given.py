@@ -1,0 +1,157 @@
+"""One value for one setting of the collector: checked and of its type, or what is allowed.
+
+In: the name of a setting and what somebody wrote for it. Out: the value that CollectorSettings
+holds. Rules: as the original took them, numbers and switches may be texts; what is not allowed
+raises ValueError, whose message says what is allowed and never repeats the value.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import Field, fields
+from types import MappingProxyType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from tixd.collector import go_duration
+from tixd.collector.settings import CollectorSettings
+from tixd.declared import Secret
+
+#: Every setting by its name, in the order in which operators are shown them.
+FIELDS: dict[str, Field[Any]] = {field.name: field for field in fields(CollectorSettings)}
+
+#: The Python type of every setting.
+TYPES: dict[str, Any] = get_type_hints(CollectorSettings)
+
+#: Words that Go's strconv.ParseBool takes.
+_SWITCHES = MappingProxyType(
+    dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True)
+    | dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False)
+)
+
+#: Log levels of the original by their other names here.
+_LEVELS = MappingProxyType({"WARN": "WARNING", "FATAL": "CRITICAL", "PANIC": "CRITICAL"})
+
+#: Levels in the words of the original, which messages and tables show.
+_LEVEL_WORDS = ("debug", "info", "warn", "error", "fatal", "panic")
+
+
+def is_secret(name: str) -> bool:
+    """Whether the setting's value is shown nowhere."""
+    return TYPES[name] is Secret
+
+
+def checked(name: str, value: object) -> Any:
+    """The value as CollectorSettings holds it; raises ValueError with what is allowed."""
+    kind, facts = TYPES[name], FIELDS[name].metadata
+    try:
+        if "duration" in facts:
+            return _duration(value)
+        if kind is bool:
+            return value if isinstance(value, bool) else _SWITCHES[_text(value)]
+        if kind is int:
+            return _number(value, facts)
+        found = _text(value, empty=facts.get("empty", False) or kind is Secret)
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"must be {allowed(name)}") from None
+    if name == "trusted_proxies":
+        networks(found)
+    if kind is Secret:
+        return Secret(found)
+    return _choice(name, found) if get_origin(kind) is Literal else found
+
+
+def _duration(value: object) -> float:
+    found = go_duration.seconds(_text(value))
+    if not 0 < found < float("inf"):
+        raise ValueError
+    return found
+
+
+def _number(value: object, facts: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError
+    text = str(value)
+    found = int(text) if text.isascii() and text.isdigit() else -1
+    if not facts["minimum"] <= found <= facts.get("maximum", found):
+        raise ValueError
+    return found
+
+
+def _text(value: object, *, empty: bool = False) -> str:
+    """A text, or a number as one; no line breaks, control characters or halves of surrogates."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise TypeError
+    text = str(value)
+    if not (text or empty) or not all(c.isprintable() for c in text):
+        raise ValueError
+    return text
+
+
+def _choice(name: str, text: str) -> str:
+    """The word of the setting that the text is, in any letter case."""
+    words = get_args(TYPES[name])
+    if name == "log_level":
+        text = _LEVELS.get(text.upper(), text.upper())
+    found = text if text in words else text.lower()
+    if found not in words:
+        raise ValueError(f"must be {allowed(name)}")
+    return found
+
+
+def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Addresses and networks with commas between; raises ValueError that names the wrong one."""
+    found = []
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            found.append(ipaddress.ip_network(word))
+        except ValueError:
+            raise ValueError(f"{word!r} is no network such as 10.0.0.0/8 or ::1") from None
+    return tuple(found)
+
+
+def allowed(name: str) -> str:
+    """What a setting can be, in words: "a whole number of bytes, 1 or more"."""
+    kind, facts = TYPES[name], FIELDS[name].metadata
+    if "duration" in facts:
+        return 'a duration above zero, such as "300ms", "60s" or "1h30m" (ns, us, ms, s, m, h)'
+    if words := choices(name):
+        return f"one of {', '.join(words)}"
+    if kind is bool:
+        return "true or false"
+    if kind is int:
+        of = f" of {facts['unit']}" if "unit" in facts else ""
+        if "maximum" in facts:
+            return f"a whole number{of} from {facts['minimum']} to {facts['maximum']}"
+        return f"a whole number{of}, {facts['minimum']} or more"
+    empty = "" if facts.get("empty") or kind is Secret else ", not empty"
+    return f"a text in one line{empty}"
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """The words that a setting can be; empty where it is no choice."""
+    if name == "log_level":
+        return _LEVEL_WORDS
+    return get_args(TYPES[name]) if get_origin(TYPES[name]) is Literal else ()
+
+
+def default_text(name: str) -> str:
+    """The default as an operator writes it; a default that is a secret is known to everybody."""
+    value, facts = FIELDS[name].default, FIELDS[name].metadata
+    if isinstance(value, Secret):
+        return value.reveal()
+    if name == "log_level":
+        return str(value).lower()
+    return facts.get("duration") or (str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def settings_table() -> str:
+    """Every setting as a Markdown table: key, environment, default, meaning."""
+    rows = ["| key | environment | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, field in FIELDS.items():
+        facts = field.metadata
+        default = f"`{shown}`" if (shown := default_text(name)) else ""
+        words = f" ({', '.join(choices(name))})" if choices(name) else ""
+        unit = f"; {facts['unit']}" if "unit" in facts else ""
+        meaning = facts["help"] + unit + words
+        rows.append(f"| `{facts['key']}` | `{facts['env']}` | {default} | {meaning} |")
+    return "\n".join(rows)
