@@ -15,6 +15,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -42,7 +43,7 @@ STOP_SECONDS = 1.0
 _NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 #: aiohttp writes into this what it thinks of bad requests; nobody must act, so nobody reads it.
-_UNHEARD = logging.Logger("unheard", logging.CRITICAL + 1)
+UNHEARD = logging.Logger("unheard", logging.CRITICAL + 1)
 
 
 async def serve(
@@ -59,7 +60,7 @@ async def serve(
     if address == "off":
         return None
     try:
-        sockets = await _bound(address)
+        sockets = await bound(address)
     except (OSError, UnicodeError) as error:
         reason = f"{address}: {getattr(error, 'strerror', None) or error}"
         if explicit:
@@ -67,25 +68,35 @@ async def serve(
             raise errors.CannotStart(f"HTTP address {reason}; {advice}") from None
         logs.warning("http_address_not_available", address=address, reason=reason)
         return None
-    listener = Listener(_Answers(snapshot, metrics).answer)
+    http = web.Server(
+        _Answers(snapshot, metrics).answer,
+        access_log=None,
+        logger=UNHEARD,
+        keepalive_timeout=IDLE_SECONDS,
+        lingering_time=0,
+        max_line_size=LONGEST_LINE_BYTES,
+        max_field_size=LONGEST_LINE_BYTES,
+        max_headers=MOST_HEADERS,
+    )
+    listener = Listener(http, partial(_admit_for_seconds, http))
     await listener.start(sockets)
     return listener
+
+
+def _admit_for_seconds(http: web.Server, protocol: web.RequestHandler) -> None:
+    """Give a new connection its time and its place among few."""
+    present = http.connections
+    if len(present) >= MOST_CONNECTIONS:
+        present[0].force_close()
+    asyncio.get_running_loop().call_later(CONNECTION_SECONDS, protocol.force_close)
 
 
 class Listener:
     """Sockets on which HTTP is spoken; stop it before the loop ends."""
 
-    def __init__(self, answer: Callable[[web.BaseRequest], Any]) -> None:
-        self._http = web.Server(
-            answer,
-            access_log=None,
-            logger=_UNHEARD,
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=0,
-            max_line_size=LONGEST_LINE_BYTES,
-            max_field_size=LONGEST_LINE_BYTES,
-            max_headers=MOST_HEADERS,
-        )
+    def __init__(self, http: web.Server, admit: Callable[[web.RequestHandler], None]) -> None:
+        """`admit` is called with the protocol of each new connection."""
+        self._http, self._admit = http, admit
         self._servers: list[asyncio.Server] = []
         self.addresses: tuple[tuple[str, int], ...] = ()
 
@@ -95,20 +106,16 @@ class Listener:
         self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
         self._servers = [await loop.create_server(self._connection, sock=s) for s in sockets]
 
-    async def stop(self) -> None:
-        """Take no more connections, let requests in hand end, close the rest."""
+    async def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Take no more connections, let requests in hand end for so long, close the rest."""
         for server in self._servers:
             server.close()
         self._http.pre_shutdown()
-        await self._http.shutdown(STOP_SECONDS)
+        await self._http.shutdown(seconds)
 
     def _connection(self) -> asyncio.Protocol:
-        """The protocol of a new connection, which has its time and its place among few."""
-        present = self._http.connections
-        if len(present) >= MOST_CONNECTIONS:
-            present[0].force_close()
         protocol = self._http()
-        asyncio.get_running_loop().call_later(CONNECTION_SECONDS, protocol.force_close)
+        self._admit(protocol)
         return protocol
 
 
@@ -147,11 +154,14 @@ def _plain(text: str, status: int = 200) -> web.Response:
     return web.Response(text=text, status=status)
 
 
-async def _bound(address: str) -> list[socket.socket]:
-    """Sockets on every address of the host; raises OSError or UnicodeError, then leaves none."""
+async def bound(address: str) -> list[socket.socket]:
+    """Sockets on every address of the host, or of this machine where it is "".
+
+    Raises OSError or UnicodeError, then leaves none.
+    """
     host, _, port = address.rpartition(":")
     found = await asyncio.get_running_loop().getaddrinfo(
-        host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     with contextlib.ExitStack() as opened:
         sockets, failures = [], [OSError(f"{host} has no address")]
