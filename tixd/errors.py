@@ -207,6 +207,35 @@ class MessageRefused(BrokerError):
     """RabbitMQ did not take the message; nothing is lost, see whether its queue is full."""
 
 
+# --- collector: beside bad bundles, what an HTTP request can run into ----------------------------
+
+
+class TooSlow(BadRequest):
+    """A request did not arrive in time; its sender repeats it."""
+
+    status = 408
+
+
+class WrongType(BadRequest):
+    """A request has a content type or encoding that is not taken; its sender must correct it."""
+
+    status = 415
+
+
+class TooLargeForOutput(BadRecord):
+    """A usage record is larger than an output ever takes; nothing of its bundle was published."""
+
+
+class NotAccepted(TixdError):
+    """An output did not take every record, or too much is in hand; the sender repeats the bundle.
+
+    `status` and `answer` are those of the HTTP answer.
+    """
+
+    status = 503
+    answer = "Service unavailable right now"
+
+
 # --- us ------------------------------------------------------------------------------------------
 
 

@@ -117,6 +117,9 @@ class CollectorSettings:
     )
     kafka_topic: str = _setting("gracc", "kafka.topic", "topic")
     kafka_format: Format = _setting("json", "kafka.format", "form of the published records")
+    kafka_max_message_bytes: int = _bytes(
+        1_000_000, "kafka.maxMessage", "longest record that the topic takes"
+    )
 
     file_path: str = _setting("", "file.path", "append records to this file; empty: no", empty=True)
     file_max_bytes: int = _bytes(

@@ -1,0 +1,188 @@
+"""What every sink promises, asked of each of them (tixd/sinks/contract.py).
+
+The broker is the one that runs here (TIXD_TEST_AMQP, else localhost:5672, guest); Kafka is the mock
+cluster inside librdkafka, reached over TCP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pika
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+
+from tests.support.waiting import until
+from tixd import errors
+from tixd.collector.settings import CollectorSettings
+from tixd.sinks.amqp import AmqpSink
+from tixd.sinks.contract import Outgoing, Sink
+from tixd.sinks.kafka import KafkaSink
+from tixd.sinks.lines import LinesSink
+from tixd.sinks.memory import MemorySink
+
+#: The broker of these tests.
+HOST, PORT = os.environ.get("TIXD_TEST_AMQP", "localhost:5672").split(":")
+
+
+class Real:
+    """A sink and what can be seen behind it."""
+
+    def __init__(self, sink: Sink, bodies: Callable[[], list[bytes]]) -> None:
+        self.sink, self.bodies = sink, bodies
+
+
+@asynccontextmanager
+async def memory(_: Path) -> AsyncIterator[Real]:
+    sink = MemorySink()
+    yield Real(sink, lambda: [message.body for message in sink.kept])
+
+
+@asynccontextmanager
+async def lines(folder: Path) -> AsyncIterator[Real]:
+    file = folder / "records"
+    yield Real(LinesSink(str(file), 1_000_000, 3), lambda: file.read_bytes().splitlines())
+
+
+@asynccontextmanager
+async def amqp(_: Path) -> AsyncIterator[Real]:
+    name = f"tixd-test-{uuid.uuid4().hex}"
+    try:
+        connection = pika.BlockingConnection(pika.ConnectionParameters(HOST, int(PORT)))
+    except pika.exceptions.AMQPError:
+        pytest.skip(f"no RabbitMQ answers at {HOST}:{PORT}")
+    channel = connection.channel()
+    channel.exchange_declare(name, "fanout", auto_delete=True)
+    channel.queue_declare(name)
+    channel.queue_bind(name, name)
+    sink = AmqpSink(CollectorSettings(amqp_host=HOST, amqp_port=int(PORT), amqp_exchange=name))
+
+    def bodies() -> list[bytes]:
+        return [body for *_, body in iter(lambda: channel.basic_get(name, True), (None,) * 3)]
+
+    yield Real(sink, bodies)
+    channel.queue_delete(name)
+    connection.close()
+
+
+@asynccontextmanager
+async def kafka(_: Path) -> AsyncIterator[Real]:
+    quiet = {"log_level": 0}
+    cluster = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 3, **quiet})
+    found = cluster.list_topics("gracc", timeout=10).brokers.values()
+    brokers = ",".join(f"{broker.host}:{broker.port}" for broker in found)
+    settings = CollectorSettings(kafka_brokers=brokers, timeout_seconds=10.0)
+    consumer = Consumer({"bootstrap.servers": brokers, "group.id": "test", **quiet})
+
+    def bodies() -> list[bytes]:
+        numbers = cluster.list_topics("gracc").topics["gracc"].partitions
+        parts = [TopicPartition("gracc", number, OFFSET_BEGINNING) for number in numbers]
+        consumer.assign(parts)
+        ends = [consumer.get_watermark_offsets(part, timeout=10)[1] for part in parts]
+        return [consumer.poll(10).value() for _ in range(sum(ends))]
+
+    yield Real(KafkaSink(settings, quiet), bodies)
+    consumer.close()
+
+
+REALS = {"memory": memory, "lines": lines, "amqp": amqp, "kafka": kafka}
+
+
+def records(count: int, size: int = 20) -> Sequence[Outgoing]:
+    """That many different records."""
+    bodies = [b'{"n":%d,"x":"%s"}' % (number, b"x" * size) for number in range(count)]
+    return [Outgoing(f"r{n}", f"m{n}", body, "application/json") for n, body in enumerate(bodies)]
+
+
+@pytest.fixture(params=sorted(REALS))
+def run(request: pytest.FixtureRequest, tmp_path: Path):
+    """Run a test on a sink that has started and is ready."""
+
+    def run_on(test: Callable[[Real], object]) -> None:
+        async def main() -> None:
+            async with REALS[request.param](tmp_path) as real:
+                await real.sink.start()
+                try:
+                    await until(lambda: not real.sink.not_ready() and real.sink.confirmed, 20)
+                    await asyncio.wait_for(test(real), 60)
+                finally:
+                    await real.sink.stop()
+
+        asyncio.run(main())
+
+    return run_on
+
+
+def test_all_records_of_a_bundle_are_there_once_it_was_accepted(run):
+    async def test(real: Real) -> None:
+        bundle = records(250)
+        await real.sink.publish(bundle)
+        assert sorted(real.bodies()) == sorted(message.body for message in bundle)
+
+    run(test)
+
+
+def test_bundles_at_the_same_time_do_not_disturb_each_other(run):
+    async def test(real: Real) -> None:
+        await asyncio.gather(*(real.sink.publish(records(5)) for _ in range(20)))
+        assert len(real.bodies()) == 100
+
+    run(test)
+
+
+def test_a_bundle_without_records_is_accepted(run):
+    async def test(real: Real) -> None:
+        await real.sink.publish([])
+        assert real.bodies() == [] if not isinstance(real.sink, LinesSink) else True
+
+    run(test)
+
+
+def test_accepting_shows_when_it_was_seen_last(run):
+    async def test(real: Real) -> None:
+        before = asyncio.get_running_loop().time()
+        await real.sink.publish(records(1))
+        assert real.sink.confirmed >= before
+        real.sink.check(records(1))
+        real.sink.hurry()
+
+    run(test)
+
+
+def test_one_who_gives_up_waiting_spoils_nothing_for_the_next(run):
+    async def test(real: Real) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await real.sink.publish(records(50))
+        await real.sink.publish(records(3))
+        assert set(real.bodies()) >= {message.body for message in records(3)}
+
+    run(test)
+
+
+def test_what_kafka_never_takes_is_refused_before_anything_is_published(tmp_path):
+    async def test() -> None:
+        sink = KafkaSink(CollectorSettings(kafka_brokers="127.0.0.1:1"), {"log_level": 0})
+        with pytest.raises(errors.TooLargeForOutput, match="maxMessage is 1000000"):
+            sink.check([*records(1), *records(1, 1_000_000)])
+
+    asyncio.run(test())
+
+
+def test_a_kafka_that_is_not_there_does_not_stop_the_start_and_takes_nothing(tmp_path):
+    async def test() -> None:
+        settings = CollectorSettings(kafka_brokers="127.0.0.1:1", timeout_seconds=1.0)
+        sink = KafkaSink(settings, {"log_level": 0})
+        await sink.start()
+        with pytest.raises(errors.NotAccepted, match="Kafka: "):
+            await sink.publish(records(3))
+        assert sink.not_ready()
+        await sink.stop()
+
+    asyncio.run(test())

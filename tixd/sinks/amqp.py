@@ -1,0 +1,209 @@
+"""The sink that publishes to an exchange of an AMQP 0.9.1 broker.
+
+In: messages. Out: persistent, mandatory, confirmed messages. Rules: a bundle in flight has a
+channel of its own, so that whatever returns or is refused there is its own; it is published as a
+whole, then its confirms are awaited together; an exchange is used as it is found and declared only
+where there is none; a confirmed probe to a queue of our own shows every few seconds that the
+broker takes messages, because a blocked one says so only to who publishes (faults.md, fact 3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from tixd import errors, logs
+from tixd.amqp.channel import Channel
+from tixd.amqp.connection import Connection
+from tixd.amqp.link import Link, Retry
+from tixd.amqp.values import Endpoint, Properties, Tls
+from tixd.collector.settings import CollectorSettings, Format
+from tixd.sinks.contract import Outgoing
+
+#: How often a probe is published.
+PROBE_SECONDS = 10.0
+
+#: A connection that is not blocked and has confirmed nothing for so long is of no use any more.
+SILENCE_SECONDS = 30.0
+
+#: Messages published before others have their turn in the loop.
+SLICE = 100
+
+#: Channels without a bundle that are kept open for the next.
+MOST_IDLE_CHANNELS = 32
+
+
+class AmqpSink:
+    """Publishes to the exchange that the settings name."""
+
+    name = "AMQP"
+
+    def __init__(self, settings: CollectorSettings) -> None:
+        self.form: Format = settings.amqp_format
+        self.confirmed: float | None = None
+        self._settings = settings
+        retry = Retry(settings.amqp_retry_seconds, settings.amqp_max_retry_seconds)
+        self._link = Link(endpoint(settings), "tixd collector", self._use, retry)
+        self._running: asyncio.Task[None] | None = None
+        self._idle: list[Channel] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._declared = False
+
+    async def start(self) -> None:
+        """Connect, and again whenever the connection is lost."""
+        self._running = asyncio.ensure_future(self._link.run())
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        if self._running:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+    def not_ready(self) -> str:
+        """That the broker is away, or takes nothing at the moment."""
+        connection = self._link.connection
+        if connection is None:
+            return self._link.reason
+        return f"the broker takes nothing: {connection.blocked}" if connection.blocked else ""
+
+    def hurry(self) -> None:
+        """Try to connect now, unless it was tried a moment ago."""
+        if self._link.connection is None:
+            self._link.hurry()
+
+    def renew(self, settings: CollectorSettings) -> None:
+        """Use this password and these TLS files from the next connection on."""
+        self._link.renew(endpoint(settings))
+
+    def check(self, messages: Sequence[Outgoing]) -> None:
+        """The broker's own limit (128 MiB and more) is above any record that gets here."""
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Publish all, then wait until all are confirmed; raises NotAccepted."""
+        try:
+            await self._publish(messages)
+        except errors.BrokerError as error:
+            raise errors.NotAccepted(f"{self.name}: {error}") from error
+
+    async def _publish(self, messages: Sequence[Outgoing]) -> None:
+        connection = self._link.connection
+        if connection is None:
+            raise errors.BrokerAway(self._link.reason)
+        channel = await self._channel(connection)
+        try:
+            await self._confirmed(channel, messages)
+        except errors.NotDeclared:
+            self._declared = False
+            raise
+        finally:
+            self._give_back(channel)
+        self.confirmed = time.monotonic()
+
+    async def _confirmed(self, channel: Channel, messages: Sequence[Outgoing]) -> None:
+        """Raises what the broker said of the first message that it did not take."""
+        exchange, key = self._settings.amqp_exchange, self._settings.amqp_routing_key
+        confirms = []
+        for number, message in enumerate(messages, 1):
+            properties = Properties(message.content_type, message_id=message.message_id)
+            confirms.append(channel.publish(exchange, key, message.body, properties))
+            if not number % SLICE:
+                await asyncio.sleep(0)
+        failures = []
+        for confirm in confirms:
+            try:
+                await confirm
+            except errors.BrokerError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    # --- channels -------------------------------------------------------------------------------
+
+    async def _channel(self, connection: Connection) -> Channel:
+        """A channel for one bundle, with the exchange known to be there."""
+        if not self._declared:
+            await self._declare(connection)
+        while self._idle:
+            channel = self._idle.pop()
+            if not channel.ended.done():
+                return channel
+        return await connection.channel(confirms=True)
+
+    def _give_back(self, channel: Channel) -> None:
+        """Keep a channel on which nothing is open; close one that still owes a confirm."""
+        if channel.ended.done():
+            return
+        if not channel.unconfirmed and len(self._idle) < MOST_IDLE_CHANNELS:
+            self._idle.append(channel)
+            return
+        closing = asyncio.ensure_future(channel.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _declare(self, connection: Connection) -> None:
+        """See that there is the exchange, or make it."""
+        name, kind = self._settings.amqp_exchange, self._settings.amqp_exchange_type
+        if name:
+            channel = await connection.channel()
+            try:
+                await channel.declare_exchange(name, kind, passive=True)
+            except errors.NotDeclared:
+                channel = await connection.channel()
+                durable, auto_delete = self._settings.amqp_durable, self._settings.amqp_auto_delete
+                await channel.declare_exchange(name, kind, durable=durable, auto_delete=auto_delete)
+                logs.info("exchange_declared", exchange=name, type=kind)
+            await channel.close()
+        self._declared = True
+
+    # --- the connection's life ------------------------------------------------------------------
+
+    async def _use(self, connection: Connection) -> None:
+        """Serve bundles with a new connection; ends when it is of no use any more."""
+        self._idle, self._declared = [], False
+        await self._declare(connection)
+        try:
+            channel = await connection.channel(confirms=True)
+            queue = await channel.declare_queue("", exclusive=True, arguments={"x-max-length": 1})
+        except errors.BrokerRefuses as error:
+            logs.warning("no_probes", reason=str(error))
+            await self._without_probes(connection)
+        else:
+            while await self._probe(connection, channel, queue.name):
+                self._link.serves(connection)
+                await asyncio.sleep(PROBE_SECONDS)
+
+    async def _probe(self, connection: Connection, channel: Channel, queue: str) -> bool:
+        """Publish a probe and wait for its confirm; False: the connection is of no use."""
+        confirm = channel.publish("", queue, b"", Properties(persistent=False))
+        since = time.monotonic()
+        while not confirm.done():
+            await asyncio.wait([confirm], timeout=1.0)
+            if connection.blocked:
+                since = time.monotonic()
+            if time.monotonic() - max(since, self.confirmed or 0.0) > SILENCE_SECONDS:
+                return False
+        await confirm
+        self.confirmed = time.monotonic()
+        return True
+
+    async def _without_probes(self, connection: Connection) -> None:
+        """A user who may make no queue: take the open connection for a sign of life."""
+        self._link.serves(connection)
+        while True:
+            if not connection.blocked:
+                self.confirmed = time.monotonic()
+            await asyncio.sleep(PROBE_SECONDS)
+
+
+def endpoint(settings: CollectorSettings) -> Endpoint:
+    """The broker that the settings name."""
+    files = Tls(settings.amqp_ca_file, settings.amqp_cert_file, settings.amqp_key_file)
+    return Endpoint(
+        settings.amqp_host,
+        settings.amqp_port,
+        settings.amqp_user,
+        settings.amqp_password,
+        settings.amqp_vhost or "/",
+        files if settings.amqp_scheme == "amqps" else None,
+    )

@@ -1,0 +1,201 @@
+"""The sink that publishes to a topic of Kafka; the only user of confluent_kafka, an extra.
+
+In: messages. Out: records that all in-sync replicas have (acks=all, idempotent). Rules: a message
+is delivered, or given up, before the bundle's own deadline; one that is too large is refused
+before any is published; a producer that has failed for good is replaced; librdkafka has threads of
+its own and calls back only while it is polled, which is done as long as somebody waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from tixd import errors, logs
+from tixd.collector.settings import CollectorSettings, Format
+from tixd.sinks.contract import Outgoing
+
+#: The part of the bundle's time that a delivery may take.
+DELIVERY_SHARE = 0.8
+
+#: How often librdkafka is polled while somebody waits, and while nobody does.
+POLL_SECONDS, IDLE_POLL_SECONDS = 0.002, 1.0
+
+#: How often the brokers are asked for the topic, also when they are away; how long they may take.
+PROBE_SECONDS, AWAY_PROBE_SECONDS, PROBE_ANSWER_SECONDS = 10.0, 1.0, 2.0
+
+#: What a record costs beside key and value, at most (headers of batch and record, format 2).
+OVERHEAD_BYTES = 512
+
+#: Messages produced before others have their turn in the loop.
+SLICE = 100
+
+#: librdkafka writes into this what it thinks of each try; the log has one line per change of state.
+_UNHEARD = logging.Logger("unheard", logging.CRITICAL + 1)
+
+
+class KafkaSink:
+    """Publishes to the topic that the settings name."""
+
+    name = "Kafka"
+
+    def __init__(self, settings: CollectorSettings, extra: dict[str, Any] | None = None) -> None:
+        """`extra`: further properties of librdkafka. Raises ConfigError where one is refused."""
+        self.form: Format = settings.kafka_format
+        self.confirmed: float | None = None
+        self._topic, self._brokers = settings.kafka_topic, settings.kafka_brokers
+        self._largest_bytes = settings.kafka_max_message_bytes
+        self._properties = {
+            "bootstrap.servers": settings.kafka_brokers,
+            "client.id": "tixd-collector",
+            "acks": "all",
+            "enable.idempotence": True,
+            "delivery.timeout.ms": max(1, int(settings.timeout_seconds * DELIVERY_SHARE * 1000)),
+            "message.max.bytes": max(1000, self._largest_bytes),
+            "linger.ms": 0,
+            "error_cb": self._on_error,
+            "logger": _UNHEARD,
+            **(extra or {}),
+        }
+        self._away = "not connected yet"
+        self._told = ""
+        self._failed = False
+        self._producer = self._new_producer()
+        self._waiting = 0
+        self._somebody_waits = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _new_producer(self) -> Producer:
+        try:
+            return Producer(self._properties)
+        except (KafkaException, ValueError) as error:
+            raise errors.ConfigError(f"[kafka]: {_words(error)}") from None
+
+    async def start(self) -> None:
+        """Poll, and look again and again whether the topic is there."""
+        self._tasks = [asyncio.ensure_future(self._poll()), asyncio.ensure_future(self._watch())]
+
+    async def stop(self) -> None:
+        """End; what librdkafka still holds is of bundles that were not accepted."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        self._producer.purge()
+        self._producer.poll(0)
+
+    def not_ready(self) -> str:
+        """That no broker can be reached."""
+        return self._away
+
+    def hurry(self) -> None:
+        """Brokers that are away are looked for all the time."""
+
+    def check(self, messages: Sequence[Outgoing]) -> None:
+        """Raises TooLargeForOutput where a message is larger than the topic takes."""
+        for message in messages:
+            size = len(message.body) + len(message.key.encode()) + OVERHEAD_BYTES
+            if size > self._largest_bytes:
+                limit = f"{size} bytes with its headers, kafka.maxMessage is {self._largest_bytes}"
+                raise errors.TooLargeForOutput(f"record of {limit}")
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Produce all, then wait until all are delivered; raises NotAccepted."""
+        delivered: list[asyncio.Future[str]] = []
+        self._waiting += 1
+        self._somebody_waits.set()
+        try:
+            for number, message in enumerate(messages, 1):
+                delivered.append(self._produce(message))
+                if not number % SLICE:
+                    await asyncio.sleep(0)
+            failures = {failure for future in delivered if (failure := await future)}
+        finally:
+            self._waiting -= 1
+        if failures:
+            raise errors.NotAccepted(f"{self.name}: {', '.join(sorted(failures))}")
+        self._is_back()
+
+    def _produce(self, message: Outgoing) -> asyncio.Future[str]:
+        """Hand a message to librdkafka; the future says why it was not delivered, or ""."""
+        delivered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        headers: dict[str, str | bytes | None] = {
+            "message_id": message.message_id,
+            "content_type": message.content_type,
+        }
+        heard = partial(self._heard, delivered)
+        try:
+            self._producer.produce(
+                self._topic, message.body, message.key, headers=headers, on_delivery=heard
+            )
+        except (BufferError, KafkaException) as error:
+            self._check_fatal(error.args[0])
+            delivered.set_result(_words(error))
+        return delivered
+
+    def _heard(self, delivered: asyncio.Future[str], error: KafkaError | None, _: Any) -> None:
+        self._check_fatal(error)
+        if not delivered.done():
+            delivered.set_result(_words(error) if error else "")
+
+    def _check_fatal(self, error: object) -> None:
+        """An idempotent producer that lost its place in the sequence never publishes again."""
+        self._failed = self._failed or (isinstance(error, KafkaError) and error.fatal())
+
+    # --- what goes on all the time --------------------------------------------------------------
+
+    async def _poll(self) -> None:
+        while True:
+            self._producer.poll(0)
+            if self._failed and not self._waiting:
+                logs.warning("kafka_producer_replaced")
+                self._producer, self._failed = self._new_producer(), False
+            if self._waiting:
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            self._somebody_waits.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_POLL_SECONDS):
+                    await self._somebody_waits.wait()
+
+    async def _watch(self) -> None:
+        """Ask for the topic; the executor waits for the answer, because librdkafka blocks."""
+        loop = asyncio.get_running_loop()
+        while True:
+            ask = partial(self._producer.list_topics, self._topic, timeout=PROBE_ANSWER_SECONDS)
+            try:
+                topic = (await loop.run_in_executor(None, ask)).topics[self._topic]
+            except KafkaException as error:
+                self._is_away(_words(error))
+            else:
+                self._is_away(topic.error.str()) if topic.error else self._is_back()
+            await asyncio.sleep(AWAY_PROBE_SECONDS if self._away else PROBE_SECONDS)
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._check_fatal(error)
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - its name for users too
+            self._is_away(error.str())
+
+    def _is_away(self, reason: str) -> None:
+        self._away = reason
+        if self._told != "away":
+            self._told = "away"
+            logs.warning("broker_lost", connection="Kafka", broker=self._brokers, reason=reason)
+
+    def _is_back(self) -> None:
+        self._away, self.confirmed = "", time.monotonic()
+        if self._told != "connected":
+            self._told = "connected"
+            logs.info("broker_connected", connection="Kafka", broker=self._brokers)
+
+
+def _words(error: object) -> str:
+    """What Kafka says, without its codes."""
+    inner = error.args[0] if isinstance(error, Exception) and error.args else error
+    return inner.str() if isinstance(inner, KafkaError) else str(inner)
