@@ -9,8 +9,9 @@ user, installation or address; a counter stands at 0 before anything happened.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -199,3 +200,38 @@ def _gauges(now: Snapshot) -> Iterator[tuple[str, str, float | None]]:
         yield "asn_table_usable", "1 where the AS table can be used.", float(volume.asn_built > 0)
         age = max(0.0, now.moment - volume.asn_built) if volume.asn_built else None
         yield "asn_table_age_seconds", "Time since the AS table was built.", age
+
+
+# --- for roles that count other things ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric of one moment: its name (a counter's without _total), values by label, or by ""."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    values: Mapping[str, float]
+    label: str = ""
+
+
+class _Families(Collector):
+    def __init__(self, families: Iterable[Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """Each family in prometheus_client's own terms."""
+        kinds = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
+        for family in self._families:
+            made = kinds[family.kind](
+                family.name, family.help, labels=[family.label] * bool(family.label)
+            )
+            for value, number in family.values.items():
+                made.add_metric([value] * bool(family.label), number)
+            yield made
+
+
+def exposition(families: Iterable[Family]) -> bytes:
+    """The text of these families, and of this process."""
+    return generate_latest(_Families(families)) + generate_latest(ProcessCollector(registry=None))

@@ -59,14 +59,13 @@ async def serve(
     """
     if address == "off":
         return None
+    advice = "; if another tixd runs here, give this one another TIX_HTTP_ADDRESS, or off"
     try:
-        sockets = await bound(address)
-    except (OSError, UnicodeError) as error:
-        reason = f"{address}: {getattr(error, 'strerror', None) or error}"
+        sockets = await bound_or_refused(address, advice)
+    except errors.CannotStart as error:
         if explicit:
-            advice = "if another tixd runs here, give this one another TIX_HTTP_ADDRESS, or off"
-            raise errors.CannotStart(f"HTTP address {reason}; {advice}") from None
-        logs.warning("http_address_not_available", address=address, reason=reason)
+            raise
+        logs.warning("http_address_not_available", address=address, reason=error.detail)
         return None
     http = web.Server(
         _Answers(snapshot, metrics).answer,
@@ -154,7 +153,16 @@ def _plain(text: str, status: int = 200) -> web.Response:
     return web.Response(text=text, status=status)
 
 
-async def bound(address: str) -> list[socket.socket]:
+async def bound_or_refused(address: str, advice: str = "") -> list[socket.socket]:
+    """Sockets on every address of the host; raises CannotStart, which ends with the advice."""
+    try:
+        return await _bound(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise errors.CannotStart(f"HTTP address {address}: {reason}{advice}") from None
+
+
+async def _bound(address: str) -> list[socket.socket]:
     """Sockets on every address of the host, or of this machine where it is "".
 
     Raises OSError or UnicodeError, then leaves none.

@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tixd.collector.formats import Format
 from tixd.collector.go_duration import seconds
 from tixd.declared import Secret
-
-#: The forms in which a record can be published.
-Format = Literal["raw", "xml", "json"]
 
 #: What is done about an element of an envelope that is no known record.
 Unknown = Literal["skip", "reject"]

@@ -18,7 +18,8 @@ from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.link import Link, Retry
 from tixd.amqp.values import Endpoint, Properties, Tls
-from tixd.collector.settings import CollectorSettings, Format
+from tixd.collector.formats import Format
+from tixd.collector.settings import CollectorSettings
 from tixd.sinks.contract import Outgoing
 
 #: How often a probe is published.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tixd.collector.settings import Format
+from tixd.collector.formats import Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,15 @@ class Outgoing:
 
 
 class Sink(Protocol):
-    """Where records go. `name` is for messages, `form` what the records are rendered as."""
+    """Where records go."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What messages call it."""
 
     @property
-    def form(self) -> Format: ...
+    def form(self) -> Format:
+        """What the records are to be rendered as."""
 
     async def start(self) -> None:
         """Begin to look for what it speaks to; raises CannotStart where that can never be."""

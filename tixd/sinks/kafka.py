@@ -19,7 +19,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from tixd import errors, logs
-from tixd.collector.settings import CollectorSettings, Format
+from tixd.collector.formats import Format
+from tixd.collector.settings import CollectorSettings
 from tixd.sinks.contract import Outgoing
 
 #: The part of the bundle's time that a delivery may take.

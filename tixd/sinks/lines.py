@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from tixd import errors, logs
-from tixd.collector.settings import Format
+from tixd.collector.formats import Format
 from tixd.sinks.contract import Outgoing
 
 #: How often it is looked whether the file could be written to.

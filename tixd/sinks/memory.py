@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from tixd import errors
-from tixd.collector.settings import Format
+from tixd.collector.formats import Format
 from tixd.sinks.contract import Outgoing
 
 

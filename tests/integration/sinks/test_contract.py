@@ -1,23 +1,21 @@
 """What every sink promises, asked of each of them (tixd/sinks/contract.py).
 
-The broker is the one that runs here (TIXD_TEST_AMQP, else localhost:5672, guest); Kafka is the mock
-cluster inside librdkafka, reached over TCP.
+Kafka is the mock cluster inside librdkafka, reached over TCP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pika
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
+from tests.support.broker import Broker
+from tests.support.direct import Direct
 from tests.support.waiting import until
 from tixd import errors
 from tixd.collector.settings import CollectorSettings
@@ -26,9 +24,6 @@ from tixd.sinks.contract import Outgoing, Sink
 from tixd.sinks.kafka import KafkaSink
 from tixd.sinks.lines import LinesSink
 from tixd.sinks.memory import MemorySink
-
-#: The broker of these tests.
-HOST, PORT = os.environ.get("TIXD_TEST_AMQP", "localhost:5672").split(":")
 
 
 class Real:
@@ -51,24 +46,17 @@ async def lines(folder: Path) -> AsyncIterator[Real]:
 
 
 @asynccontextmanager
-async def amqp(_: Path) -> AsyncIterator[Real]:
-    name = f"tixd-test-{uuid.uuid4().hex}"
-    try:
-        connection = pika.BlockingConnection(pika.ConnectionParameters(HOST, int(PORT)))
-    except pika.exceptions.AMQPError:
-        pytest.skip(f"no RabbitMQ answers at {HOST}:{PORT}")
-    channel = connection.channel()
-    channel.exchange_declare(name, "fanout", auto_delete=True)
-    channel.queue_declare(name)
-    channel.queue_bind(name, name)
-    sink = AmqpSink(CollectorSettings(amqp_host=HOST, amqp_port=int(PORT), amqp_exchange=name))
-
-    def bodies() -> list[bytes]:
-        return [body for *_, body in iter(lambda: channel.basic_get(name, True), (None,) * 3)]
-
-    yield Real(sink, bodies)
-    channel.queue_delete(name)
-    connection.close()
+async def amqp(_: Path, broker: Broker) -> AsyncIterator[Real]:
+    direct = Direct(broker.port)
+    direct.declare("gracc.test")
+    with direct.channel() as channel:
+        channel.exchange_declare("gracc.test", "fanout", durable=True)
+        channel.queue_bind("gracc.test", "gracc.test")
+    settings = CollectorSettings(
+        amqp_host=broker.host, amqp_port=broker.port, amqp_exchange="gracc.test"
+    )
+    yield Real(AmqpSink(settings), lambda: [found.body for found in direct.drain("gracc.test")])
+    direct.delete("gracc.test")
 
 
 @asynccontextmanager
@@ -106,7 +94,8 @@ def run(request: pytest.FixtureRequest, tmp_path: Path):
 
     def run_on(test: Callable[[Real], object]) -> None:
         async def main() -> None:
-            async with REALS[request.param](tmp_path) as real:
+            brokers = [request.getfixturevalue("broker")] * (request.param == "amqp")
+            async with REALS[request.param](tmp_path, *brokers) as real:
                 await real.sink.start()
                 try:
                     await until(lambda: not real.sink.not_ready() and real.sink.confirmed, 20)

@@ -1,0 +1,275 @@
+"""The collector over real sockets: answers, order of checks, limits, counts, the log."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.support.bundles import PING, form, job, parameters
+from tests.support.collecting import Client, Said, collecting
+from tests.support.log_events import heard
+from tixd.collector.server import SERVLET
+from tixd.sinks.memory import MemorySink
+
+Test = Callable[[Client, MemorySink], Awaitable[Any]]
+
+
+def run(test: Test, sink: MemorySink | None = None, **settings: Any) -> Any:
+    """What the test returns of a collector with one sink."""
+    kept = sink or MemorySink()
+
+    async def main() -> Any:
+        async with collecting([kept], **settings) as client:
+            return await test(client, kept)
+
+    return asyncio.run(main())
+
+
+def posted(body: bytes, sink: MemorySink | None = None, **headers: str) -> Said:
+    """The answer to this form."""
+    return run(lambda client, _: client.post(body, **headers), sink)
+
+
+def test_a_bundle_is_answered_ok_once_its_records_are_out():
+    sink = MemorySink()
+    said = posted(form(["a", "b"]), sink)
+    assert (said.status, said.body) == (200, b"OK")
+    assert [json.loads(message.body)["RecordId"] for message in sink.kept] == ["a", "b"]
+    assert len({message.message_id for message in sink.kept}) == 2
+
+
+def test_the_query_counts_as_a_form_and_the_body_wins():
+    async def test(client: Client, sink: MemorySink) -> None:
+        query = form(["q"]).decode()
+        assert (await client.get(f"{SERVLET}?{query}")).body == b"OK"
+        assert (await client.post(form(["b"]), f"{SERVLET}?{query}")).body == b"OK"
+        assert [message.key for message in sink.kept] == ["q", "b"]
+
+    run(test)
+
+
+def test_a_ping_is_answered_whatever_the_output_does():
+    sink = MemorySink()
+    sink.away = "gone"
+    assert posted(PING, sink).body == b"OK"
+    assert posted(form(["a"]), sink).status == 503
+
+
+def test_a_bundle_in_vain_is_503_with_retry_after_and_a_hurry():
+    sink = MemorySink()
+    sink.away = "gone"
+    said = posted(form(["a"]), sink)
+    assert (said.status, said.body) == (503, b"Service unavailable right now")
+    assert int(said.headers["retry-after"]) > 0
+    assert sink.hurried == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"command": ""}, b'Error handling request: missing key "command"'),
+        ({"command": "zap"}, b"Error handling request: unknown command"),
+        ({"arg1": ""}, b'Error handling request: missing key "arg1"'),
+        ({"from": ""}, b'Error handling request: missing key "from"'),
+        ({"bundlesize": ""}, b'Error handling request: missing key "bundlesize"'),
+        ({"bundlesize": "2"}, b"Error handling request: number of records in bundle (1)"),
+        ({"arg1": "replication|<JobUsageRecord/|||"}, b"Error "),
+        ({"arg1": f"replication|{job(1)}|||replication|<Zap/>|||", "bundlesize": "2"}, b"Error "),
+    ],
+)
+def test_what_the_sender_must_correct_is_400_and_nothing_goes_out(changes, said):
+    sink = MemorySink()
+    answer = posted(form(["a"], **changes), sink)
+    assert answer.status == 400
+    assert answer.body.startswith(said)
+    assert sink.kept == []
+
+
+def test_one_bad_record_fails_its_whole_bundle():
+    sink = MemorySink()
+    bad = job("b").replace("2016-05-27T20:00:00Z", "yesterday")
+    text = f"replication|{job('a')}|||replication|{bad}|||"
+    answer = posted(form([], arg1=text, bundlesize="2"), sink)
+    assert (answer.status, sink.kept) == (400, [])
+    assert answer.body.startswith(b"Error processing record: ")
+
+
+@pytest.mark.parametrize(
+    ("ask", "status"),
+    [
+        (("PUT", SERVLET), 405),
+        (("GET", "/"), 404),
+        (("GET", "/gratia-servlets/rmi/"), 404),
+        (("GET", "/debug/pprof/"), 404),
+        (("POST", "/stats"), 405),
+        (("DELETE", "/metrics"), 405),
+    ],
+)
+def test_other_methods_and_paths_are_refused(ask, status):
+    assert run(lambda client, _: client.ask(*ask)).status == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content_Type": "multipart/form-data; boundary=x"}, 415),
+        ({"Content_Type": ""}, 415),
+        ({"Content_Type": "application/x-www-form-urlencoded; charset=UTF-8"}, 200),
+        ({"Content_Encoding": "br"}, 415),
+        ({"Content_Encoding": "gzip"}, 400),
+        ({"Expect": "100-continue"}, 200),
+        ({"Content_Length": str(1 << 30)}, 413),
+    ],
+)
+def test_heads_that_promise_what_is_not_taken_are_refused(headers, status):
+    assert posted(form(["a"]), **headers).status == status
+
+
+def raw_deflate(text: bytes) -> bytes:
+    """Deflate without zlib's header, as some senders understand it."""
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(text) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("pack", "encoding"),
+    [
+        (gzip.compress, "gzip"),
+        (lambda text: gzip.compress(text[:99]) + gzip.compress(text[99:]), "x-gzip"),
+        (zlib.compress, "deflate"),
+        (raw_deflate, "deflate"),
+        (bytes, "identity"),
+    ],
+)
+def test_compressed_bodies_are_inflated(pack, encoding):
+    assert posted(pack(form(["a"])), Content_Encoding=encoding).status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (gzip.compress(form(["a"]))[:-9], 400),
+        (gzip.compress(form(["a"])) + b"rest", 400),
+        (gzip.compress(bytes(5000)), 413),
+    ],
+)
+def test_compressed_bodies_that_lie_are_refused(body, status):
+    ask = run(lambda client, _: client.post(body, Content_Encoding="gzip"), max_inflated_bytes=4000)
+    assert ask.status == status
+
+
+def test_a_body_over_its_limit_is_413_also_when_it_does_not_say_so():
+    async def test(client: Client, _: MemorySink) -> None:
+        assert (await client.post(bytes(101))).status == 413
+        chunked = b"".join(b"%x\r\n%s\r\n" % (50, bytes(50)) for _ in range(4)) + b"0\r\n\r\n"
+        said = await client.post(chunked, Content_Length="", Transfer_Encoding="chunked")
+        assert (said.status, said.headers["connection"]) == (413, "close")
+
+    run(test, max_body_bytes=100)
+
+
+def test_a_body_that_does_not_come_in_time_is_408():
+    said = run(lambda client, _: client.post(b"x", Content_Length="9"), timeout_seconds=0.2)
+    assert (said.status, said.headers["connection"]) == (408, "close")
+
+
+def test_a_connection_that_sends_no_head_in_time_is_closed():
+    assert run(lambda client, _: client.raw(b"POST "), timeout_seconds=0.1) == b""
+
+
+def test_more_in_hand_than_allowed_is_503():
+    said = run(lambda client, _: client.post(form(["a"])), max_bytes_in_hand=100)
+    assert said.status == 503
+
+
+def test_records_larger_than_an_output_takes_are_400_before_any_is_out():
+    sink = MemorySink()
+    sink.largest_bytes = 100
+    assert posted(form(["a"]), sink).status == 400
+    assert sink.kept == []
+
+
+def test_stats_and_metrics_count_as_the_original_did():
+    async def test(client: Client, sink: MemorySink) -> None:
+        sink.refused = {"bad"}
+        for body in (form(["a", "b"]), PING, form(["bad"]), b"command=zap"):
+            await client.post(body)
+        stats = json.loads((await client.get("/stats")).body)
+        assert stats == {"Records": 2, "RecordErrors": 1, "Requests": 4, "RequestErrors": 2}
+        metrics = (await client.get("/metrics")).body.decode()
+        assert "\ngracc_records_total 2.0\n" in metrics
+        assert '\ntixd_collector_requests_total{code="503"} 1.0\n' in metrics
+
+    run(test)
+
+
+def test_unknown_elements_of_an_envelope_are_left_out_and_counted():
+    async def test(client: Client, sink: MemorySink) -> None:
+        envelope = f"<RecordEnvelope><Zap/>{job('a')}</RecordEnvelope>"
+        body = form([], command="multiupdate", arg1=envelope)
+        assert (await client.post(body)).status == 200
+        assert json.loads((await client.get("/stats")).body)["RecordErrors"] == 1
+        assert [message.key for message in sink.kept] == ["a"]
+
+    run(test)
+
+
+def test_readiness_follows_the_output_and_life_does_not():
+    async def test(client: Client, sink: MemorySink) -> None:
+        assert (await client.get("/readyz")).status == 200
+        sink.away = "gone"
+        said = await client.get("/readyz")
+        assert (said.status, said.body) == (503, b"memory: gone\n")
+        sink.away, sink.confirmed = "", 0.0
+        assert b"nothing was accepted for" in (await client.get("/readyz")).body
+        assert (await client.get("/healthz")).body == b"ok\n"
+
+    run(test)
+
+
+def test_every_request_has_a_line_in_the_log_without_control_characters():
+    with heard() as log:
+        posted(form(["a"], **{"from": "evil\nline"}), X_Real_IP="192.0.2.7", User_Agent="probe/1")
+    (line,) = [record for record in log.records if record.getMessage() == "request"]
+    values = line.values
+    assert (values["address"], values["agent"], values["from"]) == (
+        "192.0.2.7",
+        "probe/1",
+        "evil\nline",
+    )
+    assert (values["JobUsageRecord"], values["code"], values["response"]) == (1, 200, "OK")
+
+
+def test_something_unexpected_is_500_and_the_collector_goes_on(monkeypatch):
+    async def test(client: Client, sink: MemorySink) -> None:
+        monkeypatch.setattr(sink, "publish", lambda _: 1 / 0)
+        said = await client.post(form(["a"]))
+        assert (said.status, said.body) == (500, b"Internal server error")
+        assert (await client.post(PING)).status == 200
+
+    run(test)
+
+
+def test_a_sender_that_leaves_is_counted_and_harms_nobody():
+    async def test(client: Client, _: MemorySink) -> None:
+        reader, writer = await client.connect()
+        head = f"POST {SERVLET} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n"
+        writer.write(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\nx".encode())
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        assert (await client.post(PING)).status == 200
+        del reader
+
+    run(test)
+
+
+def test_parameters_that_nobody_knows_are_ignored():
+    assert set(parameters(["a"], zap="1")) > {"zap"}
+    assert posted(form(["a"], zap="1")).status == 200

@@ -1,0 +1,108 @@
+"""All outputs together: ready before any is published to, one deadline, all or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from tests.support.bundles import job
+from tixd import errors
+from tixd.collector.bundle import read_bundle
+from tixd.collector.limits import Limits
+from tixd.collector.record import Record
+from tixd.sinks.contract import Outgoing
+from tixd.sinks.memory import MemorySink
+from tixd.sinks.outputs import Outputs
+
+
+def records(*identities: str) -> Sequence[Record]:
+    """These records, read from a bundle."""
+    text = "".join(job(identity) for identity in identities)
+    envelope = f"<RecordEnvelope>{text}</RecordEnvelope>".encode()
+    given = {"command": b"multiupdate", "arg1": envelope, "from": b"x"}
+    return read_bundle(given, Limits()).records
+
+
+def publish(sinks: Sequence[MemorySink], *identities: str, seconds: float = 5.0) -> None:
+    """Publish these records."""
+    asyncio.run(Outputs(sinks, seconds).publish(records(*identities)))
+
+
+def test_every_sink_gets_every_record_in_its_own_form():
+    raw, json = MemorySink("raw"), MemorySink("json")
+    publish([raw, json], "a", "b")
+    assert [message.key for message in raw.kept] == ["a", "b"]
+    assert raw.kept[0].body.startswith(b"<JobUsageRecord")
+    assert (raw.kept[0].content_type, json.kept[0].content_type) == ("text/xml", "application/json")
+    assert raw.kept[0].message_id == json.kept[0].message_id
+
+
+def test_where_one_sink_is_away_none_is_published_to():
+    here, away = MemorySink(), MemorySink()
+    away.away = "gone"
+    with pytest.raises(errors.NotAccepted, match="memory: gone"):
+        publish([here, away], "a")
+    assert (here.kept, away.hurried) == ([], 1)
+
+
+def test_what_one_sink_can_never_take_goes_to_none():
+    wide, narrow = MemorySink(), MemorySink()
+    narrow.largest_bytes = 10
+    with pytest.raises(errors.TooLargeForOutput):
+        publish([wide, narrow], "a")
+    assert wide.kept == []
+
+
+def test_where_one_sink_refuses_the_bundle_is_not_accepted():
+    willing, unwilling = MemorySink(), MemorySink()
+    unwilling.refused = {"b"}
+    with pytest.raises(errors.NotAccepted, match="refused"):
+        publish([willing, unwilling], "a", "b")
+
+
+class Silent(MemorySink):
+    """A sink that never confirms."""
+
+    async def publish(self, _: Sequence[Outgoing]) -> None:
+        await asyncio.Event().wait()
+
+
+def test_a_sink_that_does_not_confirm_in_time_has_not_accepted():
+    with pytest.raises(errors.NotAccepted, match="no confirm of all records within"):
+        publish([Silent()], "a", seconds=0.01)
+
+
+class Stubborn(MemorySink):
+    """A sink that can never start."""
+
+    async def start(self) -> None:
+        raise errors.CannotStart("no")
+
+
+def test_a_sink_that_cannot_start_stops_those_that_have():
+    stopped: list[str] = []
+
+    class Started(MemorySink):
+        async def stop(self) -> None:
+            stopped.append("stopped")
+
+    with pytest.raises(errors.CannotStart):
+        asyncio.run(Outputs([Started(), Stubborn()], 1.0).start())
+    assert stopped == ["stopped"]
+
+
+@pytest.mark.parametrize(
+    ("away", "confirmed", "said"),
+    [
+        ("", None, "memory: nothing was accepted yet"),
+        ("gone", None, "memory: gone"),
+        ("", 1.0, "memory: nothing was accepted for"),
+    ],
+)
+def test_readiness_says_which_output_lacks_what(away: str, confirmed: float | None, said: str):
+    sink = MemorySink()
+    sink.away, sink.confirmed = away, confirmed
+    (reason,) = Outputs([sink], 1.0).not_ready()
+    assert reason.startswith(said)

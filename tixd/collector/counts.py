@@ -1,0 +1,80 @@
+"""What the collector has counted since its start, for /stats and /metrics.
+
+In: how each request ended. Out: the numbers of the original, under its names, and our own. Rules:
+a record counts as accepted once every output has it, else as an error, unknown ones too; pings
+are requests.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tixd import __version__
+from tixd.collector.hand import Hand
+from tixd.metrics import Family, exposition
+from tixd.sinks.outputs import Outputs
+
+
+class Counts:
+    """The numbers; `codes`: servlet requests by the status that they were answered with."""
+
+    def __init__(self) -> None:
+        self.records = self.record_errors = 0
+        self.codes: Counter[int] = Counter()
+        self.seconds = 0.0
+
+    def answered(self, code: int, seconds: float) -> None:
+        """A servlet request has ended; code 0: its sender had left."""
+        self.codes[code] += 1
+        self.seconds += seconds
+
+    @property
+    def requests(self) -> int:
+        """Servlet requests."""
+        return self.codes.total()
+
+    @property
+    def request_errors(self) -> int:
+        """Those that were not answered 200."""
+        return self.requests - self.codes[200]
+
+    def stats(self) -> dict[str, int]:
+        """What /stats shows, under the names of the original."""
+        return {
+            "Records": self.records,
+            "RecordErrors": self.record_errors,
+            "Requests": self.requests,
+            "RequestErrors": self.request_errors,
+        }
+
+
+def metrics(counts: Counts, hand: Hand, outputs: Outputs, *, is_ready: bool) -> bytes:
+    """What Prometheus reads."""
+    return exposition(_families(counts, hand, outputs, is_ready=is_ready))
+
+
+def _families(counts: Counts, hand: Hand, outputs: Outputs, *, is_ready: bool) -> Iterator[Family]:
+    told = {
+        "records": ("Records accepted by all outputs.", counts.records),
+        "record_errors": ("Records failed or unknown.", counts.record_errors),
+        "requests": ("Servlet requests, pings too.", counts.requests),
+        "request_errors": ("Servlet requests not answered 200.", counts.request_errors),
+    }
+    for name, (words, number) in told.items():
+        yield Family(f"gracc_{name}", "counter", words, {"": number})
+    codes = {str(code): float(number) for code, number in sorted(counts.codes.items())}
+    words = "Servlet requests by answer; 0: the sender had left."
+    yield Family("tixd_collector_requests", "counter", words, codes, "code")
+    words = "Time that servlet requests took."
+    yield Family("tixd_collector_request_seconds", "counter", words, {"": counts.seconds})
+    words = "Bundles that are worked on."
+    yield Family("tixd_collector_requests_in_hand", "gauge", words, {"": hand.requests})
+    yield Family("tixd_collector_bytes_in_hand", "gauge", "Bodies held.", {"": hand.bytes})
+    ready = {sink.name: float(not sink.not_ready()) for sink in outputs.sinks}
+    yield Family(
+        "tixd_collector_output_ready", "gauge", "1 where it can take records.", ready, "output"
+    )
+    words = "1 where the role can do its work, as /readyz says."
+    yield Family("tixd_ready", "gauge", words, {"": float(is_ready)})
+    yield Family("tixd_build_info", "gauge", "Version.", {__version__: 1.0}, "version")

@@ -1,0 +1,184 @@
+"""The collector's HTTP: what is answered under which path.
+
+In: aiohttp's requests. Out: answers, one log line for each servlet request. Rules: a servlet
+request that is not answered 200 is repeated by its sender, so 200 is said only by `receive.py`;
+what was not read to its end closes its connection; writing an answer has its own deadline.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import orjson
+from aiohttp import web
+
+from tixd import errors, logs
+from tixd.collector import body, counts, given, sender
+from tixd.collector.answer import Answer, Handler, other, text, written
+from tixd.collector.body import Left
+from tixd.collector.connections import Connections
+from tixd.collector.counts import Counts
+from tixd.collector.hand import Hand
+from tixd.collector.limits import Limits
+from tixd.collector.receive import Receiver, Visit
+from tixd.collector.settings import CollectorSettings
+from tixd.metrics import CONTENT_TYPE
+from tixd.serving import UNHEARD, Listener, bound_or_refused
+from tixd.sinks.outputs import Outputs
+
+#: Where senders post bundles.
+SERVLET = "/gratia-servlets/rmi"
+
+#: When a sender that was turned away is to come again, seconds.
+RETRY_AFTER_SECONDS = 5
+
+#: Status in the log and the metrics of a request whose sender has left.
+_NOBODY = 0
+
+
+#: How long a kept connection may wait for its next request.
+IDLE_SECONDS = 75.0
+
+#: Longest request line (a GET has the bundle in it), and longest header field, and how many.
+LONGEST_LINE_BYTES, LONGEST_FIELD_BYTES, MOST_HEADERS = 1024 * 1024, 16 * 1024, 100
+
+#: How long what a refused sender still sends is read and dropped, so that it sees the answer.
+LINGER_SECONDS = 2.0
+
+
+class Server:
+    """Answers every path; `not_ready` says why the role cannot work."""
+
+    def __init__(
+        self,
+        settings: CollectorSettings,
+        outputs: Outputs,
+        not_ready: Callable[[], tuple[str, ...]],
+    ) -> None:
+        self._settings, self._outputs, self._not_ready = settings, outputs, not_ready
+        self._counts, self._trusted = Counts(), given.networks(settings.trusted_proxies)
+        self._hand = Hand(settings.max_requests, settings.max_bytes_in_hand)
+        self._receiver = Receiver(outputs, _limits(settings), self._hand, self._counts)
+        self._connections = Connections(settings.max_connections, settings.timeout_seconds)
+        self.paths: dict[str, Handler] = {
+            "/stats": self._stats,
+            "/metrics": self._metrics,
+            "/healthz": _health,
+            "/readyz": self._readiness,
+        }
+
+    async def listen(self, address: str) -> Listener:
+        """Answer on this address (host:port) from now on; raises CannotStart."""
+        http = web.Server(
+            self.answer,
+            access_log=None,
+            logger=UNHEARD,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=LONGEST_LINE_BYTES,
+            max_field_size=LONGEST_FIELD_BYTES,
+            max_headers=MOST_HEADERS,
+            auto_decompress=False,
+        )
+        self._connections.present = lambda: http.connections
+        listener = Listener(http, self._connections.admit)
+        await listener.start(await bound_or_refused(address))
+        return listener
+
+    async def watch(self) -> None:
+        """Close connections that take too long, for ever."""
+        await self._connections.watch()
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The response to one request, written already."""
+        begun = time.monotonic()
+        if request.path != SERVLET:
+            return await written(request, await other(request, self.paths))
+        visit = Visit()
+        said = await self._servlet(request, visit)
+        response = await written(request, said) if said else web.Response()
+        code = said.status if said else _NOBODY
+        self._counts.answered(code, time.monotonic() - begun)
+        self._log(request, visit, said, time.monotonic() - begun)
+        return response
+
+    # --- the servlet -----------------------------------------------------------------------------
+
+    async def _servlet(self, request: web.BaseRequest, visit: Visit) -> Answer | None:
+        """What a sender is told; None where it has left."""
+        if request.method not in ("GET", "POST"):
+            return text("only GET and POST", 405, Allow="GET, POST")
+        try:
+            return text(await self._take(request, visit))
+        except Left:
+            visit.problem = "the sender has left"
+            return None
+        except errors.BadRequest as error:
+            visit.problem = error.detail
+            return text(error.answer, error.status)
+        except errors.NotAccepted as error:
+            visit.problem = error.detail
+            return text(error.answer, error.status, Retry_After=str(RETRY_AFTER_SECONDS))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the sender is to repeat it
+            logs.error("request_failed", reason=f"{type(error).__name__}: {error}")
+            visit.problem = "unexpected"
+            return text("Internal server error", 500)
+
+    async def _take(self, request: web.BaseRequest, visit: Visit) -> str:
+        """Read a request and have it received."""
+        since = self._connections.begun(request.protocol)
+        query = request.raw_path.partition("?")[2].encode("utf-8", "surrogateescape")
+        with self._hand.share() as share:
+            form = await body.read(request, self._settings, share, since)
+            with self._connections.at_work(request.protocol):
+                return await self._receiver.receive(query, form, visit)
+
+    def _log(
+        self, request: web.BaseRequest, visit: Visit, said: Answer | None, seconds: float
+    ) -> None:
+        """One line per request; logs.py escapes what came from outside."""
+        peer = (request.transport and request.transport.get_extra_info("peername")) or ("",)
+        logs.info(
+            "request",
+            address=sender.address(request.remote or str(peer[0]), request.headers, self._trusted),
+            length=request.content_length or 0,
+            agent=request.headers.get("User-Agent", ""),
+            path=request.path,
+            **{"from": visit.sender},
+            **dict(visit.records),
+            response=said.body.decode() if said else "",
+            **({"reason": visit.problem} if visit.problem else {}),
+            code=said.status if said else _NOBODY,
+            seconds=round(seconds, 4),
+        )
+
+    # --- everything else -------------------------------------------------------------------------
+
+    async def _stats(self, _: web.BaseRequest) -> Answer:
+        told = orjson.dumps(self._counts.stats())
+        return Answer(200, told, {"Content-Type": "application/json"})
+
+    async def _metrics(self, _: web.BaseRequest) -> Answer:
+        told = counts.metrics(
+            self._counts, self._hand, self._outputs, is_ready=not self._not_ready()
+        )
+        return Answer(200, told, {"Content-Type": CONTENT_TYPE})
+
+    async def _readiness(self, _: web.BaseRequest) -> Answer:
+        reasons = self._not_ready()
+        return text("\n".join([*reasons, ""]), 503) if reasons else text("ready\n")
+
+
+async def _health(_: web.BaseRequest) -> Answer:
+    return text("ok\n")
+
+
+def _limits(settings: CollectorSettings) -> Limits:
+    return Limits(
+        token_bytes=settings.max_buffer_size,
+        records=settings.max_records,
+        depth=settings.max_depth,
+        attributes=settings.max_attributes,
+        unknown_refused=settings.unknown_records == "reject",
+    )

@@ -1,0 +1,104 @@
+"""All outputs together: a bundle is accepted once every one of them has every record.
+
+In: records. Out: nothing, or NotAccepted. Rules: all are seen to be ready before any is published
+to; what can never fit is refused before any is published to; all publish at the same time, with
+one deadline; an answer is given only when all have ended, well or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from tixd import errors
+from tixd.collector.formats import render
+from tixd.collector.record import Record
+from tixd.sinks.contract import Outgoing, Sink
+
+#: A sink that was last seen to accept something longer ago than this is not ready.
+FRESH_SECONDS = 30.0
+
+#: Records rendered before others have their turn in the loop.
+SLICE = 100
+
+
+class Outputs:
+    """The enabled sinks; `timeout_seconds` is how long they may take for a bundle."""
+
+    def __init__(self, sinks: Sequence[Sink], timeout_seconds: float) -> None:
+        self.sinks = tuple(sinks)
+        self._timeout_seconds = timeout_seconds
+
+    async def start(self) -> None:
+        """Start all; raises CannotStart, and has stopped those that had started then."""
+        started: list[Sink] = []
+        try:
+            for sink in self.sinks:
+                await sink.start()
+                started.append(sink)
+        except errors.CannotStart:
+            await asyncio.gather(*(sink.stop() for sink in started))
+            raise
+
+    async def stop(self) -> None:
+        """Stop all."""
+        await asyncio.gather(*(sink.stop() for sink in self.sinks))
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Why /readyz says no: a sink is away, or was not seen to accept anything lately."""
+        return tuple(
+            f"{sink.name}: {reason}"
+            for sink in self.sinks
+            if (reason := sink.not_ready() or _silence(sink.confirmed))
+        )
+
+    def check_ready(self) -> None:
+        """Raises NotAccepted where a sink is away; it then looks at once whether it is back."""
+        away = [(sink, reason) for sink in self.sinks if (reason := sink.not_ready())]
+        for sink, _ in away:
+            sink.hurry()
+        if away:
+            raise errors.NotAccepted("; ".join(f"{sink.name}: {reason}" for sink, reason in away))
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Return once every sink has every record.
+
+        Raises NotAccepted, or TooLargeForOutput where nothing was published.
+        """
+        bundles = [await _rendered(records, sink) for sink in self.sinks]
+        for sink, messages in zip(self.sinks, bundles, strict=True):
+            sink.check(messages)
+        self.check_ready()
+        jobs = [
+            asyncio.ensure_future(sink.publish(messages))
+            for sink, messages in zip(self.sinks, bundles, strict=True)
+        ]
+        try:
+            _, late = await asyncio.wait(jobs, timeout=self._timeout_seconds)
+        finally:
+            for job in jobs:
+                job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        if late:
+            raise errors.NotAccepted(f"no confirm of all records within {self._timeout_seconds} s")
+        for job in jobs:
+            job.result()
+
+
+async def _rendered(records: Sequence[Record], sink: Sink) -> list[Outgoing]:
+    messages = []
+    for number, record in enumerate(records, 1):
+        body, content_type = render(record, sink.form)
+        messages.append(Outgoing(record.identity, record.message_id, body, content_type))
+        if not number % SLICE:
+            await asyncio.sleep(0)
+    return messages
+
+
+def _silence(confirmed: float | None) -> str:
+    """That a sink has not accepted anything lately; "" where it has."""
+    if confirmed is None:
+        return "nothing was accepted yet"
+    seconds = time.monotonic() - confirmed
+    return f"nothing was accepted for {seconds:.0f} s" if seconds > FRESH_SECONDS else ""
