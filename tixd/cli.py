@@ -15,7 +15,7 @@ import traceback
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -61,6 +61,12 @@ COMMANDS = MappingProxyType(
 #: Words of -l that are a level: Python's and Celery's.
 LEVELS = frozenset({"DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL"})
 
+#: The role that is no processing role, and has settings and options of its own.
+COLLECTOR = "collector"
+
+#: Words of the collector's -l that are a level.
+COLLECTOR_LEVELS = LEVELS | {"PANIC"}
+
 #: The name of the file that Celery's -s usually has; it need not exist to be told from a folder.
 CELERY_SCHEDULE_FILE = "celerybeat-schedule"
 
@@ -83,6 +89,14 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
 
+def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
+    """What -c=FILE and -l=FILE mean: gracc-collector took them like that."""
+    if isinstance(value, tuple):
+        return tuple(word.removeprefix("=") for word in value)
+    bare = value and value.removeprefix("=")
+    return Path(bare) if bare and option.name == "file" else bare
+
+
 @click.group(
     cls=LazyGroup,
     commands={name: click.Command(name) for name in COMMANDS},
@@ -91,20 +105,37 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, message="tixd %(version)s")
 @click.option(
-    "--role", metavar="ROLE", help="standalone, dispatcher or worker; " + _MEANING["role"]
+    "--role",
+    metavar="ROLE",
+    help="standalone, dispatcher, worker or collector; " + _MEANING["role"],
 )
 @click.option(
-    "-c", "--config", "file", metavar="FILE", type=Path, help="tixd.toml; else /etc/tixd/tixd.toml"
+    "-c",
+    "--c",
+    "--config",
+    "file",
+    metavar="FILE",
+    callback=_after_equals,
+    help="tixd.toml; else /etc/tixd/tixd.toml; for the collector also gracc-collector's file",
 )
 @click.option(
     "-s", "--schedule-dir", metavar="DIR", help=_MEANING["schedule_dir"] + ", or a file in it"
 )
 @click.option(
     "-l",
+    "--l",
     "--log",
+    "log",
     metavar="LEVEL|stderr|stdout|FILE",
     multiple=True,
+    callback=_after_equals,
     help="level or destination of the log; may be given twice, once for each",
+)
+@click.option(
+    "-pprof",
+    "--pprof",
+    metavar="on|HOST:PORT",
+    help="collector: what runs, under /debug/pprof/, here or on an address of its own",
 )
 @click.pass_context
 def tixd(
@@ -113,6 +144,7 @@ def tixd(
     file: Path | None,
     schedule_dir: str | None,
     log: tuple[str, ...],
+    pprof: str | None,
 ) -> None:
     """Turn TiX packet timing reports into line usage, quality and Hurst results, and post them.
 
@@ -125,6 +157,11 @@ def tixd(
     """
     from tixd.commands import Invocation  # noqa: PLC0415 - --help needs no settings
 
+    if role == COLLECTOR:
+        _collect(context, file, log, schedule_dir, pprof or "")
+        return
+    if pprof is not None:
+        raise click.UsageError("-pprof is for --role collector")
     given = {"role": role, "schedule_dir": schedule_dir and _schedule_folder(schedule_dir)}
     options = {name: text for name, text in given.items() if text is not None}
     options |= _log_options(log)
@@ -133,6 +170,27 @@ def tixd(
     context.obj = Invocation(options, file)
     if context.invoked_subcommand is None:
         _run_daemon(context.obj)
+
+
+def _collect(
+    context: click.Context,
+    file: Path | None,
+    log: tuple[str, ...],
+    schedule_dir: str | None,
+    pprof: str,
+) -> None:
+    """Live as the collector, or show its configuration."""
+    from tixd.commands import CollectorInvocation  # noqa: PLC0415 - --help needs no settings
+
+    if context.invoked_subcommand not in (None, "check-config"):
+        raise click.UsageError(f"--role collector has no command {context.invoked_subcommand}")
+    if schedule_dir is not None:
+        raise click.UsageError("-s is not for --role collector, which has no schedule")
+    context.obj = CollectorInvocation(_log_options(log, COLLECTOR_LEVELS), file)
+    if context.invoked_subcommand is None:
+        from tixd.roles import collector  # noqa: PLC0415 - only this role pays for it
+
+        collector.run(context.obj.start(), context.obj.load, pprof)
 
 
 def _run_daemon(invocation: Invocation) -> None:
@@ -149,12 +207,13 @@ def _schedule_folder(path: str) -> str:
     return path
 
 
-def _log_options(given: tuple[str, ...]) -> dict[str, str]:
-    """The settings that -l means, each at most once."""
+def _log_options(given: tuple[str, ...], levels: frozenset[str] = LEVELS) -> dict[str, str]:
+    """The settings that -l means, each at most once; the collector's may be any file's name."""
     options: dict[str, str] = {}
     for word in given:
-        name = "log_level" if word.upper() in LEVELS else "log_file"
-        if name == "log_file" and word not in ("stdout", "stderr") and not set(word) & set("./"):
+        name = "log_level" if word.upper() in levels else "log_file"
+        is_plain = word not in ("stdout", "stderr") and not set(word) & set("./")
+        if name == "log_file" and is_plain and levels is LEVELS:
             raise click.UsageError(f"-l {word}: no level; for a file of that name write ./{word}")
         if name in options:
             what = "level" if name == "log_level" else "destination"

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import click
 
 from tixd import config, errors, logs
+from tixd.collector import configuration as collector
+from tixd.collector.configuration import CollectorConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,21 +38,41 @@ class Invocation:
         The settings that come back say which form the log has, so that workers write the same.
         """
         loaded = self.load()
-        wanted = loaded.settings
-        journal = loaded.surroundings.journal_stream
-        wanted = replace(
-            wanted, log_format=logs.form_for(wanted.log_format, wanted.log_file, journal)
-        )
-        try:
-            logs.set_up(wanted.log_level, wanted.log_format, wanted.log_file)
-        except OSError as error:
-            source = loaded.sources["log_file"]
-            raise errors.ConfigError(
-                f'{source} = "{wanted.log_file}": the log cannot be opened: {error.strerror}'
-            ) from None
-        for text in loaded.warnings:
-            logs.warning("configuration", text=text)
-        return replace(loaded, settings=wanted)
+        return replace(loaded, settings=replace(loaded.settings, log_format=_open_log(loaded)))
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorInvocation:
+    """The same for the collector, whose settings are its own."""
+
+    options: Mapping[str, str]
+    file: Path | None
+
+    def load(self) -> CollectorConfig:
+        """The configuration of this process; raises ConfigError."""
+        return collector.load(self.options, os.environ, self.file)
+
+    def start(self) -> CollectorConfig:
+        """Load the configuration, open the log as it says, and log what it warns of."""
+        loaded = self.load()
+        _open_log(loaded)
+        return loaded
+
+
+def _open_log(loaded: config.Config | CollectorConfig) -> logs.Form:
+    """Open the log; the form that it has. Raises ConfigError."""
+    wanted, journal = loaded.settings, loaded.surroundings.journal_stream
+    form = logs.form_for(wanted.log_format, wanted.log_file, journal)
+    try:
+        logs.set_up(wanted.log_level, form, wanted.log_file)
+    except OSError as error:
+        source = loaded.sources["log_file"]
+        raise errors.ConfigError(
+            f'{source} = "{wanted.log_file}": the log cannot be opened: {error.strerror}'
+        ) from None
+    for text in loaded.warnings:
+        logs.warning("configuration", text=text)
+    return form
 
 
 def format_option(words: str) -> Callable[[Command], Command]:

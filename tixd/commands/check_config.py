@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import click
 
-from tixd import config, errors, values
-from tixd.commands import Invocation, format_option
+from tixd import config, errors
+from tixd.collector.configuration import CollectorConfig
+from tixd.commands import CollectorInvocation, Invocation, format_option
 from tixd.declared import Secret
 from tixd.settings import Settings
 
@@ -35,14 +36,15 @@ class Row:
 @click.command(short_help="Show every setting, its source, and what is wrong")
 @format_option("a table to read, or one JSON object")
 @click.pass_obj
-def command(invocation: Invocation, form: str) -> None:
+def command(invocation: Invocation | CollectorInvocation, form: str) -> None:
     """Show every setting with its source, and say whether each one is allowed.
 
     Ends with exit code 0 where all is fine and 2 where it is not. Secrets are not shown.
 
     \b
-    Example: what would the service run with?
+    Examples: what would the service, what would the collector run with?
       tixd -c /etc/tixd/tixd.toml check-config
+      tixd --role collector -c gracc.toml check-config
     """
     try:
         loaded = invocation.load()
@@ -58,10 +60,10 @@ def command(invocation: Invocation, form: str) -> None:
         _show(loaded)
 
 
-def _rows(loaded: config.Config) -> list[Row]:
+def _rows(loaded: config.Config | CollectorConfig) -> list[Row]:
     found = []
-    for name, field in values.FIELDS.items():
-        value = getattr(loaded.settings, name)
+    for field in fields(loaded.settings):
+        name, value = field.name, getattr(loaded.settings, field.name)
         shown = str(value) or None if isinstance(value, Secret) else value
         facts, source = field.metadata, loaded.sources[name]
         found.append(Row(facts["env"], facts["key"], shown, source))
@@ -77,7 +79,7 @@ def posting(settings: Settings) -> str:
     return f"posts to {settings.api_base_url} as user {settings.api_user}{proxied}"
 
 
-def _as_object(loaded: config.Config) -> dict[str, object]:
+def _as_object(loaded: config.Config | CollectorConfig) -> dict[str, object]:
     settings = {
         row.key: {"value": row.value, "source": row.source, "environment": row.environment}
         for row in _rows(loaded)
@@ -86,11 +88,11 @@ def _as_object(loaded: config.Config) -> dict[str, object]:
         "fine": True,
         "settings": settings,
         "warnings": loaded.warnings,
-        "posting": posting(loaded.settings),
+        **({"posting": posting(loaded.settings)} if isinstance(loaded, config.Config) else {}),
     }
 
 
-def _show(loaded: config.Config) -> None:
+def _show(loaded: config.Config | CollectorConfig) -> None:
     rows: list[tuple[str, ...]] = [("setting", "tixd.toml", "value", "source")]
     rows += [(row.environment, row.key, _words(row.value), row.source) for row in _rows(loaded)]
     if sys.stdout.isatty():
@@ -102,7 +104,8 @@ def _show(loaded: config.Config) -> None:
     print()
     for text in loaded.warnings:
         print(f"warning: {text}")
-    print(posting(loaded.settings))
+    if isinstance(loaded, config.Config):
+        print(posting(loaded.settings))
     print("configuration: fine")
 
 

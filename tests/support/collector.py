@@ -1,0 +1,118 @@
+"""The collector as operators run it: a process of its own, with a file like the original's."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.support.bundles import PING
+from tests.support.collecting import FORM
+from tests.support.program import ROOT, until
+from tests.support.stand_in_api import closed_port
+from tixd.collector.server import SERVLET
+
+#: What the file says where a test says nothing else; a section for each dict.
+USUAL: dict[str, Any] = {"address": "127.0.0.1", "timeout": "5s"}
+
+
+class Collector(subprocess.Popen[bytes]):
+    """A collector under way; a context manager. `settings` are those of its file."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        *options: str,
+        before: tuple[str, ...] = (),
+        log: str = "log",
+        port: int = 0,
+    ) -> None:
+        self.port = port or closed_port()
+        self.log_file, self.file = folder / log, folder / "gracc.toml"
+        self.file.write_text(_toml({**USUAL, "port": str(self.port), **settings}))
+        command = (*before, sys.executable, "-m", "tixd", "--role", "collector")
+        words = (*command, "-c", str(self.file), *options)
+        foreign = ("TIX_", "GRACC_", "PYTHONDONTWRITE")
+        env = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
+        with self.log_file.open("ab") as log_file:
+            super().__init__(words, cwd=ROOT, env=env | {"TIX_LOG_FORMAT": "json"}, stderr=log_file)
+
+    def __exit__(self, *error: Any) -> None:
+        """When the test ends first, so does the collector."""
+        self.kill()
+        super().__exit__(*error)
+
+    def log(self, event: str = "") -> list[dict[str, Any]]:
+        """The lines of its log, or those of this event, so far."""
+        lines = self.log_file.read_text().split("\n")[:-1]
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return [line for line in found if event in ("", line["event"])]
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", seconds: float = 30.0
+    ) -> tuple[int, bytes]:
+        """Status and body of an answer; (0, b"") where there is none."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
+        with (
+            contextlib.closing(connection),
+            contextlib.suppress(OSError, http.client.HTTPException),
+        ):
+            connection.request(method, path, body, FORM if body else {})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        return 0, b""
+
+    def post(self, body: bytes, seconds: float = 30.0) -> int:
+        """The status of the answer to a bundle; 0 where there is none."""
+        return self.ask("POST", SERVLET, body, seconds)[0]
+
+    def ready(self) -> bool:
+        """Whether it says that it can work."""
+        return self.ask("GET", "/readyz")[0] == 200
+
+    def alive(self) -> bool:
+        """Whether it answers pings."""
+        return self.post(PING) == 200
+
+    def runs(self, seconds: float = 30.0) -> None:
+        """Wait until it answers."""
+        until(lambda: self.poll() is not None or self.alive(), seconds)
+        assert self.poll() is None, self.log_file.read_text()
+
+    def becomes_ready(self, seconds: float = 30.0) -> None:
+        """Wait until it can work."""
+        until(lambda: self.poll() is not None or self.ready(), seconds)
+        assert self.poll() is None, self.log_file.read_text()
+
+    def forget_peak(self) -> None:
+        """Measure the peak of its memory from now on."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def peak_bytes(self) -> int:
+        """The most memory that it had in RAM since then."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
+
+    def ends(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> tuple[int, float]:
+        """Send a signal; its exit code, and how long the end took."""
+        begun = time.monotonic()
+        self.send_signal(number)
+        return self.wait(seconds), time.monotonic() - begun
+
+
+def _toml(settings: Mapping[str, Any]) -> str:
+    """The settings as TOML; texts, numbers and switches, sections last."""
+    plain = {key: value for key, value in settings.items() if not isinstance(value, dict)}
+    sections = {key: value for key, value in settings.items() if isinstance(value, dict)}
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in plain.items())
+    return text + "".join(f"[{name}]\n{_toml(inner)}" for name, inner in sections.items())

@@ -1,0 +1,174 @@
+"""The role collector: bundles come in over HTTP, records go out to the sinks.
+
+In: the configuration. Out: records with every output, until a signal ends it. Rules: it starts
+although what the outputs speak to is away; one asyncio loop.
+
+Stop order, and why: 1. listen no more (nothing new to finish); 2. requests in hand are finished, at
+most STOP_SECONDS or the time-out (their senders repeat what is not); 3. the outputs, which those
+requests needed; 4. the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from tixd import errors, logs
+from tixd.collector import debug
+from tixd.collector.configuration import CollectorConfig
+from tixd.collector.server import Server
+from tixd.collector.settings import CollectorSettings
+from tixd.leaving import leave
+from tixd.serving import Listener
+from tixd.sinks.amqp import AmqpSink
+from tixd.sinks.contract import Sink
+from tixd.sinks.lines import LinesSink
+from tixd.sinks.outputs import Outputs
+from tixd.systemd import Notifier
+
+#: How long requests in hand may take at the end, at most.
+STOP_SECONDS = 25.0
+
+#: How often systemd hears that the loop turns.
+TURN_SECONDS = 1.0
+
+#: The word of -pprof that puts it on the collector's own address.
+HERE = "on"
+
+
+def run(loaded: CollectorConfig, reload: Callable[[], CollectorConfig], pprof: str) -> None:
+    """Collect until a signal ends it; `pprof`: "", "on" or host:port.
+
+    Raises ConfigError, or CannotStart where an address or the file cannot be had.
+    """
+    asyncio.run(Collector(loaded, reload, pprof).run())
+
+
+class Collector:
+    """The collector's life."""
+
+    def __init__(
+        self, loaded: CollectorConfig, reload: Callable[[], CollectorConfig], pprof: str
+    ) -> None:
+        self._settings, self._reload, self._pprof = loaded.settings, reload, pprof
+        self._systemd = Notifier(loaded.surroundings.notify_socket)
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Live until SIGTERM or SIGINT."""
+        self._listen_to_signals()
+        asyncio.get_running_loop().set_exception_handler(_unexpected)
+        self._outputs = Outputs(sinks(self._settings), self._settings.timeout_seconds)
+        server = Server(self._settings, self._outputs, self._not_ready)
+        async with self._running_outputs(), self._listening(server):
+            watching = asyncio.ensure_future(server.watch())
+            self._systemd.ready("collecting")
+            while not self._stopping.is_set():
+                self._systemd.watchdog()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TURN_SECONDS):
+                        await self._stopping.wait()
+            watching.cancel()
+        logs.info("ended")
+
+    @contextlib.asynccontextmanager
+    async def _running_outputs(self) -> AsyncIterator[None]:
+        await self._outputs.start()
+        try:
+            yield
+        finally:
+            await self._outputs.stop()
+
+    @contextlib.asynccontextmanager
+    async def _listening(self, server: Server) -> AsyncIterator[None]:
+        """Answer HTTP; at the end, let requests in hand be finished."""
+        settings = self._settings
+        if self._pprof == HERE:
+            server.paths.update(debug.handlers())
+        listeners = [await server.listen(f"{settings.address}:{settings.port}")]
+        try:
+            if self._pprof not in ("", HERE):
+                listeners.append(await debug.listen(self._pprof))
+            names = ", ".join(sink.name for sink in self._outputs.sinks)
+            logs.info("collecting", addresses=_addresses(listeners), outputs=names)
+            yield
+        finally:
+            seconds = min(settings.timeout_seconds, STOP_SECONDS)
+            await asyncio.gather(*(listener.stop(seconds) for listener in listeners))
+
+    def _not_ready(self) -> tuple[str, ...]:
+        return ("it is stopping",) if self._stopping.is_set() else self._outputs.not_ready()
+
+    # --- signals ---------------------------------------------------------------------------------
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, partial(self._stop, number))
+        loop.add_signal_handler(signal.SIGHUP, self._renew)
+        loop.add_signal_handler(signal.SIGUSR1, logs.reopen)
+        loop.add_signal_handler(signal.SIGUSR2, _toggle_debug)
+
+    def _stop(self, number: int) -> None:
+        """The first signal stops in order, the second at once."""
+        logs.info("stopping", reason=signal.Signals(number).name)
+        self._systemd.stopping("finishing the requests in hand")
+        if self._stopping.is_set():
+            leave(0)
+        self._stopping.set()
+
+    def _renew(self) -> None:
+        """SIGHUP: secrets are read again, the log is reopened."""
+        self._systemd.reloading()
+        logs.reopen()
+        try:
+            fresh = self._reload().settings
+        except errors.ConfigError as error:
+            logs.error("secrets_not_read_again", reason=str(error))
+        else:
+            for sink in self._outputs.sinks:
+                if isinstance(sink, AmqpSink):
+                    sink.renew(fresh)
+            logs.info("secrets_read_again")
+        self._systemd.ready("collecting")
+
+
+def sinks(settings: CollectorSettings) -> list[Sink]:
+    """The enabled sinks; raises ConfigError where one cannot be."""
+    found: list[Sink] = []
+    if settings.amqp_enable:
+        found.append(AmqpSink(settings))
+    if settings.kafka_enable:
+        try:
+            module = import_module("tixd.sinks.kafka")
+        except ImportError:
+            raise errors.ConfigError(
+                "kafka.enable = true: confluent-kafka is not installed: pip install 'tixd[kafka]'"
+            ) from None
+        found.append(module.KafkaSink(settings))
+    if settings.file_path:
+        found.append(LinesSink(settings.file_path, settings.file_max_bytes, settings.file_keep))
+    return found
+
+
+def _toggle_debug() -> None:
+    logs.toggle_debug()
+    logs.info("debug_toggled", on=logs.is_debugging())
+
+
+def _addresses(listeners: list[Listener]) -> str:
+    found = [address for listener in listeners for address in listener.addresses]
+    return ", ".join(
+        f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in found
+    )
+
+
+def _unexpected(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """asyncio tells of what nobody waits for: accepting without descriptors, above all."""
+    error = context.get("exception")
+    logs.error("unexpected", reason=str(context.get("message")), error=str(error or ""))
