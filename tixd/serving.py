@@ -36,6 +36,13 @@ MOST_CONNECTIONS = 32
 #: Longest request line, and longest header field, and how many of them.
 LONGEST_LINE_BYTES, MOST_HEADERS = 2048, 32
 
+#: Connections that are taken before others have their turn in the loop: each needs a descriptor
+#: before somebody else's can be closed.
+TAKEN_AT_ONCE = 16
+
+#: Connections that the kernel holds until they are taken.
+QUEUED_CONNECTIONS = 1024
+
 #: How long requests in hand may take when the listener stops.
 STOP_SECONDS = 1.0
 
@@ -103,7 +110,11 @@ class Listener:
         """Take connections on these bound sockets."""
         loop = asyncio.get_running_loop()
         self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
-        self._servers = [await loop.create_server(self._connection, sock=s) for s in sockets]
+        for sock in sockets:
+            taken = TAKEN_AT_ONCE  # asyncio gives the kernel the same number
+            server = await loop.create_server(self._connection, sock=sock, backlog=taken)
+            sock.listen(QUEUED_CONNECTIONS)
+            self._servers.append(server)
 
     async def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Take no more connections, let requests in hand end for so long, close the rest."""

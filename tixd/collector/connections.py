@@ -19,8 +19,8 @@ from aiohttp import web
 #: How often connections are looked at.
 SWEEP_SECONDS = 1.0
 
-#: Descriptors that are not for senders: log, outputs, and what asyncio accepts in one go.
-RESERVED_DESCRIPTORS = 160
+#: Descriptors that are not for senders: log, outputs, and connections that are being closed.
+RESERVED_DESCRIPTORS = 128
 
 #: Connections that are open at once even where descriptors are few.
 FEWEST_CONNECTIONS = 16
@@ -28,11 +28,15 @@ FEWEST_CONNECTIONS = 16
 
 @dataclass(slots=True)
 class _Place:
-    """Since when a connection waits for, or sends, its request; whether its bundle is worked on."""
+    """Since when a connection waits for, or sends, its request; whether its bundle is worked on.
+
+    leaving: it was closed, which takes a turn of the loop.
+    """
 
     since: float
     asked: bool = False
     at_work: bool = False
+    leaving: bool = False
 
 
 class Connections:
@@ -47,10 +51,17 @@ class Connections:
     def admit(self, protocol: web.RequestHandler) -> None:
         """A new connection: somebody else's makes room where there is none."""
         self._places[protocol] = _Place(time.monotonic())
-        present = self.present()
+        present = [other for other in self.present() if not self._place(other).leaving]
         if len(present) >= self._most:
             idle = [other for other in present if not self._place(other).at_work]
-            (idle or [protocol])[0].force_close()
+            if idle:
+                self._close(idle[0])
+            else:  # the new one, which has no transport to close before the loop has turned
+                asyncio.get_running_loop().call_later(0, self._close, protocol)
+
+    def _close(self, protocol: web.RequestHandler) -> None:
+        self._place(protocol).leaving = True
+        protocol.force_close()
 
     def begun(self, protocol: web.RequestHandler) -> float:
         """A request's head has arrived; since when (monotonic seconds) it has been under way."""
@@ -79,7 +90,7 @@ class Connections:
             self._places = {p: place for p, place in self._places.items() if p in present}
             for protocol, place in self._places.items():
                 if not place.asked and place.since < latest:
-                    protocol.force_close()
+                    self._close(protocol)
 
 
 def _possible(wanted: int) -> int:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -62,7 +63,7 @@ class Collector:
     async def run(self) -> None:
         """Live until SIGTERM or SIGINT."""
         self._listen_to_signals()
-        asyncio.get_running_loop().set_exception_handler(_unexpected)
+        asyncio.get_running_loop().set_exception_handler(_heard_of_the_unexpected())
         self._outputs = Outputs(sinks(self._settings), self._settings.timeout_seconds)
         server = Server(self._settings, self._outputs, self._not_ready)
         async with self._running_outputs(), self._listening(server):
@@ -168,7 +169,13 @@ def _addresses(listeners: list[Listener]) -> str:
     )
 
 
-def _unexpected(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """asyncio tells of what nobody waits for: accepting without descriptors, above all."""
-    error = context.get("exception")
-    logs.error("unexpected", reason=str(context.get("message")), error=str(error or ""))
+def _heard_of_the_unexpected() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """asyncio tells of what nobody waits for: taking connections without descriptors, above all."""
+    hourly = logs.Hourly()
+
+    def hear(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        reason, error = str(context.get("message")), str(context.get("exception") or "")
+        if hourly.due(reason, error, now=time.monotonic()):
+            logs.error("unexpected", reason=reason, error=error)
+
+    return hear
