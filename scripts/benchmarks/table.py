@@ -29,6 +29,7 @@ from benchmarks import (
     window,
 )
 from benchmarks import daemon, dispatching, idle, imports, located, memory, records, step, window
+from benchmarks import collector, daemon, dispatching, idle, imports, memory, step, window
 from benchmarks.data import file_system
 from benchmarks.yardstick import Row, yardstick_ns
 
@@ -44,6 +45,7 @@ PARTS = {
     "imports": imports.measure,
     "asn": located.measure,
     "records": records.measure,
+    "collector": collector.measure,
 }
 
 
