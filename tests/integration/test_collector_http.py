@@ -183,6 +183,20 @@ def test_a_connection_that_sends_no_head_in_time_is_closed():
     assert run(lambda client, _: client.raw(b"POST "), timeout_seconds=0.1) == b""
 
 
+def test_a_kept_connection_lives_longer_than_a_request_may_take():
+    async def test(client: Client, _: MemorySink) -> bytes:
+        reader, writer = await client.connect()
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"ok\n")
+        assert await client.raw(b"") == b"", "one that asks nothing is closed meanwhile"
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        return answer
+
+    assert run(test, timeout_seconds=0.1).endswith(b"ok\n")
+
+
 def test_more_in_hand_than_allowed_is_503():
     said = run(lambda client, _: client.post(form(["a"])), max_bytes_in_hand=100)
     assert said.status == 503

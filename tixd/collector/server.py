@@ -92,11 +92,11 @@ class Server:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The response to one request, written already."""
-        begun = time.monotonic()
+        begun, since = time.monotonic(), self._connections.begun(request.protocol)
         if request.path != SERVLET:
             return await written(request, await other(request, self.paths))
         visit = Visit()
-        said = await self._servlet(request, visit)
+        said = await self._servlet(request, visit, since)
         response = await written(request, said) if said else web.Response()
         code = said.status if said else _NOBODY
         self._counts.answered(code, time.monotonic() - begun)
@@ -105,12 +105,12 @@ class Server:
 
     # --- the servlet -----------------------------------------------------------------------------
 
-    async def _servlet(self, request: web.BaseRequest, visit: Visit) -> Answer | None:
+    async def _servlet(self, request: web.BaseRequest, visit: Visit, since: float) -> Answer | None:
         """What a sender is told; None where it has left."""
         if request.method not in ("GET", "POST"):
             return text("only GET and POST", 405, Allow="GET, POST")
         try:
-            return text(await self._take(request, visit))
+            return text(await self._take(request, visit, since))
         except Left:
             visit.problem = "the sender has left"
             return None
@@ -125,9 +125,8 @@ class Server:
             visit.problem = "unexpected"
             return text("Internal server error", 500)
 
-    async def _take(self, request: web.BaseRequest, visit: Visit) -> str:
+    async def _take(self, request: web.BaseRequest, visit: Visit, since: float) -> str:
         """Read a request and have it received."""
-        since = self._connections.begun(request.protocol)
         query = request.raw_path.partition("?")[2].encode("utf-8", "surrogateescape")
         with self._hand.share() as share:
             form = await body.read(request, self._settings, share, since)
