@@ -20,6 +20,7 @@ from benchmarks import (
     daemon,
     dispatching,
     estimator,
+    collector,
     idle,
     imports,
     located,
@@ -30,6 +31,8 @@ from benchmarks import (
 )
 from benchmarks import daemon, dispatching, idle, imports, located, memory, records, step, window
 from benchmarks import collector, daemon, dispatching, idle, imports, memory, step, window
+    records,
+)
 from benchmarks.data import file_system
 from benchmarks.yardstick import Row, yardstick_ns
 
