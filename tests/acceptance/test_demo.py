@@ -26,6 +26,24 @@ def test_the_demo_posts_what_it_simulated_and_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_collectors_demo_shows_what_became_of_a_bundle(tmp_path):
+    if not (ROOT / ".venv" / "bin" / "tixd").exists():
+        pytest.skip("scripts/setup has not made .venv, and the demo would download it")
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [ROOT / "scripts" / "demo", "collector"],
+        cwd="/",
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "200 OK\n400 Error processing record: " in done.stdout
+    assert '"RecordId": "one"' in done.stdout
+    assert '"Records":3,"RecordErrors":1' in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_option_is_explained_and_nothing_is_run():
     done = subprocess.run([ROOT / "scripts" / "demo", "--help"], capture_output=True, text=True)
     assert done.returncode == 2

@@ -115,7 +115,6 @@ class Server:
             visit.problem = "the sender has left"
             return None
         except errors.BadRequest as error:
-            visit.problem = error.detail
             return text(error.answer, error.status)
         except errors.NotAccepted as error:
             visit.problem = error.detail
