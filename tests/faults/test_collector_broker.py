@@ -158,7 +158,7 @@ def test_one_confirm_of_a_hundred_withheld_is_503_and_others_are_unharmed(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "kills", [5, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
+    "kills", [3, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
 )
 def test_a_killed_collector_loses_nothing_that_it_had_accepted(tmp_path, broker, direct, kills):
     jitter, port = random.Random(SEED), closed_port()
@@ -179,3 +179,23 @@ def test_sigterm_under_load_finishes_what_is_in_hand(collector, direct):
     assert seconds < 10
     assert set(senders.statuses()) <= {200, 0}
     check_promises(senders, direct)
+
+
+def test_a_changed_password_is_read_again_on_sighup(tmp_path, broker, direct):
+    secret, settings = tmp_path / "secret", to_broker(broker.port)
+    secret.write_text("guest\n")
+    settings["AMQP"]["passwordFile"] = str(secret)
+    with Collector(tmp_path, settings) as collector:
+        collector.becomes_ready()
+        broker.set_password("new")
+        try:
+            broker.close_connections()
+            until(lambda: any(line["level"] == "error" for line in collector.log("broker_lost")))
+            secret.write_text("new\n")
+            collector.send_signal(signal.SIGHUP)
+            collector.becomes_ready()
+        finally:
+            broker.set_password("guest")
+        assert collector.post(form(["a"])) == 200
+        assert collector.log("secrets_read_again")
+    assert identities(direct) == ["a"]
