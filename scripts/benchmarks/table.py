@@ -17,21 +17,18 @@ from rich.table import Column, Table
 
 import tixd
 from benchmarks import (
+    collector,
     daemon,
     dispatching,
     estimator,
-    collector,
     idle,
     imports,
     located,
     memory,
     rabbitmq,
+    records,
     step,
     window,
-)
-from benchmarks import daemon, dispatching, idle, imports, located, memory, records, step, window
-from benchmarks import collector, daemon, dispatching, idle, imports, memory, step, window
-    records,
 )
 from benchmarks.data import file_system
 from benchmarks.yardstick import Row, yardstick_ns
