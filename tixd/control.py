@@ -36,7 +36,7 @@ PATIENCE_SECONDS = 5.0
 MOST_REQUESTS = 16
 
 #: Roles, those first that are sure to see the reports.
-_ROLES = ("standalone", "worker", "dispatcher")
+_ROLES = ("standalone", "worker", "dispatcher", "collector")
 
 #: Names of control sockets; with a process id, the role has another process that leads.
 _NAME = re.compile(rf"({'|'.join(_ROLES)})(-[0-9]+)?\.sock")

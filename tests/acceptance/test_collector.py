@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bundles import form
+from tests.support.bundles import PING, form
 from tests.support.collector import Collector
 from tests.support.program import ROOT, until
 from tests.support.senders import Senders
@@ -33,9 +33,18 @@ def identities(folder: Path) -> list[str]:
 
 def said(*options: str, **env: str) -> tuple[int, str]:
     """Exit code and all output of a collector that ends by itself."""
-    words = [sys.executable, "-m", "tixd", "--role", "collector", *options]
+    return answered("--role", "collector", *options, **env)
+
+
+def answered(*words: str, **env: str) -> tuple[int, str]:
+    """Exit code and all output of a command."""
     done = subprocess.run(
-        words, cwd=ROOT, env=os.environ | env, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "tixd", *words],
+        cwd=ROOT,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -59,6 +68,21 @@ def test_the_broker_away_does_not_stop_the_start(tmp_path):
         until(lambda: collector.log("broker_lost"))
         assert collector.ends()[0] == 0
     assert len(collector.log("broker_lost")) == 1, "one line per change of state"
+
+
+def test_status_and_health_tell_how_the_collector_is(tmp_path):
+    amqp = {"AMQP": {"host": "127.0.0.1", "port": f"{closed_port()}"}}
+    with Collector(tmp_path, amqp) as collector:
+        collector.runs()
+        assert collector.post(PING) == 200
+        env = {"RUNTIME_DIRECTORY": str(collector.runtime_folder)}
+        code, health = answered("health", **env)
+        assert (code, "collector: AMQP: " in health) == (1, True)
+        status = answered("status", **env)[1]
+        assert "requests, pings too" in status
+        assert "cycle" not in status
+        assert collector.ends()[0] == 0
+    assert list(collector.runtime_folder.iterdir()) == []
 
 
 def test_a_port_that_is_taken_is_exit_code_3(tmp_path):

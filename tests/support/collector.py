@@ -43,6 +43,9 @@ class Collector(subprocess.Popen[bytes]):
         words = (*command, "-c", str(self.file), *options)
         foreign = ("TIX_", "GRACC_", "PYTHONDONTWRITE")
         env = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
+        self.runtime_folder = folder / "r"
+        self.runtime_folder.mkdir(mode=0o700, exist_ok=True)
+        env["RUNTIME_DIRECTORY"] = str(self.runtime_folder)
         with self.log_file.open("ab") as log_file:
             super().__init__(words, cwd=ROOT, env=env | {"TIX_LOG_FORMAT": "json"}, stderr=log_file)
 

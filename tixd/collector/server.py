@@ -57,9 +57,9 @@ class Server:
         not_ready: Callable[[], tuple[str, ...]],
     ) -> None:
         self._settings, self._outputs, self._not_ready = settings, outputs, not_ready
-        self._counts, self._trusted = Counts(), given.networks(settings.trusted_proxies)
+        self.counts, self._trusted = Counts(), given.networks(settings.trusted_proxies)
         self._hand = Hand(settings.max_requests, settings.max_bytes_in_hand)
-        self._receiver = Receiver(outputs, _limits(settings), self._hand, self._counts)
+        self._receiver = Receiver(outputs, _limits(settings), self._hand, self.counts)
         self._connections = Connections(settings.max_connections, settings.timeout_seconds)
         self.paths: dict[str, Handler] = {
             "/stats": self._stats,
@@ -99,7 +99,7 @@ class Server:
         said = await self._servlet(request, visit, since)
         response = await written(request, said) if said else web.Response()
         code = said.status if said else _NOBODY
-        self._counts.answered(code, time.monotonic() - begun)
+        self.counts.answered(code, time.monotonic() - begun)
         self._log(request, visit, said, time.monotonic() - begun)
         return response
 
@@ -154,12 +154,12 @@ class Server:
     # --- everything else -------------------------------------------------------------------------
 
     async def _stats(self, _: web.BaseRequest) -> Answer:
-        told = orjson.dumps(self._counts.stats())
+        told = orjson.dumps(self.counts.stats())
         return Answer(200, told, {"Content-Type": "application/json"})
 
     async def _metrics(self, _: web.BaseRequest) -> Answer:
         told = counts.metrics(
-            self._counts, self._hand, self._outputs, is_ready=not self._not_ready()
+            self.counts, self._hand, self._outputs, is_ready=not self._not_ready()
         )
         return Answer(200, told, {"Content-Type": CONTENT_TYPE})
 

@@ -18,6 +18,14 @@ from tixd.commands import Invocation, format_option
 from tixd.commands.health import ask_roles
 from tixd.commands.words import WORDS
 
+#: What the collector counts, in words.
+COLLECTED = {
+    "Records": "records accepted by all outputs",
+    "RecordErrors": "records failed or unknown",
+    "Requests": "requests, pings too",
+    "RequestErrors": "requests that were not answered 200",
+}
+
 #: Units of a duration and their seconds.
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -52,6 +60,17 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
     yield f"  up       {up}, tixd {role['version']}"
     if role["leader"]:
         yield f"  leader   {role['leader']}"
+    if role["role"] != "collector":
+        yield from _of_processing(role, now)
+    for worker in role["workers"]:
+        yield f"  worker   {worker['pid']} {_worker(worker)}"
+    words = WORDS if role["role"] != "collector" else COLLECTED
+    counted = [(role["counts"].get(name, 0), meaning) for name, meaning in words.items()]
+    yield from (f"{number:>9,}  {meaning}" for number, meaning in counted if number)
+
+
+def _of_processing(role: Mapping[str, Any], now: float) -> Iterator[str]:
+    """The lines about roles that process reports."""
     if role["role"] != "worker":
         yield f"  cycle    {_cycle(role['cycle'], now)}"
     if role["role"] != "dispatcher":
@@ -63,10 +82,6 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
     if built is not None:
         age = f"built {duration(now - built)} ago" if built else "cannot be used, see the log"
         yield f"  AS table {age}"
-    for worker in role["workers"]:
-        yield f"  worker   {worker['pid']} {_worker(worker)}"
-    counted = [(role["counts"].get(name, 0), words) for name, words in WORDS.items()]
-    yield from (f"{number:>9,}  {words}" for number, words in counted if number)
 
 
 def _cycle(cycle: Mapping[str, Any], now: float) -> str:

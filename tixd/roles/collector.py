@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from typing import Any
 
-from tixd import errors, logs
+import tixd
+from tixd import control, errors, logs
 from tixd.collector import debug
 from tixd.collector.configuration import CollectorConfig
 from tixd.collector.server import Server
@@ -30,6 +33,7 @@ from tixd.sinks.amqp import AmqpSink
 from tixd.sinks.contract import Sink
 from tixd.sinks.lines import LinesSink
 from tixd.sinks.outputs import Outputs
+from tixd.status import Snapshot
 from tixd.systemd import Notifier
 
 #: How long requests in hand may take at the end, at most.
@@ -59,6 +63,8 @@ class Collector:
         self._settings, self._reload, self._pprof = loaded.settings, reload, pprof
         self._systemd = Notifier(loaded.surroundings.notify_socket)
         self._stopping = asyncio.Event()
+        self._around = loaded.surroundings
+        self._started = time.time()
 
     async def run(self) -> None:
         """Live until SIGTERM or SIGINT."""
@@ -66,7 +72,7 @@ class Collector:
         asyncio.get_running_loop().set_exception_handler(_heard_of_the_unexpected())
         self._outputs = Outputs(sinks(self._settings), self._settings.timeout_seconds)
         server = Server(self._settings, self._outputs, self._not_ready)
-        async with self._running_outputs(), self._listening(server):
+        async with self._running_outputs(), self._listening(server), self._answering(server):
             watching = asyncio.ensure_future(server.watch())
             self._systemd.ready("collecting")
             while not self._stopping.is_set():
@@ -101,6 +107,32 @@ class Collector:
         finally:
             seconds = min(settings.timeout_seconds, STOP_SECONDS)
             await asyncio.gather(*(listener.stop(seconds) for listener in listeners))
+
+    @contextlib.asynccontextmanager
+    async def _answering(self, server: Server) -> AsyncIterator[None]:
+        """Answer `tixd status` and `tixd health`."""
+
+        async def status(_: Mapping[str, Any]) -> object:
+            return {**asdict(self._snapshot(server)), "not_ready": self._not_ready()}
+
+        asked = await control.listen(self._around, "collector", {"status": status}, standby=False)
+        try:
+            yield
+        finally:
+            if asked:
+                await asked.stop()
+
+    def _snapshot(self, server: Server) -> Snapshot:
+        return Snapshot(
+            version=tixd.__version__,
+            role="collector",
+            pid=os.getpid(),
+            state="stopping" if self._stopping.is_set() else "running",
+            moment=time.time(),
+            started=self._started,
+            period_seconds=0.0,
+            counts=server.counts.stats(),
+        )
 
     def _not_ready(self) -> tuple[str, ...]:
         return ("it is stopping",) if self._stopping.is_set() else self._outputs.not_ready()
