@@ -94,9 +94,12 @@ def test_a_killed_broker_costs_no_record_that_was_accepted(
     assert len(collector.log("broker_lost")) == kills, "one line per change of state"
 
 
-def test_an_alarm_of_the_broker_is_503_and_ends_without_a_restart(collector, broker, direct):
+@pytest.mark.parametrize("resource", ["memory", "disk"])
+def test_an_alarm_of_the_broker_is_503_and_ends_without_a_restart(
+    collector, broker, direct, resource
+):
     assert collector.post(form(["before"])) == 200
-    broker.alarm()
+    broker.alarm(resource)
     assert collector.post(form(["during"])) == 503
     begun = time.monotonic()
     assert collector.post(form(["during"])) == 503
@@ -104,7 +107,7 @@ def test_an_alarm_of_the_broker_is_503_and_ends_without_a_restart(collector, bro
     assert collector.ask("GET", "/healthz")[0] == 200
     assert collector.ask("GET", "/readyz")[0] == 503
     assert collector.post(PING) == 200
-    broker.clear_alarm()
+    broker.clear_alarm(resource)
     until(lambda: collector.post(form(["after"])) == 200, 10)
     assert {"before", "after"} <= set(identities(direct))
 

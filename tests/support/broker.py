@@ -35,6 +35,16 @@ COOKIE = "tixd-tests"
 #: How the server is started: one scheduler is enough, and the name service runs already.
 ERLANG = "+S 1:1 +A 4 -start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
 
+#: What makes it think that memory or disk is short, and what that there is plenty.
+_SHORT = {
+    "memory": "vm_memory_monitor:set_vm_memory_high_watermark(0.00001)",
+    "disk": "rabbit_disk_monitor:set_disk_free_limit(1 bsl 60)",
+}
+_PLENTY = {
+    "memory": "vm_memory_monitor:set_vm_memory_high_watermark(0.8)",
+    "disk": "rabbit_disk_monitor:set_disk_free_limit(1 bsl 20)",
+}
+
 
 class Broker:
     """A broker with user guest/guest; `config`: further lines of rabbitmq.conf."""
@@ -129,15 +139,15 @@ class Broker:
         """Let it go on."""
         os.kill(self.pid, signal.SIGCONT)
 
-    def alarm(self) -> None:
-        """Let it think that memory is short: whoever publishes is blocked."""
-        self.eval("vm_memory_monitor:set_vm_memory_high_watermark(0.00001)")
-        until(lambda: "memory" in self.eval("rabbit_alarm:get_alarms()"))
+    def alarm(self, resource: str = "memory") -> None:
+        """Let it think that memory, or disk, is short: whoever publishes is blocked."""
+        self.eval(_SHORT[resource])
+        until(lambda: resource in self.eval("rabbit_alarm:get_alarms()"))
 
-    def clear_alarm(self) -> None:
-        """Memory is plenty again."""
-        self.eval("vm_memory_monitor:set_vm_memory_high_watermark(0.8)")
-        until(lambda: "memory" not in self.eval("rabbit_alarm:get_alarms()"))
+    def clear_alarm(self, resource: str = "memory") -> None:
+        """There is plenty again."""
+        self.eval(_PLENTY[resource])
+        until(lambda: resource not in self.eval("rabbit_alarm:get_alarms()"))
 
     def set_password(self, password: str, user: str = "guest") -> None:
         """Change a user's password; connections that are open stay so."""
