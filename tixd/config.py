@@ -63,7 +63,7 @@ def load(options: Mapping[str, str], environ: Mapping[str, str], file: Path | No
     Raises ConfigError with every problem found, one a line.
     """
     draft = _Draft()
-    _read_file(draft, file)
+    _read_document(draft, *read_toml(file, draft.problems))
     _read_environment(draft, environ)
     for name, text in options.items():
         draft.take(name, text, f"option {OPTIONS[name]}", _as_text)
@@ -120,17 +120,21 @@ def _as_text(name: str, raw: str) -> Any:
 # --- tixd.toml -----------------------------------------------------------------------------------
 
 
-def _read_file(draft: _Draft, file: Path | None) -> None:
+def read_toml(file: Path | None, problems: list[str]) -> tuple[Path, Mapping[str, Any]]:
+    """The file, or the default one where none is named, and what it holds.
+
+    Nothing where it cannot be read; why is then among the problems, unless nobody named it and it
+    is not there.
+    """
     path = file or DEFAULT_FILE
     try:
-        document = tomllib.loads(path.read_bytes().decode())
+        return path, tomllib.loads(path.read_bytes().decode())
     except OSError as error:
         if file is not None or not isinstance(error, FileNotFoundError):
-            draft.problems.append(f"{path}: cannot be read: {error.strerror}")
+            problems.append(f"{path}: cannot be read: {error.strerror}")
     except ValueError as error:
-        draft.problems.append(f"{path}: is not valid TOML: {error}")
-    else:
-        _read_document(draft, path, document)
+        problems.append(f"{path}: is not valid TOML: {error}")
+    return path, {}
 
 
 def _read_document(draft: _Draft, path: Path, document: Mapping[str, Any]) -> None:

@@ -10,7 +10,6 @@ the start; every value given is checked, all problems are reported at once, none
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 from tixd import errors, surroundings, values
 from tixd.collector import given
 from tixd.collector.settings import CollectorSettings
-from tixd.config import DEFAULT_FILE
+from tixd.config import read_toml
 from tixd.surroundings import Surroundings
 
 #: Settings that the command line has an option for.
@@ -63,7 +62,7 @@ def load(
     Raises ConfigError with every problem found, one a line.
     """
     draft = _Draft()
-    _read_file(draft, file)
+    _read_document(draft, *read_toml(file, draft.problems))
     _read_environment(draft, environ)
     for name, text in options.items():
         draft.take(name, text, f"option {OPTIONS.get(name, name)}")
@@ -104,19 +103,6 @@ class _Draft:
 
 
 # --- the file ------------------------------------------------------------------------------------
-
-
-def _read_file(draft: _Draft, file: Path | None) -> None:
-    path = file or DEFAULT_FILE
-    try:
-        document = tomllib.loads(path.read_bytes().decode())
-    except OSError as error:
-        if file is not None or not isinstance(error, FileNotFoundError):
-            draft.problems.append(f"{path}: cannot be read: {error.strerror}")
-    except ValueError as error:
-        draft.problems.append(f"{path}: is not valid TOML: {error}")
-    else:
-        _read_document(draft, path, document)
 
 
 def _read_document(draft: _Draft, path: Path, document: Mapping[str, Any]) -> None:

@@ -90,7 +90,7 @@ def test_the_command_line_overrules_all(read):
 
 
 def test_without_a_file_there_are_the_defaults_of_the_sample(monkeypatch):
-    monkeypatch.setattr("tixd.collector.configuration.DEFAULT_FILE", Path("/nowhere/tixd.toml"))
+    monkeypatch.setattr("tixd.config.DEFAULT_FILE", Path("/nowhere/tixd.toml"))
     found = load({}, {}, None)
     assert found.settings == CollectorSettings()
     assert found.settings.timeout_seconds == 60.0
