@@ -14,6 +14,12 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
 from tests.support.namespaces import inside
 
+#: Messages that a consumer is given before it acknowledges some.
+BATCH = 1000
+
+#: So long a queue that holds something keeps nobody waiting.
+PAUSE_SECONDS = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -96,6 +102,22 @@ class Direct:
         """Take all that waits in a queue, oldest first."""
         with self.channel() as channel:
             return list(_waiting(channel, queue, auto_ack=True))
+
+    def each(self, queue: str) -> Iterator[Message]:
+        """The same for very many, as a consumer: done when nothing has come for a moment."""
+        with self.channel() as channel:
+            channel.basic_qos(prefetch_count=BATCH)
+            taken = channel.consume(queue, inactivity_timeout=PAUSE_SECONDS)
+            for number, (method, properties, body) in enumerate(taken, 1):
+                if method is None:
+                    break
+                last = method.delivery_tag
+                yield Message(body, properties, method.redelivered)
+                if not number % (BATCH // 2):
+                    channel.basic_ack(last, multiple=True)
+            channel.basic_ack(0, multiple=True)
+            channel.cancel()
+            yield from _waiting(channel, queue, auto_ack=True)
 
     def count(self, queue: str) -> int:
         """How many messages wait: taken, counted, and given back in their order.

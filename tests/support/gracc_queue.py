@@ -32,4 +32,4 @@ def to_broker(port: int, **changes: Any) -> dict[str, Any]:
 
 def identities(direct: Direct) -> list[str]:
     """The records in the queue, which is empty after it."""
-    return [json.loads(found.body)["RecordId"] for found in direct.drain(QUEUE)]
+    return [json.loads(found.body)["RecordId"] for found in direct.each(QUEUE)]
