@@ -195,7 +195,7 @@ def test_a_second_signal_ends_everything_at_once_and_loses_nothing(tmp_path):
             begun = time.monotonic()
             running.terminate()
             ended = running.ended()
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 20, "not the 30 s of the tix-api"
         assert (ended.code, ended.counts["jobs_not_finished"]) == (0, 2)
         ledger.balance()
         well_again(tmp_path, api, ledger)

