@@ -49,8 +49,8 @@ def test_what_is_no_job_lies_in_the_dead_queue_with_its_reason(tmp_path, broker)
             direct = Direct(broker.port)
             direct.publish("celery", b"{", content_type="application/json", headers={"a": 1})
             until(lambda: worker.log("message_refused"))
-            [dead] = direct.drain("tixd.dead")
-    assert dead.body == b"{"
+            # What an earlier test's dispatcher still sent lies there too: its base is another one.
+            [dead] = [found for found in direct.drain("tixd.dead") if found.body == b"{"]
     assert dead.properties.headers == {"a": 1, "tixd-reason": "the body is not valid JSON"}
 
 
