@@ -51,6 +51,10 @@ COMMANDS = MappingProxyType(
             "tixd.commands.asn:command",
             "Make or ask the table that tells the AS of addresses",
         ),
+        "sample": (
+            "tixd.commands.sample:command",
+            "Print files for systemd, Prometheus and others",
+        ),
         "check-config": (
             "tixd.commands.check_config:command",
             "Show every setting, its source, and what is wrong",

@@ -11,7 +11,7 @@ from tixd import errors, values
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "tixd.service"
-SAMPLES = sorted((ROOT / "scripts" / "samples").iterdir())
+SAMPLES = sorted((ROOT / "tixd" / "samples").glob("tixd-asn.*"))
 
 
 @pytest.fixture

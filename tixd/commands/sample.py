@@ -1,0 +1,55 @@
+"""`tixd sample`: files that other programs need to run or watch tixd, to be put in their places.
+
+In: the name of a sample. Out: its text, or the list of all. Rules: each has its place and its
+purpose here; in units, the program is named by its whole path where that is known.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from importlib import resources
+from types import MappingProxyType
+
+import click
+
+#: Every sample: where it goes, and what it is for.
+SAMPLES = MappingProxyType(
+    {
+        "tixd.service": ("/etc/systemd/system/", "tixd as a service of systemd"),
+        "tixd-asn.service": ("/etc/systemd/system/", "makes the AS table anew"),
+        "tixd-asn.timer": ("/etc/systemd/system/", "starts it once a week"),
+    }
+)
+
+#: How units in the package name the program, which may be installed anywhere.
+ANYWHERE = "/usr/bin/env tixd"
+
+#: Paths that a unit can name as they are.
+_PLAIN_PATH = re.compile(r"[\w./+-]+")
+
+
+@click.command(short_help="Print files for systemd, Prometheus and others")
+@click.argument("name", required=False, type=click.Choice([*SAMPLES]), metavar="[NAME]")
+def command(name: str | None) -> None:
+    """List the files that come with tixd for the programs around it, or print one of them.
+
+    \b
+    Example: tixd as a service of systemd
+      tixd sample tixd.service > /etc/systemd/system/tixd.service
+    """
+    if name is not None:
+        print(text(name), end="")
+        return
+    width = max(map(len, SAMPLES))
+    for known, (place, purpose) in SAMPLES.items():
+        print(f"{known:<{width}}  {purpose}; goes to {place}")
+
+
+def text(name: str) -> str:
+    """The sample as it is to be put in its place."""
+    found = (resources.files("tixd") / "samples" / name).read_text(encoding="utf-8")
+    program = os.path.abspath(sys.argv[0])
+    known = os.path.basename(program) == "tixd" and _PLAIN_PATH.fullmatch(program)
+    return found.replace(ANYWHERE, program) if known else found
