@@ -146,10 +146,14 @@ def _usable_folder(around: Surroundings) -> str:
 
 
 def _is_ours(folder: str) -> bool:
-    """Whether nobody else can have put anything into the folder: anybody can make one in /tmp."""
+    """Whether nobody else can have put anything into the folder: anybody can make one in /tmp.
+
+    Or else nobody but the user whom its name tells, whom only root asks.
+    """
     facts = os.lstat(folder)
     private = stat.S_ISDIR(facts.st_mode) and facts.st_mode & 0o077 == 0
-    return private and facts.st_uid == os.geteuid()
+    whose = facts.st_uid
+    return private and (whose == os.geteuid() or folder.endswith(f"-{whose}"))
 
 
 def _bound(folder: str, role: str, *, standby: bool) -> socket.socket:

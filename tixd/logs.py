@@ -130,6 +130,11 @@ def is_debugging() -> bool:
     return _LOGGER.isEnabledFor(logging.DEBUG)
 
 
+def path_of(file: str) -> str:
+    """The path of the log's file; "" where it goes to a stream."""
+    return "" if file in _STREAMS else file
+
+
 def _stream(name: str) -> TextIO:
     return sys.stdout if name == "stdout" else sys.stderr
 

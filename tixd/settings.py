@@ -131,10 +131,7 @@ class Settings:
         "guest", "TIX_RABBITMQ_USER", "rabbitmq.user", "RabbitMQ user (dispatcher, worker)"
     )
     rabbitmq_password: Secret = setting(
-        Secret("guest"),
-        "TIX_RABBITMQ_PASS",
-        "rabbitmq.password",
-        "RabbitMQ password (dispatcher, worker)",
+        Secret("guest"), "TIX_RABBITMQ_PASS", "rabbitmq.password", "its password at RabbitMQ"
     )
     rabbitmq_vhost: str = setting(
         "/", "TIX_RABBITMQ_VHOST", "rabbitmq.vhost", "virtual host of RabbitMQ"
@@ -146,10 +143,7 @@ class Settings:
         "whether RabbitMQ is spoken to over TLS (amqps): true or false",
     )
     rabbitmq_ca_file: str = setting(
-        "",
-        "TIX_RABBITMQ_CA_FILE",
-        "rabbitmq.ca_file",
-        "certificates that vouch for RabbitMQ; empty: the system's",
+        "", "TIX_RABBITMQ_CA_FILE", "rabbitmq.ca_file", "who vouches for it; empty: the system's"
     )
     rabbitmq_cert_file: str = setting(
         "", "TIX_RABBITMQ_CERT_FILE", "rabbitmq.cert_file", "our certificate for RabbitMQ"
@@ -162,6 +156,12 @@ class Settings:
         "TIX_SENDER_BASE_PATH",
         "rabbitmq.sender_base_path",
         "the reports folder as the senders of jobs name it (worker); empty: as here",
+    )
+    run_as: str = setting(
+        "",
+        "TIX_RUN_AS",
+        "run_as",
+        "user, or user:group, to go on as when root has started it; empty: owner of the reports",
     )
     workers: int = setting(
         0,

@@ -7,7 +7,7 @@ Rules: an empty variable counts as unset; tixd must run under any service manage
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: Runtime folder of a service of this name (Filesystem Hierarchy Standard 3.0, §3.15).
 SYSTEM_RUNTIME_FOLDER = "/run/tixd"
@@ -34,6 +34,17 @@ class Surroundings:
     own_runtime_folders: tuple[str, ...]
     journal_stream: str
     notify_socket: str
+
+    def and_those_of(self, uid: int) -> Surroundings:
+        """With the folders that a process of this user makes, where none is given."""
+        own = tuple(folder.format(uid=uid) for folder in _OWN_RUNTIME_FOLDERS)
+        if not set(self.own_runtime_folders) & set(self.runtime_folders):
+            return self
+        return replace(
+            self,
+            runtime_folders=tuple(dict.fromkeys(self.runtime_folders + own)),
+            own_runtime_folders=tuple(dict.fromkeys(self.own_runtime_folders + own)),
+        )
 
 
 def read(environ: Mapping[str, str], *, uid: int) -> Surroundings:

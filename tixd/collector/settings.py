@@ -58,6 +58,13 @@ class CollectorSettings:
     log_file: str = _setting(
         "stderr", "logFile", "stderr, stdout or a file; also -l", env="TIX_LOG_FILE"
     )
+    run_as: str = _setting(
+        "",
+        "runAs",
+        "user, or user:group, to go on as when root has started it; empty: root, with few rights",
+        env="TIX_RUN_AS",
+        empty=True,
+    )
 
     amqp_enable: bool = _setting(True, "AMQP.enable", "publish to an AMQP 0.9.1 broker")  # noqa: FBT003
     amqp_scheme: Literal["amqp", "amqps"] = _setting(

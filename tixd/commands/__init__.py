@@ -14,9 +14,18 @@ from typing import Any, TypeVar
 
 import click
 
-from tixd import config, errors, logs
+from tixd import capabilities, config, errors, logs, privileges, surroundings
 from tixd.collector import configuration as collector
 from tixd.collector.configuration import CollectorConfig
+from tixd.surroundings import Surroundings
+
+#: What a processing role needs where root owns the reports, or several users do.
+KEPT = (capabilities.DAC_OVERRIDE, capabilities.FOWNER)
+
+#: What the collector needs where nobody else than root is to run it.
+KEPT_BY_COLLECTOR = (capabilities.DAC_OVERRIDE, capabilities.NET_BIND_SERVICE)
+
+Loaded = TypeVar("Loaded", config.Config, CollectorConfig)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -32,13 +41,29 @@ class Invocation:
         """The configuration of this process; raises ConfigError."""
         return config.load(self.options, os.environ, self.file)
 
+    def load_to_ask(self) -> tuple[config.Config, Surroundings]:
+        """The configuration, and where a running tixd may be found; raises ConfigError.
+
+        Root finds it too where it has become another user.
+        """
+        loaded = self.load()
+        places, wanted = loaded.surroundings, loaded.settings
+        if os.geteuid() == 0:
+            identity = privileges.wanted(wanted.run_as, wanted.reports_base_path)
+            places = places.and_those_of(identity.uid if identity else 0)
+        return loaded, places
+
     def start(self) -> config.Config:
-        """Load the configuration, open the log as it says, and log what it warns of.
+        """Load the configuration, be who it says, open the log, and log what it warns of.
 
         The settings that come back say which form the log has, so that workers write the same.
         """
         loaded = self.load()
-        return replace(loaded, settings=replace(loaded.settings, log_format=_open_log(loaded)))
+        wanted = loaded.settings
+        identity = privileges.wanted(wanted.run_as, wanted.reports_base_path)
+        folder = wanted.schedule_dir if wanted.role != "worker" else ""
+        loaded, form = _begin(loaded, identity, KEPT, folder)
+        return replace(loaded, settings=replace(wanted, log_format=form))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +78,25 @@ class CollectorInvocation:
         return collector.load(self.options, os.environ, self.file)
 
     def start(self) -> CollectorConfig:
-        """Load the configuration, open the log as it says, and log what it warns of."""
+        """Load the configuration, be who it says, open the log, and log what it warns of."""
         loaded = self.load()
-        _open_log(loaded)
-        return loaded
+        identity = privileges.wanted(loaded.settings.run_as)
+        return _begin(loaded, identity, KEPT_BY_COLLECTOR)[0]
+
+
+def _begin(
+    loaded: Loaded, identity: privileges.Identity | None, kept: tuple[int, ...], folder: str = ""
+) -> tuple[Loaded, logs.Form]:
+    """Be the identity, then open the log: what comes back knows where that one's folders are."""
+    if identity:
+        file = loaded.settings.log_file
+        privileges.become(identity, loaded.surroundings, kept, folder, logs.path_of(file))
+        around = surroundings.read(os.environ, uid=os.geteuid())
+        loaded = replace(loaded, surroundings=around)
+    form = _open_log(loaded)
+    if identity:
+        logs.info("privileges", user=identity, reason=identity.why)
+    return loaded, form
 
 
 def _open_log(loaded: config.Config | CollectorConfig) -> logs.Form:

@@ -93,10 +93,10 @@ def retry(
 def _ask(
     invocation: Invocation, word: str, user: int | None, installation: int | None
 ) -> Mapping[str, Any]:
-    loaded = invocation.load()
+    loaded, places = invocation.load_to_ask()
     role = loaded.settings.role if loaded.sources["role"] != "default" else ""
     request = {"ask": word, "user": user, "installation": installation}
-    answer: Mapping[str, Any] = control.ask_one(loaded.surroundings, role, request, ANSWER_SECONDS)
+    answer: Mapping[str, Any] = control.ask_one(places, role, request, ANSWER_SECONDS)
     return answer
 
 

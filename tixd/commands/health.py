@@ -43,6 +43,6 @@ def command(invocation: Invocation) -> None:
 
 def ask_roles(invocation: Invocation) -> list[Mapping[str, Any]]:
     """The status of every role here, or of the one that the settings name."""
-    loaded = invocation.load()
+    loaded, places = invocation.load_to_ask()
     role = loaded.settings.role if loaded.sources["role"] != "default" else ""
-    return control.ask_all(loaded.surroundings, role, {"ask": "status"}, ANSWER_SECONDS)
+    return control.ask_all(places, role, {"ask": "status"}, ANSWER_SECONDS)

@@ -1,0 +1,216 @@
+"""Who a process goes on as that root has started: whoever owns the reports, and no more than that.
+
+In: settings, before anything is opened. Out: the identity of this process from then on. Rules:
+TIX_RUN_AS counts first, then the owner of the reports folder. Where several users own what is in
+it, or root does, the process stays root's with only the capabilities that it needs. What tixd
+writes to is handed over before: its folders, if root has them and nothing else is in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from tixd import capabilities, errors
+from tixd.surroundings import SYSTEM_RUNTIME_FOLDER, Surroundings
+
+#: So many users' folders are asked for their owners.
+MOST_FOLDERS = 1000
+
+#: The id above it means "no change" to the kernel (setresuid(2)).
+HIGHEST_ID = 2**32 - 2
+
+#: Beginnings of names in a schedule folder that are tixd's, Celery's, or of an empty volume.
+_OURS = ("tixd-", "celerybeat", "lost+found")
+
+#: Others may write to a folder: then anybody can have put links into it.
+_WRITABLE_BY_OTHERS = 0o022
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user, its groups (the first is its own), and why a process is to be it."""
+
+    uid: int
+    groups: tuple[int, ...]
+    why: str
+
+    def __str__(self) -> str:
+        """The user as messages name it."""
+        with contextlib.suppress(KeyError):
+            return f"{pwd.getpwuid(self.uid).pw_name} (uid {self.uid})"
+        return f"uid {self.uid}"
+
+
+def wanted(run_as: str, reports: str = "") -> Identity | None:
+    """Whom a process that root has started is to go on as; None: somebody else has started it.
+
+    run_as: user or user:group, by name or number; reports: the reports folder, "" for none.
+    Raises ConfigError.
+    """
+    if os.geteuid() != 0:
+        if run_as and (named := _named(run_as)).uid != os.geteuid():
+            raise errors.ConfigError(
+                f'TIX_RUN_AS = "{run_as}": only root can become {named}, and this was started '
+                f"by uid {os.geteuid()}"
+            )
+        return None
+    if run_as:
+        return _named(run_as)
+    return _owner(reports) if reports else Identity(0, (0,), "TIX_RUN_AS names nobody else")
+
+
+def become(
+    identity: Identity, around: Surroundings, kept: Iterable[int], folder: str, file: str
+) -> None:
+    """Be it for good, with the schedule `folder` ("": none) and the log `file` ("": none).
+
+    Raises CannotStart where it could not even run tixd.
+    """
+    if identity.uid:
+        system = SYSTEM_RUNTIME_FOLDER in around.runtime_folders
+        _hand_over_folder(SYSTEM_RUNTIME_FOLDER if system else around.runtime_folders[0], identity)
+        _hand_over_folder(folder, identity)
+        _hand_over_file(file, identity)
+        try:
+            _check_can_run(identity)
+            os.setgroups(identity.groups)
+            os.setresgid(*[identity.groups[0]] * 3)
+            os.setresuid(*[identity.uid] * 3)
+        except PermissionError:
+            raise errors.CannotStart(
+                f"root may not become {identity}, {identity.why}, here: start tixd as that user, "
+                "or give it CAP_SETUID and CAP_SETGID"
+            ) from None
+    with contextlib.suppress(OSError):  # a container may forbid it, and has then less to give up
+        capabilities.keep_only(() if identity.uid else kept)
+
+
+# --- whom ----------------------------------------------------------------------------------------
+
+
+def _named(words: str) -> Identity:
+    """The identity that TIX_RUN_AS names."""
+    user, _, group = words.partition(":")
+    try:
+        uid = _number(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+        gids = (_gid(group),) if group else _groups(uid, uid)
+    except KeyError:
+        raise errors.ConfigError(
+            f'TIX_RUN_AS = "{words}": there is no such user or group here; '
+            "give user or user:group, by name or number"
+        ) from None
+    return Identity(uid, gids, "TIX_RUN_AS")
+
+
+def _gid(group: str) -> int:
+    return _number(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+
+
+def _number(text: str) -> int:
+    """An id; raises KeyError for what the kernel takes for none."""
+    if int(text) > HIGHEST_ID:
+        raise KeyError
+    return int(text)
+
+
+def _groups(uid: int, unknown: int) -> tuple[int, ...]:
+    """The groups of a user; `unknown` alone where nobody has told this machine of it."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return (unknown,)
+    own = entry.pw_gid
+    return (own, *sorted(set(os.getgrouplist(entry.pw_name, own)) - {own}))
+
+
+def _owner(reports: str) -> Identity:
+    """Whoever owns the reports folder and what users have in it."""
+    try:
+        facts = os.stat(reports)
+    except OSError as error:
+        return Identity(0, (0,), f"reports folder {reports}: {error.strerror}")
+    if any(uid != facts.st_uid for uid in _owners(reports)):
+        return Identity(0, (0,), f"what is in {reports} belongs to several users")
+    groups = _groups(facts.st_uid, facts.st_gid or facts.st_uid)
+    return Identity(facts.st_uid, groups, f"owner of {reports}")
+
+
+def _owners(reports: str) -> Iterator[int]:
+    """Owners of the folders of users; none where root may not look, as on some NFS volumes."""
+    with contextlib.suppress(OSError), os.scandir(reports) as found:
+        users = (entry for entry in found if entry.name.isdecimal())
+        for entry in islice(users, MOST_FOLDERS):
+            with contextlib.suppress(FileNotFoundError):
+                yield entry.stat(follow_symlinks=False).st_uid
+
+
+# --- what is needed first ------------------------------------------------------------------------
+
+
+def _hand_over_folder(path: str, identity: Identity) -> None:
+    """Let the folder, made if it is missing, and tixd's files in it be the identity's.
+
+    What is not root's alone, or holds something else, stays as it is: what then cannot be used is
+    said by whoever needs it.
+    """
+    with contextlib.suppress(OSError):
+        os.makedirs(path, 0o700, exist_ok=True)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            facts, names = os.fstat(fd), os.listdir(fd)
+            others = facts.st_uid != 0 or facts.st_mode & _WRITABLE_BY_OTHERS
+            if not others and all(name.startswith(_OURS) or ".sock" in name for name in names):
+                for name in names:
+                    _give(name, identity, dir_fd=fd)
+                os.fchown(fd, identity.uid, identity.groups[0])
+        finally:
+            os.close(fd)
+
+
+def _hand_over_file(path: str, identity: Identity) -> None:
+    """Make the log file if it is missing, and let it be the identity's if it is root's."""
+    with contextlib.suppress(OSError):
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        fd = os.open(path, flags | os.O_CLOEXEC, 0o640)
+        try:
+            _give(fd, identity)
+        finally:
+            os.close(fd)
+
+
+def _give(what: str | int, identity: Identity, dir_fd: int | None = None) -> None:
+    """Change the owner of a file of root's that has no other name elsewhere."""
+    if isinstance(what, int):
+        facts = os.fstat(what)
+    else:
+        facts = os.stat(what, dir_fd=dir_fd, follow_symlinks=False)
+    if facts.st_uid == 0 and facts.st_nlink == 1 and stat.S_ISREG(facts.st_mode):
+        os.chown(what, identity.uid, identity.groups[0], dir_fd=dir_fd)
+
+
+def _check_can_run(identity: Identity) -> None:
+    """Whether the identity may read the program, which its workers are to run."""
+    before = os.getgroups()
+    os.setgroups(identity.groups)
+    os.setegid(identity.groups[0])
+    os.seteuid(identity.uid)
+    try:
+        needed = (sys.executable, os.path.join(os.path.dirname(__file__), "settings.py"))
+        missing = [path for path in needed if not os.access(path, os.R_OK, effective_ids=True)]
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(before)
+    if missing:
+        raise errors.CannotStart(
+            f"started by root, tixd would go on as {identity}, {identity.why}, who may not read "
+            f"{missing[0]}: install tixd where everybody can read it, or set TIX_RUN_AS=root"
+        )
