@@ -166,9 +166,14 @@ class _Picture(Collector):
         for name, words, number in _gauges(self._snapshot):
             if number is not None:
                 yield GaugeMetricFamily(f"tixd_{name}", words, value=number)
-        build = GaugeMetricFamily("tixd_build_info", "Version.", labels=["version", "role"])
-        build.add_metric([self._snapshot.version, self._snapshot.role], 1)
-        yield build
+        yield _build(self._snapshot.version, self._snapshot.role)
+
+
+def _build(version: str, role: str) -> Metric:
+    """Who runs here."""
+    family = GaugeMetricFamily("tixd_build_info", "Version.", labels=["version", "role"])
+    family.add_metric([version, role], 1)
+    return family
 
 
 def _gauges(now: Snapshot) -> Iterator[tuple[str, str, float | None]]:
@@ -217,11 +222,11 @@ class Family:
 
 
 class _Families(Collector):
-    def __init__(self, families: Iterable[Family]) -> None:
-        self._families = families
+    def __init__(self, families: Iterable[Family], version: str, role: str) -> None:
+        self._families, self._version, self._role = families, version, role
 
     def collect(self) -> Iterator[Metric]:
-        """Each family in prometheus_client's own terms."""
+        """Each family in prometheus_client's own terms, then who runs here."""
         kinds = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
         for family in self._families:
             made = kinds[family.kind](
@@ -230,8 +235,10 @@ class _Families(Collector):
             for value, number in family.values.items():
                 made.add_metric([value] * bool(family.label), number)
             yield made
+        yield _build(self._version, self._role)
 
 
-def exposition(families: Iterable[Family]) -> bytes:
-    """The text of these families, and of this process."""
-    return generate_latest(_Families(families)) + generate_latest(ProcessCollector(registry=None))
+def exposition(families: Iterable[Family], version: str, role: str) -> bytes:
+    """The text of these families, of who runs here, and of this process."""
+    told = _Families(families, version, role)
+    return generate_latest(told) + generate_latest(ProcessCollector(registry=None))

@@ -223,6 +223,16 @@ def test_stats_and_metrics_count_as_the_original_did():
     run(test)
 
 
+def test_answers_stand_at_zero_before_the_first_and_the_collector_says_who_it_is():
+    async def test(client: Client, _: MemorySink) -> None:
+        metrics = (await client.get("/metrics")).body.decode()
+        for code in (200, 400, 408, 413, 415, 500, 503):
+            assert f'\ntixd_collector_requests_total{{code="{code}"}} 0.0\n' in metrics
+        assert 'role="collector"' in metrics
+
+    run(test)
+
+
 def test_unknown_elements_of_an_envelope_are_left_out_and_counted():
     async def test(client: Client, sink: MemorySink) -> None:
         envelope = f"<RecordEnvelope><Zap/>{job('a')}</RecordEnvelope>"

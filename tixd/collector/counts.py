@@ -15,6 +15,9 @@ from tixd.collector.hand import Hand
 from tixd.metrics import Family, exposition
 from tixd.sinks.outputs import Outputs
 
+#: Answers that stand at 0 before anything happened: those of the README's table, and 500.
+USUAL_CODES = (200, 400, 408, 413, 415, 500, 503)
+
 
 class Counts:
     """The numbers; `codes`: servlet requests by the status that they were answered with."""
@@ -51,7 +54,8 @@ class Counts:
 
 def metrics(counts: Counts, hand: Hand, outputs: Outputs, *, is_ready: bool) -> bytes:
     """What Prometheus reads."""
-    return exposition(_families(counts, hand, outputs, is_ready=is_ready))
+    told = _families(counts, hand, outputs, is_ready=is_ready)
+    return exposition(told, __version__, "collector")
 
 
 def _families(counts: Counts, hand: Hand, outputs: Outputs, *, is_ready: bool) -> Iterator[Family]:
@@ -63,7 +67,8 @@ def _families(counts: Counts, hand: Hand, outputs: Outputs, *, is_ready: bool) -
     }
     for name, (words, number) in told.items():
         yield Family(f"gracc_{name}", "counter", words, {"": number})
-    codes = {str(code): float(number) for code, number in sorted(counts.codes.items())}
+    seen = sorted({*USUAL_CODES, *counts.codes})
+    codes = {str(code): float(counts.codes[code]) for code in seen}
     words = "Servlet requests by answer; 0: the sender had left."
     yield Family("tixd_collector_requests", "counter", words, codes, "code")
     words = "Time that servlet requests took."
@@ -77,4 +82,3 @@ def _families(counts: Counts, hand: Hand, outputs: Outputs, *, is_ready: bool) -
     )
     words = "1 where the role can do its work, as /readyz says."
     yield Family("tixd_ready", "gauge", words, {"": float(is_ready)})
-    yield Family("tixd_build_info", "gauge", "Version.", {__version__: 1.0}, "version")
