@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.promql import alerts
 from tixd import cli, errors
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +53,11 @@ def test_every_signal_that_is_listened_to_has_its_row():
     assert {name for name in listened if name not in table} == set()
 
 
+def test_the_alerts_that_page_are_those_of_the_rules():
+    rows = re.findall(r"^\| (Tixd\w+) \|", section("Watching it"), re.MULTILINE)
+    assert rows == [rule["alert"] for rule in alerts() if rule["labels"]["severity"] == "page"]
+
+
 def test_the_two_commands_are_there_and_can_be_run():
     for name in re.findall(r"^\./(scripts/\w+)", section("Two commands"), re.MULTILINE):
         assert (ROOT / name).stat().st_mode & 0o111, name
@@ -63,5 +69,6 @@ def test_sections_stand_in_the_order_that_readers_need():
     order += ["The path of a report", "What differs from tix-time-processor"]
     order += ["Usage: two estimators", "The collector", "Many hosts"]
     order += ["Where packets come from: IP to AS"]
-    order += ["Settings", "Signals and exit codes", "When it goes wrong", "Measured", "Developing"]
+    order += ["Settings", "Signals and exit codes", "Watching it", "When it goes wrong"]
+    order += ["Measured", "Developing"]
     assert titles == order

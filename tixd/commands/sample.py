@@ -20,6 +20,8 @@ SAMPLES = MappingProxyType(
         "tixd.service": ("/etc/systemd/system/", "tixd as a service of systemd"),
         "tixd-asn.service": ("/etc/systemd/system/", "makes the AS table anew"),
         "tixd-asn.timer": ("/etc/systemd/system/", "starts it once a week"),
+        "prometheus-rules.yml": ("/etc/prometheus/, rule_files", "alerts, with what to do"),
+        "grafana-dashboard.json": ("Grafana, Dashboards, Import", "what tixd does, at a glance"),
     }
 )
 
