@@ -36,7 +36,7 @@ def test_no_fault_is_found_with_the_metrics_of_a_running_service(promtool, tmp_p
     with service(tmp_path / "base", tmp_path, closed_port()) as daemon:
         status, text = daemon.get("/metrics")
     assert (status, said(promtool, "check", "metrics", text=text)) == (200, (0, ""))
-    assert "tixd_ready" in labels_of(text.encode())
+    assert {"tixd_ready", "process_open_fds"} <= labels_of(text.encode()).keys()
 
 
 def test_no_fault_is_found_with_the_metrics_of_a_running_collector(promtool, tmp_path):

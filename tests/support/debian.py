@@ -31,8 +31,10 @@ def cannot_run(reason: str) -> str:
 def _installed(name: str, package: str) -> str | None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return None
-    # A package's own service would be one that nobody asked for: RUNLEVEL=1 keeps it from starting.
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    # A package's own service would be one that nobody asked for: RUNLEVEL=1 keeps an init script
+    # from starting it, SYSTEMD_OFFLINE=1 systemd.
+    no_services = {"RUNLEVEL": "1", "SYSTEMD_OFFLINE": "1"}
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", **no_services}
     for words in (("update", "-qq"), ("install", "-y", "-qq", "--no-install-recommends", package)):
         subprocess.run(["apt-get", *words], env=env, capture_output=True, timeout=240)
     return shutil.which(name, path=PLACES)
