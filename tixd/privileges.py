@@ -36,7 +36,7 @@ _WRITABLE_BY_OTHERS = 0o022
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user, its groups (the first is its own), and why a process is to be it."""
+    """A user, its groups (the first is its own), and why a process is to be it ("": no reason)."""
 
     uid: int
     groups: tuple[int, ...]
@@ -135,8 +135,8 @@ def _owner(reports: str) -> Identity:
     """Whoever owns the reports folder and what users have in it."""
     try:
         facts = os.stat(reports)
-    except OSError as error:
-        return Identity(0, (0,), f"reports folder {reports}: {error.strerror}")
+    except OSError:  # who needs it says that it is not there
+        return Identity(0, (0,), "")
     if any(uid != facts.st_uid for uid in _owners(reports)):
         return Identity(0, (0,), f"what is in {reports} belongs to several users")
     groups = _groups(facts.st_uid, facts.st_gid or facts.st_uid)

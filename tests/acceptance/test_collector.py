@@ -134,8 +134,8 @@ def test_profiles_can_have_an_address_of_their_own(tmp_path):
     with Collector(tmp_path, to_file(tmp_path), "-pprof", f"127.0.0.1:{port}") as collector:
         collector.becomes_ready()
         assert collector.ask("GET", "/debug/pprof/")[0] == 404
-        collector.port = port
-        assert b"tixd" in collector.ask("GET", "/debug/pprof/cmdline")[1]
+        collector.port = port  # which is opened after the other one
+        until(lambda: b"tixd" in collector.ask("GET", "/debug/pprof/cmdline")[1])
 
 
 def test_sigusr2_turns_debug_on_and_off(tmp_path):

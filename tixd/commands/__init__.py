@@ -93,14 +93,13 @@ def _begin(
         privileges.become(identity, loaded.surroundings, kept, folder, logs.path_of(file))
         around = surroundings.read(os.environ, uid=os.geteuid())
         loaded = replace(loaded, surroundings=around)
-    form = _open_log(loaded)
-    if identity:
-        logs.info("privileges", user=identity, reason=identity.why)
-    return loaded, form
+    return loaded, _open_log(loaded, identity)
 
 
-def _open_log(loaded: config.Config | CollectorConfig) -> logs.Form:
-    """Open the log; the form that it has. Raises ConfigError."""
+def _open_log(
+    loaded: config.Config | CollectorConfig, identity: privileges.Identity | None
+) -> logs.Form:
+    """Open the log and begin it; the form that it has. Raises ConfigError."""
     wanted, journal = loaded.settings, loaded.surroundings.journal_stream
     form = logs.form_for(wanted.log_format, wanted.log_file, journal)
     try:
@@ -110,6 +109,8 @@ def _open_log(loaded: config.Config | CollectorConfig) -> logs.Form:
         raise errors.ConfigError(
             f'{source} = "{wanted.log_file}": the log cannot be opened: {error.strerror}'
         ) from None
+    if identity and identity.why:
+        logs.info("privileges", user=identity, reason=identity.why)
     for text in loaded.warnings:
         logs.warning("configuration", text=text)
     return form
