@@ -7,7 +7,6 @@ of the commands, so that it answers at once.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
@@ -15,11 +14,12 @@ import traceback
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tixd import __version__, errors
+from tixd import __version__, errors, group
+from tixd.group import COLLECTOR, LEVELS, LazyGroup
 from tixd.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,18 +55,16 @@ COMMANDS = MappingProxyType(
             "tixd.commands.sample:command",
             "Print files for systemd, Prometheus and others",
         ),
+        "completion": (
+            "tixd.commands.completion:command",
+            "Print what makes a shell complete tixd's words",
+        ),
         "check-config": (
             "tixd.commands.check_config:command",
             "Show every setting, its source, and what is wrong",
         ),
     }
 )
-
-#: Words of -l that are a level: Python's and Celery's.
-LEVELS = frozenset({"DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL"})
-
-#: The role that is no processing role, and has settings and options of its own.
-COLLECTOR = "collector"
 
 #: Words of the collector's -l that are a level.
 COLLECTOR_LEVELS = LEVELS | {"PANIC"}
@@ -75,22 +73,6 @@ COLLECTOR_LEVELS = LEVELS | {"PANIC"}
 CELERY_SCHEDULE_FILE = "celerybeat-schedule"
 
 _MEANING = MappingProxyType({field.name: field.metadata["help"] for field in fields(Settings)})
-
-
-class LazyGroup(click.Group):
-    """Commands by name, each imported when it is called and not before."""
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command; None where there is none of that name."""
-        if super().get_command(ctx, cmd_name) is None:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        return cast(click.Command, getattr(importlib.import_module(module), attribute))
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
 
 def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
@@ -103,7 +85,7 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
 
 @click.group(
     cls=LazyGroup,
-    commands={name: click.Command(name) for name in COMMANDS},
+    catalogue=COMMANDS,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -111,6 +93,7 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
 @click.option(
     "--role",
     metavar="ROLE",
+    shell_complete=group.complete_role,
     help="standalone, dispatcher, worker or collector; " + _MEANING["role"],
 )
 @click.option(
@@ -119,11 +102,16 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
     "--config",
     "file",
     metavar="FILE",
+    shell_complete=group.complete_file,
     callback=_after_equals,
     help="tixd.toml; else /etc/tixd/tixd.toml; for the collector also gracc-collector's file",
 )
 @click.option(
-    "-s", "--schedule-dir", metavar="DIR", help=_MEANING["schedule_dir"] + ", or a file in it"
+    "-s",
+    "--schedule-dir",
+    metavar="DIR",
+    shell_complete=group.complete_folder,
+    help=_MEANING["schedule_dir"] + ", or a file in it",
 )
 @click.option(
     "-l",
@@ -132,6 +120,7 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
     "log",
     metavar="LEVEL|stderr|stdout|FILE",
     multiple=True,
+    shell_complete=group.complete_log,
     callback=_after_equals,
     help="level or destination of the log; may be given twice, once for each",
 )
