@@ -87,7 +87,7 @@ class _Draft:
 
     def take(self, name: str, raw: Any, source: str, check: Callable[[str, Any], Any]) -> None:
         """Let `raw` be the setting's value, or note why it cannot be."""
-        shown = "" if values.is_secret(name) else f" = {values.quoted(raw)}"
+        shown = "" if values.is_secret(name) else f" = {values.shown(name, raw)}"
         try:
             self.values[name] = check(name, raw)
         except ValueError as error:
@@ -104,7 +104,7 @@ class _Draft:
             try:
                 text = values.from_file(place) if isinstance(place, Path) else place
             except ValueError as error:
-                self.problems.append(f"{source} = {values.quoted(place)}: {error}")
+                self.problems.append(f"{source} = {values.secret_file(place)}: {error}")
             else:
                 self.take(name, text, source, _as_text)
 

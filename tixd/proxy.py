@@ -53,9 +53,12 @@ def _is_http(url: str) -> bool:
     """Whether the URL has a scheme that urllib3 speaks to a proxy, a host, and no odd port."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        port = parts.port
     except ValueError:
         return False
+    # A slash in a password ends the host for whoever reads the URL: what follows is a path then.
+    named = bool(parts.hostname) and "@" not in parts.path + parts.query + parts.fragment
+    return parts.scheme in ("http", "https") and named and port != 0
 
 
 def _is_named(no_proxy: str, host: str, port: int) -> bool:

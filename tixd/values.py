@@ -12,6 +12,7 @@ import difflib
 import functools
 import ipaddress
 import json
+import os
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields
@@ -69,6 +70,26 @@ def choices(name: str) -> str:
 def quoted(value: object) -> str:
     """The value as a message shows it: one line, quoted, without control characters."""
     return json.dumps(value, default=str)
+
+
+def shown(name: str, raw: object) -> str:
+    """A value that cannot be, as a message shows it: without what may be a password.
+
+    >>> print(shown("api_host", "http://anna:secret@api"), shown("api_user", "anna:secret"))
+    "http://***@api" "anna:***"
+    """
+    if not isinstance(raw, str):
+        return quoted(raw)
+    if name == "api_user" and ":" in raw:
+        return quoted(raw.partition(":")[0] + ":***")
+    scheme = start if (start := raw.partition("://")[0]).isalnum() and start != raw else ""
+    _, at, host = raw.rpartition("@")
+    return quoted(f"{scheme}{'://' if scheme else ''}***@{host}" if at else raw)
+
+
+def secret_file(path: object) -> str:
+    """The name of a secret's file as a message shows it; what is no path may be the secret."""
+    return quoted(path) if os.path.isabs(str(path)) else "(no absolute path)"
 
 
 def word(name: str) -> str:
@@ -156,8 +177,8 @@ def _plain_text(name: str, text: str) -> str:
         raise ValueError("must hold no line breaks, control characters or bytes that are not UTF-8")
     if not text and default(name):
         raise ValueError("must not be empty")
-    if name == "api_host":
-        return _host(text)
+    if name in ("api_host", "rabbitmq_host"):
+        return host_alone(text)
     if name == "http_address" and text:
         return _address(text)
     if name == "api_user" and ":" in text:
@@ -167,8 +188,8 @@ def _plain_text(name: str, text: str) -> str:
     return text.lower() if get_origin(TYPES[name]) is Literal else text
 
 
-def _host(text: str) -> str:
-    """A host name, or an address without brackets."""
+def host_alone(text: str) -> str:
+    """A host name, or an address without brackets; raises ValueError for a URL."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if ":" in bare or bare != text:
         try:
@@ -190,7 +211,7 @@ def _address(text: str) -> str:
     bracketed = host.startswith("[") and host.endswith("]")
     if not host or (":" in host) is not bracketed:
         raise ValueError("must be host:port, with an IPv6 address in brackets, or off")
-    return f"[{_host(host)}]:{port}" if bracketed else f"{_host(host)}:{port}"
+    return f"[{host_alone(host)}]:{port}" if bracketed else f"{host_alone(host)}:{port}"
 
 
 def settings_table() -> str:

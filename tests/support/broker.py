@@ -151,7 +151,8 @@ class Broker:
 
     def set_password(self, password: str, user: str = "guest") -> None:
         """Change a user's password; connections that are open stay so."""
-        call = f'change_password(<<"{user}">>, <<"{password}">>, <<"test">>)'
+        text = ",".join(map(str, password.encode()))  # it may hold quotes, or be no ASCII
+        call = f'change_password(<<"{user}">>, <<{text}>>, <<"test">>)'
         self.eval(f"ok = rabbit_auth_backend_internal:{call}")
 
     def allow(self, pattern: str, user: str = "guest") -> None:

@@ -50,7 +50,7 @@ class Service(subprocess.Popen[bytes]):
         for folder in ("run", "tmp"):
             (state / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self.http = f"127.0.0.1:{closed_port()}"
-        env = environment(base, api_port) | {
+        self.env = environment(base, api_port) | {
             "TIX_PROCESSING_PERIOD": LONG,
             "CELERY_BEAT_SCHEDULE_DIR": str(state / "schedule"),
             "RUNTIME_DIRECTORY": str(state / "run"),
@@ -60,7 +60,7 @@ class Service(subprocess.Popen[bytes]):
         }
         command = (*before, sys.executable, "-m", "tixd")
         with self.log_file.open("ab") as log:
-            super().__init__(command, cwd=ROOT, env=env, stderr=log, start_new_session=True)
+            super().__init__(command, cwd=ROOT, env=self.env, stderr=log, start_new_session=True)
 
     def __exit__(self, *error: Any) -> None:
         """When the test ends first, so does all that it started."""

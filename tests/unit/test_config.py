@@ -143,7 +143,7 @@ def test_celerys_names_of_log_levels_are_taken_in_any_case(text, level):
             "must be host:port, with an IPv6 address in brackets, or off",
         ),
         ("TIX_HTTP_ADDRESS", "[::g]:80", "give the host alone, without scheme and port"),
-        ("TIX_API_USER", "a:b", "must hold no colon, which HTTP Basic puts before the password"),
+        ("TIX_RABBITMQ_HOST", "amqp://r", "give the host alone, without scheme and port"),
     ],
 )
 def test_a_bad_variable_is_named_with_its_value_and_what_is_allowed(variable, text, sentence):

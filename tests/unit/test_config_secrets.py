@@ -1,9 +1,15 @@
 """Secrets: from the environment, a file, tixd.toml or systemd, and shown nowhere."""
 
+import json
+import traceback
+
 import pytest
 
+from tests.support.recognised import Password
 from tests.unit.test_config import problems, toml
-from tixd import config
+from tixd import config, errors
+from tixd.collector import configuration
+from tixd.results import endpoint
 
 
 @pytest.fixture
@@ -82,3 +88,66 @@ def test_no_representation_of_the_configuration_shows_a_secret():
     loaded = config.load({}, environ, None)
     assert loaded.settings.api_proxy.reveal() == "http://u:geheim@proxy:1"
     assert "geheim" not in repr(loaded) + str(loaded)
+
+
+SECRET = Password("Geheim")
+
+#: What operators write into the wrong place, or wrongly into the right one: environment, tixd.toml.
+MISTAKES = [
+    ({"HTTP_PROXY": f"socks5://u:{SECRET.in_url}@proxy"}, ""),
+    ({"HTTP_PROXY": f"http://u:{SECRET.text}@proxy:1"}, ""),
+    ({"HTTP_PROXY": f"http://u:{SECRET.in_url}@proxy:99999"}, ""),
+    ({"HTTP_PROXY": f"http://u:1/{SECRET.in_url}@proxy:1"}, ""),
+    ({"HTTP_PROXY": f"http://u:{SECRET.in_url}@"}, ""),
+    ({"TIX_API_PASSWORD": f"{SECRET.text}\n"}, ""),
+    ({"TIX_API_PASSWORD": SECRET.text, "TIX_API_PASSWORD_FILE": "/nowhere"}, ""),
+    ({"TIX_API_PASSWORD_FILE": SECRET.text}, ""),
+    ({"TIX_API_HOST": f"http://u:{SECRET.text}@api"}, ""),
+    ({"TIX_API_HOST": f"u:{SECRET.in_url}@api"}, ""),
+    ({"TIX_API_USER": f"anna:{SECRET.text}"}, ""),
+    ({"TIX_RABBITMQ_HOST": f"amqp://u:{SECRET.in_url}@rabbit:5672"}, ""),
+    ({"TIX_HTTP_ADDRESS": f"u:{SECRET.in_url}@localhost:8889"}, ""),
+    ({}, f"[api]\npasswort = '''{SECRET.text}'''\n"),
+    ({}, f"[api.password]\nvalue = '''{SECRET.text}'''\n"),
+    ({}, f"[api]\npassword = ['''{SECRET.text}''']\n"),
+    ({}, f"[api]\npassword = '''{SECRET.text}'''\npassword = 1\n"),
+    ({}, f"[api]\npassword = {SECRET.text}\n"),
+    ({}, f"[api]\npassword_file = '''{SECRET.text}'''\n"),
+    ({}, f"[rabbitmq]\npassword = '''{SECRET.text}\n'''\n"),
+    ({}, f"[api]\nproxy = 'http://u:{SECRET.in_url}@proxy:port'\n"),
+]
+
+
+@pytest.mark.parametrize(("environ", "text"), MISTAKES)
+def test_no_message_about_a_mistake_shows_the_secret_in_it(tmp_path, environ, text):
+    with pytest.raises(errors.ConfigError) as raised:
+        config.load({}, environ, toml(tmp_path, text))
+    assert not SECRET.seen_in("".join(traceback.format_exception(raised.value)))
+
+
+@pytest.mark.parametrize(
+    ("environ", "text"),
+    [
+        ({"GRACC_AMQP_PASSWORD": f"{SECRET.text}\n"}, ""),
+        ({"GRACC_AMQP_PASSWORDFILE": SECRET.text}, ""),
+        ({"GRACC_AMQP_HOST": f"amqp://u:{SECRET.text}@rabbit"}, ""),
+        ({"GRACC_KAFKA_BROKERS": f"u:{SECRET.text}@kafka:9092"}, ""),
+        ({}, f"[AMQP]\npassword = ['''{SECRET.text}''']\n"),
+        ({}, f"[AMQP]\npassword = '''{SECRET.text}'''\npasswordFile = '/nowhere'\n"),
+        ({}, f"[AMQP]\nhost = '''u:{SECRET.text}@rabbit'''\n"),
+        ({}, f"[collector.AMQP]\npasswort = '''{SECRET.text}'''\n"),
+    ],
+)
+def test_nor_does_one_about_the_collectors_settings(tmp_path, environ, text):
+    with pytest.raises(errors.ConfigError) as raised:
+        configuration.load({}, environ, toml(tmp_path, text))
+    assert not SECRET.seen_in("".join(traceback.format_exception(raised.value)))
+
+
+def test_a_secret_is_recognised_in_all_shapes():
+    shapes = [SECRET.text, SECRET.in_url, json.dumps(SECRET.text), repr(SECRET.text.encode())]
+    for user in ("", "u", "us", "use"):
+        shapes += [endpoint.basic(user, text) for text in (SECRET.text, *SECRET.words)]
+    halves = SECRET.text.split("@")
+    assert [shape for shape in shapes + halves if not SECRET.seen_in(f"a{shape}b")] == []
+    assert not SECRET.seen_in(endpoint.basic("anna", "another password of that length"))

@@ -86,7 +86,7 @@ class _Draft:
 
     def take(self, name: str, raw: Any, source: str) -> None:
         """Let `raw` be the setting's value, or note why it cannot be."""
-        shown = "" if given.is_secret(name) else f" = {values.quoted(raw)}"
+        shown = "" if given.is_secret(name) else f" = {values.shown(name, raw)}"
         try:
             self.values[name] = given.checked(name, raw)
         except ValueError as error:
@@ -99,7 +99,7 @@ class _Draft:
         try:
             self.take(name, values.from_file(Path(str(path))), source)
         except ValueError as error:
-            self.problems.append(f"{source} = {values.quoted(path)}: {error}")
+            self.problems.append(f"{source} = {values.secret_file(path)}: {error}")
 
 
 # --- the file ------------------------------------------------------------------------------------

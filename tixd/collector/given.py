@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from tixd.collector import go_duration
 from tixd.collector.settings import CollectorSettings
 from tixd.declared import Secret
+from tixd.values import host_alone
 
 #: Every setting by its name, in the order in which operators are shown them.
 FIELDS: dict[str, Field[Any]] = {field.name: field for field in fields(CollectorSettings)}
@@ -53,11 +54,18 @@ def checked(name: str, value: object) -> Any:
         found = _text(value, empty=facts.get("empty", False) or kind is Secret)
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"must be {allowed(name)}") from None
-    if name == "trusted_proxies":
-        networks(found)
     if kind is Secret:
         return Secret(found)
-    return _choice(name, found) if get_origin(kind) is Literal else found
+    return _choice(name, found) if get_origin(kind) is Literal else _place(name, found)
+
+
+def _place(name: str, text: str) -> str:
+    """The text of a setting; where it says who is where, it says so and no more."""
+    if name == "trusted_proxies":
+        networks(text)
+    if name == "kafka_brokers" and "@" in text:
+        raise ValueError("give host:port alone, without user and password")
+    return host_alone(text) if name == "amqp_host" else text
 
 
 def _duration(value: object) -> float:
