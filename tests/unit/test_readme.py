@@ -70,5 +70,5 @@ def test_sections_stand_in_the_order_that_readers_need():
     order += ["Usage: two estimators", "The collector", "Many hosts"]
     order += ["Where packets come from: IP to AS"]
     order += ["Settings", "Signals and exit codes", "Watching it", "When it goes wrong"]
-    order += ["Measured", "Developing"]
+    order += ["Measured", "Developing", "Release notes"]
     assert titles == order
