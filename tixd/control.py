@@ -130,6 +130,14 @@ def runtime_folder(around: Surroundings) -> str:
         return ""
 
 
+def try_socket(around: Surroundings, role: str) -> str:
+    """The best folder, in which a stand-by's socket was made and removed; raises OSError."""
+    folder = _usable_folder(around)
+    with _bound(folder, role, standby=True) as sock:
+        os.unlink(sock.getsockname())
+    return folder
+
+
 def _usable_folder(around: Surroundings) -> str:
     """The best folder that can be written to; raises PermissionError."""
     for folder in around.runtime_folders:

@@ -77,7 +77,8 @@ class Channel:
             auto_delete=auto_delete,
             arguments=arguments,
         )
-        return Declared(frame.method.queue, frame.method.message_count)
+        found = frame.method
+        return Declared(found.queue, found.message_count, found.consumer_count)
 
     async def declare_exchange(
         self,

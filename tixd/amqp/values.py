@@ -64,7 +64,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A queue: its name, and how many messages wait for delivery."""
+    """A queue: its name, how many messages wait for delivery, and how many consume it."""
 
     name: str
     messages: int
+    consumers: int = 0

@@ -47,7 +47,7 @@ class Claim:
             try:
                 await channel.declare_queue(QUEUE, exclusive=True)
             except errors.HeldByAnother:
-                self.leader = await _ask(connection)
+                self.leader = await ask_leader(connection)
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 await channel.consume(QUEUE, 1, partial(self._answer, channel))
@@ -61,7 +61,7 @@ class Claim:
             channel.publish("", question.properties.reply_to, me, Properties(persistent=False))
 
 
-async def _ask(connection: Connection) -> str:
+async def ask_leader(connection: Connection) -> str:
     """Who holds the queue, in words; "" where nobody answers."""
     channel = await connection.channel(confirms=True)
     answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()

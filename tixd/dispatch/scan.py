@@ -20,7 +20,7 @@ _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 def list_users(base: str, hourly: logs.Hourly) -> list[int]:
     """Ids of the users that have a folder under the base; raises a VolumeError if it has none."""
     with Folder(base, follow=True) as folder:
-        return _ids(folder, hourly)
+        return ids_in(folder, hourly)
 
 
 def list_installations(job: ListInstallations, hourly: logs.Hourly) -> list[tuple[int, int]]:
@@ -38,7 +38,7 @@ def _installations_of(
 ) -> list[int]:
     try:
         with base.subfolder(str(user_id)) as folder:
-            ids = _ids(folder, hourly)
+            ids = ids_in(folder, hourly)
             if job.slots == 1:
                 return ids
             return [i for i in ids if job.wants(user_id, i, folder.facts(str(i)).st_mtime)]
@@ -57,7 +57,7 @@ def free_bytes(base: str, hourly: logs.Hourly) -> int:
         return folder.free_bytes()
 
 
-def _ids(folder: Folder, hourly: logs.Hourly) -> list[int]:
+def ids_in(folder: Folder, hourly: logs.Hourly) -> list[int]:
     """The ids that name folders in it, in ascending order."""
     ids = []
     for entry in folder.entries():

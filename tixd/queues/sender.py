@@ -19,6 +19,7 @@ from tixd import errors
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.link import Link
+from tixd.amqp.probe import probe_queue
 from tixd.amqp.values import Endpoint, Properties
 
 #: How long a confirm may take; a disk that is busy takes a second.
@@ -26,9 +27,6 @@ CONFIRM_SECONDS = 20.0
 
 #: How often it is tried whether the broker still confirms.
 PROBE_SECONDS = 5.0
-
-#: How the names of the queues begin that probes go to, so that rights can be given for `tixd.*`.
-_PROBES = "tixd.probe-"
 
 Claim = Callable[[Connection], Awaitable[Channel]]
 
@@ -50,6 +48,11 @@ async def declare(connection: Connection, queue: str, exchange: str = "") -> Non
             await channel.declare_exchange(exchange, "direct", durable=True)
             await channel.bind_queue(queue, exchange, queue)
     await channel.close()
+
+
+def probe_name() -> str:
+    """A new name of a queue that probes go to, so that rights can be given for `tixd.*`."""
+    return f"tixd.probe-{uuid4()}"
 
 
 class Sender:
@@ -106,9 +109,7 @@ class Sender:
     async def _use(self, connection: Connection) -> None:
         """Claim the connection, then let it be used as long as it confirms our probes."""
         ends = {(await self._claim(connection)).ended} if self._claim else set()
-        channel = await connection.channel(confirms=True)
-        name = f"{_PROBES}{uuid4()}"
-        await channel.declare_queue(name, exclusive=True, arguments={"x-max-length": 1})
+        channel, name = await probe_queue(connection, probe_name())
         ends.add(channel.ended)
         self._channel, self._connection = channel, connection
         self.link.serves(connection)

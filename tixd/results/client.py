@@ -10,7 +10,7 @@ status decides; the body is only read to keep the connection.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import urllib3
 from urllib3.exceptions import (
@@ -103,7 +103,7 @@ class ApiClient:
             return held(reason)
         user, number = installation.user_id, installation.installation_id
         path = f"/api/user/{user:d}/installation/{number:d}/reports"
-        answer = self._attempt(path, payload(result))
+        answer = self._attempt(path, payload(result), self._headers)
         if answer.outcome == "accepted":
             self._remember((user, number))
         for change in self._gate.heard(user, answer, self._steady()):
@@ -111,6 +111,12 @@ class ApiClient:
             told = {"api": self._base_url, "reason": change.reason}
             getattr(logs, change.level)(change.event, **whose, **told)
         return answer
+
+    def ask(self, path: str, *, anonymous: bool = False) -> Answer:
+        """The answer to a GET, which changes nothing; with our credentials, or none."""
+        left_out = {"Content-Type"} | ({"Authorization"} if anonymous else set())
+        headers = {name: text for name, text in self._headers.items() if name not in left_out}
+        return self._attempt(path, None, headers)
 
     def accepted_elsewhere(self, installation: Installation) -> float | None:
         """When a post of another installation was last accepted, epoch seconds; None: never."""
@@ -124,12 +130,12 @@ class ApiClient:
         if len(self._accepted) > 2:
             del self._accepted[next(iter(self._accepted))]
 
-    def _attempt(self, path: str, body: bytes) -> Answer:
+    def _attempt(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         """Send once and wait for the answer, within the deadline."""
         kept = self._kept()
         self._kept_since = None
         try:
-            answer = within(self._total_seconds, lambda: self._exchange(path, body))
+            answer = within(self._total_seconds, lambda: self._exchange(path, body, headers))
         except DeadlinePassed:
             answer = Answer("later", "no answer before the deadline", unreachable=True)
         except (HTTPError, OSError) as error:
@@ -137,13 +143,13 @@ class ApiClient:
             answer = Answer("later", _reason(error), unreachable=not broke_while_kept)
         return answer
 
-    def _exchange(self, path: str, body: bytes) -> Answer:
+    def _exchange(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         response = self._way.urlopen(
-            "POST",
+            "GET" if body is None else "POST",
             self._base_url + path if self._proxied else path,
             redirect=False,
             body=body,
-            headers=self._headers,
+            headers=headers,
             timeout=self._timeout,
             retries=False,
             preload_content=False,

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tixd
 from tixd import control, errors, logs
@@ -35,6 +35,9 @@ from tixd.sinks.lines import LinesSink
 from tixd.sinks.outputs import Outputs
 from tixd.status import Snapshot
 from tixd.systemd import Notifier
+
+if TYPE_CHECKING:
+    from tixd.sinks.kafka import KafkaSink
 
 #: How long requests in hand may take at the end, at most.
 STOP_SECONDS = 25.0
@@ -177,16 +180,22 @@ def sinks(settings: CollectorSettings) -> list[Sink]:
     if settings.amqp_enable:
         found.append(AmqpSink(settings))
     if settings.kafka_enable:
-        try:
-            module = import_module("tixd.sinks.kafka")
-        except ImportError:
-            raise errors.ConfigError(
-                "kafka.enable = true: confluent-kafka is not installed: pip install 'tixd[kafka]'"
-            ) from None
-        found.append(module.KafkaSink(settings))
+        found.append(kafka_sink(settings))
     if settings.file_path:
         found.append(LinesSink(settings.file_path, settings.file_max_bytes, settings.file_keep))
     return found
+
+
+def kafka_sink(settings: CollectorSettings) -> KafkaSink:
+    """The sink for Kafka; raises ConfigError where its library is not installed."""
+    try:
+        module = import_module("tixd.sinks.kafka")
+    except ImportError:
+        raise errors.ConfigError(
+            "kafka.enable = true: confluent-kafka is not installed: pip install 'tixd[kafka]'"
+        ) from None
+    sink: KafkaSink = module.KafkaSink(settings)
+    return sink
 
 
 def _toggle_debug() -> None:

@@ -17,6 +17,7 @@ from tixd import errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.link import Link, Retry
+from tixd.amqp.probe import probe_queue
 from tixd.amqp.values import Endpoint, Properties, Tls
 from tixd.collector.formats import Format
 from tixd.collector.settings import CollectorSettings
@@ -164,13 +165,12 @@ class AmqpSink:
         self._idle, self._declared = [], False
         await self._declare(connection)
         try:
-            channel = await connection.channel(confirms=True)
-            queue = await channel.declare_queue("", exclusive=True, arguments={"x-max-length": 1})
+            channel, queue = await probe_queue(connection)
         except errors.BrokerRefuses as error:
             logs.warning("no_probes", reason=str(error))
             await self._without_probes(connection)
         else:
-            while await self._probe(connection, channel, queue.name):
+            while await self._probe(connection, channel, queue):
                 self._link.serves(connection)
                 await asyncio.sleep(PROBE_SECONDS)
 

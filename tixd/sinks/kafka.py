@@ -149,6 +149,14 @@ class KafkaSink:
         """An idempotent producer that lost its place in the sequence never publishes again."""
         self._failed = self._failed or (isinstance(error, KafkaError) and error.fatal())
 
+    def ask(self, seconds: float) -> str:
+        """Why the topic cannot be had, "" where it can; waits so long at most."""
+        try:
+            topic = self._producer.list_topics(self._topic, timeout=seconds).topics[self._topic]
+        except KafkaException as error:
+            return _words(error)
+        return topic.error.str() if topic.error else ""
+
     # --- what goes on all the time --------------------------------------------------------------
 
     async def _poll(self) -> None:
@@ -169,13 +177,8 @@ class KafkaSink:
         """Ask for the topic; the executor waits for the answer, because librdkafka blocks."""
         loop = asyncio.get_running_loop()
         while True:
-            ask = partial(self._producer.list_topics, self._topic, timeout=PROBE_ANSWER_SECONDS)
-            try:
-                topic = (await loop.run_in_executor(None, ask)).topics[self._topic]
-            except KafkaException as error:
-                self._is_away(_words(error))
-            else:
-                self._is_away(topic.error.str()) if topic.error else self._is_back()
+            reason = await loop.run_in_executor(None, self.ask, PROBE_ANSWER_SECONDS)
+            self._is_away(reason) if reason else self._is_back()
             await asyncio.sleep(AWAY_PROBE_SECONDS if self._away else PROBE_SECONDS)
 
     def _on_error(self, error: KafkaError) -> None:

@@ -41,7 +41,7 @@ class LinesSink:
 
     async def start(self) -> None:
         """Look whether it can be written to from now on; raises CannotStart where it cannot."""
-        if problem := await self._aside(self._probe):
+        if problem := await self._aside(self.probe):
             raise errors.CannotStart(f"file.path: {problem}")
         self.confirmed = time.monotonic()
         self._probing = asyncio.ensure_future(self._look_again_and_again())
@@ -87,11 +87,11 @@ class LinesSink:
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             async with self._turn:
-                self._tell(await self._aside(self._probe))
+                self._tell(await self._aside(self.probe))
 
     # --- in the executor, one call at a time ----------------------------------------------------
 
-    def _probe(self) -> str:
+    def probe(self) -> str:
         """Why nothing can be appended; "" where it can, as far as looking tells."""
         try:
             os.close(self._opened())
