@@ -61,6 +61,10 @@ class NotDone(OperatorError):
         return self.detail or super().__str__()
 
 
+class Unusable(NotDone):
+    """Something that the role needs cannot be used; mend what is named and try again."""
+
+
 class BadTable(OperatorError):
     """The AS table cannot be used; replace it with another (tixd asn build makes one)."""
 

@@ -119,10 +119,10 @@ class StandInApi:
 
     def judge(self, line: str, headers: dict[str, str], body: bytes) -> Behaviour:
         """How to answer a request; where it is a post it is noted."""
+        if self._basic and headers.get("authorization") != self._basic:
+            return Behaviour(401, {"WWW-Authenticate": "Basic"})
         try:
             user, installation = target(line)
-            if self._basic and headers.get("authorization") != self._basic:
-                return Behaviour(401, {"WWW-Authenticate": "Basic"})
             content = measure(headers, body)
         except Rejected as error:
             return Behaviour(error.status)

@@ -1,15 +1,16 @@
 """`tixd check-config`: every setting, where its value comes from, and what is wrong.
 
 In: the options before the command, environment and tixd.toml. Out: a table or one JSON object;
-exit code 0, or 2 with every problem. Rules: no secret is shown, only whether it is set.
+exit code 0, or 2 with every problem; with --connect also what the role needs, tried for real, and
+1 where something of that is wrong. Rules: no secret is shown, only whether it is set.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +19,9 @@ from tixd.collector.configuration import CollectorConfig
 from tixd.commands import CollectorInvocation, Invocation, format_option
 from tixd.declared import Secret
 from tixd.settings import Settings
+
+if TYPE_CHECKING:
+    from tixd.checks.trying import Finding
 
 #: A terminal narrower than this many columns has no room for the key in tixd.toml as well.
 WIDE_COLUMNS = 110
@@ -35,16 +39,21 @@ class Row:
 
 @click.command(short_help="Show every setting, its source, and what is wrong")
 @format_option("a table to read, or one JSON object")
+@click.option("--connect", is_flag=True, help="also try what the role needs, 15 s at most")
 @click.pass_obj
-def command(invocation: Invocation | CollectorInvocation, form: str) -> None:
+def command(invocation: Invocation | CollectorInvocation, *, form: str, connect: bool) -> None:
     """Show every setting with its source, and say whether each one is allowed.
 
-    Ends with exit code 0 where all is fine and 2 where it is not. Secrets are not shown.
+    With --connect also try the folders, tix-api, RabbitMQ and whatever else the role needs; a tixd
+    that runs is not disturbed. Run it as the user that tixd runs as.
+
+    Ends with exit code 0 where all is fine, 2 where a setting is not, and 1 where something that
+    was tried is not. Secrets are not shown.
 
     \b
-    Examples: what would the service, what would the collector run with?
+    Examples: what would the service, what would the collector run with? Would they work?
       tixd -c /etc/tixd/tixd.toml check-config
-      tixd --role collector -c gracc.toml check-config
+      tixd --role collector -c gracc.toml check-config --connect
     """
     try:
         loaded = invocation.load()
@@ -54,10 +63,24 @@ def command(invocation: Invocation | CollectorInvocation, form: str) -> None:
             print(json.dumps({"fine": False, "problems": problems}, indent=2))
             sys.exit(error.exit_code)
         raise
-    if form == "json":
-        print(json.dumps(_as_object(loaded), indent=2))
-    else:
+    if form == "table":
         _show(loaded)
+    findings = _connect(loaded) if connect else []
+    if form == "json":
+        print(json.dumps(_as_object(loaded, findings, connect=connect), indent=2))
+    else:
+        _show_findings(findings)
+    sys.exit(0 if all(finding.fine for finding in findings) else 1)
+
+
+def _connect(loaded: config.Config | CollectorConfig) -> list[Finding]:
+    """Try what the role needs, as the user that the service would be."""
+    from tixd.checks.roster import checks  # noqa: PLC0415 - imports most of tixd
+    from tixd.checks.trying import Finding, tried  # noqa: PLC0415 - the same
+    from tixd.checks.whose import me  # noqa: PLC0415 - the same
+
+    sys.stdout.flush()
+    return [Finding("user", fine=True, text=f"tried as {me()}"), *tried(checks(loaded))]
 
 
 def _rows(loaded: config.Config | CollectorConfig) -> list[Row]:
@@ -79,7 +102,9 @@ def posting(settings: Settings) -> str:
     return f"posts to {settings.api_base_url} as user {settings.api_user}{proxied}"
 
 
-def _as_object(loaded: config.Config | CollectorConfig) -> dict[str, object]:
+def _as_object(
+    loaded: config.Config | CollectorConfig, findings: list[Finding], *, connect: bool
+) -> dict[str, object]:
     settings = {
         row.key: {"value": row.value, "source": row.source, "environment": row.environment}
         for row in _rows(loaded)
@@ -89,6 +114,7 @@ def _as_object(loaded: config.Config | CollectorConfig) -> dict[str, object]:
         "settings": settings,
         "warnings": loaded.warnings,
         **({"posting": posting(loaded.settings)} if isinstance(loaded, config.Config) else {}),
+        **({"connect": [asdict(finding) for finding in findings]} if connect else {}),
     }
 
 
@@ -107,6 +133,13 @@ def _show(loaded: config.Config | CollectorConfig) -> None:
     if isinstance(loaded, config.Config):
         print(posting(loaded.settings))
     print("configuration: fine")
+
+
+def _show_findings(findings: list[Finding]) -> None:
+    width = max((len(finding.what) for finding in findings), default=0)
+    for finding in findings:
+        verdict = "fine" if finding.fine else "WRONG"
+        print(f"{finding.what:<{width}}  {verdict}: {finding.text}")
 
 
 def _show_on_terminal(rows: list[tuple[str, ...]]) -> None:

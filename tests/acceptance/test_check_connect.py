@@ -1,0 +1,151 @@
+"""`tixd check-config --connect` as operators run it, beside services that must not notice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import made
+from tests.support.collector import Collector
+from tests.support.direct import Direct
+from tests.support.fleet import Fleet, is_ready
+from tests.support.program import ROOT, environment, until
+from tests.support.relay import Relay
+from tests.support.service import LONG, service
+from tests.support.stand_in_api import StandInApi, closed_port
+from tests.support.volumes import HangingVolume
+
+START = 1_700_000_000
+
+#: How long the command may take however dead everything is; and what a busy machine adds to it.
+LONGEST_SECONDS, PATIENCE_SECONDS = 15.0, 10.0
+
+
+def told(env: dict[str, str], *options: str) -> tuple[int, dict[str, str]]:
+    """Exit code, and what the command says of each thing: "fine: ..." or "WRONG: ..."."""
+    command = [sys.executable, "-m", "tixd", *options, "check-config", "--connect"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    lines = done.stdout.partition("configuration: fine\n")[2].splitlines()
+    return done.returncode, {line[:16].strip(): line[16:].strip() for line in lines}
+
+
+def beside(running: object, base: Path, port: int, **variables: str) -> dict[str, str]:
+    """The environment of a service that runs, for the command."""
+    state = running.state
+    return environment(base, port) | {
+        "CELERY_BEAT_SCHEDULE_DIR": str(state / "schedule"),
+        "RUNTIME_DIRECTORY": str(state / "run"),
+        "TIX_HTTP_ADDRESS": running.http,
+        **variables,
+    }
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file below it, by inode and time."""
+    found = ((path, path.stat()) for path in folder.rglob("*") if path.is_file())
+    return {str(path): (facts.st_ino, facts.st_mtime_ns) for path, facts in found}
+
+
+def test_all_is_fine_beside_a_service_that_does_not_notice(tmp_path):
+    base, state = tmp_path / "reports", tmp_path / "state"
+    made.installation(base, START, 3)
+    with (
+        StandInApi(user="tix", password="secret") as api,
+        service(base, state, api.port) as running,
+    ):
+        until(lambda: running.log("cycle_scanned") and not running.status()["open"])
+        before, log = contents(tmp_path), running.log()
+        code, lines = told(beside(running, base, api.port))
+        assert (code, {line[:5] for line in lines.values()}) == (0, {"fine:"})
+        assert lines["user"].startswith("fine: tried as ")
+        assert f" pid {running.pid} on " in lines["schedule"]
+        assert "a running tixd answers there" in lines["HTTP address"]
+        assert f"a standalone runs here, pid {running.pid}" in lines["control socket"]
+        assert (contents(tmp_path), running.log()) == (before, log)
+        assert running.in_state("running")
+        assert api.posts == []
+
+
+def test_something_wrong_is_exit_code_1_also_as_json_and_a_setting_is_2(tmp_path):
+    env = environment(tmp_path, closed_port()) | {"TIX_HTTP_ADDRESS": "off"}
+    env["RUNTIME_DIRECTORY"] = str(tmp_path)
+    command = [sys.executable, "-m", "tixd", "check-config", "--connect", "--format", "json"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    found = {one["what"]: one for one in json.loads(done.stdout)["connect"]}
+    assert done.returncode == 1
+    assert [what for what, one in found.items() if not one["fine"]] == ["tix-api"]
+    assert "Connection refused: start it" in found["tix-api"]["text"]
+    assert "secret" not in done.stdout + done.stderr
+    wrong = subprocess.run(command, cwd=ROOT, env=env | {"TIX_API_PORT": "x"}, capture_output=True)
+    assert wrong.returncode == 2
+
+
+@pytest.mark.long
+def test_the_command_ends_in_time_however_dead_everything_is(tmp_path):
+    with (
+        HangingVolume(tmp_path / "fs") as volume,
+        StandInApi() as api,
+        Relay(api.port) as relay,
+    ):
+        relay.black_hole()
+        variables = {"TIX_RABBITMQ_HOST": "127.0.0.1", "TIX_RABBITMQ_PORT": str(relay.port)}
+        env = environment(volume.path, relay.port, **variables) | {"TIX_HTTP_ADDRESS": "off"}
+        env |= {"TIX_API_READ_SECONDS": "60", "TIX_API_TOTAL_SECONDS": "60"}
+        volume.hang()
+        began = time.monotonic()
+        code, lines = told(env, "--role", "worker")
+        seconds = time.monotonic() - began
+        volume.answer()
+    assert code == 1
+    assert lines["reports folder"] == (
+        "WRONG: no answer within 13 s: the volume hangs: see its disk or mount"
+    )
+    assert lines["tix-api"].startswith("WRONG: ")
+    assert "no answer within 9 s" in lines["RabbitMQ"]
+    assert seconds < LONGEST_SECONDS + PATIENCE_SECONDS
+
+
+@pytest.mark.long
+def test_dispatcher_and_worker_do_not_notice_that_they_are_looked_at(tmp_path, broker):
+    base = tmp_path / "reports"
+    base.mkdir()
+    with StandInApi(user="tix", password="secret") as api:
+        starting = Fleet(base, tmp_path, api.port, broker.port)
+        once = {"TIX_PROCESSING_PERIOD": LONG}
+        with starting.worker(**once) as worker, starting.dispatcher(**once) as dispatcher:
+            until(lambda: worker.log("fanned_out") and dispatcher.log("cycle_scanned"))
+            until(lambda: is_ready(worker) and is_ready(dispatcher))
+            amqp = {"TIX_RABBITMQ_HOST": "127.0.0.1", "TIX_RABBITMQ_PORT": str(broker.port)}
+            logs = dispatcher.log(), worker.log()
+            for role, running in (("dispatcher", dispatcher), ("worker", worker)):
+                env = beside(running, base, api.port, **amqp)
+                code, lines = told(env, "--role", role)
+                assert (code, {line[:5] for line in lines.values()}) == (0, {"fine:"}), lines
+                assert "0 messages wait, 1 consumers" in lines["RabbitMQ"]
+                if role == "dispatcher":
+                    assert f"pid {dispatcher.pid} on " in lines["RabbitMQ"]
+            assert (dispatcher.log(), worker.log()) == logs
+            assert is_ready(dispatcher)
+            assert is_ready(worker)
+    assert Direct(broker.port).drain("celery") == []
+
+
+@pytest.mark.long
+def test_a_collector_does_not_notice_that_it_is_looked_at(tmp_path):
+    output = {"AMQP": {"enable": False}, "file": {"path": str(tmp_path / "records")}}
+    with Collector(tmp_path, output) as collector:
+        collector.becomes_ready()
+        env = os.environ | {"RUNTIME_DIRECTORY": str(collector.runtime_folder)}
+        code, lines = told(env, "--role", "collector", "-c", str(collector.file))
+        assert code == 0, lines
+        assert lines["file"].endswith("records: can be appended to")
+        assert "a running tixd answers there" in lines["HTTP address"]
+        assert f"pid {collector.pid}" in lines["control socket"]
+        assert collector.ready()

@@ -1,0 +1,155 @@
+"""The tix-api as --connect tries it: one line for each trouble, and nothing posted."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.support.certificates import Certificate, make_certificate
+from tests.support.relay import Relay
+from tests.support.results import settings_for
+from tests.support.stand_in_api import StandInApi, closed_port
+from tests.support.stand_in_proxy import StandInProxy
+from tixd import errors
+from tixd.checks.api import api
+from tixd.declared import Secret
+from tixd.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def there() -> Iterator[StandInApi]:
+    """A tix-api that asks for user and password."""
+    with StandInApi(user="tix", password="secret") as server:
+        yield server
+
+
+def wrong(settings: Settings) -> str:
+    """What is said to be wrong."""
+    with pytest.raises(errors.TixdError) as caught:
+        api(settings)
+    assert "secret" not in str(caught.value)
+    return str(caught.value)
+
+
+def answering(line: str) -> StandInProxy:
+    """A server that answers everything with this status line."""
+    return StandInProxy(refusal=f"HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+def test_an_api_that_takes_our_credentials_is_fine_and_gets_no_post(there):
+    text = api(settings_for(there.port))
+    assert text == f"{there.url} takes user tix and the password (HTTP 404 Not Found)"
+    assert there.posts == []
+    assert there.connections == 1
+
+
+def test_an_api_that_asks_nobody_for_a_password_leaves_it_open():
+    with StandInApi() as server:
+        text = api(settings_for(server.port))
+    assert "answers (HTTP 404 Not Found), but asks nobody for a password there: whether" in text
+
+
+@pytest.mark.parametrize("changes", [{"api_password": Secret("secret2")}, {"api_user": "nobody"}])
+def test_a_user_or_password_that_is_refused_is_told_as_such(there, changes):
+    text = wrong(settings_for(there.port, **changes))
+    assert " or the password (HTTP 401 Unauthorized): correct TIX_API_USER and TIX_API_P" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [({"api_user": ""}, "TIX_API_USER"), ({"api_password": Secret()}, "TIX_API_PASSWORD")],
+)
+def test_a_user_or_password_that_is_not_set_is_told_without_a_try(changes, name):
+    text = wrong(settings_for(closed_port(), **changes))
+    assert text == f"{name} is not set: set it, else results are kept, not posted"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("403 secret", "(HTTP 403 Forbidden): correct TIX_API_USER"),
+        ("301 secret", "sends us elsewhere (HTTP 301 Moved Permanently)"),
+        ("502 secret", "is in trouble (HTTP 502 Bad Gateway): see its log"),
+    ],
+)
+def test_answers_that_no_post_would_survive_are_told(line, words):
+    with answering(line) as server:
+        assert words in wrong(settings_for(server.port))
+
+
+def test_a_host_that_nobody_knows_is_told():
+    text = wrong(settings_for(80, api_host="no-such-host.invalid"))
+    assert "the host name is not known: " in text
+    assert text.endswith("correct TIX_API_HOST, or the name service of this host")
+
+
+def test_a_port_on_which_nobody_listens_is_told():
+    text = wrong(settings_for(closed_port()))
+    assert "no connection: Connection refused: start it, or correct TIX_API_HOST" in text
+
+
+def test_a_port_that_takes_no_connection_is_given_up():
+    with socket.socket() as listener, contextlib.ExitStack() as full:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = full.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        settings = settings_for(listener.getsockname()[1], api_connect_seconds=0.3)
+        assert "no connection in time: see TIX_API_HOST and TIX_API_PORT" in wrong(settings)
+
+
+def test_an_api_that_says_nothing_is_given_up(there):
+    with Relay(there.port) as relay:
+        relay.black_hole()
+        text = wrong(settings_for(relay.port, api_read_seconds=0.3))
+    assert "no answer in time: it takes connections and says nothing" in text
+
+
+def test_a_certificate_that_nobody_vouches_for_names_the_setting(certificate):
+    with StandInApi(user="tix", password="secret", tls=certificate.server) as server:
+        settings = settings_for(server.port, api_ssl=True)
+        text = wrong(settings)
+        assert "TLS failed: self-signed certificate: name a file of certificates" in text
+        assert "REQUESTS_CA_BUNDLE" in text
+        trusting = replace(settings, api_ca_bundle=str(certificate.file))
+        assert "takes user tix and the password" in api(trusting)
+
+
+def test_https_where_http_is_spoken_and_the_reverse_are_told(there, certificate):
+    plain = settings_for(there.port, api_ssl=True, api_read_seconds=0.3)
+    assert "see its log, and whether TIX_API_SSL is right" in wrong(plain)
+    with StandInApi(tls=certificate.server) as server:
+        assert "then TIX_API_SSL is due" in wrong(settings_for(server.port))
+
+
+def test_a_bundle_of_certificates_that_is_not_there_is_told():
+    settings = settings_for(closed_port(), api_ssl=True, api_ca_bundle="/nowhere.pem")
+    assert wrong(settings) == "api.ca_bundle /nowhere.pem: No such file or directory"
+
+
+def test_the_way_through_a_proxy_is_tried_and_its_password_not_told(there):
+    with StandInProxy() as proxy:
+        url = Secret(f"http://bob:secret@127.0.0.1:{proxy.port}")
+        text = api(settings_for(there.port, api_proxy=url))
+        assert "through a proxy takes user tix and the password" in text
+        assert all(line.startswith("GET ") for line in proxy.requests)
+    assert "the proxy does not let it through" in wrong(settings_for(there.port, api_proxy=url))
+
+
+def test_a_proxy_that_wants_a_password_is_told(there):
+    with answering("407 secret") as proxy:
+        url = Secret(f"http://127.0.0.1:{proxy.port}")
+        assert "put user and password into its URL" in wrong(
+            settings_for(there.port, api_proxy=url)
+        )

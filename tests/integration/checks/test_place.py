@@ -1,0 +1,68 @@
+"""HTTP address and control socket as --connect tries them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.support.stand_in_api import closed_port
+from tixd import errors
+from tixd.checks import place
+from tixd.surroundings import Surroundings
+
+
+def around(folder: Path) -> Surroundings:
+    return Surroundings((str(folder),), (), "", "")
+
+
+def test_an_address_that_is_free_stays_so():
+    address = f"127.0.0.1:{closed_port()}"
+    assert place.http_address(address, "X") == f"{address} is free"
+    assert place.http_address(address, "X") == f"{address} is free"
+
+
+def test_no_address_is_needed_where_it_is_off():
+    assert place.http_address("off", "X").startswith("off: ")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_an_address_that_somebody_else_has_is_wrong(monkeypatch, host):
+    monkeypatch.setattr(place, "ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"{host}:{other.getsockname()[1]}"
+        with pytest.raises(errors.Unusable, match="in use: end what has it, or correct X"):
+            place.http_address(address, "X")
+
+
+def test_a_socket_that_can_be_had_is_gone_after_the_try(tmp_path):
+    text = place.control_socket(around(tmp_path), "worker")
+    assert text == f"can be made in {tmp_path}; no worker runs here"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_missing_or_too_far_down_is_wrong(tmp_path):
+    with pytest.raises(errors.Unusable, match="not there, or it belongs to another user: tixd st"):
+        place.control_socket(around(tmp_path / "none"), "worker")
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    with pytest.raises(errors.Unusable, match="path too long"):
+        place.control_socket(around(deep), "worker")
+
+
+def test_a_role_that_runs_here_is_named_and_keeps_its_socket(tmp_path):
+    async def main() -> None:
+        async def status(_: object) -> object:
+            return {"pid": 123}
+
+        there = around(tmp_path)
+        asked = await place.control.listen(there, "worker", {"status": status}, standby=False)
+        assert asked
+        text = await asyncio.to_thread(place.control_socket, there, "worker")
+        assert text.endswith("; a worker runs here, pid 123")
+        assert [path.name for path in tmp_path.iterdir()] == ["worker.sock"]
+        await asked.stop()
+
+    asyncio.run(main())

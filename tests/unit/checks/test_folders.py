@@ -1,0 +1,183 @@
+"""Reports folder, schedule folder, AS table, the collector's file: what is said of each trouble."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.tables import table as make_table
+from tests.support.volumes import HangingVolume, fill, remount, tmpfs, without_privilege
+from tixd import errors
+from tixd.checks import outputs, reports, schedule
+from tixd.checks.table import table
+from tixd.checks.trying import Check, tried
+from tixd.collector.settings import CollectorSettings
+from tixd.dispatch.leader import LOCK_FILE, Leadership
+from tixd.settings import Settings
+
+#: Who nobody is on any machine.
+STRANGER = 54321
+
+
+def base_of(folder: Path, *installations: str) -> Settings:
+    """A reports folder with these installations, each with a report."""
+    for name in installations:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "tix-report-1.json").write_text("{}")
+    return Settings(reports_base_path=str(folder), schedule_dir=str(folder / "schedule"))
+
+
+def everything(folder: Path) -> list[str]:
+    return sorted(str(path) for path in folder.rglob("*"))
+
+
+def wrong(check, settings) -> str:
+    """What is said to be wrong."""
+    with pytest.raises(errors.TixdError) as caught:
+        check(settings)
+    return str(caught.value)
+
+
+# --- reports -------------------------------------------------------------------------------------
+
+
+def test_a_reports_folder_that_can_be_used_says_what_was_tried_and_is_as_before(tmp_path):
+    settings = base_of(tmp_path, "1/2", "1/3", "7/1")
+    before = everything(tmp_path)
+    text = reports.reports(settings)
+    assert "a file made and removed in 2 of its installations, as user " in text
+    assert "GiB free; locks reach other hosts" in text
+    assert everything(tmp_path) == before
+
+
+def test_a_reports_folder_without_installations_is_tried_itself(tmp_path):
+    assert "in it; it has no installation yet" in reports.reports(base_of(tmp_path))
+    assert everything(tmp_path) == []
+
+
+def test_a_reports_folder_that_is_missing_is_to_be_made_or_named_right(tmp_path):
+    text = wrong(reports.reports, base_of(tmp_path / "none"))
+    assert text == f"{tmp_path}/none is not there: make it, mount it, or correct" + (
+        " TIX_REPORTS_BASE_PATH"
+    )
+
+
+def test_locks_that_stay_on_this_host_are_told(tmp_path, monkeypatch):
+    mount = f"30 22 0:40 / {tmp_path} rw - cifs //host/x rw\n"
+    monkeypatch.setattr(reports, "read_mountinfo", lambda: mount)
+    text = reports.reports(base_of(tmp_path, "1/2"))
+    assert text.endswith("locks on cifs do not reach other hosts: let one host alone work on it")
+
+
+@pytest.mark.parametrize("locked", ["", "1/2"])
+def test_folders_of_another_user_say_whose_they_are_and_who_tried(tmp_path, locked):
+    base_of(tmp_path, "1/2")
+    os.chown(tmp_path / locked, STRANGER, STRANGER)
+    (tmp_path / locked).chmod(0o750)
+    program = (
+        "import sys\nfrom tixd import settings\nfrom tixd.checks.trying import *\n"
+        "from tixd.checks.reports import reports\n"
+        "values = settings.Settings(reports_base_path=sys.argv[1])\n"
+        "print(judged(Check('r', lambda: reports(values), '')).text)"
+    )
+    command = [*without_privilege(), sys.executable, "-c", program, str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "Permission denied, tried as user root (0); " in said
+    assert f"{tmp_path / locked} is rwxr-x---, of user {STRANGER} and group {STRANGER}" in said
+    assert f"run tixd as user {STRANGER}, or give root (0) the right" in said
+
+
+def test_a_volume_that_is_full_or_read_only_says_so(tmp_path):
+    with tmpfs(tmp_path / "disk", 64) as disk:
+        settings = base_of(disk, "1/2")
+        fill(disk)
+        assert "free some" in wrong(reports.reports, settings)
+        remount(disk, "ro")
+        assert "The reports volume is read-only" in wrong(reports.reports, settings)
+
+
+def test_a_volume_that_hangs_is_named_within_the_deadline(tmp_path):
+    with HangingVolume(tmp_path / "fs") as volume:
+        settings = base_of(volume.path, "1/2")
+        volume.hang()
+        check = Check("reports", lambda: reports.reports(settings), "the volume hangs")
+        [found] = tried([check], 1.0)
+        volume.answer()
+    assert (found.fine, found.text) == (False, "no answer within 1 s: the volume hangs")
+
+
+@pytest.mark.parametrize(
+    ("installations", "words"),
+    [(["1/2", "3/1"], "users listed: 2"), ([], "nothing in it, so tixd will ask its workers")],
+)
+def test_a_dispatcher_needs_no_sight_of_the_reports(tmp_path, installations, words):
+    assert words in reports.reports_of_dispatcher(base_of(tmp_path, *installations))
+    assert "so tixd will ask" in reports.reports_of_dispatcher(base_of(tmp_path / "none"))
+
+
+# --- schedule ------------------------------------------------------------------------------------
+
+
+def test_a_schedule_folder_that_is_missing_is_not_made(tmp_path):
+    assert "not there yet; user" in schedule.schedule(Settings(schedule_dir=f"{tmp_path}/a/b"))
+    assert everything(tmp_path) == []
+
+
+def test_a_schedule_folder_without_a_lock_file_gets_none(tmp_path):
+    text = schedule.schedule(Settings(schedule_dir=str(tmp_path)))
+    assert "nobody has led there yet" in text
+    assert everything(tmp_path) == []
+
+
+def test_who_leads_is_told_and_goes_on_leading(tmp_path):
+    settings = Settings(schedule_dir=str(tmp_path))
+    with Leadership(str(tmp_path)) as leader:
+        assert leader.take()
+        text = schedule.schedule(settings)
+        assert f"; pid {os.getpid()} on " in text
+        assert text.endswith(" leads now, another would stand by")
+        with Leadership(str(tmp_path)) as other:
+            assert not other.take()
+    assert schedule.schedule(settings).endswith("; nobody leads now")
+    with Leadership(str(tmp_path)) as next_one:
+        assert next_one.take(), "the lock was let go"
+
+
+def test_a_schedule_folder_that_cannot_be_had_says_why(tmp_path):
+    (tmp_path / "file").touch()
+    inside = Settings(schedule_dir=str(tmp_path / "file/folder"))
+    assert "Not a directory: make it for that user" in wrong(schedule.schedule, inside)
+    itself = Settings(schedule_dir=str(tmp_path / "file"))
+    assert "Not a directory" in wrong(schedule.schedule, itself)
+    (tmp_path / LOCK_FILE).mkdir()
+    assert "Is a directory" in wrong(schedule.schedule, Settings(schedule_dir=str(tmp_path)))
+
+
+# --- table and file ------------------------------------------------------------------------------
+
+
+def test_an_as_table_tells_its_size_and_when_it_was_built(tmp_path):
+    path = str(make_table(tmp_path / "t.mmdb"))
+    assert " nodes, built 20" in table(path)
+    Path(path).write_bytes(b"no table")
+    assert "The AS table cannot be used; replace it" in wrong(table, path)
+
+
+def test_the_collectors_file_is_not_made(tmp_path):
+    settings = CollectorSettings(file_path=str(tmp_path / "records"))
+    assert outputs.file(settings) == f"{tmp_path}/records: not there yet, can be made"
+    assert everything(tmp_path) == []
+    (tmp_path / "records").write_text("{}\n")
+    assert outputs.file(settings) == f"{tmp_path}/records: can be appended to"
+    assert (tmp_path / "records").read_text() == "{}\n"
+
+
+def test_a_file_that_cannot_be_written_says_why(tmp_path):
+    settings = CollectorSettings(file_path=str(tmp_path / "none/records"))
+    assert wrong(outputs.file, settings).startswith(f"{tmp_path}/none is not there: make it")
+    settings = CollectorSettings(file_path=str(tmp_path))
+    assert f"{tmp_path}: Is a directory: mend that" in wrong(outputs.file, settings)

@@ -1,0 +1,38 @@
+"""Which role has what tried."""
+
+from __future__ import annotations
+
+import pytest
+
+from tixd import config
+from tixd.checks.roster import checks
+from tixd.collector import configuration
+
+SEEN = ["HTTP address", "control socket"]
+
+
+@pytest.mark.parametrize(
+    ("role", "names"),
+    [
+        ("standalone", ["reports folder", "schedule", "tix-api"]),
+        ("dispatcher", ["reports folder", "schedule", "RabbitMQ"]),
+        ("worker", ["reports folder", "tix-api", "RabbitMQ"]),
+    ],
+)
+def test_each_role_has_tried_what_it_needs(role, names):
+    loaded = config.load({"role": role}, {}, None)
+    assert [check.what for check in checks(loaded)] == names + SEEN
+
+
+def test_an_as_table_is_tried_where_one_is_set():
+    loaded = config.load({}, {"TIX_ASN_TABLE": "/t"}, None)
+    assert "AS table" in [check.what for check in checks(loaded)]
+
+
+def test_the_collector_has_its_enabled_outputs_tried():
+    environ = {"GRACC_KAFKA_ENABLE": "true", "GRACC_FILE_PATH": "/f"}
+    loaded = configuration.load({}, environ, None)
+    assert [check.what for check in checks(loaded)] == ["AMQP", "Kafka", "file", *SEEN]
+    environ["GRACC_AMQP_ENABLE"] = "false"
+    loaded = configuration.load({}, environ, None)
+    assert [check.what for check in checks(loaded)] == ["Kafka", "file", *SEEN]
