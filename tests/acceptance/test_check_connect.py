@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.support import made
+from tests.support import made, readable
 from tests.support.collector import Collector
 from tests.support.direct import Direct
 from tests.support.fleet import Fleet, is_ready
@@ -23,13 +25,18 @@ from tests.support.volumes import HangingVolume
 
 START = 1_700_000_000
 
+#: A user that no machine has by name.
+USER = 41_234
+
 #: How long the command may take however dead everything is; and what a busy machine adds to it.
 LONGEST_SECONDS, PATIENCE_SECONDS = 15.0, 10.0
 
 
-def told(env: dict[str, str], *options: str) -> tuple[int, dict[str, str]]:
+def told(
+    env: dict[str, str], *options: str, before: Sequence[str] = ()
+) -> tuple[int, dict[str, str]]:
     """Exit code, and what the command says of each thing: "fine: ..." or "WRONG: ..."."""
-    command = [sys.executable, "-m", "tixd", *options, "check-config", "--connect"]
+    command = [*before, sys.executable, "-m", "tixd", *options, "check-config", "--connect"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
     lines = done.stdout.partition("configuration: fine\n")[2].splitlines()
@@ -105,11 +112,37 @@ def test_the_command_ends_in_time_however_dead_everything_is(tmp_path):
         volume.answer()
     assert code == 1
     assert lines["reports folder"] == (
-        "WRONG: no answer within 13 s: the volume hangs: see its disk or mount"
+        "WRONG: no answer within 12 s: the volume hangs: see its disk or mount"
     )
+    assert lines["user"] == "WRONG: no answer within 2 s: the volume hangs: see its disk or mount"
     assert lines["tix-api"].startswith("WRONG: ")
     assert "no answer within 9 s" in lines["RabbitMQ"]
     assert seconds < LONGEST_SECONDS + PATIENCE_SECONDS
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.geteuid() != 0, reason="not run: only root can start as root")
+def test_root_tries_as_the_user_that_the_service_would_be():
+    with tempfile.TemporaryDirectory() as name, StandInApi(user="tix", password="secret") as api:
+        place = Path(name)
+        place.chmod(0o755)
+        made.installation(place / "base", START, 3)
+        for path in [place / "base", *(place / "base").rglob("*")]:
+            os.chown(path, USER, USER)
+        before = contents(place)
+        env = environment(place / "base", api.port, RUNTIME_DIRECTORY=f"{place}/run")
+        env |= {"CELERY_BEAT_SCHEDULE_DIR": f"{place}/s", "TIX_HTTP_ADDRESS": "off"}
+        code, lines = told(env, before=readable.by_all())
+        (place / "base/1").chmod(0o700)
+        os.chown(place / "base/1/2", 0, 0)
+        (place / "base/1/2").chmod(0o750)
+        worse, then = told(env, before=readable.by_all())
+        assert contents(place) == before
+    assert (code, {line[:5] for line in lines.values()}) == (0, {"fine:"}), lines
+    assert lines["user"].startswith(f"fine: tried as uid {USER}, who tixd is to be when root")
+    assert f"as user {USER};" in lines["reports folder"]
+    assert worse == 1
+    assert "1/2 is rwxr-x---, of user root (0) and group root: run" in then["reports folder"]
 
 
 @pytest.mark.long

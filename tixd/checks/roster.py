@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from tixd.checks import api, broker, place, reports, schedule, table
@@ -18,14 +18,19 @@ _HANGS = "the volume hangs: see its disk or mount"
 _SILENT = "see the name service of this host, and firewalls on the way"
 
 
-def checks(loaded: Config | CollectorConfig) -> list[Check]:
-    """All that the role of this configuration needs."""
+def user(who: Callable[[], str]) -> Check:
+    """Who is to try all the rest; `who` looks at the reports for that."""
+    return Check("user", who, _HANGS)
+
+
+def checks(loaded: Config | CollectorConfig, *, by_root: bool = False) -> list[Check]:
+    """All that the role of this configuration needs; by_root: root has started this."""
     around = loaded.surroundings
     if isinstance(loaded, CollectorConfig):
         found, role = list(_of_collector(loaded.settings)), "collector"
         address, setting = f"{loaded.settings.address}:{loaded.settings.port}", "address and port"
     else:
-        found, role = list(_of_processing(loaded)), loaded.settings.role
+        found, role = list(_of_processing(loaded, by_root=by_root)), loaded.settings.role
         address, setting = loaded.settings.http_address_used, "TIX_HTTP_ADDRESS"
     return [
         *found,
@@ -34,12 +39,12 @@ def checks(loaded: Config | CollectorConfig) -> list[Check]:
     ]
 
 
-def _of_processing(loaded: Config) -> Iterator[Check]:
+def _of_processing(loaded: Config, *, by_root: bool) -> Iterator[Check]:
     settings = loaded.settings
     seen = reports.reports_of_dispatcher if settings.role == "dispatcher" else reports.reports
     yield Check("reports folder", partial(seen, settings), _HANGS)
     if settings.role != "worker":
-        yield Check("schedule", partial(schedule.schedule, settings), _HANGS)
+        yield Check("schedule", partial(schedule.schedule, settings, by_root=by_root), _HANGS)
     if settings.role != "dispatcher":
         yield Check("tix-api", partial(api.api, settings), _SILENT)
         if settings.asn_table:

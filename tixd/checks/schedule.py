@@ -16,11 +16,11 @@ from tixd.folder import Folder
 from tixd.settings import Settings
 
 
-def schedule(settings: Settings) -> str:
-    """Try it."""
+def schedule(settings: Settings, *, by_root: bool = False) -> str:
+    """Try it; by_root: tixd is started by root, and makes the folder before it is somebody else."""
     path = settings.schedule_dir
     if not os.path.lexists(path):
-        return _can_be_made(path)
+        return f"{path}: not there yet; root will make it" if by_root else _can_be_made(path)
     with allowed(path), Folder(path, follow=True) as folder:
         make_and_remove(folder)
         if not folder.exists(LOCK_FILE):

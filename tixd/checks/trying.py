@@ -22,7 +22,7 @@ import orjson
 from tixd import errors
 
 #: How long all tries may take; longer than any deadline of their own.
-DEADLINE_SECONDS = 13.0
+DEADLINE_SECONDS = 12.0
 
 #: Bytes taken from a pipe at once.
 _PIECE_BYTES = 65536

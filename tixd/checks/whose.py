@@ -36,7 +36,7 @@ def allowed(path: str) -> Iterator[None]:
         owner, facts = _whose(path)
         raise errors.Unusable(
             f"{error.detail}, tried as user {me()}; {path} is {facts}:"
-            f" run tixd as user {owner}, or give {me()} the right"
+            f" run tixd as user {owner} (TIX_RUN_AS where root starts it), or give {me()} the right"
         ) from None
 
 

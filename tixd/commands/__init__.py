@@ -25,7 +25,7 @@ KEPT = (capabilities.DAC_OVERRIDE, capabilities.FOWNER)
 #: What the collector needs where nobody else than root is to run it.
 KEPT_BY_COLLECTOR = (capabilities.DAC_OVERRIDE, capabilities.NET_BIND_SERVICE)
 
-Loaded = TypeVar("Loaded", config.Config, CollectorConfig)
+Loaded = TypeVar("Loaded", bound=config.Config | CollectorConfig)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -60,9 +60,8 @@ class Invocation:
         """
         loaded = self.load()
         wanted = loaded.settings
-        identity = privileges.wanted(wanted.run_as, wanted.reports_base_path)
         folder = wanted.schedule_dir if wanted.role != "worker" else ""
-        loaded, form = _begin(loaded, identity, KEPT, folder)
+        loaded, form = _begin(loaded, folder)
         return replace(loaded, settings=replace(wanted, log_format=form))
 
 
@@ -79,25 +78,43 @@ class CollectorInvocation:
 
     def start(self) -> CollectorConfig:
         """Load the configuration, be who it says, open the log, and log what it warns of."""
-        loaded = self.load()
-        identity = privileges.wanted(loaded.settings.run_as)
-        return _begin(loaded, identity, KEPT_BY_COLLECTOR)[0]
+        return _begin(self.load())[0]
 
 
-def _begin(
-    loaded: Loaded, identity: privileges.Identity | None, kept: tuple[int, ...], folder: str = ""
-) -> tuple[Loaded, logs.Form]:
-    """Be the identity, then open the log: what comes back knows where that one's folders are."""
-    if identity:
-        file = loaded.settings.log_file
-        privileges.become(identity, loaded.surroundings, kept, folder, logs.path_of(file))
-        around = surroundings.read(os.environ, uid=os.geteuid())
-        loaded = replace(loaded, surroundings=around)
-    return loaded, _open_log(loaded, identity)
+def identity(loaded: config.Config | CollectorConfig) -> privileges.Identity | None:
+    """Whom root goes on as, None for others; looks at the reports. Raises ConfigError."""
+    reports = loaded.settings.reports_base_path if isinstance(loaded, config.Config) else ""
+    return privileges.wanted(loaded.settings.run_as, reports)
+
+
+def become_service(loaded: Loaded) -> Loaded:
+    """Be who the service would be, to try what it needs; a folder that is missing stays so."""
+    folder = ""
+    if isinstance(loaded, config.Config) and loaded.settings.role != "worker":
+        folder = loaded.settings.schedule_dir
+    return _become(loaded, identity(loaded), folder if os.path.isdir(folder) else "")
+
+
+def _begin(loaded: Loaded, folder: str = "") -> tuple[Loaded, logs.Form]:
+    """Be who the configuration says, with the schedule `folder`, then open the log."""
+    become = identity(loaded)
+    loaded = _become(loaded, become, folder, logs.path_of(loaded.settings.log_file))
+    return loaded, _open_log(loaded, become)
+
+
+def _become(
+    loaded: Loaded, become: privileges.Identity | None, folder: str, file: str = ""
+) -> Loaded:
+    """Be the identity, if any: what comes back knows where that one's folders are."""
+    if become is None:
+        return loaded
+    kept = KEPT if isinstance(loaded, config.Config) else KEPT_BY_COLLECTOR
+    privileges.become(become, loaded.surroundings, kept, folder, file)
+    return replace(loaded, surroundings=surroundings.read(os.environ, uid=os.geteuid()))
 
 
 def _open_log(
-    loaded: config.Config | CollectorConfig, identity: privileges.Identity | None
+    loaded: config.Config | CollectorConfig, become: privileges.Identity | None
 ) -> logs.Form:
     """Open the log and begin it; the form that it has. Raises ConfigError."""
     wanted, journal = loaded.settings, loaded.surroundings.journal_stream
@@ -109,8 +126,8 @@ def _open_log(
         raise errors.ConfigError(
             f'{source} = "{wanted.log_file}": the log cannot be opened: {error.strerror}'
         ) from None
-    if identity and identity.why:
-        logs.info("privileges", user=identity, reason=identity.why)
+    if become and become.why:
+        logs.info("privileges", user=become, reason=become.why)
     for text in loaded.warnings:
         logs.warning("configuration", text=text)
     return form

@@ -8,20 +8,31 @@ exit code 0, or 2 with every problem; with --connect also what the role needs, t
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tixd import config, errors
 from tixd.collector.configuration import CollectorConfig
-from tixd.commands import CollectorInvocation, Invocation, format_option
+from tixd.commands import (
+    CollectorInvocation,
+    Invocation,
+    become_service,
+    format_option,
+    identity,
+)
 from tixd.declared import Secret
 from tixd.settings import Settings
 
 if TYPE_CHECKING:
     from tixd.checks.trying import Finding
+
+#: How long it may take to see whose the reports are.
+WHO_SECONDS = 2.0
 
 #: A terminal narrower than this many columns has no room for the key in tixd.toml as well.
 WIDE_COLUMNS = 110
@@ -75,12 +86,23 @@ def command(invocation: Invocation | CollectorInvocation, *, form: str, connect:
 
 def _connect(loaded: config.Config | CollectorConfig) -> list[Finding]:
     """Try what the role needs, as the user that the service would be."""
-    from tixd.checks.roster import checks  # noqa: PLC0415 - imports most of tixd
-    from tixd.checks.trying import Finding, tried  # noqa: PLC0415 - the same
-    from tixd.checks.whose import me  # noqa: PLC0415 - the same
+    from tixd.checks import roster, trying  # noqa: PLC0415 - imports most of tixd
 
-    sys.stdout.flush()
-    return [Finding("user", fine=True, text=f"tried as {me()}"), *tried(checks(loaded))]
+    by_root = os.geteuid() == 0
+    # Looking whose the reports are is a try of its own, because their volume may hang.
+    [who] = trying.tried([roster.user(partial(_user, loaded))], WHO_SECONDS)
+    if who.fine:
+        loaded = become_service(loaded)
+    return [who, *trying.tried(roster.checks(loaded, by_root=by_root))]
+
+
+def _user(loaded: config.Config | CollectorConfig) -> str:
+    """Who tries, and why."""
+    become = identity(loaded)
+    if become is None:
+        return f"tried as uid {os.geteuid()}, who started this"
+    reason = f": {become.why}" if become.why else ""
+    return f"tried as {become}, who tixd is to be when root starts it{reason}"
 
 
 def _rows(loaded: config.Config | CollectorConfig) -> list[Row]:

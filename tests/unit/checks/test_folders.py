@@ -88,7 +88,7 @@ def test_folders_of_another_user_say_whose_they_are_and_who_tried(tmp_path, lock
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "Permission denied, tried as user root (0); " in said
     assert f"{tmp_path / locked} is rwxr-x---, of user {STRANGER} and group {STRANGER}" in said
-    assert f"run tixd as user {STRANGER}, or give root (0) the right" in said
+    assert f"run tixd as user {STRANGER} (TIX_RUN_AS where root starts it), or give root" in said
 
 
 def test_a_volume_that_is_full_or_read_only_says_so(tmp_path):
@@ -124,6 +124,8 @@ def test_a_dispatcher_needs_no_sight_of_the_reports(tmp_path, installations, wor
 
 def test_a_schedule_folder_that_is_missing_is_not_made(tmp_path):
     assert "not there yet; user" in schedule.schedule(Settings(schedule_dir=f"{tmp_path}/a/b"))
+    by_root = schedule.schedule(Settings(schedule_dir=f"{tmp_path}/a/b"), by_root=True)
+    assert by_root == f"{tmp_path}/a/b: not there yet; root will make it"
     assert everything(tmp_path) == []
 
 
