@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,23 @@ def contents(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (facts.st_ino, facts.st_mtime_ns) for path, facts in found}
 
 
+@contextmanager
+def somebodys_reports() -> Iterator[Path]:
+    """A folder that all may enter, with a folder "base" of reports that is USER's."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        made.installation(Path(name) / "base", START, 3)
+        for path in [Path(name) / "base", *(Path(name) / "base").rglob("*")]:
+            os.chown(path, USER, USER)
+        yield Path(name)
+
+
+def all_fine(code: int, lines: dict[str, str]) -> bool:
+    """Whether nothing is wrong; fails with all lines where something is."""
+    assert (code, {line[:5] for line in lines.values()}) == (0, {"fine:"}), lines
+    return True
+
+
 def test_all_is_fine_beside_a_service_that_does_not_notice(tmp_path):
     base, state = tmp_path / "reports", tmp_path / "state"
     made.installation(base, START, 3)
@@ -70,7 +88,7 @@ def test_all_is_fine_beside_a_service_that_does_not_notice(tmp_path):
         until(lambda: running.log("cycle_scanned") and not running.status()["open"])
         before, log = contents(tmp_path), running.log()
         code, lines = told(beside(running, base, api.port))
-        assert (code, {line[:5] for line in lines.values()}) == (0, {"fine:"})
+        assert all_fine(code, lines)
         assert lines["user"].startswith("fine: tried as ")
         assert f" pid {running.pid} on " in lines["schedule"]
         assert "a running tixd answers there" in lines["HTTP address"]
@@ -96,14 +114,10 @@ def test_something_wrong_is_exit_code_1_also_as_json_and_a_setting_is_2(tmp_path
 
 @pytest.mark.long
 def test_the_command_ends_in_time_however_dead_everything_is(tmp_path):
-    with (
-        HangingVolume(tmp_path / "fs") as volume,
-        StandInApi() as api,
-        Relay(api.port) as relay,
-    ):
+    with HangingVolume(tmp_path / "fs") as volume, StandInApi() as api, Relay(api.port) as relay:
         relay.black_hole()
-        variables = {"TIX_RABBITMQ_HOST": "127.0.0.1", "TIX_RABBITMQ_PORT": str(relay.port)}
-        env = environment(volume.path, relay.port, **variables) | {"TIX_HTTP_ADDRESS": "off"}
+        env = environment(volume.path, relay.port, TIX_RABBITMQ_HOST="127.0.0.1")
+        env |= {"TIX_RABBITMQ_PORT": str(relay.port), "TIX_HTTP_ADDRESS": "off"}
         env |= {"TIX_API_READ_SECONDS": "60", "TIX_API_TOTAL_SECONDS": "60"}
         volume.hang()
         began = time.monotonic()
@@ -111,10 +125,9 @@ def test_the_command_ends_in_time_however_dead_everything_is(tmp_path):
         seconds = time.monotonic() - began
         volume.answer()
     assert code == 1
-    assert lines["reports folder"] == (
-        "WRONG: no answer within 12 s: the volume hangs: see its disk or mount"
-    )
-    assert lines["user"] == "WRONG: no answer within 2 s: the volume hangs: see its disk or mount"
+    for what, limit in (("user", 2), ("reports folder", 12)):
+        told_of = f"WRONG: no answer within {limit} s: the volume hangs: see its disk or mount"
+        assert lines[what] == told_of
     assert lines["tix-api"].startswith("WRONG: ")
     assert "no answer within 9 s" in lines["RabbitMQ"]
     assert seconds < LONGEST_SECONDS + PATIENCE_SECONDS
@@ -123,22 +136,16 @@ def test_the_command_ends_in_time_however_dead_everything_is(tmp_path):
 @pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="not run: only root can start as root")
 def test_root_tries_as_the_user_that_the_service_would_be():
-    with tempfile.TemporaryDirectory() as name, StandInApi(user="tix", password="secret") as api:
-        place = Path(name)
-        place.chmod(0o755)
-        made.installation(place / "base", START, 3)
-        for path in [place / "base", *(place / "base").rglob("*")]:
-            os.chown(path, USER, USER)
+    with somebodys_reports() as place, StandInApi(user="tix", password="secret") as api:
         before = contents(place)
         env = environment(place / "base", api.port, RUNTIME_DIRECTORY=f"{place}/run")
         env |= {"CELERY_BEAT_SCHEDULE_DIR": f"{place}/s", "TIX_HTTP_ADDRESS": "off"}
         code, lines = told(env, before=readable.by_all())
-        (place / "base/1").chmod(0o700)
         os.chown(place / "base/1/2", 0, 0)
         (place / "base/1/2").chmod(0o750)
         worse, then = told(env, before=readable.by_all())
         assert contents(place) == before
-    assert (code, {line[:5] for line in lines.values()}) == (0, {"fine:"}), lines
+    assert all_fine(code, lines)
     assert lines["user"].startswith(f"fine: tried as uid {USER}, who tixd is to be when root")
     assert f"as user {USER};" in lines["reports folder"]
     assert worse == 1
@@ -157,16 +164,14 @@ def test_dispatcher_and_worker_do_not_notice_that_they_are_looked_at(tmp_path, b
             until(lambda: is_ready(worker) and is_ready(dispatcher))
             amqp = {"TIX_RABBITMQ_HOST": "127.0.0.1", "TIX_RABBITMQ_PORT": str(broker.port)}
             logs = dispatcher.log(), worker.log()
-            for role, running in (("dispatcher", dispatcher), ("worker", worker)):
-                env = beside(running, base, api.port, **amqp)
-                code, lines = told(env, "--role", role)
-                assert (code, {line[:5] for line in lines.values()}) == (0, {"fine:"}), lines
-                assert "0 messages wait, 1 consumers" in lines["RabbitMQ"]
-                if role == "dispatcher":
-                    assert f"pid {dispatcher.pid} on " in lines["RabbitMQ"]
+            code, lines = told(beside(worker, base, api.port, **amqp), "--role", "worker")
+            assert all_fine(code, lines)
+            assert "0 messages wait, 1 consumers" in lines["RabbitMQ"]
+            code, lines = told(beside(dispatcher, base, api.port, **amqp), "--role", "dispatcher")
+            assert all_fine(code, lines)
+            assert f"pid {dispatcher.pid} on " in lines["RabbitMQ"]
             assert (dispatcher.log(), worker.log()) == logs
-            assert is_ready(dispatcher)
-            assert is_ready(worker)
+            assert [is_ready(dispatcher), is_ready(worker)] == [True, True]
     assert Direct(broker.port).drain("celery") == []
 
 
