@@ -41,6 +41,7 @@ DEBUG = {"CELERY_LOG_LEVEL": "DEBUG", "TIX_API_PASSWORD": API.text}
 QUESTIONS = (
     *("status", "status --format json", "health", "failed list"),
     *("check-config", "check-config --format json"),
+    *("check-config --connect", "check-config --connect --format json"),
 )
 
 
