@@ -21,10 +21,12 @@ from tixd import answers, control, errors, logs
 from tixd.config import Config
 from tixd.dispatch.dispatcher import Dispatcher
 from tixd.dispatch.job import CheckVolume, Done
+from tixd.dispatch.line import REOPEN_LOG, TOGGLE_DEBUG
 from tixd.dispatch.pool import Pool
 from tixd.dispatch.schedule import TICK_SECONDS
 from tixd.leaving import leave
 from tixd.presence import Presence
+from tixd.sentence import sentence
 from tixd.status import BrokerView, CycleView, Snapshot, State, VolumeView
 
 #: How often the reports volume is asked whether it still answers.
@@ -60,7 +62,7 @@ class Service:
         self._started = time.time()
         self._state: State = "starting"
         self._volume = VolumeView()
-        self._turns = -1
+        self._turns, self._not_renewed = -1, ""
 
     def live(self, role: Callable[[Service], Awaitable[None]]) -> None:
         """Run the role until a signal ends it; raises CannotStart where that is not possible."""
@@ -70,7 +72,8 @@ class Service:
 
     async def _live(self, role: Callable[[Service], Awaitable[None]]) -> None:
         self._listen_to_signals()
-        await role(self)
+        async with self.presence.systemd.following(self._sentence):
+            await role(self)
         logs.info("ended")
 
     @contextlib.asynccontextmanager
@@ -95,10 +98,13 @@ class Service:
     def _stop(self, number: int) -> None:
         """The first signal stops in order, the second at once."""
         logs.info("stopping", reason=signal.Signals(number).name)
-        self.presence.systemd.stopping("stopping after the windows in hand")
         if self.stopping.is_set() and self.pool:
             self.pool.kill()
+        elif self.pool:
+            self.pool.stopping = True  # `systemctl kill` tells its workers too
         self.stopping.set()
+        self._state = "stopping"
+        self.presence.systemd.stopping(self._sentence())
 
     def _renew(self) -> None:
         """SIGHUP: secrets are read again, workers begin anew with them, logs are reopened."""
@@ -108,25 +114,27 @@ class Service:
             fresh = self._reload().settings
         except errors.ConfigError as error:
             logs.error("secrets_not_read_again", reason=str(error))
+            self._not_renewed = f"secrets not read again: {error}"
         else:
+            self._not_renewed = ""
             secrets = {name: getattr(fresh, name) for name in _SECRETS}
             self.settings = replace(self.settings, **secrets)
             if self.pool:
                 self.pool.renew(self.settings)
             self.renewed()
             logs.info("secrets_read_again")
-        self.presence.systemd.ready(self._state)
+        self.presence.systemd.ready(self._sentence())
 
     def _reopen_log(self) -> None:
         logs.reopen()
         if self.pool:
-            self.pool.signal_workers(signal.SIGUSR1)
+            self.pool.signal_workers(REOPEN_LOG)
 
     def _toggle_debug(self) -> None:
         logs.toggle_debug()
         logs.info("debug_toggled", on=logs.is_debugging())
         if self.pool:
-            self.pool.signal_workers(signal.SIGUSR2)
+            self.pool.signal_workers(TOGGLE_DEBUG)
 
     # --- states ----------------------------------------------------------------------------------
 
@@ -136,7 +144,7 @@ class Service:
             self._state, self.leader = "standing by", leader
             logs.info("standing_by", leader=leader)
             await self.presence.answer(answers.status_alone(self.snapshot), standby=True)
-            self.presence.systemd.ready(f"standing by for {leader}")
+            self.presence.systemd.ready(self._sentence())
 
     async def run(self, pool: Pool) -> None:
         """The role's work begins: say so to all who ask."""
@@ -146,7 +154,7 @@ class Service:
         await self.presence.answer(handlers, standby=False)
         self._state = "running"
         logs.info("running", workers=pool.size, reports=base)
-        self.presence.systemd.ready(f"running, {pool.size} workers")
+        self.presence.systemd.ready(self._sentence())
 
     @contextlib.asynccontextmanager
     async def workers(self) -> AsyncIterator[Pool]:
@@ -206,4 +214,9 @@ class Service:
             broker=self.broker(),
             cycle=self.dispatcher.view() if self.dispatcher else CycleView(),
             counts=metrics.counts,
+            not_renewed=self._not_renewed,
         )
+
+    def _sentence(self) -> str:
+        now = self.snapshot()
+        return sentence(now, now.not_ready())

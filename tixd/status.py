@@ -67,7 +67,11 @@ class CycleView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A role at one moment; `moment` and `started` are epoch seconds."""
+    """A role at one moment; `moment` and `started` are epoch seconds.
+
+    open: jobs that wait or are being done, requests of the collector; not_renewed: why the last
+    SIGHUP was without effect.
+    """
 
     version: str
     role: str
@@ -84,6 +88,7 @@ class Snapshot:
     broker: BrokerView | None = None
     cycle: CycleView = field(default_factory=CycleView)
     counts: dict[str, int] = field(default_factory=dict)
+    not_renewed: str = ""
 
     def not_ready(self) -> tuple[str, ...]:
         """Why the role cannot do its work now; empty: it can."""

@@ -7,10 +7,16 @@ space, because it would begin another message.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import time
+from collections.abc import AsyncIterator, Callable
 
 from tixd import logs
+
+#: How often the state of a service is looked at, at most, for its line in `systemctl status`.
+STATUS_SECONDS = 2.0
 
 
 class Notifier:
@@ -19,15 +25,35 @@ class Notifier:
     def __init__(self, address: str) -> None:
         """`address`: NOTIFY_SOCKET: a path, or "@name" for an abstract one; "" tells nobody."""
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        self._told = True
+        self._told, self._status = True, ""
+
+    @contextlib.asynccontextmanager
+    async def following(self, sentence: Callable[[], str]) -> AsyncIterator[None]:
+        """Tell what `sentence` says, whenever it says something new."""
+        telling = asyncio.ensure_future(self._follow(sentence))
+        try:
+            yield
+        finally:
+            telling.cancel()
+            await asyncio.wait([telling])
+        if not telling.cancelled():
+            telling.result()
+
+    async def _follow(self, sentence: Callable[[], str]) -> None:
+        while self._address:
+            self.status(sentence())
+            await asyncio.sleep(STATUS_SECONDS)
 
     def ready(self, status: str) -> None:
         """The start, or the re-reading after `reloading`, has ended."""
+        self._status = status
         self._send(f"READY=1\nSTATUS={_line(status)}")
 
     def status(self, text: str) -> None:
-        """What `systemctl status` shows."""
-        self._send(f"STATUS={_line(text)}")
+        """What `systemctl status` shows; sent where it is new."""
+        if text != self._status:
+            self._status = text
+            self._send(f"STATUS={_line(text)}")
 
     def reloading(self) -> None:
         """Secrets, tables and logs are read again; `ready` ends it."""
@@ -36,6 +62,7 @@ class Notifier:
 
     def stopping(self, status: str) -> None:
         """The end has begun."""
+        self._status = status
         self._send(f"STOPPING=1\nSTATUS={_line(status)}")
 
     def watchdog(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.support import made
 from tests.support.ledger import Ledger, set_back_pauses
 from tests.support.program import until
-from tests.support.service import SHORT, Manager, Service, listening, service
+from tests.support.service import SHORT, Service, service
 from tests.support.stand_in_api import Behaviour, StandInApi
 
 START = 1_700_000_000
@@ -158,26 +158,3 @@ def test_debugging_is_turned_on_and_off_in_parent_and_workers(tmp_path, base, ap
         assert daemon.log("result_stored")[0]["pid"] == daemon.workers()[0].pid
         daemon.send_signal(signal.SIGUSR2)
         until(lambda: [line["on"] for line in daemon.log("debug_toggled")] == [True, False])
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    """A service manager that listens at `notify` in the test's folder."""
-    with listening(tmp_path / "notify") as heard:
-        yield heard
-
-
-def test_systemd_is_told_of_the_whole_life(tmp_path, base, api, manager):
-    notify = str(tmp_path / "notify")
-    with service(base, tmp_path, api.port, NOTIFY_SOCKET=notify) as daemon:
-        until(lambda: "WATCHDOG=1" in manager.said())
-        daemon.send_signal(signal.SIGHUP)
-        until(lambda: len(states(manager)) == 3)
-        daemon.ends()
-    assert states(manager) == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
-    assert "READY=1\nSTATUS=running, 1 workers" in manager.said()
-
-
-def states(manager: Manager) -> list[str]:
-    """The states that it has been told of, in order."""
-    return [said.split("\n")[0] for said in manager.said() if said != "WATCHDOG=1"]

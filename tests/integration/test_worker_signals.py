@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-import signal
 from pathlib import Path
 
 from tests.support.waiting import until
 from tixd.dispatch.job import Done, ProcessInstallation
+from tixd.dispatch.line import REOPEN_LOG, TOGGLE_DEBUG
 from tixd.dispatch.pool import Pool
 from tixd.settings import Settings
 
@@ -23,30 +23,30 @@ async def a_visit(pool: Pool, base: Path) -> Done:
     return await pool.submit(ProcessInstallation(f"{base}/1/2", 1, 2))
 
 
-def test_a_worker_logs_debug_after_sigusr2_and_not_after_another(tmp_path):
+def test_a_worker_logs_debug_when_told_to_and_not_when_told_again(tmp_path):
     log = tmp_path / "log"
 
     async def run() -> list[int]:
         lines = []
         async with Pool(settings(tmp_path)) as pool:
-            pool.signal_workers(signal.SIGUSR2)  # not ready yet: it hears of it when it is
+            pool.signal_workers(TOGGLE_DEBUG)  # not ready yet: it hears of it when it is
             for _ in range(3):
                 await a_visit(pool, tmp_path)
                 lines.append(log.read_text().count("installation_vanished"))
-                pool.signal_workers(signal.SIGUSR2)
+                pool.signal_workers(TOGGLE_DEBUG)
         return lines
 
     assert asyncio.run(run()) == [1, 1, 2]
 
 
-def test_a_worker_opens_its_log_again_after_sigusr1(tmp_path):
+def test_a_worker_opens_its_log_again_when_told_to(tmp_path):
     log = tmp_path / "log"
 
     async def run() -> None:
         async with Pool(settings(tmp_path)) as pool:
             await a_visit(pool, tmp_path)
             os.rename(log, tmp_path / "log.1")
-            pool.signal_workers(signal.SIGUSR1)
+            pool.signal_workers(REOPEN_LOG)
             await until(log.exists)
 
     asyncio.run(run())

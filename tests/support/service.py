@@ -158,6 +158,21 @@ class Manager:
                 self._said.append(self._socket.recv(4096, socket.MSG_DONTWAIT).decode())
         return self._said
 
+    def states(self) -> list[str]:
+        """What it was told of states, in order: READY, RELOADING, STOPPING."""
+        first = [said.split("\n")[0] for said in self.said()]
+        return [said for said in first if not said.startswith(("WATCHDOG", "STATUS"))]
+
+    def status(self) -> str:
+        """The line that `systemctl status` would show now."""
+        lines = [line for said in self.said() for line in said.split("\n")]
+        found = [line for line in lines if line.startswith("STATUS=")]
+        return found[-1].removeprefix("STATUS=") if found else ""
+
+    def fed(self) -> int:
+        """How often it has heard that all turns."""
+        return self.said().count("WATCHDOG=1")
+
 
 @contextlib.contextmanager
 def listening(path: Path) -> Iterator[Manager]:

@@ -53,6 +53,12 @@ def test_a_stand_by_says_who_leads():
     assert "  cycle    no scan yet" in found
 
 
+def test_a_sighup_that_could_not_be_followed_is_told():
+    assert "  SIGHUP   secrets not read again: no file" in lines(
+        not_renewed="secrets not read again: no file"
+    )
+
+
 def test_a_scan_that_runs_is_told_with_its_time():
     cycle = CycleView(1, 600.0, 2.0, scanning_since=940.0, next_due=990.0)
     expected = "scanning for 1 min 0 s, last scan 6 min 40 s ago, took 2.0 s, next now"

@@ -68,6 +68,11 @@ class Server:
             "/readyz": self._readiness,
         }
 
+    @property
+    def in_hand(self) -> int:
+        """How many bundles are worked on."""
+        return self._hand.requests
+
     async def listen(self, address: str) -> Listener:
         """Answer on this address (host:port) from now on; raises CannotStart."""
         http = web.Server(

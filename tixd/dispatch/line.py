@@ -14,6 +14,7 @@ import glob
 import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 
 import zmq
@@ -23,6 +24,10 @@ from tixd.dispatch.job import Message, Phase, decode, encode
 
 #: How long a worker that ends waits for its last words to reach the parent.
 LINGER_MILLISECONDS = 2000
+
+#: Signals of the parent to its workers, which are deaf to those of the service: `systemctl kill`
+#: sends these to every process, and what the parent passes on would be heard twice.
+REOPEN_LOG, TOGGLE_DEBUG = signal.SIGRTMIN + 1, signal.SIGRTMIN + 2
 
 #: How the names of the sockets' folders begin.
 _PREFIX = "tixd-workers-"

@@ -37,17 +37,17 @@ RESTART_PAUSE_SECONDS = 5.0
 class Pool:
     """Worker processes at the end of a private line; an asynchronous context manager.
 
-    restarts: workers, or jobs, that ended badly, by cause; turns: how often all were looked at.
+    restarts: workers, or jobs, that ended badly, by cause; turns: how often all were looked at;
+    stopping: workers that end have been told to, and are not replaced.
     """
 
     def __init__(self, settings: Settings, runtime_folder: str = "") -> None:
         self.restarts: Counter[str] = Counter()
-        self.turns = 0
         self._settings, self._runtime_folder = settings, runtime_folder
         self._seats: dict[bytes, Seat] = {}
         self._backlog = Backlog()
-        self._started = self._failed_starts = 0
-        self._stopping, self._empty = False, asyncio.Event()
+        self.turns = self._started = self._failed_starts = 0
+        self.stopping, self._empty = False, asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Start the workers; raises CannotStart where there is no room for the line to them."""
@@ -89,7 +89,7 @@ class Pool:
 
     async def stop(self, grace_seconds: float) -> None:
         """No new jobs; workers end after the window in hand, or are killed after the grace."""
-        self._stopping = True
+        self.stopping = True
         self._backlog.close()
         for seat in self._seats.values():
             seat.process.terminate()
@@ -130,7 +130,7 @@ class Pool:
             seat.process.terminate()
 
     def signal_workers(self, number: int) -> None:
-        """Send SIGUSR1 or SIGUSR2 to every worker, those that start too."""
+        """Send REOPEN_LOG or TOGGLE_DEBUG to every worker, those that start too."""
         for seat in self._seats.values():
             seat.signal(number)
 
@@ -193,7 +193,7 @@ class Pool:
                     self._backlog.take_back(task)
 
     def _start_worker(self) -> None:
-        if self._stopping:
+        if self.stopping:
             return
         self._started += 1
         try:
@@ -214,14 +214,14 @@ class Pool:
         self._converse()  # its last words may still be on the way
         del self._seats[seat.identity]
         death = seat.death()
-        if not self._stopping:
+        if not self.stopping:
             if not seat.retired:
                 self.restarts[death.cause] += 1
                 seat.report(death)
             self._start_another(ready=seat.ready or seat.retired)
         if seat.task:
             self._backlog.put_back(seat.task, death)
-        if self._stopping and not self._seats:
+        if self.stopping and not self._seats:
             self._empty.set()
         seat.process.close()
         self._converse()

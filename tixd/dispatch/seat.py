@@ -23,11 +23,15 @@ from tixd.dispatch import spawned
 from tixd.dispatch.backlog import Task
 from tixd.dispatch.deaths import Death
 from tixd.dispatch.job import Job, Phase, ProcessInstallation
+from tixd.dispatch.line import REOPEN_LOG, TOGGLE_DEBUG
 from tixd.settings import Settings
 
-#: Signals that a process must not die of while it starts: the mask is inherited. SIGINT stays
-#: blocked, since Ctrl-C reaches every process of a terminal; the others wait for their handlers.
-BLOCKED_AT_START = frozenset({signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2})
+#: Signals that the parent alone hears, although terminals and `systemctl kill` send them to every
+#: process: they stay blocked in workers, and in the helper of multiprocessing, which inherit that.
+FOR_THE_PARENT = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
+
+#: Those of the parent wait until a worker that starts has handlers for them.
+BLOCKED_AT_START = FOR_THE_PARENT | {REOPEN_LOG, TOGGLE_DEBUG}
 
 #: How often a process is looked at that has closed its files but is not dead: stuck in the kernel.
 REAP_SECONDS = 0.05
@@ -88,15 +92,16 @@ class Seat:
             name=identity.decode(),
             daemon=True,
         )
-        resource_tracker.ensure_running()  # a start that has to begin it would unblock SIGINT
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_AT_START)
         try:
+            resource_tracker.ensure_running()  # where it has to begin it, it unblocks SIGINT
+            signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_AT_START)
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         seat = cls(identity, process, process.pid or 0)
         if logs.is_debugging() != (settings.log_level == "DEBUG"):
-            seat.signal(signal.SIGUSR2)
+            seat.signal(TOGGLE_DEBUG)
         return seat
 
     @property

@@ -2,9 +2,9 @@
 
 In: the address of the parent's ROUTER and the frozen settings. Out: Ready, Phase and Done messages.
 Rules: plain synchronous code, one job at a time; no command line and no pydantic are imported here;
-SIGTERM ends it after the window in hand, SIGALRM at once but tidily, SIGINT is the parent's affair,
-and so is its death: a worker without a parent ends too. SIGUSR1 (log file) and SIGUSR2 (debug) act
-between two jobs.
+SIGTERM ends it after the window in hand, SIGALRM at once but tidily. Other signals are the parent's
+affair, and so is its death: a worker without a parent ends too. REOPEN_LOG and TOGGLE_DEBUG, which
+come from the parent, act between two jobs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tixd.dispatch.job import (
     Ready,
     RetryFailed,
 )
-from tixd.dispatch.line import WorkerEnd
+from tixd.dispatch.line import REOPEN_LOG, TOGGLE_DEBUG, WorkerEnd
 from tixd.dispatch.review import list_failed, retry_failed
 from tixd.dispatch.scan import free_bytes, list_installations, list_users
 from tixd.installation import Worker, process_installation
@@ -125,10 +125,10 @@ class _Signals:
         self._heard: list[int] = []
         self.fd, wakeup_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        for number in (signal.SIGTERM, REOPEN_LOG, TOGGLE_DEBUG):
             signal.signal(number, self._hear)
         signal.signal(signal.SIGALRM, _end_at_once)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1, signal.SIGUSR2})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {REOPEN_LOG, TOGGLE_DEBUG})
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         self.asked = self.asked or number == signal.SIGTERM
@@ -140,9 +140,9 @@ class _Signals:
             os.read(self.fd, MOST_SIGNALS)
         while self._heard:
             number = self._heard.pop(0)
-            if number == signal.SIGUSR1:
+            if number == REOPEN_LOG:
                 logs.reopen()
-            elif number == signal.SIGUSR2:
+            elif number == TOGGLE_DEBUG:
                 logs.toggle_debug()
 
 

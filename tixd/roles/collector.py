@@ -28,6 +28,7 @@ from tixd.collector.configuration import CollectorConfig
 from tixd.collector.server import Server
 from tixd.collector.settings import CollectorSettings
 from tixd.leaving import leave
+from tixd.sentence import sentence
 from tixd.serving import Listener
 from tixd.sinks.amqp import AmqpSink
 from tixd.sinks.contract import Sink
@@ -67,17 +68,22 @@ class Collector:
         self._systemd = Notifier(loaded.surroundings.notify_socket)
         self._stopping = asyncio.Event()
         self._around = loaded.surroundings
-        self._started = time.time()
+        self._started, self._not_renewed = time.time(), ""
 
     async def run(self) -> None:
         """Live until SIGTERM or SIGINT."""
         self._listen_to_signals()
         asyncio.get_running_loop().set_exception_handler(_heard_of_the_unexpected())
         self._outputs = Outputs(sinks(self._settings), self._settings.timeout_seconds)
-        server = Server(self._settings, self._outputs, self._not_ready)
-        async with self._running_outputs(), self._listening(server), self._answering(server):
+        self._server = server = Server(self._settings, self._outputs, self._not_ready)
+        async with (
+            self._systemd.following(self._sentence),
+            self._running_outputs(),
+            self._listening(server),
+            self._answering(),
+        ):
             watching = asyncio.ensure_future(server.watch())
-            self._systemd.ready("collecting")
+            self._systemd.ready(self._sentence())
             while not self._stopping.is_set():
                 self._systemd.watchdog()
                 with contextlib.suppress(TimeoutError):
@@ -112,11 +118,11 @@ class Collector:
             await asyncio.gather(*(listener.stop(seconds) for listener in listeners))
 
     @contextlib.asynccontextmanager
-    async def _answering(self, server: Server) -> AsyncIterator[None]:
+    async def _answering(self) -> AsyncIterator[None]:
         """Answer `tixd status` and `tixd health`."""
 
         async def status(_: Mapping[str, Any]) -> object:
-            return {**asdict(self._snapshot(server)), "not_ready": self._not_ready()}
+            return {**asdict(self._snapshot()), "not_ready": self._not_ready()}
 
         asked = await control.listen(self._around, "collector", {"status": status}, standby=False)
         try:
@@ -125,7 +131,7 @@ class Collector:
             if asked:
                 await asked.stop()
 
-    def _snapshot(self, server: Server) -> Snapshot:
+    def _snapshot(self) -> Snapshot:
         return Snapshot(
             version=tixd.__version__,
             role="collector",
@@ -134,8 +140,13 @@ class Collector:
             moment=time.time(),
             started=self._started,
             period_seconds=0.0,
-            counts=server.counts.stats(),
+            open=self._server.in_hand,
+            counts=self._server.counts.stats(),
+            not_renewed=self._not_renewed,
         )
+
+    def _sentence(self) -> str:
+        return sentence(self._snapshot(), self._not_ready())
 
     def _not_ready(self) -> tuple[str, ...]:
         return ("it is stopping",) if self._stopping.is_set() else self._outputs.not_ready()
@@ -153,10 +164,10 @@ class Collector:
     def _stop(self, number: int) -> None:
         """The first signal stops in order, the second at once."""
         logs.info("stopping", reason=signal.Signals(number).name)
-        self._systemd.stopping("finishing the requests in hand")
         if self._stopping.is_set():
             leave(0)
         self._stopping.set()
+        self._systemd.stopping(self._sentence())
 
     def _renew(self) -> None:
         """SIGHUP: secrets are read again, the log is reopened."""
@@ -166,12 +177,14 @@ class Collector:
             fresh = self._reload().settings
         except errors.ConfigError as error:
             logs.error("secrets_not_read_again", reason=str(error))
+            self._not_renewed = f"secrets not read again: {error}"
         else:
+            self._not_renewed = ""
             for sink in self._outputs.sinks:
                 if isinstance(sink, AmqpSink):
                     sink.renew(fresh)
             logs.info("secrets_read_again")
-        self._systemd.ready("collecting")
+        self._systemd.ready(self._sentence())
 
 
 def sinks(settings: CollectorSettings) -> list[Sink]:

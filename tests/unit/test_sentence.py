@@ -1,0 +1,70 @@
+"""The line in `systemctl status`: what a role does, without chatter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.snapshots import snapshot
+from tixd.sentence import sentence
+from tixd.status import BrokerView, CycleView, VolumeView, WorkerView
+
+WORKERS = (
+    WorkerView(78, True, "installation 12/34", "post", 2.0),
+    WorkerView(79, True, "checking the volume", "", 0.5),
+    WorkerView(80, True, "", "", 0.5),
+)
+
+
+def said(**changes: Any) -> str:
+    """The line of such a role."""
+    now = snapshot(**{"workers": WORKERS, **changes})
+    return sentence(now, now.not_ready())
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"waiting": 1200},
+            "leading; 1 of 3 workers busy, 1,200 jobs waiting; last scan 6 min ago",
+        ),
+        ({"cycle": CycleView()}, "leading; 1 of 3 workers busy, 0 jobs waiting; no scan yet"),
+        (
+            {"cycle": CycleView(1, 600.0, 0.2, scanning_since=999.0)},
+            "leading; 1 of 3 workers busy, 0 jobs waiting; scanning",
+        ),
+        ({"role": "dispatcher"}, "leading; last scan 6 min ago"),
+        (
+            {"role": "worker", "waiting": 1, "workers": WORKERS[:1]},
+            "working; 1 of 1 worker busy, 1 job waiting",
+        ),
+        ({"state": "standing by", "leader": "pid 7 on alpha"}, "standing by for pid 7 on alpha"),
+        ({"state": "standing by"}, "standing by for another process"),
+        ({"state": "starting"}, "starting"),
+        ({"state": "stopping"}, "stopping: 1 window in hand"),
+    ],
+)
+def test_each_state_of_each_role_has_its_line(changes, line):
+    assert said(**changes) == line
+
+
+def test_why_a_role_cannot_work_stands_first():
+    broker = BrokerView("RabbitMQ takes no messages: memory")
+    assert said(role="worker", broker=broker).startswith(
+        "NOT READY: RabbitMQ takes no messages: memory; 1 of 3 workers"
+    )
+    volume = VolumeView(995.0, "the reports volume is read-only", 0)
+    assert said(volume=volume).startswith(
+        "NOT READY: the reports volume is read-only, the reports volume is full; 1 of"
+    )
+
+
+def test_what_a_sighup_could_not_do_stands_last():
+    assert said(not_renewed="secrets not read again: x").endswith("; secrets not read again: x")
+
+
+def test_it_says_nothing_new_while_nothing_happens():
+    lines = {said(moment=1000.0 + second, started=900.0) for second in range(50)}
+    assert len(lines) == 2, "the age of the last scan, once a minute"
