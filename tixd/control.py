@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import glob
 import os
 import re
 import socket
@@ -221,14 +222,15 @@ def ask_one(around: Surroundings, role: str, request: Mapping[str, object], seco
 
 def _sockets(around: Surroundings, role: str) -> Iterator[str]:
     """Control sockets in all runtime folders: who asks may have others than the one who runs."""
-    for folder in dict.fromkeys(around.runtime_folders):
+    found: list[tuple[str, re.Match[str]]] = []
+    for folder in dict.fromkeys((*around.runtime_folders, *sorted(glob.glob(around.instances)))):
         with contextlib.suppress(OSError):
             if folder in around.own_runtime_folders and not _is_ours(folder):
                 continue
-            found = [m for m in map(_NAME.fullmatch, os.listdir(folder)) if m]
-            for match in sorted(found, key=lambda m: (m[2] or "", _ROLES.index(m[1]))):
-                if role in ("", match[1]):
-                    yield os.path.join(folder, match[0])
+            found += [(folder, m) for m in map(_NAME.fullmatch, os.listdir(folder)) if m]
+    for folder, match in sorted(found, key=lambda f: (f[1][2] or "", _ROLES.index(f[1][1]))):
+        if role in ("", match[1]):
+            yield os.path.join(folder, match[0])
 
 
 def _ask(path: str, request: Mapping[str, object], seconds: float) -> Any:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 #: Runtime folder of a service of this name (Filesystem Hierarchy Standard 3.0, §3.15).
 SYSTEM_RUNTIME_FOLDER = "/run/tixd"
 
+#: Runtime folders of tixd@NAME.service; nobody but root can make one there.
+INSTANCE_RUNTIME_FOLDERS = "/run/tixd-*"
+
 #: Where a user without a runtime folder has one of tixd's; anybody may have made it before. The
 #: second is for a root that cannot be written to, as containers may have it.
 _OWN_RUNTIME_FOLDERS = (
@@ -27,13 +30,14 @@ class Surroundings:
     runtime_folders: where sockets may be, best first, only one where RUNTIME_DIRECTORY names it;
     own_runtime_folders: the last that are guessed, which tixd makes itself; journal_stream:
     "device:inode" of systemd's log; notify_socket: where systemd hears of the state ("" for the
-    last two: not under systemd).
+    last two: not under systemd); instances: pattern of the folders of others to ask ("": none).
     """
 
     runtime_folders: tuple[str, ...]
     own_runtime_folders: tuple[str, ...]
     journal_stream: str
     notify_socket: str
+    instances: str = ""
 
     def and_those_of(self, uid: int) -> Surroundings:
         """With the folders that a process of this user makes, where none is given."""
@@ -57,4 +61,5 @@ def read(environ: Mapping[str, str], *, uid: int) -> Surroundings:
         own_runtime_folders=own,
         journal_stream=environ.get("JOURNAL_STREAM", ""),
         notify_socket=environ.get("NOTIFY_SOCKET", ""),
+        instances="" if told else INSTANCE_RUNTIME_FOLDERS,
     )

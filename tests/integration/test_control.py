@@ -6,6 +6,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +205,24 @@ def test_stopping_gives_up_a_question_that_is_being_answered(around):
         return await asking
 
     assert asyncio.run(run()) == b""
+
+
+def test_instances_are_asked_too_those_that_see_the_reports_first(around, tmp_path):
+    folders = [tmp_path / f"tixd-{name}" for name in ("alpha", "beta")]
+    for folder in folders:
+        folder.mkdir()
+    roles = [Surroundings((str(folder),), (), "", "") for folder in folders]
+
+    async def run() -> None:
+        first = await control.listen(roles[0], "dispatcher", HANDLERS, standby=False)
+        second = await control.listen(roles[1], "worker", {"echo": fails}, standby=False)
+        assert first
+        assert second
+        asker = replace(around, instances=str(tmp_path / "tixd-*"))
+        with pytest.raises(errors.NotDone, match="No space"):
+            await ask(asker, ask="echo", number=1)
+        await second.stop()
+        assert await ask(asker, ask="echo", number=1) == {"number": 1}
+        await first.stop()
+
+    asyncio.run(run())

@@ -35,6 +35,11 @@ def test_where_the_service_manager_names_a_folder_no_other_is_looked_at():
     )
 
 
+def test_instances_of_the_service_are_asked_by_others_alone():
+    assert read().instances == "/run/tixd-*"
+    assert read(RUNTIME_DIRECTORY="/run/tixd-worker").instances == ""
+
+
 def test_the_configuration_tells_the_surroundings(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "absent.toml")
     loaded = config.load({}, {"NOTIFY_SOCKET": "@systemd", "JOURNAL_STREAM": "8:9"}, None)

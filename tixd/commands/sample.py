@@ -14,10 +14,19 @@ from types import MappingProxyType
 
 import click
 
+#: Where files lie that change tixd.service; for instances it is tixd@.service.d.
+DROP_INS = "/etc/systemd/system/tixd.service.d/"
+
 #: Every sample: where it goes, and what it is for.
 SAMPLES = MappingProxyType(
     {
         "tixd.service": ("/etc/systemd/system/", "tixd as a service of systemd"),
+        "tixd@.service": ("/etc/systemd/system/", "several roles of it on one host"),
+        "tixd-reports.conf": (DROP_INS, "reports elsewhere than in /tmp/reports"),
+        "tixd-user.conf": (DROP_INS, "tixd as the condenser's user"),
+        "tixd-others.conf": (DROP_INS, "reports in folders that others own"),
+        "tixd.env": ("/etc/tixd/", "settings of the service, to be filled in"),
+        "tixd.logrotate": ("/etc/logrotate.d/", "where the log is a file"),
         "tixd-asn.service": ("/etc/systemd/system/", "makes the AS table anew"),
         "tixd-asn.timer": ("/etc/systemd/system/", "starts it once a week"),
         "prometheus-rules.yml": ("/etc/prometheus/, rule_files", "alerts, with what to do"),
