@@ -1,0 +1,380 @@
+"""tixd as a service of a real systemd, on a Debian of its own, as scripts/install puts it there."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import made
+from tests.support.bundles import form
+from tests.support.collecting import FORM
+from tests.support.ledger import Ledger
+from tests.support.machine import Machine
+from tests.support.program import until
+from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
+from tixd.collector.server import SERVLET
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # the first run makes the tree
+
+START = 1_700_000_000
+
+#: Where drop-ins of a test lie, which are gone with the next boot.
+DROP_IN = "/run/systemd/system/tixd.service.d/test.conf"
+
+#: How long systemd may take for what tixd does in a few seconds.
+SECONDS = 60.0
+
+
+class Host:
+    """A machine on which tixd is installed."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine, self.did, self.run, self.path = (
+            machine,
+            machine.did,
+            machine.run,
+            machine.path,
+        )
+
+    def installs(self, *words: str) -> str:
+        """What scripts/install says."""
+        return self.did("/root/tixd/scripts/install", *words, seconds=280)
+
+    def sets(self, file: str = "tixd", **variables: str) -> None:
+        """Write an environment file anew."""
+        usual = {"TIX_WORKERS": "1", "TIX_HTTP_ADDRESS": "off"}
+        lines = [f"{name}={text}\n" for name, text in {**usual, **variables}.items()]
+        self.path(f"/etc/tixd/{file}.env").write_text("".join(lines))
+
+    def posts_to(self, api: StandInApi, **variables: str) -> None:
+        """Settings of a standalone role that posts to this tix-api, once in an hour."""
+        address = {"TIX_API_HOST": "127.0.0.1", "TIX_API_PORT": str(api.port)}
+        user = {"TIX_API_USER": "tix", "TIX_API_PASSWORD": "secret"}
+        self.sets(**address, **user, **variables, TIX_PROCESSING_PERIOD="60000")
+
+    def systemctl(self, *words: str) -> str:
+        """What systemctl says when all went well."""
+        return self.did("systemctl", *words)
+
+    def show(self, name: str, unit: str = "tixd") -> str:
+        """A property of the unit."""
+        return self.did("systemctl", "show", "--value", f"--property={name}", unit).strip()
+
+    def journal(self, unit: str = "tixd") -> str:
+        """The service's log since the last start of the test's."""
+        since = f"--since=@{self.begun:.6f}"
+        return self.did("journalctl", "--no-pager", "-o", "cat", since, f"--unit={unit}")
+
+    def starts(self, *units: str) -> None:
+        """Start units, and note when."""
+        self.begun = time.time()
+        self.systemctl("start", *(units or ("tixd",)))
+
+    def settle(self) -> None:
+        """Nothing of tixd runs, and nothing is left of what it did."""
+        self.run("systemctl", "stop", "tixd", "tixd@*")
+        self.run("systemctl", "reset-failed", "tixd", "tixd@*")
+        self.path(DROP_IN).unlink(missing_ok=True)
+        self.did("sh", "-c", "rm -rf /tmp/reports /srv/tix /var/lib/tixd*/* /var/log/tixd*/*")
+        self.systemctl("daemon-reload")
+
+    def reports(
+        self, *, user: str = "root", reports: int = 19, folder: str = "/tmp/reports"
+    ) -> Path:
+        """Reports of an installation, as the condenser makes them as that user: rwxr-x---."""
+        made.installation(self.path(folder), START, reports)
+        self.did("chown", "-R", f"{user}:", folder)
+        self.did("find", folder, "-type", "d", "-exec", "chmod", "0750", "{}", "+")
+        return self.path(folder)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A machine on which scripts/install has run."""
+    with Machine(tmp_path_factory.mktemp("machine")) as machine:
+        host = Host(machine)
+        host.installs()
+        machine.did("useradd", "--system", "--user-group", "condenser")
+        yield host
+
+
+@pytest.fixture
+def host(installed: Host) -> Iterator[Host]:
+    """The same, with nothing of other tests."""
+    installed.settle()
+    yield installed
+    installed.settle()
+
+
+@pytest.fixture
+def api() -> Iterator[StandInApi]:
+    """A stand-in for the tix-api."""
+    with StandInApi(user="tix", password="secret") as server:
+        yield server
+
+
+def test_folders_that_root_made_are_processed_and_the_status_says_what_is_done(host, api):
+    base = host.reports()
+    ledger = Ledger(base, api)
+    assert "tixd-others.conf: the folders there belong to root" in host.installs()
+    host.posts_to(api)
+    host.starts()
+    until(lambda: api.accepted, SECONDS)
+    until(
+        lambda: "leading; 0 of 1 worker busy, 0 jobs waiting; last" in host.show("StatusText"), 10
+    )
+    assert host.did("tixd", "health") == "ready\n"
+    assert "1  windows analysed and posted" in host.did("tixd", "status")
+    assert owner(host) == "tixd"
+    ledger.settled()
+    host.systemctl("stop", "tixd")
+    assert (host.show("Result"), host.show("ExecMainStatus")) == ("success", "0")
+
+
+def owner(host: Host) -> str:
+    """The user whose process the service is."""
+    return host.did("stat", "-c", "%U", f"/proc/{host.show('MainPID')}").strip()
+
+
+@pytest.mark.parametrize("user", ["root", "condenser", "tixd"])
+def test_the_check_that_is_printed_tries_with_the_rights_of_the_service(host, api, user):
+    host.reports(user=user)
+    host.posts_to(api)
+    found = re.search(
+        r"check: (systemd-run .*?--connect)$", host.installs(), re.DOTALL | re.MULTILINE
+    )
+    assert found
+    done = host.run("sh", "-c", found[1])
+    assert (done.returncode, "WRONG" in done.stdout) == (0, False), done.stdout + done.stderr
+    host.did("chmod", "0000", "/tmp/reports")
+    done = host.run("sh", "-c", found[1])
+    assert done.returncode == (0 if user == "root" else 1)
+
+
+def test_folders_of_another_user_are_processed_as_that_user(host, api):
+    host.reports(user="condenser")
+    assert "tixd-user.conf: the folders there belong to condenser" in host.installs()
+    host.posts_to(api)
+    host.starts()
+    until(lambda: api.accepted, SECONDS)
+    assert owner(host) == "condenser"
+    assert host.did("stat", "-c", "%U", "/tmp/reports/1/2/.tixd.lock") == "condenser\n"
+    host.systemctl("stop", "tixd")
+    host.did("rm", "-r", "/tmp/reports")
+    assert "is not there yet" in host.installs()
+    assert not host.path("/etc/systemd/system/tixd.service.d").exists()
+
+
+@pytest.mark.parametrize("folder", ["/srv/tix/reports", "/home/tix/reports"])
+def test_reports_elsewhere_are_reached_by_their_drop_in_although_they_come_late(host, api, folder):
+    host.posts_to(api, TIX_REPORTS_BASE_PATH=folder)
+    host.installs(folder)
+    host.begun = time.time()
+    assert host.run("systemctl", "start", "tixd").returncode != 0
+    assert f"reports folder {folder} is not there" in host.journal()
+    host.reports(user="tixd", folder=folder)
+    until(lambda: api.accepted, SECONDS)
+    host.systemctl("stop", "tixd")
+    host.did("rm", "-r", folder)
+    host.installs("/tmp/reports")
+
+
+def test_a_reports_folder_that_comes_late_is_found_without_help(host, api):
+    host.posts_to(api)
+    host.run("systemctl", "start", "tixd")
+    until(lambda: int(host.show("NRestarts")) >= 2, SECONDS)
+    host.reports(user="tixd")
+    until(lambda: api.accepted, SECONDS)
+    assert host.show("ActiveState") == "active"
+
+
+def test_a_wrong_configuration_is_tried_once(host):
+    host.sets(TIX_WORKERS="many")
+    host.begun = time.time()
+    assert host.run("systemctl", "start", "tixd").returncode != 0
+    until(lambda: host.show("ActiveState") == "failed", 20)
+    assert (host.show("NRestarts"), host.show("ExecMainStatus")) == ("0", "2")
+    assert "TIX_WORKERS" in host.journal()
+
+
+def test_a_loop_that_hangs_is_ended_by_the_watchdog_and_begins_anew(host, api):
+    host.reports(user="tixd")
+    host.posts_to(api)
+    host.path(DROP_IN).parent.mkdir(parents=True, exist_ok=True)
+    host.path(DROP_IN).write_text("[Service]\nWatchdogSec=5\nTimeoutAbortSec=2\n")
+    host.systemctl("daemon-reload")
+    host.starts()
+    before = host.show("MainPID")
+    host.systemctl("kill", "--kill-whom=main", "--signal=SIGSTOP", "tixd")
+    until(lambda: host.show("MainPID") not in (before, "0"), SECONDS)
+    until(lambda: host.show("ActiveState") == "active", SECONDS)
+    assert "Watchdog timeout" in host.did("journalctl", "--no-pager", "--unit=tixd")
+
+
+@pytest.mark.parametrize("whom", ["main", "all"])
+def test_after_kill_9_it_begins_anew_and_nothing_is_lost(host, api, whom):
+    base = host.reports(user="tixd", reports=64)
+    ledger = Ledger(base, api)
+    api.answer(Behaviour(fault="trickle", trickle_seconds=0.01))
+    host.posts_to(api)
+    host.starts()
+    until(lambda: len(api.posts) >= 2, SECONDS)
+    host.systemctl("kill", f"--kill-whom={whom}", "--signal=SIGKILL", "tixd")
+    ledger.balance()
+    until(lambda: host.show("NRestarts") == "1", SECONDS)
+    host.systemctl("stop", "tixd")
+    host.did("sh", "-c", "rm -f /var/lib/tixd/tixd-schedule.json")
+    host.starts()
+    until(lambda: len(ledger.expected) <= len(api.accepted), SECONDS)
+    until(lambda: "0 of 1 worker busy" in host.show("StatusText"), SECONDS)
+    ledger.settled()
+    assert ledger.duplicates <= 1
+
+
+def test_a_stop_waits_for_the_window_in_hand_and_says_so(host, api):
+    base = host.reports(user="tixd", reports=64)
+    ledger = Ledger(base, api)
+    api.answer(Behaviour(fault="trickle", trickle_seconds=0.05))
+    host.posts_to(api)
+    host.starts()
+    until(lambda: api.posts, SECONDS)
+    host.systemctl("--no-block", "stop", "tixd")
+    until(lambda: host.show("StatusText") == "stopping: 1 window in hand", 10)
+    until(lambda: host.show("ActiveState") == "inactive", 40)
+    assert (host.show("Result"), host.show("ExecMainStatus")) == ("success", "0")
+    ledger.balance()
+    assert ledger.duplicates == 0
+
+
+def test_signals_to_the_whole_unit_reopen_logs_and_toggle_debug_and_kill_nobody(host, api):
+    host.reports(user="tixd")
+    host.posts_to(api)
+    host.starts()
+    tasks = host.did("systemctl", "show", "--property=TasksCurrent", "tixd")
+    host.systemctl("kill", "--signal=SIGUSR2", "tixd")
+    until(lambda: host.journal().count("debug_toggled on=True") == 1, 20)
+    host.systemctl("kill", "--signal=SIGUSR1", "tixd")
+    host.systemctl("kill", "--signal=SIGUSR2", "tixd")
+    until(lambda: host.journal().count("debug_toggled on=False") == 1, 20)
+    assert host.did("systemctl", "show", "--property=TasksCurrent", "tixd") == tasks
+    host.systemctl("reload", "tixd")
+    until(lambda: "secrets_read_again" in host.journal(), 20)
+    host.systemctl("kill", "--signal=SIGHUP", "tixd")
+    until(lambda: host.journal().count("secrets_read_again") == 2, 20)
+    assert (host.show("NRestarts"), host.show("ActiveState")) == ("0", "active")
+    host.systemctl("kill", "tixd")
+    until(lambda: host.show("ActiveState") == "inactive", 40)
+    assert ("worker_ended" in host.journal(), host.show("ExecMainStatus")) == (False, "0")
+
+
+def test_lines_have_their_priority_in_the_journal(host, api):
+    host.reports(user="tixd")
+    host.posts_to(api, TIX_API_PASWORD="x")
+    host.starts()
+    until(lambda: "running" in host.journal(), 20)
+    since = f"--since=@{host.begun:.6f}"
+    lines = host.did("journalctl", "--unit=tixd", "-o", "json", since).splitlines()
+    found = {line["MESSAGE"].split()[0]: line["PRIORITY"] for line in map(json.loads, lines)}
+    assert (found["configuration"], found["running"]) == ("4", "6")
+
+
+@pytest.mark.parametrize("unit", ["tixd", "tixd@standalone"])
+def test_a_log_file_is_rotated_and_goes_on_in_a_new_one(host, api, unit):
+    folder = f"/var/log/{unit.replace('@', '-')}"
+    host.reports(user="tixd")
+    host.posts_to(api, TIX_LOG_FILE=f"{folder}/tixd.log")
+    host.starts(unit)
+    log = host.path(f"{folder}/tixd.log")
+    until(lambda: log.exists() and " running " in log.read_text(), 20)
+    assert host.run("logrotate", "-d", "/etc/logrotate.d/tixd").returncode == 0
+    assert host.did("logrotate", "-f", "/etc/logrotate.d/tixd") == ""
+    host.systemctl("reload", unit)
+    until(lambda: log.exists() and " secrets_read_again" in log.read_text(), 20)
+    assert " running " in host.path(f"{folder}/tixd.log.1").read_text()
+
+
+def test_a_dispatcher_and_a_worker_work_as_instances(host, api, broker):
+    base = host.reports(user="tixd", reports=64)
+    ledger = Ledger(base, api)
+    host.posts_to(api, TIX_RABBITMQ_HOST="127.0.0.1", TIX_RABBITMQ_PORT=str(broker.port))
+    host.starts("tixd@worker", "tixd@dispatcher")
+    until(lambda: len(api.accepted) == len(ledger.expected), SECONDS)
+    until(lambda: host.run("tixd", "health").stdout == "ready\n", SECONDS)
+    status = host.did("tixd", "status")
+    assert "worker, pid" in status
+    assert "dispatcher, pid" in status
+    assert host.did("tixd", "failed", "list") == "nothing waits in failed-results\n"
+    until(lambda: host.show("StatusText", "tixd@worker").startswith("working; "), 20)
+    host.systemctl("stop", "tixd@worker", "tixd@dispatcher")
+    assert {host.show("Result", f"tixd@{role}") for role in ("worker", "dispatcher")} == {"success"}
+    ledger.settled()
+
+
+def posted(port: int, body: bytes) -> int:
+    """The status of a collector's answer to a bundle."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("POST", SERVLET, body, FORM)
+        return connection.getresponse().status
+
+
+def test_a_collector_works_as_an_instance_and_by_the_environment(host):
+    host.sets()
+    port = closed_port()
+    output = '[AMQP]\nenable = false\n[file]\npath = "/var/lib/tixd-collector/records"\n'
+    host.path("/etc/tixd/gracc.toml").write_text(
+        f'address = "127.0.0.1"\nport = "{port}"\n{output}'
+    )
+    host.sets("collector", TIXD_OPTIONS="--role collector -c /etc/tixd/gracc.toml")
+    host.starts("tixd@collector")
+    assert posted(port, form(range(3))) == 200
+    collecting = "collecting; 3 records, 0 requests in hand"
+    until(lambda: host.show("StatusText", "tixd@collector") == collecting, 20)
+    assert "collector, pid" in host.did("tixd", "status")
+    host.systemctl("stop", "tixd@collector")
+    assert host.show("Result", "tixd@collector") == "success"
+
+
+def test_the_collector_alone_is_installed_and_run_as_tixd_service(host):
+    port = closed_port()
+    output = {"GRACC_AMQP_ENABLE": "false", "GRACC_FILE_PATH": "/var/lib/tixd/records"}
+    address = {"GRACC_ADDRESS": "127.0.0.1", "GRACC_PORT": str(port)}
+    host.sets(TIXD_OPTIONS="--role collector", **output, **address)
+    host.starts()
+    until(lambda: host.show("StatusText").startswith("collecting; 0 records"), 20)
+    assert host.show("ActiveState") == "active"
+
+
+def test_a_second_installation_upgrades_a_running_service_and_keeps_the_settings(host, api):
+    host.reports(user="tixd")
+    host.posts_to(api)
+    settings = host.path("/etc/tixd/tixd.env").read_text()
+    host.starts()
+    before = host.show("MainPID")
+    host.installs()
+    assert host.path("/etc/tixd/tixd.env").read_text() == settings
+    assert host.show("ActiveState") == "active"
+    assert host.show("MainPID") != before
+
+
+def test_what_was_installed_can_be_removed_and_had_again(host):
+    host.path("/var/lib/tixd/kept").touch()
+    host.systemctl("enable", "tixd", "tixd@worker")
+    host.installs("--remove")
+    left = host.did(
+        "sh", "-c", "find / -xdev -name '*tixd*' -not -path '/root/*' -not -path '/proc/*'"
+    )
+    data = ("/etc/tixd", "/var/lib/tixd", "/var/log/tixd")
+    assert [path for path in left.splitlines() if not path.startswith(data)] == []
+    assert host.path("/etc/tixd/tixd.env").exists()
+    assert host.path("/var/lib/tixd/kept").exists()
+    host.installs()
+    assert os.path.basename(host.did("readlink", "/usr/local/bin/tixd").strip()) == "tixd"
