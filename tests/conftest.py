@@ -1,8 +1,11 @@
-"""What tests of several folders ask for by name."""
+"""What tests of several folders ask for by name, and who may run beside whom."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import fcntl
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +20,26 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A RabbitMQ of the module's own, which takes connections."""
     with Broker(tmp_path_factory.mktemp("broker")) as broker:
         yield broker
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before the time of pytest-timeout begins
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Where several processes run tests, one that is marked `alone` waits for the others' ends."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    shared = Path(item.config.getoption("basetemp")).parent
+    how = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
+    with contextlib.ExitStack() as held:
+        with _locked(shared / "next", fcntl.LOCK_EX):  # or those who come later went in first
+            held.enter_context(_locked(shared / "machine", how))
+        return (yield)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, how)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # also for children that have inherited the descriptor

@@ -94,6 +94,7 @@ def test_a_killed_broker_costs_no_record_that_was_accepted(
     assert len(collector.log("broker_lost")) == kills, "one line per change of state"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("resource", ["memory", "disk"])
 def test_an_alarm_of_the_broker_is_503_and_ends_without_a_restart(
     collector, broker, direct, resource

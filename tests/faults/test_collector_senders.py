@@ -117,6 +117,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], set[int]]] = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_bundles_are_refused_soon_and_within_memory(collector, name):
     make, statuses = HOSTILE[name]
@@ -140,6 +141,7 @@ def packed_post(collector: Collector, body: bytes, **headers: str) -> int:
         return connection.getresponse().status
 
 
+@pytest.mark.alone
 def test_two_gigabytes_of_gzip_are_refused_within_memory(collector):
     body = zeros(50) * 40  # gzip's streams may follow each other
     collector.forget_peak()
@@ -153,6 +155,7 @@ def test_two_gigabytes_of_gzip_are_refused_within_memory(collector):
     assert packed_post(collector, gzip.compress(form(["a"]))[:-5]) == 400
 
 
+@pytest.mark.alone
 def test_a_large_bundle_lets_others_be_answered_meanwhile(collector):
     text = "".join(f"replication|{job(n)}|||" for n in range(5000))
     body = form([], arg1=text, bundlesize="5000")

@@ -87,6 +87,7 @@ def test_a_stand_by_says_who_leads_and_takes_over(tmp_path, number):
         assert len(api.posts) == 1, "that cycle had been scanned"
 
 
+@pytest.mark.alone
 def test_a_stand_by_ends_when_it_is_told_to(tmp_path):
     with (
         StandInApi() as api,

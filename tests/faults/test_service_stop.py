@@ -46,6 +46,7 @@ def nothing_lies_about(daemon: Service, base: Path) -> None:
     assert daemon.leftovers() == []
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_after_the_windows_in_hand(tmp_path, base, api, number):
     ledger = Ledger(base, api)
@@ -60,6 +61,7 @@ def test_a_signal_ends_it_after_the_windows_in_hand(tmp_path, base, api, number)
     assert ledger.duplicates == 0
 
 
+@pytest.mark.alone
 def test_a_job_longer_than_the_deadline_is_given_up(tmp_path, base, api):
     ledger = Ledger(base, api)
     with service(base, tmp_path, api.port, **PATIENT, TIX_STOP_SECONDS="1") as daemon:
@@ -70,6 +72,7 @@ def test_a_job_longer_than_the_deadline_is_given_up(tmp_path, base, api):
     ledger.balance()
 
 
+@pytest.mark.alone
 def test_a_second_signal_ends_it_at_once(tmp_path, base, api):
     ledger = Ledger(base, api)
     with service(base, tmp_path, api.port, **PATIENT, TIX_STOP_SECONDS="60") as daemon:
@@ -84,6 +87,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path, base, api):
     ledger.balance()
 
 
+@pytest.mark.alone
 def test_a_daemon_that_is_still_starting_ends_at_once(tmp_path, base, api):
     with Service(base, tmp_path, api.port) as daemon:
         until(lambda: daemon.log("running"))

@@ -81,12 +81,12 @@ def test_a_wrong_password_is_refused_and_never_shown(tmp_path):
     "url",
     [
         *("mysql://root@127.0.0.1", "mysql:///iptoas", "postgres://root@127.0.0.1/iptoas", "x"),
-        *("mysql://root@127.0.0.1:port/iptoas", f"mysql://root@127.0.0.1:{closed_port()}/iptoas"),
+        *("mysql://root@127.0.0.1:port/iptoas", "mysql://root@127.0.0.1:{closed}/iptoas"),
     ],
 )
 def test_a_url_that_leads_nowhere_is_a_bad_source(url):
     with pytest.raises(errors.BadSource):
-        harvest_database(Harvest(), url, "", quiet)
+        harvest_database(Harvest(), url.format(closed=closed_port()), "", quiet)
 
 
 def test_how_far_the_reading_is_can_be_told():

@@ -47,6 +47,7 @@ def is_worker(pid: int) -> bool:
         return False
 
 
+@pytest.mark.alone
 @in_loop
 async def test_a_pool_with_nothing_to_do_stops_at_once(held):
     async with Pool(held) as workers:
@@ -58,6 +59,7 @@ async def test_a_pool_with_nothing_to_do_stops_at_once(held):
     assert workers.restarts == {}
 
 
+@pytest.mark.alone
 @in_loop
 async def test_a_pool_that_is_still_starting_stops_at_once(tmp_path, held):
     async with Pool(held) as workers:
@@ -97,6 +99,7 @@ async def test_a_stop_waits_for_the_windows_in_hand_and_begins_no_more(tmp_path,
     assert done[2].counts == {"jobs_not_begun": 1}
 
 
+@pytest.mark.alone
 @in_loop
 async def test_after_the_grace_a_window_in_hand_is_given_up_and_nothing_is_lost(tmp_path, held):
     job = window(tmp_path, 1)
@@ -111,6 +114,7 @@ async def test_after_the_grace_a_window_in_hand_is_given_up_and_nothing_is_lost(
     assert list((tmp_path / "1" / "1").glob("*.tmp")) == []
 
 
+@pytest.mark.alone
 @in_loop
 async def test_a_worker_that_is_frozen_is_killed_when_the_grace_is_over(held):
     async with Pool(held) as workers:

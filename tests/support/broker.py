@@ -8,7 +8,6 @@ folder. Nothing is shared with a RabbitMQ that the machine may run.
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import socket
@@ -22,6 +21,7 @@ import psutil
 from tests.support import debian, namespaces
 from tests.support.pools import alive
 from tests.support.program import until
+from tests.support.stand_in_api import closed_port
 
 #: Where Debian keeps the scripts that change no user and read no configuration of the machine.
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
@@ -59,8 +59,8 @@ class Broker:
     ) -> None:
         debian.program("rabbitmq-server", "rabbitmq-server")
         self.folder, self.host, self.netns = folder, host, netns
-        self.port = port or free_port()
-        self._epmd_port, dist_port = free_port(), free_port()
+        self.port = port or closed_port()
+        self._epmd_port, dist_port = closed_port(), closed_port()
         self.node = f"tixd-{self.port}@localhost"
         for name in ("data", "log", "home"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -206,17 +206,6 @@ class Broker:
                 stderr=out,
                 start_new_session=True,
             )
-
-
-def free_port() -> int:
-    """A port that no client is given for its own end while the broker is away."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
 
 
 def _environment(folder: Path, node: str, epmd_port: int, dist_port: int) -> dict[str, str]:
