@@ -15,11 +15,17 @@ from tests.support.broker import Broker
 collect_ignore = ["support/original"]
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A RabbitMQ of the module's own, which takes connections."""
+@pytest.fixture(scope="session")
+def _broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     with Broker(tmp_path_factory.mktemp("broker")) as broker:
         yield broker
+
+
+@pytest.fixture(scope="module")
+def broker(_broker: Broker) -> Broker:
+    """A RabbitMQ that is as good as new and the module's own, to be killed and changed at will."""
+    _broker.renew()
+    return _broker
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before the time of pytest-timeout begins

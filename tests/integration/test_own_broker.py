@@ -89,6 +89,21 @@ def test_a_changed_password_lets_nobody_in_with_the_old_one(broker: Broker, dire
     assert direct.count("here") == 0
 
 
+def test_a_renewed_broker_knows_nothing_of_what_was_done_to_it(
+    broker: Broker, direct: Direct
+) -> None:
+    direct.publish("here", "old")
+    broker.alarm("disk")
+    broker.set_password("new")
+    broker.allow("^$")
+    broker.freeze()
+    broker.renew()
+    assert not direct.exists("here")
+    direct.declare("here")
+    direct.publish("here", "new")
+    assert [message.body for message in direct.drain("here")] == [b"new"]
+
+
 def test_settings_and_commands_reach_the_broker(broker: Broker) -> None:
     assert "{ok, 12000}" in broker.eval("application:get_env(rabbit, consumer_timeout)")
     assert "guest" in broker.ctl("list_users")

@@ -45,6 +45,9 @@ _PLENTY = {
     "disk": "rabbit_disk_monitor:set_disk_free_limit(1 bsl 20)",
 }
 
+#: Takes all connections, queues, exchanges and rights away.
+_EMPTY = ", ".join(f'ok = rabbit_vhost:{do}(<<"/">>, <<"test">>)' for do in ("delete", "add"))
+
 
 class Broker:
     """A broker with user guest/guest; `config`: further lines of rabbitmq.conf."""
@@ -159,6 +162,18 @@ class Broker:
         """Let a user configure, write and read what the pattern matches, and nothing else."""
         words = ", ".join(f'<<"{word}">>' for word in (user, "/", *[pattern] * 3, "test"))
         self.eval(f"ok = rabbit_auth_backend_internal:set_permissions({words})")
+
+    def renew(self) -> None:
+        """Make it what it was after its first start, whatever tests have done to it."""
+        if self.is_running():
+            self.thaw()
+        else:
+            self.start()
+        for resource in _PLENTY:
+            self.clear_alarm(resource)
+        self.eval(_EMPTY)
+        self.set_password("guest")
+        self.allow(".*")
 
     def close_connections(self) -> None:
         """Close every connection of clients from the broker's side."""
