@@ -6,6 +6,7 @@ What import contracts and lint rules can keep is in pyproject.toml and run by sc
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import subprocess
 import sys
@@ -31,6 +32,7 @@ TOP_LEVEL = {
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+@functools.cache
 def tree(path: Path) -> ast.Module:
     """The module as Python parses it."""
     return ast.parse(path.read_text(encoding="utf-8"))
