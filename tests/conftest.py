@@ -28,6 +28,16 @@ def broker(_broker: Broker) -> Broker:
     return _broker
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes run tests, modules with one that is `alone` come last.
+
+    Before that there are tests of minutes that it would have to wait for.
+    """
+    if hasattr(config, "workerinput"):
+        late = {item.path for item in items if item.get_closest_marker("alone")}
+        items.sort(key=lambda item: item.path in late)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before the time of pytest-timeout begins
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Where several processes run tests, one that is marked `alone` waits for the others' ends."""

@@ -175,6 +175,7 @@ def test_a_killed_collector_loses_nothing_that_it_had_accepted(tmp_path, broker,
     check_promises(senders, direct)
 
 
+@pytest.mark.alone
 def test_sigterm_under_load_finishes_what_is_in_hand(collector, direct):
     with Senders(collector.port, count=8, size=50) as senders:
         senders.until_accepted(1000)
