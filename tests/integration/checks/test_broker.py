@@ -67,7 +67,10 @@ def test_a_dispatcher_that_leads_elsewhere_is_told(broker):
         ({"rabbitmq_password": Secret("hidden")}, "refuses: ACCESS_REFUSED - Login was refused"),
         ({"rabbitmq_vhost": "none"}, "refuses: NOT_ALLOWED - vhost none not found: see user,"),
         ({"rabbitmq_host": "no-such-host.invalid"}, "see whether it runs, and TIX_RABBITMQ_*"),
-        ({"rabbitmq_port": closed_port()}, "Connection refused: see whether it runs"),
+        pytest.param(
+            *({"rabbitmq_port": closed_port()}, "Connection refused: see whether it runs"),
+            id="closed port",
+        ),
         ({"rabbitmq_tls": True, "rabbitmq_ca_file": "/nowhere"}, "cannot use /nowhere: No such"),
     ],
     ids=str,

@@ -6,6 +6,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from tests.support.program import until
 from tixd import errors
 from tixd.checks.trying import Check, Finding, judged, tried
@@ -41,6 +43,7 @@ def test_findings_come_in_the_order_of_the_checks_from_other_processes():
     assert len({finding.text for finding in found} | {str(os.getpid())}) == 4
 
 
+@pytest.mark.alone
 def test_one_that_hangs_holds_up_nobody_and_says_what_to_do():
     began = time.monotonic()
     hanging, other = tried([check(never), check(lambda: "good")], 0.3)
