@@ -63,6 +63,7 @@ def test_a_parent_killed_in_mid_scan_is_followed_by_one_that_scans_all(tmp_path)
         ledger.settled()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stand_by_says_who_leads_and_takes_over(tmp_path, number):
     base = tmp_path / "base"
