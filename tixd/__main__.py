@@ -7,7 +7,10 @@ main module under another name; they need no command line and get none.
 
 def main() -> None:
     """Run `tixd`; ends the process with its exit code."""
-    from tixd import cli  # noqa: PLC0415 - see above
+    from tixd import first_process  # noqa: PLC0415 - see above
+
+    first_process.end_at_sigterm()
+    from tixd import cli  # noqa: PLC0415 - takes its time, in which SIGTERM may come
 
     cli.run()
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 import tixd
-from tixd import answers, control, errors, logs
+from tixd import answers, control, errors, first_process, logs
 from tixd.config import Config
 from tixd.dispatch.dispatcher import Dispatcher
 from tixd.dispatch.job import CheckVolume, Done
@@ -172,6 +172,8 @@ class Service:
         if not self.pool or self.pool.turns > self._turns:
             self._turns = self.pool.turns if self.pool else self._turns
             self.presence.systemd.watchdog()
+        workers = self.pool.workers if self.pool else ()
+        first_process.bury_orphans({worker.pid for worker in workers})
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.stopping.wait(), TICK_SECONDS)
 

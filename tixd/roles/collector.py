@@ -22,7 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import tixd
-from tixd import control, errors, logs
+from tixd import control, errors, first_process, logs
 from tixd.collector import debug
 from tixd.collector.configuration import CollectorConfig
 from tixd.collector.server import Server
@@ -86,6 +86,7 @@ class Collector:
             self._systemd.ready(self._sentence())
             while not self._stopping.is_set():
                 self._systemd.watchdog()
+                first_process.bury_orphans()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TURN_SECONDS):
                         await self._stopping.wait()

@@ -1,0 +1,84 @@
+"""tixd as the first process of a container: of a PID namespace of its own here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.collector import Collector
+from tests.support.program import ROOT, until
+
+#: Put before a command: it is process 1, and ends with whoever started it.
+FIRST = ("unshare", "--pid", "--fork", "--kill-child", "--")
+
+#: A child of process 1 and a child of its own have ended; it buries, and says who can still be
+#: asked how it ended.
+BURIAL = """
+import contextlib, os, subprocess, sys
+from tixd import first_process
+children = [subprocess.Popen(["true"]) for _ in range(2)]
+orphan, own = (child.pid for child in children)
+for pid in (own, orphan):
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+first_process.bury_orphans({own})
+for name, pid in (("own", own), ("orphan", orphan)):
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+        print(name)
+"""
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("unshare"), reason="a PID namespace needs root"
+)
+
+
+def inner(outer: subprocess.Popen[bytes]) -> psutil.Process:
+    """Process 1, as it is known out here."""
+    until(lambda: psutil.Process(outer.pid).children())
+    return psutil.Process(outer.pid).children()[0]
+
+
+def has_open(process: psutil.Process, path: Path) -> bool:
+    """Whether the process has this file open."""
+    links = list(Path(f"/proc/{process.pid}/fd").iterdir())
+    return any(os.path.realpath(link) == str(path) for link in links)
+
+
+def test_sigterm_ends_a_first_process_that_is_no_service_or_not_yet(tmp_path):
+    fifo = tmp_path / "tixd.toml"
+    os.mkfifo(fifo)
+    keeper = os.open(fifo, os.O_RDWR)  # so that reading it never ends
+    words = (*FIRST, sys.executable, "-m", "tixd", "-c", str(fifo), "check-config")
+    with subprocess.Popen(words, cwd=ROOT) as command:
+        until(lambda: has_open(inner(command), fifo))
+        inner(command).send_signal(signal.SIGTERM)
+        assert command.wait(10) == 128 + signal.SIGTERM
+    os.close(keeper)
+
+
+def test_a_first_process_asks_how_orphans_have_ended(tmp_path):
+    to_file = {"AMQP": {"enable": False}, "file": {"path": str(tmp_path / "records")}}
+    with Collector(tmp_path, to_file, before=FIRST) as collector:
+        collector.runs()
+        first = inner(collector)
+        orphan = ("sh", "-c", "sleep 0.2 & exit")
+        subprocess.run(["nsenter", "-t", f"{first.pid}", "--pid", *orphan], check=True)
+        until(first.children)
+        until(lambda: not first.children())
+        first.send_signal(signal.SIGTERM)
+        assert collector.wait(20) == 0
+
+
+def test_a_first_process_leaves_its_own_children_to_those_who_started_them():
+    words = [sys.executable, "-c", BURIAL]
+    as_first = subprocess.run([*FIRST, *words], cwd=ROOT, capture_output=True, text=True)
+    assert as_first.stdout.split() == ["own"], as_first.stderr
+    as_other = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert as_other.stdout.split() == ["own", "orphan"], as_other.stderr

@@ -1,0 +1,46 @@
+"""What a process owes as the first one of a container (number 1), beside its own work.
+
+In: nothing. Out: an end at SIGTERM from the first moment on; no zombies. Rules: the kernel keeps
+from process 1 every signal that it has no handler for, SIGTERM too; a process whose parent has
+ended becomes a child of process 1, and stays a zombie until that one asks how it ended. In any
+other process nothing is done.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Collection
+from types import FrameType
+
+#: The first process of a container, or of a machine.
+FIRST = 1
+
+#: Exit codes of processes that a signal has ended begin here, as shells and containers say it.
+ENDED_BY_SIGNAL = 128
+
+
+def end_at_sigterm() -> None:
+    """Let SIGTERM end this process, as it ends any other, until the service listens to it."""
+    if os.getpid() == FIRST:
+        signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    sys.exit(ENDED_BY_SIGNAL + number)
+
+
+def bury_orphans(own: Collection[int] = ()) -> None:
+    """Ask how those ended that others have left to process 1; not of its `own`, others do that."""
+    while os.getpid() == FIRST and (pid := _ended_child()) and pid not in own:
+        os.waitpid(pid, 0)
+
+
+def _ended_child() -> int:
+    """A child that has ended, and still can be asked how; 0: there is none."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0
+    return found.si_pid if found else 0
