@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.bundles import PING, form
+from tests.support.collecting import FORM
 from tests.support.collector import Collector
 from tests.support.program import ROOT, until
 from tests.support.senders import Senders
 from tests.support.stand_in_api import closed_port
+from tixd.collector.server import SERVLET
 
 
 def to_file(folder: Path) -> dict[str, object]:
@@ -174,6 +176,20 @@ def test_sigterm_under_load_answers_what_is_in_hand(tmp_path):
         assert seconds < 10
     assert set(senders.statuses()) <= {200, 0}
     assert senders.accepted <= set(identities(tmp_path)) <= senders.tried
+
+
+def test_a_request_that_goes_on_after_sigterm_is_given_up_in_time(tmp_path):
+    settings = to_file(tmp_path) | {"timeout": "60s", "stopSeconds": 0.5}
+    with Collector(tmp_path, settings) as collector:
+        collector.runs()
+        with socket.create_connection(("127.0.0.1", collector.port)) as half:
+            fields = {**FORM, "Host": "x", "Content-Length": "9"}
+            head = "".join(f"{name}: {text}\r\n" for name, text in fields.items())
+            half.sendall(f"POST {SERVLET} HTTP/1.1\r\n{head}\r\ncommand=".encode())
+            nothing = b"\ntixd_collector_bytes_in_hand 0.0\n"
+            until(lambda: nothing not in collector.ask("GET", "/metrics")[1])
+            code, seconds = collector.ends()
+    assert (code, 0.5 <= seconds < 20) == (0, True)
 
 
 def test_full_files_are_set_aside_and_the_oldest_deleted(tmp_path):

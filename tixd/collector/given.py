@@ -12,6 +12,7 @@ from dataclasses import Field, fields
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from tixd import values
 from tixd.collector import go_duration
 from tixd.collector.settings import CollectorSettings
 from tixd.declared import Secret
@@ -51,6 +52,8 @@ def checked(name: str, value: object) -> Any:
             return value if isinstance(value, bool) else _SWITCHES[_text(value)]
         if kind is int:
             return _number(value, facts)
+        if kind is float:  # as the processing roles have it
+            return values.checked(name, value, strict=False)
         found = _text(value, empty=facts.get("empty", False) or kind is Secret)
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"must be {allowed(name)}") from None
@@ -126,6 +129,8 @@ def allowed(name: str) -> str:
         return f"one of {', '.join(words)}"
     if kind is bool:
         return "true or false"
+    if kind is float:
+        return values.allowed(name)
     if kind is int:
         of = f" of {facts['unit']}" if "unit" in facts else ""
         if "maximum" in facts:

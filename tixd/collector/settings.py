@@ -49,6 +49,13 @@ class CollectorSettings:
     timeout_seconds: float = _duration(
         "60s", "timeout", "longest time for reading a request, and then for its confirms"
     )
+    stop_seconds: float = _setting(
+        25.0,
+        "stopSeconds",
+        "how long requests in hand may take after SIGTERM, if timeout is not shorter",
+        env="TIX_STOP_SECONDS",
+        unit="seconds",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = _setting(
         "INFO", "loglevel", "least important events that are logged; fatal and panic are CRITICAL"
     )

@@ -4,7 +4,7 @@ In: the configuration. Out: records with every output, until a signal ends it. R
 although what the outputs speak to is away; one asyncio loop.
 
 Stop order, and why: 1. listen no more (nothing new to finish); 2. requests in hand are finished, at
-most STOP_SECONDS or the time-out (their senders repeat what is not); 3. the outputs, which those
+most stop_seconds or the time-out (their senders repeat what is not); 3. the outputs, which those
 requests needed; 4. the log.
 """
 
@@ -39,9 +39,6 @@ from tixd.systemd import Notifier
 
 if TYPE_CHECKING:
     from tixd.sinks.kafka import KafkaSink
-
-#: How long requests in hand may take at the end, at most.
-STOP_SECONDS = 25.0
 
 #: How often systemd hears that the loop turns.
 TURN_SECONDS = 1.0
@@ -115,7 +112,7 @@ class Collector:
             logs.info("collecting", addresses=_addresses(listeners), outputs=names)
             yield
         finally:
-            seconds = min(settings.timeout_seconds, STOP_SECONDS)
+            seconds = min(settings.timeout_seconds, settings.stop_seconds)
             await asyncio.gather(*(listener.stop(seconds) for listener in listeners))
 
     @contextlib.asynccontextmanager
