@@ -121,7 +121,12 @@ class Listener:
         for server in self._servers:
             server.close()
         self._http.pre_shutdown()
-        await self._http.shutdown(seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._http.shutdown(None)  # with a time of its own it would take up to twice
+        except TimeoutError:
+            for protocol in self._http.connections:
+                protocol.force_close()
 
     def _connection(self) -> asyncio.Protocol:
         protocol = self._http()

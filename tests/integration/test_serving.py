@@ -2,16 +2,18 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import web
 
 from tests.support.log_events import heard
 from tests.support.snapshots import snapshot
 from tests.support.waiting import until
 from tixd import errors, serving
-from tixd.serving import Listener, serve
+from tixd.serving import Listener, bound_or_refused, serve
 from tixd.status import Snapshot
 
 
@@ -185,3 +187,26 @@ def test_a_kept_connection_serves_several_requests():
             await until(reader.at_eof)
 
     asyncio.run(run())
+
+
+def test_a_request_that_goes_on_is_given_up_when_its_time_is_over():
+    async def run() -> tuple[float, bytes]:
+        begun = asyncio.Event()
+
+        async def for_ever(_: web.BaseRequest) -> web.Response:
+            begun.set()
+            return await asyncio.get_running_loop().create_future()
+
+        listener = Listener(web.Server(for_ever), lambda _: None)
+        await listener.start(await bound_or_refused("127.0.0.1:0"))
+        reader, writer = await connect(listener)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await begun.wait()
+        before = time.monotonic()
+        await listener.stop(1.0)
+        rest = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        return time.monotonic() - before, rest
+
+    seconds, rest = asyncio.run(run())
+    assert (1.0 <= seconds < 1.9, rest) == (True, b"")
