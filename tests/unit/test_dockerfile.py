@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.unit.test_readme import section
 from tixd import __version__, cli, values
 from tixd.collector.settings import CollectorSettings
 from tixd.settings import Settings
@@ -40,7 +43,7 @@ def pairs(instruction: str) -> dict[str, str]:
 
 
 def test_both_stages_have_the_same_slim_base_which_tixd_can_run_on():
-    (first, _, stage), (second,) = (words.split(" ")[::1] for words in said("FROM"))
+    (first, _, stage), (second,) = (words.split() for words in said("FROM"))
     assert first == second
     assert f"COPY --from={stage.lower()}" in TEXT
     version = re.fullmatch(r"python:3\.(\d+)-slim", first)
@@ -123,3 +126,18 @@ def test_only_what_the_build_needs_is_sent_to_it():
     kept = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
     assert kept == {"LICENSE", "README.md", "pyproject.toml", "scripts/constraints.txt", "tixd"}
     assert rules[-1] == "**/__pycache__"
+
+
+def test_what_the_readme_sets_are_settings_and_what_it_mounts_are_volumes():
+    text = section("Run it: Docker")
+    own = {field.metadata["env"] for field in values.FIELDS.values()}
+    collector = {field.metadata["env"] for field in fields(CollectorSettings)}
+    assert set(re.findall(r"-e ([A-Z_]+)=", text)) <= own | collector
+    compose = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    for name, kind in (("dispatcher", "BEAT"), ("worker", "WORKER")):
+        service = compose["services"][name]
+        assert set(service["environment"]) <= own
+        assert service["environment"]["PROCESSOR_TYPE"] == kind
+        mounted = dict(volume.split(":") for volume in service["volumes"])
+        assert mounted.keys() < compose["volumes"].keys()
+        assert set(mounted.values()) == {Settings().reports_base_path, Settings().schedule_dir}

@@ -65,7 +65,7 @@ def test_the_two_commands_are_there_and_can_be_run():
 
 def test_sections_stand_in_the_order_that_readers_need():
     titles = re.findall(r"^## (.*)$", README, re.MULTILINE)
-    order = ["Two commands", "Use", "Run it: systemd", "Moving over"]
+    order = ["Two commands", "Use", "Run it: systemd", "Run it: Docker", "Moving over"]
     order += ["The path of a report", "What differs from tix-time-processor"]
     order += ["Usage: two estimators", "The collector", "Many hosts"]
     order += ["Where packets come from: IP to AS"]
