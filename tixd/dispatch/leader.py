@@ -29,8 +29,7 @@ class Leadership:
         """Open (and make) the folder; raises CannotStart where that fails."""
         try:
             os.makedirs(folder, exist_ok=True)
-            path = os.path.join(folder, LOCK_FILE)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            self._fd = _opened(os.path.join(folder, LOCK_FILE))
         except OSError as error:
             raise errors.CannotStart(f"schedule folder {folder}: {error.strerror}") from error
 
@@ -46,8 +45,8 @@ class Leadership:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        os.ftruncate(self._fd, 0)
         with contextlib.suppress(OSError):  # a full disk makes no difference to the lock
+            os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         return True
 
@@ -55,3 +54,15 @@ class Leadership:
         """Who leads, in words; what it wrote when it became the leader."""
         text = os.pread(self._fd, _LONGEST_BYTES, 0).decode("utf-8", "replace").strip()
         return text if text.isprintable() else ""
+
+
+def _opened(path: str) -> int:
+    """The lock file, made if it is missing; raises OSError.
+
+    One that another user has made can be locked too, and is then the same leader's lock.
+    """
+    flags = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags | os.O_RDWR, 0o644)
+    except PermissionError:
+        return os.open(path, flags | os.O_RDONLY, 0o644)

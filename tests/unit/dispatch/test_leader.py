@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.volumes import without_privilege
 from tixd import errors
 from tixd.dispatch.leader import LOCK_FILE, Leadership
 
@@ -55,3 +56,17 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(errors.CannotStart):
         Leadership(str(tmp_path))
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_lock_that_another_user_has_made_is_locked_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).write_text("pid 1 on elsewhere\n")
+    (tmp_path / LOCK_FILE).chmod(0o444)
+    command = [*without_privilege(), sys.executable, "-c", HOLD, str(tmp_path)]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as held,
+        Leadership(str(tmp_path)) as second,
+    ):
+        assert held.stdout is not None
+        assert held.stdout.readline() == "True\n"
+        assert not second.take()
+        held.kill()
