@@ -124,7 +124,11 @@ def test_only_what_the_build_needs_is_sent_to_it():
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
     kept = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
-    assert kept == {"LICENSE", "README.md", "pyproject.toml", "scripts/constraints.txt", "tixd"}
+    links = {link.resolve() for link in (ROOT / "tixd").rglob("*") if link.is_symlink()}
+    targets = {str(target.relative_to(ROOT)) for target in links}
+    assert targets == {"tixd.service"}
+    files = {"LICENSE", "README.md", "pyproject.toml", "scripts/constraints.txt"}
+    assert kept == {"tixd", *files, *targets}
     assert rules[-1] == "**/__pycache__"
 
 
