@@ -190,7 +190,7 @@ def _run_daemon(invocation: Invocation) -> None:
     """Live in the role that the settings name, until a signal ends it."""
     from tixd import roles  # noqa: PLC0415 - --help needs no service
 
-    roles.live(invocation.start(), invocation.load)
+    roles.live(invocation.start(schedules=True), invocation.load)
 
 
 def _schedule_folder(path: str) -> str:

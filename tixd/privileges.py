@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tixd import capabilities, errors
-from tixd.surroundings import SYSTEM_RUNTIME_FOLDER, Surroundings
 
 #: So many users' folders are asked for their owners.
 MOST_FOLDERS = 1000
@@ -44,9 +43,14 @@ class Identity:
 
     def __str__(self) -> str:
         """The user as messages name it."""
-        with contextlib.suppress(KeyError):
-            return f"{pwd.getpwuid(self.uid).pw_name} (uid {self.uid})"
-        return f"uid {self.uid}"
+        return user(self.uid)
+
+
+def user(uid: int) -> str:
+    """A user as messages name it."""
+    with contextlib.suppress(KeyError):
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    return f"uid {uid}"
 
 
 def wanted(run_as: str, reports: str = "") -> Identity | None:
@@ -67,30 +71,64 @@ def wanted(run_as: str, reports: str = "") -> Identity | None:
     return _owner(reports) if reports else Identity(0, (0,), "TIX_RUN_AS names nobody else")
 
 
-def become(
-    identity: Identity, around: Surroundings, kept: Iterable[int], folder: str, file: str
-) -> None:
-    """Be it for good, with the schedule `folder` ("": none) and the log `file` ("": none).
-
-    Raises CannotStart where it could not even run tixd.
-    """
+def hand_over(identity: Identity, folders: Iterable[str], file: str) -> None:
+    """Let it have tixd's own folders, made if they are missing, and the log `file` ("": none)."""
     if identity.uid:
-        system = SYSTEM_RUNTIME_FOLDER in around.runtime_folders
-        _hand_over_folder(SYSTEM_RUNTIME_FOLDER if system else around.runtime_folders[0], identity)
-        _hand_over_folder(folder, identity)
-        _hand_over_file(file, identity)
+        for folder in folders:
+            _hand_over_folder(folder, identity)
+        if file:
+            _hand_over_file(file, identity)
+
+
+def become(identity: Identity, kept: Iterable[int]) -> str:
+    """Be it for good; root keeps only the capabilities `kept`.
+
+    Why root keeps all, "" where it does not. Raises CannotStart where it may not become another.
+    """
+    if identity.uid or identity.groups != (0,):
         try:
-            _check_can_run(identity)
             os.setgroups(identity.groups)
             os.setresgid(*[identity.groups[0]] * 3)
             os.setresuid(*[identity.uid] * 3)
-        except PermissionError:
-            raise errors.CannotStart(
-                f"root may not become {identity}, {identity.why}, here: start tixd as that user, "
-                "or give it CAP_SETUID and CAP_SETGID"
-            ) from None
-    with contextlib.suppress(OSError):  # a container may forbid it, and has then less to give up
+        except OSError as error:
+            raise _not_allowed(identity, error) from None
+    try:
         capabilities.keep_only(() if identity.uid else kept)
+    except OSError as error:
+        return "" if identity.uid else str(error.strerror)
+    return ""
+
+
+def check(identity: Identity) -> None:
+    """Whether it may read the program, which its workers are to run; raises CannotStart."""
+    if not identity.uid:
+        return
+    before = os.getgroups()
+    try:
+        os.setgroups(identity.groups)
+        os.setegid(identity.groups[0])
+        os.seteuid(identity.uid)
+        needed = (sys.executable, os.path.join(os.path.dirname(__file__), "settings.py"))
+        missing = [path for path in needed if not os.access(path, os.R_OK, effective_ids=True)]
+    except OSError as error:
+        raise _not_allowed(identity, error) from None
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        with contextlib.suppress(OSError):  # where it was not allowed before either
+            os.setgroups(before)
+    if missing:
+        raise errors.CannotStart(
+            f"started by root, tixd would go on as {identity}, {identity.why}, who may not read "
+            f"{missing[0]}: install tixd where everybody can read it, or set TIX_RUN_AS=root"
+        )
+
+
+def _not_allowed(identity: Identity, error: OSError) -> errors.CannotStart:
+    return errors.CannotStart(
+        f"root may not become {identity}, {identity.why}, here ({error.strerror}): start tixd as "
+        "that user, or give it CAP_SETUID and CAP_SETGID"
+    )
 
 
 # --- whom ----------------------------------------------------------------------------------------
@@ -98,9 +136,9 @@ def become(
 
 def _named(words: str) -> Identity:
     """The identity that TIX_RUN_AS names."""
-    user, _, group = words.partition(":")
+    name, _, group = words.partition(":")
     try:
-        uid = _number(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+        uid = _number(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
         gids = (_gid(group),) if group else _groups(uid, uid)
     except KeyError:
         raise errors.ConfigError(
@@ -194,23 +232,3 @@ def _give(what: str | int, identity: Identity, dir_fd: int | None = None) -> Non
         facts = os.stat(what, dir_fd=dir_fd, follow_symlinks=False)
     if facts.st_uid == 0 and facts.st_nlink == 1 and stat.S_ISREG(facts.st_mode):
         os.chown(what, identity.uid, identity.groups[0], dir_fd=dir_fd)
-
-
-def _check_can_run(identity: Identity) -> None:
-    """Whether the identity may read the program, which its workers are to run."""
-    before = os.getgroups()
-    os.setgroups(identity.groups)
-    os.setegid(identity.groups[0])
-    os.seteuid(identity.uid)
-    try:
-        needed = (sys.executable, os.path.join(os.path.dirname(__file__), "settings.py"))
-        missing = [path for path in needed if not os.access(path, os.R_OK, effective_ids=True)]
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(before)
-    if missing:
-        raise errors.CannotStart(
-            f"started by root, tixd would go on as {identity}, {identity.why}, who may not read "
-            f"{missing[0]}: install tixd where everybody can read it, or set TIX_RUN_AS=root"
-        )

@@ -147,9 +147,9 @@ def test_root_tries_as_the_user_that_the_service_would_be():
         assert contents(place) == before
     assert all_fine(code, lines)
     assert lines["user"].startswith(f"fine: tried as uid {USER}, who tixd is to be when root")
-    assert f"as user {USER};" in lines["reports folder"]
+    assert f"as uid {USER};" in lines["reports folder"]
     assert worse == 1
-    assert "1/2 is rwxr-x---, of user root (0) and group root: run" in then["reports folder"]
+    assert "1/2 is rwxr-x---, of root (uid 0) and group root: run" in then["reports folder"]
 
 
 @pytest.mark.long

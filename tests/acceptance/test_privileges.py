@@ -184,6 +184,35 @@ def health(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+def test_a_single_cycle_leaves_the_schedule_folder_as_it_is(place, base, api):
+    (place / "schedule").mkdir()
+    given = {"CELERY_BEAT_SCHEDULE_DIR": str(place / "schedule"), "RUNTIME_DIRECTORY": str(place)}
+    words = [*readable.by_all(), sys.executable, "-m", "tixd", "once"]
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment(base, api.port, **given), capture_output=True, text=True
+    )
+    assert (done.returncode, len(api.accepted)) == (0, 1), done.stderr
+    assert (place / "schedule").stat().st_uid == 0
+
+
+def test_root_with_a_group_of_its_own_has_that_group_and_few_rights(place, base, api):
+    names = {"TIX_RUN_AS": f"root:{GROUP}"}
+    with service(base, place, api.port, **names) as daemon:
+        for process in everybody(daemon):
+            assert (process["users"], process["groups"]) == ({0}, {GROUP})
+            assert process["rights"] == {FEW}
+        assert daemon.ends()[0] == 0
+
+
+def test_where_root_may_not_become_another_the_start_says_what_is_missing(place, base):
+    before = ("setpriv", "--bounding-set=-setuid,-setgid", "--inh-caps=-all")
+    with Service(base, place, 1, before=before) as daemon:
+        assert daemon.wait(20) == 3
+        text = daemon.log_file.read_text()
+    assert f"root may not become uid {USER}, owner of {base}, here" in text
+    assert (place / "run").stat().st_uid == 0, "nothing is handed over before"
+
+
 def test_who_may_not_read_the_program_is_told_before_anything_is_done(place, base, api):
     program = (
         "import sys; sys.executable = sys.argv.pop(1)\n"
@@ -192,9 +221,11 @@ def test_who_may_not_read_the_program_is_told_before_anything_is_done(place, bas
     hidden = place / "python"
     hidden.touch(mode=0o600)
     words = [*readable.by_all(), sys.executable, "-c", program, str(hidden)]
-    done = subprocess.run(words, cwd=ROOT, env=environment(base, 1), capture_output=True, text=True)
+    given = environment(base, 1, CELERY_BEAT_SCHEDULE_DIR=str(place / "schedule"))
+    done = subprocess.run(words, cwd=ROOT, env=given, capture_output=True, text=True)
     assert done.returncode == 3
     assert f"tixd would go on as uid {USER}, owner of {base}, who may not read" in done.stderr
+    assert not (place / "schedule").exists()
 
 
 def test_somebody_else_than_root_cannot_become_another_user(place, base, api):

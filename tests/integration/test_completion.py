@@ -78,7 +78,7 @@ def said(shell, *command: str) -> list[str]:
         ("-s ", ["-o dirnames"]),
         ("analyze --format ", ["table", "json"]),
         ("failed ", ["list", "retry"]),
-        ("sample tixd.", ["tixd.service"]),
+        ("sample tixd.s", ["tixd.service"]),
         ("completion ", ["bash", "zsh", "fish"]),
     ],
 )

@@ -1,7 +1,7 @@
-"""Where a role is seen: its HTTP address, and its control socket.
+"""Where a role is seen: its HTTP address, its control socket, its log file.
 
-In: an address, or what the environment says of this process. Out: whether it can be had. Rules: an
-address or a socket that a running tixd has is as it should be.
+In: an address, what the environment says of this process, a path. Out: whether it can be had.
+Rules: an address or a socket that a running tixd has is as it should be; no log file is made.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import os
 
 from tixd import control, errors
+from tixd.checks.whose import me
 from tixd.serving import bound_or_refused
 from tixd.surroundings import Surroundings
 
@@ -43,6 +45,20 @@ def control_socket(around: Surroundings, role: str) -> str:
             " need a folder of this user in RUNTIME_DIRECTORY or XDG_RUNTIME_DIR"
         ) from None
     return f"can be made in {folder}; {_running(around, role)}"
+
+
+def log_file(path: str, *, by_root: bool) -> str:
+    """Try to write to it; by_root: root starts tixd, and hands it over where it is root's."""
+    folder = os.path.dirname(os.path.abspath(path))
+    there = os.path.exists(path)
+    if by_root and os.path.isdir(folder):
+        return f"{path}: root {'hands it over' if there else 'makes it'}"
+    if os.access(path if there else folder, os.W_OK):
+        return f"{path}: can be {'written to' if there else 'made'} by {me()}"
+    what = path if there else f"{path} is not there, and {folder}"
+    raise errors.Unusable(
+        f"{what} cannot be written to by {me()}: give that user the right, or correct TIX_LOG_FILE"
+    )
 
 
 def _running(around: Surroundings, role: str) -> str:

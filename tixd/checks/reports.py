@@ -37,7 +37,7 @@ def reports(settings: Settings) -> str:
     where = f"in {tried} of its installations" if tried else "in it; it has no installation yet"
     warning = lock_warning(base, read_mountinfo())
     return (
-        f"{base}: a file made and removed {where}, as user {me()};"
+        f"{base}: a file made and removed {where}, as {me()};"
         f" {free_bytes / 2**30:.1f} GiB free; {warning or 'locks reach other hosts'}"
     )
 
@@ -47,7 +47,7 @@ def reports_of_dispatcher(settings: Settings) -> str:
     base = settings.reports_base_path
     try:
         if users := list_users(base, Hourly()):
-            return f"{base}: users listed: {len(users)}, as user {me()}"
+            return f"{base}: users listed: {len(users)}, as {me()}"
         reason = f"{base}: nothing in it"
     except errors.VolumeError as error:
         reason = error.detail

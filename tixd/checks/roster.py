@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from tixd import logs
 from tixd.checks import api, broker, place, reports, schedule, table
 from tixd.checks.trying import Check
 from tixd.collector.configuration import CollectorConfig
@@ -32,6 +33,8 @@ def checks(loaded: Config | CollectorConfig, *, by_root: bool = False) -> list[C
     else:
         found, role = list(_of_processing(loaded, by_root=by_root)), loaded.settings.role
         address, setting = loaded.settings.http_address_used, "TIX_HTTP_ADDRESS"
+    if path := logs.path_of(loaded.settings.log_file):
+        found.append(Check("log file", partial(place.log_file, path, by_root=by_root), _HANGS))
     return [
         *found,
         Check("HTTP address", partial(place.http_address, address, setting), _SILENT),

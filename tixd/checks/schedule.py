@@ -24,8 +24,8 @@ def schedule(settings: Settings, *, by_root: bool = False) -> str:
     with allowed(path), Folder(path, follow=True) as folder:
         make_and_remove(folder)
         if not folder.exists(LOCK_FILE):
-            return f"{path}: can be written to by user {me()}; nobody has led there yet"
-    return f"{path}: can be written to by user {me()}; {_leader(path)}"
+            return f"{path}: can be written to by {me()}; nobody has led there yet"
+    return f"{path}: can be written to by {me()}; {_leader(path)}"
 
 
 def _can_be_made(path: str) -> str:
@@ -36,16 +36,16 @@ def _can_be_made(path: str) -> str:
         os.rmdir(tempfile.mkdtemp(prefix=".tixd.check-", dir=parent))
     except OSError as error:
         raise errors.Unusable(
-            f"{path} is not there, and user {me()} cannot make it in {parent}: {error.strerror}:"
+            f"{path} is not there, and {me()} cannot make it in {parent}: {error.strerror}:"
             " make it for that user, or name another in CELERY_BEAT_SCHEDULE_DIR"
         ) from None
-    return f"{path}: not there yet; user {me()} can make it"
+    return f"{path}: not there yet; {me()} can make it"
 
 
 def _leader(path: str) -> str:
     try:
         with Leadership(path) as leadership:
-            if leadership.take():
+            if leadership.is_free():
                 return "nobody leads now"
             return f"{leadership.leader() or 'somebody'} leads now, another would stand by"
     except errors.CannotStart as error:

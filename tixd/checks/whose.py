@@ -5,21 +5,13 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
-import pwd
 import stat
 from collections.abc import Iterator
 from uuid import uuid4
 
 from tixd import errors
 from tixd.folder import Folder
-
-
-def user(number: int) -> str:
-    """A user as people know it."""
-    try:
-        return f"{pwd.getpwuid(number).pw_name} ({number})"
-    except KeyError:
-        return str(number)
+from tixd.privileges import user
 
 
 def me() -> str:
@@ -35,8 +27,8 @@ def allowed(path: str) -> Iterator[None]:
     except errors.NotPermitted as error:
         owner, facts = _whose(path)
         raise errors.Unusable(
-            f"{error.detail}, tried as user {me()}; {path} is {facts}:"
-            f" run tixd as user {owner} (TIX_RUN_AS where root starts it), or give {me()} the right"
+            f"{error.detail}, tried as {me()}; {path} is {facts}:"
+            f" run tixd as {owner} (TIX_RUN_AS, or scripts/install again), or give {me()} the right"
         ) from None
 
 
@@ -56,4 +48,4 @@ def _whose(path: str) -> tuple[str, str]:
         group = grp.getgrgid(facts.st_gid).gr_name
     except KeyError:
         group = str(facts.st_gid)
-    return owner, f"{mode}, of user {owner} and group {group}"
+    return owner, f"{mode}, of {owner} and group {group}"

@@ -14,20 +14,17 @@ from typing import Any, TypeVar
 
 import click
 
-from tixd import capabilities, config, errors, logs, privileges, surroundings
+from tixd import config, errors, starting
 from tixd.collector import configuration as collector
 from tixd.collector.configuration import CollectorConfig
 from tixd.surroundings import Surroundings
 
-#: What a processing role needs where root owns the reports, or several users do.
-KEPT = (capabilities.DAC_OVERRIDE, capabilities.FOWNER)
-
-#: What the collector needs where nobody else than root is to run it.
-KEPT_BY_COLLECTOR = (capabilities.DAC_OVERRIDE, capabilities.NET_BIND_SERVICE)
-
-Loaded = TypeVar("Loaded", bound=config.Config | CollectorConfig)
+#: How long root waits for the reports volume to say whose it is.
+OWNER_SECONDS = 2.0
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +38,13 @@ class Invocation:
         """The configuration of this process; raises ConfigError."""
         return config.load(self.options, os.environ, self.file)
 
-    def load_to_ask(self) -> tuple[config.Config, Surroundings]:
-        """The configuration, and where a running tixd may be found; raises ConfigError.
-
-        Root finds it too where it has become another user.
-        """
-        loaded = self.load()
-        places, wanted = loaded.surroundings, loaded.settings
-        if os.geteuid() == 0:
-            identity = privileges.wanted(wanted.run_as, wanted.reports_base_path)
-            places = places.and_those_of(identity.uid if identity else 0)
-        return loaded, places
-
-    def start(self) -> config.Config:
+    def start(self, *, schedules: bool = False) -> config.Config:
         """Load the configuration, be who it says, open the log, and log what it warns of.
 
         The settings that come back say which form the log has, so that workers write the same.
         """
-        loaded = self.load()
-        wanted = loaded.settings
-        folder = wanted.schedule_dir if wanted.role != "worker" else ""
-        loaded, form = _begin(loaded, folder)
-        return replace(loaded, settings=replace(wanted, log_format=form))
+        loaded, form = starting.begin(self.load(), schedules=schedules)
+        return replace(loaded, settings=replace(loaded.settings, log_format=form))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,59 +60,33 @@ class CollectorInvocation:
 
     def start(self) -> CollectorConfig:
         """Load the configuration, be who it says, open the log, and log what it warns of."""
-        return _begin(self.load())[0]
+        return starting.begin(self.load(), schedules=False)[0]
 
 
-def identity(loaded: config.Config | CollectorConfig) -> privileges.Identity | None:
-    """Whom root goes on as, None for others; looks at the reports. Raises ConfigError."""
-    reports = loaded.settings.reports_base_path if isinstance(loaded, config.Config) else ""
-    return privileges.wanted(loaded.settings.run_as, reports)
+def asked(loaded: config.Config, ask: Callable[[Surroundings], Answer]) -> Answer:
+    """What `ask` hears where a tixd of this user has its sockets.
 
-
-def become_service(loaded: Loaded) -> Loaded:
-    """Be who the service would be, to try what it needs; a folder that is missing stays so."""
-    folder = ""
-    if isinstance(loaded, config.Config) and loaded.settings.role != "worker":
-        folder = loaded.settings.schedule_dir
-    return _become(loaded, identity(loaded), folder if os.path.isdir(folder) else "")
-
-
-def _begin(loaded: Loaded, folder: str = "") -> tuple[Loaded, logs.Form]:
-    """Be who the configuration says, with the schedule `folder`, then open the log."""
-    become = identity(loaded)
-    loaded = _become(loaded, become, folder, logs.path_of(loaded.settings.log_file))
-    return loaded, _open_log(loaded, become)
-
-
-def _become(
-    loaded: Loaded, become: privileges.Identity | None, folder: str, file: str = ""
-) -> Loaded:
-    """Be the identity, if any: what comes back knows where that one's folders are."""
-    if become is None:
-        return loaded
-    kept = KEPT if isinstance(loaded, config.Config) else KEPT_BY_COLLECTOR
-    privileges.become(become, loaded.surroundings, kept, folder, file)
-    return replace(loaded, surroundings=surroundings.read(os.environ, uid=os.geteuid()))
-
-
-def _open_log(
-    loaded: config.Config | CollectorConfig, become: privileges.Identity | None
-) -> logs.Form:
-    """Open the log and begin it; the form that it has. Raises ConfigError."""
-    wanted, journal = loaded.settings, loaded.surroundings.journal_stream
-    form = logs.form_for(wanted.log_format, wanted.log_file, journal)
+    Root asks also where one has them that has become the owner of the reports; the volume is looked
+    at only where nobody else answers, and not for long, because it may hang. Raises NotRunning.
+    """
     try:
-        logs.set_up(wanted.log_level, form, wanted.log_file)
-    except OSError as error:
-        source = loaded.sources["log_file"]
-        raise errors.ConfigError(
-            f'{source} = "{wanted.log_file}": the log cannot be opened: {error.strerror}'
-        ) from None
-    if become and become.why:
-        logs.info("privileges", user=become, reason=become.why)
-    for text in loaded.warnings:
-        logs.warning("configuration", text=text)
-    return form
+        return ask(loaded.surroundings)
+    except errors.NotRunning:
+        if os.geteuid() != 0 or (owner := _owner(loaded)) is None:
+            raise
+        return ask(loaded.surroundings.and_those_of(owner))
+
+
+def _owner(loaded: config.Config) -> int | None:
+    """The user that root's tixd goes on as; None where that cannot be known."""
+    from tixd.checks.trying import Check, tried  # noqa: PLC0415 - seldom needed
+
+    def look() -> str:
+        found = starting.identity(loaded)
+        return str(found.uid if found else 0)
+
+    [found] = tried([Check("owner", look, "")], OWNER_SECONDS)
+    return int(found.text) if found.fine else None
 
 
 def format_option(words: str) -> Callable[[Command], Command]:

@@ -16,15 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tixd import config, errors
+from tixd import config, errors, privileges, starting
 from tixd.collector.configuration import CollectorConfig
-from tixd.commands import (
-    CollectorInvocation,
-    Invocation,
-    become_service,
-    format_option,
-    identity,
-)
+from tixd.commands import CollectorInvocation, Invocation, format_option
 from tixd.declared import Secret
 from tixd.settings import Settings
 
@@ -56,7 +50,8 @@ def command(invocation: Invocation | CollectorInvocation, *, form: str, connect:
     """Show every setting with its source, and say whether each one is allowed.
 
     With --connect also try the folders, tix-api, RabbitMQ and whatever else the role needs; a tixd
-    that runs is not disturbed. Run it as the user that tixd runs as.
+    that runs is not disturbed. Run it as the user that tixd runs as; root goes on as whom tixd
+    would be, and hands over what tixd would: its folders beside the reports.
 
     Ends with exit code 0 where all is fine, 2 where a setting is not, and 1 where something that
     was tried is not. Secrets are not shown.
@@ -92,15 +87,15 @@ def _connect(loaded: config.Config | CollectorConfig) -> list[Finding]:
     # Looking whose the reports are is a try of its own, because their volume may hang.
     [who] = trying.tried([roster.user(partial(_user, loaded))], WHO_SECONDS)
     if who.fine:
-        loaded = become_service(loaded)
+        loaded = starting.become_service(loaded)
     return [who, *trying.tried(roster.checks(loaded, by_root=by_root))]
 
 
 def _user(loaded: config.Config | CollectorConfig) -> str:
     """Who tries, and why."""
-    become = identity(loaded)
+    become = starting.identity(loaded)
     if become is None:
-        return f"tried as uid {os.geteuid()}, who started this"
+        return f"tried as {privileges.user(os.geteuid())}, who started this"
     reason = f": {become.why}" if become.why else ""
     return f"tried as {become}, who tixd is to be when root starts it{reason}"
 

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from tixd import control
-from tixd.commands import Invocation, format_option
+from tixd.commands import Invocation, asked, format_option
 from tixd.commands.status import duration, moment
 
 #: How long the workers may take: many installations on a slow volume, behind other jobs.
@@ -93,10 +93,12 @@ def retry(
 def _ask(
     invocation: Invocation, word: str, user: int | None, installation: int | None
 ) -> Mapping[str, Any]:
-    loaded, places = invocation.load_to_ask()
+    loaded = invocation.load()
     role = loaded.settings.role if loaded.sources["role"] != "default" else ""
     request = {"ask": word, "user": user, "installation": installation}
-    answer: Mapping[str, Any] = control.ask_one(places, role, request, ANSWER_SECONDS)
+    answer: Mapping[str, Any] = asked(
+        loaded, lambda around: control.ask_one(around, role, request, ANSWER_SECONDS)
+    )
     return answer
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from tixd import control, errors
-from tixd.commands import Invocation
+from tixd.commands import Invocation, asked
 
 #: How long a running tixd may take to answer; it answers from memory.
 ANSWER_SECONDS = 5.0
@@ -43,6 +43,7 @@ def command(invocation: Invocation) -> None:
 
 def ask_roles(invocation: Invocation) -> list[Mapping[str, Any]]:
     """The status of every role here, or of the one that the settings name."""
-    loaded, places = invocation.load_to_ask()
+    loaded = invocation.load()
     role = loaded.settings.role if loaded.sources["role"] != "default" else ""
-    return control.ask_all(places, role, {"ask": "status"}, ANSWER_SECONDS)
+    request, seconds = {"ask": "status"}, ANSWER_SECONDS
+    return asked(loaded, lambda around: control.ask_all(around, role, request, seconds))

@@ -39,11 +39,17 @@ class Leadership:
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
-    def take(self) -> bool:
-        """Become the leader if nobody is; whether this process is the leader now."""
+    def is_free(self) -> bool:
+        """Whether nobody else leads; if so nobody else can, until this is closed."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            return False
+        return True
+
+    def take(self) -> bool:
+        """Become the leader if nobody is; whether this process is the leader now."""
+        if not self.is_free():
             return False
         with contextlib.suppress(OSError):  # a full disk makes no difference to the lock
             os.ftruncate(self._fd, 0)

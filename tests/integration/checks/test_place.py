@@ -1,4 +1,4 @@
-"""HTTP address and control socket as --connect tries them."""
+"""HTTP address, control socket and log file as --connect tries them."""
 
 from __future__ import annotations
 
@@ -66,3 +66,16 @@ def test_a_role_that_runs_here_is_named_and_keeps_its_socket(tmp_path):
         await asked.stop()
 
     asyncio.run(main())
+
+
+def test_a_log_file_that_can_be_made_is_not_made(tmp_path):
+    path = str(tmp_path / "log")
+    assert f"{path}: can be made by " in place.log_file(path, by_root=False)
+    assert place.log_file(path, by_root=True) == f"{path}: root makes it"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_file_in_a_folder_that_is_missing_is_wrong(tmp_path):
+    for by_root in (False, True):
+        with pytest.raises(errors.Unusable, match=r"cannot be written to by .*: give that user"):
+            place.log_file(str(tmp_path / "none" / "log"), by_root=by_root)

@@ -49,7 +49,7 @@ def test_a_reports_folder_that_can_be_used_says_what_was_tried_and_is_as_before(
     settings = base_of(tmp_path, "1/2", "1/3", "7/1")
     before = everything(tmp_path)
     text = reports.reports(settings)
-    assert "a file made and removed in 2 of its installations, as user " in text
+    assert "a file made and removed in 2 of its installations, as " in text
     assert "GiB free; locks reach other hosts" in text
     assert everything(tmp_path) == before
 
@@ -86,9 +86,11 @@ def test_folders_of_another_user_say_whose_they_are_and_who_tried(tmp_path, lock
     )
     command = [*without_privilege(), sys.executable, "-c", program, str(tmp_path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "Permission denied, tried as user root (0); " in said
-    assert f"{tmp_path / locked} is rwxr-x---, of user {STRANGER} and group {STRANGER}" in said
-    assert f"run tixd as user {STRANGER} (TIX_RUN_AS where root starts it), or give root" in said
+    assert "Permission denied, tried as root (uid 0); " in said
+    assert f"{tmp_path / locked} is rwxr-x---, of uid {STRANGER} and group {STRANGER}" in said
+    assert (
+        f"run tixd as uid {STRANGER} (TIX_RUN_AS, or scripts/install again), or give root" in said
+    )
 
 
 def test_a_volume_that_is_full_or_read_only_says_so(tmp_path):
@@ -123,7 +125,7 @@ def test_a_dispatcher_needs_no_sight_of_the_reports(tmp_path, installations, wor
 
 
 def test_a_schedule_folder_that_is_missing_is_not_made(tmp_path):
-    assert "not there yet; user" in schedule.schedule(Settings(schedule_dir=f"{tmp_path}/a/b"))
+    assert "not there yet; " in schedule.schedule(Settings(schedule_dir=f"{tmp_path}/a/b"))
     by_root = schedule.schedule(Settings(schedule_dir=f"{tmp_path}/a/b"), by_root=True)
     assert by_root == f"{tmp_path}/a/b: not there yet; root will make it"
     assert everything(tmp_path) == []

@@ -29,6 +29,13 @@ def test_an_as_table_is_tried_where_one_is_set():
     assert "AS table" in [check.what for check in checks(loaded)]
 
 
+@pytest.mark.parametrize("load", [config.load, configuration.load])
+def test_a_log_file_is_tried_where_one_is_set(load):
+    loaded = load({}, {"TIX_LOG_FILE": "/var/log/tixd/tixd.log"}, None)
+    assert "log file" in [check.what for check in checks(loaded)]
+    assert "log file" not in [check.what for check in checks(load({}, {}, None))]
+
+
 def test_the_collector_has_its_enabled_outputs_tried():
     environ = {"GRACC_KAFKA_ENABLE": "true", "GRACC_FILE_PATH": "/f"}
     loaded = configuration.load({}, environ, None)
