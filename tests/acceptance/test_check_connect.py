@@ -29,6 +29,18 @@ START = 1_700_000_000
 #: A user that no machine has by name.
 USER = 41_234
 
+#: tixd, which notes in a file, at each fork, how many threads it has, and whether it has numpy.
+NOTING = """
+import os, sys
+fork, note = os.fork, open(sys.argv.pop(1), "w", buffering=1)
+def noted():
+    print(len(os.listdir("/proc/self/task")), "numpy" in sys.modules, file=note)
+    return fork()
+os.fork = noted
+from tixd.__main__ import main
+main()
+"""
+
 #: How long the command may take however dead everything is; and what a busy machine adds to it.
 LONGEST_SECONDS, PATIENCE_SECONDS = 15.0, 10.0
 
@@ -110,6 +122,16 @@ def test_something_wrong_is_exit_code_1_also_as_json_and_a_setting_is_2(tmp_path
     assert "secret" not in done.stdout + done.stderr
     wrong = subprocess.run(command, cwd=ROOT, env=env | {"TIX_API_PORT": "x"}, capture_output=True)
     assert wrong.returncode == 2
+
+
+def test_it_forks_while_it_has_no_threads(tmp_path):
+    note, env = tmp_path / "note", environment(tmp_path, closed_port(), TIX_HTTP_ADDRESS="off")
+    env |= {"TIX_RABBITMQ_HOST": "127.0.0.1", "TIX_RABBITMQ_PORT": str(closed_port())}
+    words = (str(note), "--role", "worker", "check-config", "--connect")
+    subprocess.run([sys.executable, "-c", NOTING, *words], cwd=ROOT, env=env, capture_output=True)
+    seen = note.read_text().splitlines()
+    assert len(seen) >= 5
+    assert set(seen) == {"1 False"}
 
 
 @pytest.mark.long

@@ -1,12 +1,17 @@
-"""What is tried for which role."""
+"""What is tried for which role.
+
+In: the configuration. Out: Checks. Rules: what a check needs is imported in its own process,
+because numpy starts threads, and a process with threads must not be forked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
+from typing import Any
 
 from tixd import logs
-from tixd.checks import api, broker, place, reports, schedule, table
 from tixd.checks.trying import Check
 from tixd.collector.configuration import CollectorConfig
 from tixd.collector.settings import CollectorSettings
@@ -34,34 +39,43 @@ def checks(loaded: Config | CollectorConfig, *, by_root: bool = False) -> list[C
         found, role = list(_of_processing(loaded, by_root=by_root)), loaded.settings.role
         address, setting = loaded.settings.http_address_used, "TIX_HTTP_ADDRESS"
     if path := logs.path_of(loaded.settings.log_file):
-        found.append(Check("log file", partial(place.log_file, path, by_root=by_root), _HANGS))
+        found.append(Check("log file", _later("place.log_file", path, by_root=by_root), _HANGS))
     return [
         *found,
-        Check("HTTP address", partial(place.http_address, address, setting), _SILENT),
-        Check("control socket", partial(place.control_socket, around, role), _HANGS),
+        Check("HTTP address", _later("place.http_address", address, setting), _SILENT),
+        Check("control socket", _later("place.control_socket", around, role), _HANGS),
     ]
 
 
 def _of_processing(loaded: Config, *, by_root: bool) -> Iterator[Check]:
     settings = loaded.settings
-    seen = reports.reports_of_dispatcher if settings.role == "dispatcher" else reports.reports
-    yield Check("reports folder", partial(seen, settings), _HANGS)
+    seen = "reports_of_dispatcher" if settings.role == "dispatcher" else "reports"
+    yield Check("reports folder", _later(f"reports.{seen}", settings), _HANGS)
     if settings.role != "worker":
-        yield Check("schedule", partial(schedule.schedule, settings, by_root=by_root), _HANGS)
+        yield Check("schedule", _later("schedule.schedule", settings, by_root=by_root), _HANGS)
     if settings.role != "dispatcher":
-        yield Check("tix-api", partial(api.api, settings), _SILENT)
+        yield Check("tix-api", _later("api.api", settings), _SILENT)
         if settings.asn_table:
-            yield Check("AS table", partial(table.table, settings.asn_table), _HANGS)
+            yield Check("AS table", _later("table.table", settings.asn_table), _HANGS)
     if settings.role != "standalone":
-        yield Check("RabbitMQ", partial(broker.broker, settings), _SILENT)
+        yield Check("RabbitMQ", _later("broker.broker", settings), _SILENT)
 
 
 def _of_collector(settings: CollectorSettings) -> Iterator[Check]:
-    from tixd.checks import outputs  # noqa: PLC0415 - only this role pays for it
-
     if settings.amqp_enable:
-        yield Check("AMQP", partial(outputs.amqp, settings), _SILENT)
+        yield Check("AMQP", _later("outputs.amqp", settings), _SILENT)
     if settings.kafka_enable:
-        yield Check("Kafka", partial(outputs.kafka, settings), _SILENT)
+        yield Check("Kafka", _later("outputs.kafka", settings), _SILENT)
     if settings.file_path:
-        yield Check("file", partial(outputs.file, settings), _HANGS)
+        yield Check("file", _later("outputs.file", settings), _HANGS)
+
+
+def _later(name: str, *given: Any, **options: Any) -> Callable[[], str]:
+    """The function "module.function" of this package; its module is imported at the call."""
+    return partial(_call, name, *given, **options)
+
+
+def _call(name: str, *given: Any, **options: Any) -> str:
+    module, _, function = name.partition(".")
+    said: str = getattr(import_module(f"tixd.checks.{module}"), function)(*given, **options)
+    return said
