@@ -36,24 +36,25 @@ class Notifier:
         finally:
             telling.cancel()
             await asyncio.wait([telling])
-        if not telling.cancelled():
-            telling.result()
 
     async def _follow(self, sentence: Callable[[], str]) -> None:
+        hourly = logs.Hourly()
         while self._address:
-            self.status(sentence())
+            try:
+                self.status(sentence())
+            except Exception as error:  # noqa: BLE001 - a line for people must end no service
+                if hourly.due("status", repr(error), now=time.monotonic()):
+                    logs.error("status_not_told", reason=repr(error))
             await asyncio.sleep(STATUS_SECONDS)
 
     def ready(self, status: str) -> None:
         """The start, or the re-reading after `reloading`, has ended."""
-        self._status = status
-        self._send(f"READY=1\nSTATUS={_line(status)}")
+        self._tell("READY=1\n", status)
 
     def status(self, text: str) -> None:
         """What `systemctl status` shows; sent where it is new."""
         if text != self._status:
-            self._status = text
-            self._send(f"STATUS={_line(text)}")
+            self._tell("", text)
 
     def reloading(self) -> None:
         """Secrets, tables and logs are read again; `ready` ends it."""
@@ -62,16 +63,20 @@ class Notifier:
 
     def stopping(self, status: str) -> None:
         """The end has begun."""
-        self._status = status
-        self._send(f"STOPPING=1\nSTATUS={_line(status)}")
+        self._tell("STOPPING=1\n", status)
 
     def watchdog(self) -> None:
         """A tick and a turn of supervision have completed."""
         self._send("WATCHDOG=1")
 
-    def _send(self, message: str) -> None:
+    def _tell(self, state: str, status: str) -> None:
+        """Send both; a status that did not go is still new."""
+        if self._send(f"{state}STATUS={_line(status)}"):
+            self._status = status
+
+    def _send(self, message: str) -> bool:
         if not self._address:
-            return
+            return False
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 sock.sendto(message.encode(), socket.MSG_DONTWAIT, self._address)
@@ -81,6 +86,7 @@ class Notifier:
             self._told = False
         else:
             self._told = True
+        return self._told
 
 
 def _line(text: str) -> str:

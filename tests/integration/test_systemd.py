@@ -1,5 +1,6 @@
 """What systemd hears, over real sockets, and what happens when it does not listen."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.log_events import heard
+from tests.support.pools import in_loop, until
 from tixd.systemd import Notifier
 
 
@@ -67,3 +69,38 @@ def test_a_manager_that_does_not_read_holds_up_nothing(manager):
             if log.events:
                 break
     assert log.events == [("warning", "systemd_not_told")]
+
+
+def all_read(sock: socket.socket) -> str:
+    """The last message that is there, after all before it."""
+    said = b""
+    sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            said = sock.recv(4096)
+    return said.decode()
+
+
+def test_a_status_that_did_not_arrive_is_sent_again(manager):
+    address, sock = manager
+    notifier = Notifier(address)
+    with heard() as log:
+        while not log.events:
+            notifier.watchdog()
+    notifier.status("1 job")
+    assert all_read(sock) == "WATCHDOG=1"
+    notifier.status("1 job")
+    assert all_read(sock) == "STATUS=1 job"
+    notifier.status("1 job")
+    assert all_read(sock) == ""
+
+
+@in_loop
+async def test_a_status_that_breaks_is_told_once_and_comes_back(manager, monkeypatch):
+    monkeypatch.setattr("tixd.systemd.STATUS_SECONDS", 0.01)
+    address, sock = manager
+    jobs = iter([0, 0, 1])
+    with heard() as log:
+        async with Notifier(address).following(lambda: f"{1 // next(jobs, 1)} job"):
+            await until(lambda: all_read(sock) == "STATUS=1 job")
+    assert log.events == [("error", "status_not_told")]
