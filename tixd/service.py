@@ -108,8 +108,10 @@ class Service:
 
     def _renew(self) -> None:
         """SIGHUP: secrets are read again, workers begin anew with them, logs are reopened."""
-        self.presence.systemd.reloading()
         self._reopen_log()
+        if self.stopping.is_set():
+            return
+        self.presence.systemd.reloading()
         try:
             fresh = self._reload().settings
         except errors.ConfigError as error:
@@ -140,10 +142,12 @@ class Service:
 
     async def stand_by(self, leader: str) -> None:
         """Somebody else leads: say so, once for each leader."""
-        if self._state != "standing by" or leader != self.leader:
-            self._state, self.leader = "standing by", leader
-            logs.info("standing_by", leader=leader)
-            await self.presence.answer(answers.status_alone(self.snapshot), standby=True)
+        if self.stopping.is_set() or (self._state, self.leader) == ("standing by", leader):
+            return
+        self._state, self.leader = "standing by", leader
+        logs.info("standing_by", leader=leader)
+        await self.presence.answer(answers.status_alone(self.snapshot), standby=True)
+        if not self.stopping.is_set():
             self.presence.systemd.ready(self._sentence())
 
     async def run(self, pool: Pool) -> None:
@@ -152,6 +156,8 @@ class Service:
         await self.presence.start()
         handlers = answers.handlers(pool, base, self.snapshot)
         await self.presence.answer(handlers, standby=False)
+        if self.stopping.is_set():
+            return
         self._state = "running"
         logs.info("running", workers=pool.size, reports=base)
         self.presence.systemd.ready(self._sentence())

@@ -80,7 +80,8 @@ class Collector:
             self._answering(),
         ):
             watching = asyncio.ensure_future(server.watch())
-            self._systemd.ready(self._sentence())
+            if not self._stopping.is_set():
+                self._systemd.ready(self._sentence())
             while not self._stopping.is_set():
                 self._systemd.watchdog()
                 first_process.bury_orphans()
@@ -169,8 +170,10 @@ class Collector:
 
     def _renew(self) -> None:
         """SIGHUP: secrets are read again, the log is reopened."""
-        self._systemd.reloading()
         logs.reopen()
+        if self._stopping.is_set():
+            return
+        self._systemd.reloading()
         try:
             fresh = self._reload().settings
         except errors.ConfigError as error:

@@ -1,0 +1,81 @@
+"""The life of a role, in a loop of this process: what systemd hears of it, and when."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.support.pools import in_loop
+from tests.support.service import Manager, listening
+from tests.support.stand_in_api import closed_port
+from tixd import config, control
+from tixd.collector import configuration
+from tixd.roles.collector import Collector
+from tixd.service import Service
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    """A service manager."""
+    with listening(tmp_path / "notify") as heard:
+        yield heard
+
+
+def service(tmp_path: Path) -> Service:
+    """A service that has not begun, and that the manager hears of."""
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "TIX_HTTP_ADDRESS": "off"}
+
+    def load() -> config.Config:
+        return config.load({}, {**environ, "RUNTIME_DIRECTORY": str(tmp_path)}, None)
+
+    return Service(load(), load)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda service: service.run(SimpleNamespace(size=1)),
+        lambda service: service.stand_by("pid 7"),
+    ],
+    ids=["run", "stand by"],
+)
+@in_loop
+async def test_a_stop_during_the_start_is_the_last_that_is_said(
+    tmp_path, manager, monkeypatch, begin
+):
+    async def stop(*_: object, **__: object) -> None:
+        stopped._stop(signal.SIGTERM)
+
+    stopped = service(tmp_path)
+    monkeypatch.setattr(stopped.presence, "answer", stop)
+    await begin(stopped)
+    await begin(stopped)
+    stopped._renew()
+    assert set(manager.states()) == {"STOPPING=1"}
+    assert stopped.snapshot().state == "stopping"
+
+
+@in_loop
+async def test_a_stop_during_a_collectors_start_is_the_last_that_is_said(
+    tmp_path, manager, monkeypatch
+):
+    environ = {
+        "NOTIFY_SOCKET": str(tmp_path / "notify"),
+        "GRACC_ADDRESS": "127.0.0.1",
+        "GRACC_PORT": str(closed_port()),
+        "GRACC_AMQP_ENABLE": "false",
+        "GRACC_FILE_PATH": str(tmp_path / "records"),
+    }
+
+    async def stop(*_: object, **__: object) -> None:
+        collector._stop(signal.SIGTERM)
+
+    collector = Collector(configuration.load({}, environ, None), lambda: 1 // 0, "")
+    monkeypatch.setattr(control, "listen", stop)
+    await collector.run()
+    collector._renew()
+    assert manager.states() == ["STOPPING=1"]
