@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,21 @@ START = 1_700_000_000
 #: A tix-api that does not answer, and one that takes about half a second.
 SILENT = Behaviour(fault="silent")
 SLOW = Behaviour(fault="trickle", trickle_seconds=0.005)
+
+#: tixd, whose loop hangs from one signal to the next while its other threads go on.
+HANG, GO_ON = signal.SIGRTMAX, signal.SIGRTMAX - 1
+HANGING = """
+import signal, sys
+from tixd.__main__ import main
+def hang(*_):
+    print("hangs", file=sys.stderr, flush=True)
+    signal.pause()
+signal.signal(signal.SIGRTMAX, hang)
+signal.signal(signal.SIGRTMAX - 1, lambda *_: None)
+del sys.argv[1:4]  # the usual python -m tixd
+main()
+"""
+CAN_HANG = (sys.executable, "-c", HANGING)
 
 #: With these a worker waits longer for the tix-api than any test.
 PATIENT = {"TIX_API_READ_SECONDS": "60", "TIX_API_TOTAL_SECONDS": "60", "TIX_STOP_SECONDS": "5"}
@@ -123,11 +139,11 @@ def test_a_collector_tells_what_it_has_taken(tmp_path, manager):
 
 
 def started(role: str, tmp_path: Path, base: Path) -> Service | Collector:
-    """A service of this role; what it would speak to is away."""
+    """A service of this role that can hang; what it would speak to is away."""
     if role == "COLLECTOR":
         output = {"AMQP": {"enable": False}, "file": {"path": str(tmp_path / "records")}}
-        return Collector(tmp_path, output)
-    return Service(base, tmp_path, closed_port(), PROCESSOR_TYPE=role, **away())
+        return Collector(tmp_path, output, before=CAN_HANG)
+    return Service(base, tmp_path, closed_port(), before=CAN_HANG, PROCESSOR_TYPE=role, **away())
 
 
 @pytest.mark.parametrize(
@@ -142,12 +158,12 @@ def started(role: str, tmp_path: Path, base: Path) -> Service | Collector:
 def test_every_role_feeds_the_watchdog_until_its_loop_hangs(tmp_path, base, manager, role, status):
     with started(role, tmp_path, base) as daemon:
         until(lambda: manager.fed() >= 2 and re.match(status, manager.status()))
-        daemon.send_signal(signal.SIGSTOP)
-        until(lambda: psutil.Process(daemon.pid).status() == psutil.STATUS_STOPPED)
+        daemon.send_signal(HANG)
+        until(lambda: "hangs\n" in daemon.log_file.read_text())
         fed, ends = manager.fed(), time.monotonic() + 2
         until(lambda: time.monotonic() > ends or manager.fed() > fed)
         assert manager.fed() == fed
-        daemon.send_signal(signal.SIGCONT)
+        daemon.send_signal(GO_ON)
         until(lambda: manager.fed() > fed)
         assert daemon.ends()[0] == 0
     assert manager.states() == ["READY=1", "STOPPING=1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +34,22 @@ def service(tmp_path: Path) -> Service:
         return config.load({}, {**environ, "RUNTIME_DIRECTORY": str(tmp_path)}, None)
 
     return Service(load(), load)
+
+
+@in_loop
+async def test_a_pool_whose_supervision_does_not_turn_feeds_no_watchdog(
+    tmp_path, manager, monkeypatch
+):
+    async def turn(running: Service) -> None:
+        running.pool = SimpleNamespace(turns=0, workers=(), restarts=Counter())
+        for expected in (1, 1, 1, 2, 2):
+            running.pool.turns = expected
+            await running.turn()
+            assert manager.fed() == expected
+
+    for module in ("systemd.STATUS", "service.TICK"):
+        monkeypatch.setattr(f"tixd.{module}_SECONDS", 0.01)
+    await service(tmp_path)._live(turn)
 
 
 @pytest.mark.parametrize(
