@@ -21,6 +21,7 @@ from tixd.dispatch.job import (
     ListFailed,
     ListInstallations,
     ListUsers,
+    ProcessInstallation,
     RetryFailed,
     in_words,
 )
@@ -120,6 +121,7 @@ def worker_views(pool: Pool) -> tuple[WorkerView, ...]:
             job=in_words(worker.job) if worker.job else "",
             phase=worker.phase.name if worker.phase else "",
             seconds=now - worker.since,
+            busy=isinstance(worker.job, ProcessInstallation),
         )
         for worker in pool.workers
     )

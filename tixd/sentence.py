@@ -62,8 +62,7 @@ def _work(now: Snapshot) -> Iterator[str]:
 
 
 def _busy(now: Snapshot) -> int:
-    """Workers with an installation in hand; jobs that only look are short."""
-    return sum(worker.job.startswith("installation ") for worker in now.workers)
+    return sum(worker.busy for worker in now.workers)
 
 
 def _in_hand(now: Snapshot) -> str:

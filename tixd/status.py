@@ -24,13 +24,17 @@ State = Literal["starting", "standing by", "running", "stopping"]
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker process; job and phase in words, empty when it waits; seconds in that phase."""
+    """A worker process; job and phase in words, empty when it waits; seconds in that phase.
+
+    busy: it has an installation in hand; other jobs only look, and are short.
+    """
 
     pid: int
     ready: bool
     job: str
     phase: str
     seconds: float
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from tixd.sentence import sentence
 from tixd.status import BrokerView, CycleView, VolumeView, WorkerView
 
 WORKERS = (
-    WorkerView(78, True, "installation 12/34", "post", 2.0),
+    WorkerView(78, True, "installation 12/34", "post", 2.0, busy=True),
     WorkerView(79, True, "checking the volume", "", 0.5),
     WorkerView(80, True, "", "", 0.5),
 )
