@@ -10,6 +10,7 @@ import functools
 import inspect
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,11 @@ def body_lines(function: Function) -> int:
 def called(node: ast.AST) -> str:
     """The dotted name that a call calls; "" for anything else."""
     return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+
+
+def dotted(path: Path) -> str:
+    """A module as imports name it."""
+    return ".".join(path.parts)
 
 
 def place(path: Path, node: ast.stmt | ast.expr | None = None) -> str:
@@ -168,6 +174,14 @@ def test_every_error_opens_with_a_message_for_the_operator(kind):
 def sentences_in(path: Path) -> Iterator[Function]:
     """The tests of a module, not its helpers."""
     return (node for node in functions(path) if node.name.startswith("test_"))
+
+
+def test_every_module_has_its_place_in_the_layers():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = {name for row in contracts["contracts"][0]["layers"] for name in row.split(" | ")}
+    paths = (path.relative_to(ROOT).with_suffix("") for path in MODULES if path.stem != "__init__")
+    lost = [path for path in paths if not layers & set(map(dotted, (path, *path.parents)))]
+    assert lost == []
 
 
 def test_names_of_tests_are_sentences_of_four_words_or_more():
