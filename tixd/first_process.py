@@ -32,7 +32,11 @@ def _end(number: int, _: FrameType | None) -> None:
 
 
 def bury_orphans(own: Collection[int] = ()) -> None:
-    """Ask how those ended that others have left to process 1; not of its `own`, others do that."""
+    """Ask how those ended that others have left to process 1; not of its `own`, others do that.
+
+    The kernel names the eldest first: those behind a dead one of its `own` have their turn at the
+    next call, when that one has been asked.
+    """
     while os.getpid() == FIRST and (pid := _ended_child()) and pid not in own:
         os.waitpid(pid, 0)
 

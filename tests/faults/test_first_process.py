@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,23 +15,24 @@ import pytest
 
 from tests.support.collector import Collector
 from tests.support.program import ROOT, until
+from tests.support.service import Service
+from tests.support.stand_in_api import closed_port
 
 #: Put before a command: it is process 1, and ends with whoever started it.
 FIRST = ("unshare", "--pid", "--fork", "--kill-child", "--")
 
-#: A child of process 1 and a child of its own have ended; it buries, and says who can still be
-#: asked how it ended.
+#: A child of process 1 and a child of its own have ended, in the order of the arguments; it buries
+#: before and after it asks how its own has ended, and says who could be asked.
 BURIAL = """
-import contextlib, os, subprocess, sys
+import contextlib, os, sys
 from tixd import first_process
-children = [subprocess.Popen(["true"]) for _ in range(2)]
-orphan, own = (child.pid for child in children)
-for pid in (own, orphan):
+children = {name: os.spawnlp(os.P_NOWAIT, "true", "true") for name in sys.argv[1:]}
+for pid in children.values():
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-first_process.bury_orphans({own})
-for name, pid in (("own", own), ("orphan", orphan)):
+for name in ("own", "orphan"):
+    first_process.bury_orphans({children["own"]})
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+        os.waitpid(children[name], 0)
         print(name)
 """
 
@@ -51,6 +53,22 @@ def has_open(process: psutil.Process, path: Path) -> bool:
     return any(os.path.realpath(link) == str(path) for link in links)
 
 
+def adopt(first: psutil.Process) -> None:
+    """Leave to process 1 a child that soon ends."""
+    orphan = ("sh", "-c", "sleep 0.2 & exit")
+    subprocess.run(["nsenter", "-t", f"{first.pid}", "--pid", *orphan], check=True)
+
+
+def workers(first: psutil.Process) -> list[psutil.Process]:
+    """Its children that are workers and alive."""
+    found = []
+    for child in first.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
 def test_sigterm_ends_a_first_process_that_is_no_service_or_not_yet(tmp_path):
     fifo = tmp_path / "tixd.toml"
     os.mkfifo(fifo)
@@ -68,16 +86,34 @@ def test_a_first_process_asks_how_orphans_have_ended(tmp_path):
     with Collector(tmp_path, to_file, before=FIRST) as collector:
         collector.runs()
         first = inner(collector)
-        orphan = ("sh", "-c", "sleep 0.2 & exit")
-        subprocess.run(["nsenter", "-t", f"{first.pid}", "--pid", *orphan], check=True)
+        adopt(first)
         until(first.children)
         until(lambda: not first.children())
         first.send_signal(signal.SIGTERM)
         assert collector.wait(20) == 0
 
 
-def test_a_first_process_leaves_its_own_children_to_those_who_started_them():
-    words = [sys.executable, "-c", BURIAL]
+def test_a_first_process_replaces_a_killed_worker_and_asks_how_orphans_have_ended(tmp_path):
+    with Service(tmp_path, tmp_path, closed_port(), before=FIRST) as daemon:
+        until(lambda: daemon.get("/readyz")[0] == 200)
+        first = inner(daemon)
+        [worker] = workers(first)
+        adopt(first)
+        until(lambda: len(first.children()) == 3)  # one is multiprocessing's own
+        worker.kill()
+        adopt(first)
+        until(lambda: daemon.log("worker_ended"))
+        [ended] = daemon.log("worker_ended")
+        assert (ended["cause"], ended["code"]) == ("signal", "SIGKILL")
+        until(lambda: workers(first) and daemon.get("/readyz")[0] == 200)
+        until(lambda: len(first.children()) == 2)
+        first.send_signal(signal.SIGTERM)
+        assert daemon.wait(20) == 0
+
+
+@pytest.mark.parametrize("order", [("own", "orphan"), ("orphan", "own")], ids=" ".join)
+def test_a_first_process_leaves_its_own_children_to_those_who_started_them(order):
+    words = [sys.executable, "-c", BURIAL, *order]
     as_first = subprocess.run([*FIRST, *words], cwd=ROOT, capture_output=True, text=True)
     assert as_first.stdout.split() == ["own"], as_first.stderr
     as_other = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
