@@ -153,8 +153,10 @@ class Machine:
 
 def _tree() -> Path:
     """The bare tree, made if need be."""
-    tree = CACHE / "tree"
-    if not (CACHE / "tree-is-made").exists():
+    tree, stamp = CACHE / "tree", CACHE / "tree-is-made"
+    asked = f"{SUITE} {PACKAGES}"
+    if not stamp.exists() or stamp.read_text() != asked:
+        stamp.unlink(missing_ok=True)
         shutil.rmtree(tree, ignore_errors=True)
         CACHE.mkdir(mode=0o700, exist_ok=True)
         assert CACHE.stat().st_uid == 0, f"{CACHE} was made by somebody else"
@@ -168,7 +170,7 @@ def _tree() -> Path:
         if done.returncode:
             debian.cannot_run(f"debootstrap: {done.stdout[-500:]}{done.stderr[-500:]}")
         (tree / "etc" / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
-        (CACHE / "tree-is-made").touch()
+        stamp.write_text(asked)
     return tree
 
 
