@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import os
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +27,12 @@ START = 1_700_000_000
 
 #: Where drop-ins of a test lie, which are gone with the next boot.
 DROP_IN = "/run/systemd/system/tixd.service.d/test.conf"
+
+#: Where it puts the program, which is a link.
+PROGRAM = "/opt/tixd"
+
+#: Where scripts/install puts units and drop-ins.
+INSTALLED = "/etc/systemd/system/tixd"
 
 #: How long systemd may take for what tixd does in a few seconds.
 SECONDS = 60.0
@@ -84,6 +89,8 @@ class Host:
         self.run("systemctl", "reset-failed", "tixd", "tixd@*")
         self.path(DROP_IN).unlink(missing_ok=True)
         self.did("sh", "-c", "rm -rf /tmp/reports /srv/tix /var/lib/tixd*/* /var/log/tixd*/*")
+        self.did("sh", "-c", f"rm -f {INSTALLED}*.service.d/tixd-*.conf /etc/tixd/*.env")
+        self.sets()
         self.systemctl("daemon-reload")
 
     def reports(
@@ -91,7 +98,7 @@ class Host:
     ) -> Path:
         """Reports of an installation, as the condenser makes them as that user: rwxr-x---."""
         made.installation(self.path(folder), START, reports)
-        self.did("chown", "-R", f"{user}:", folder)
+        self.did("chown", "-R", f"{user}:{user}", folder)
         self.did("find", folder, "-type", "d", "-exec", "chmod", "0750", "{}", "+")
         return self.path(folder)
 
@@ -145,18 +152,30 @@ def owner(host: Host) -> str:
 
 
 @pytest.mark.parametrize("user", ["root", "condenser", "tixd"])
-def test_the_check_that_is_printed_tries_with_the_rights_of_the_service(host, api, user):
+def test_the_check_tries_with_the_rights_of_the_service(host, api, user):
     host.reports(user=user)
     host.posts_to(api)
-    found = re.search(
-        r"check: (systemd-run .*?--connect)$", host.installs(), re.DOTALL | re.MULTILINE
-    )
-    assert found
-    done = host.run("sh", "-c", found[1])
+    host.installs()
+    done = host.run("tixd-check")
     assert (done.returncode, "WRONG" in done.stdout) == (0, False), done.stdout + done.stderr
     host.did("chmod", "0000", "/tmp/reports")
-    done = host.run("sh", "-c", found[1])
-    assert done.returncode == (0 if user == "root" else 1)
+    assert host.run("tixd-check").returncode == (0 if user == "root" else 1)
+
+
+def test_the_check_is_made_in_the_sandbox_of_the_service_and_disturbs_none_that_runs(host, api):
+    host.reports(user="tixd")
+    host.posts_to(api)
+    host.starts()
+    assert host.run("tixd-check").returncode == 0
+    assert host.did("tixd", "health") == "ready\n"
+    host.reports(user="tixd", folder="/srv/tix/reports")
+    host.posts_to(api, TIX_REPORTS_BASE_PATH="/srv/tix/reports")
+    done = host.run("tixd-check")
+    assert (done.returncode, "Read-only" in done.stdout) == (1, True), done.stdout + done.stderr
+    host.sets("standalone", TIX_REPORTS_BASE_PATH="/tmp/reports")
+    done = host.run("tixd-check", "standalone")
+    assert (done.returncode, "WRONG" in done.stdout) == (0, False), done.stdout + done.stderr
+    assert host.run("tixd-check", "--help").returncode == 2
 
 
 def test_folders_of_another_user_are_processed_as_that_user(host, api):
@@ -167,10 +186,33 @@ def test_folders_of_another_user_are_processed_as_that_user(host, api):
     until(lambda: api.accepted, SECONDS)
     assert owner(host) == "condenser"
     assert host.did("stat", "-c", "%U", "/tmp/reports/1/2/.tixd.lock") == "condenser\n"
-    host.systemctl("stop", "tixd")
+    assert host.run("systemctl", "start", "tixd-asn").returncode != 0  # here is no curl
+    assert host.did("stat", "-c", "%U", "/var/lib/tixd") == "condenser\n"
+
+
+def test_an_upgrade_while_the_volume_is_away_leaves_whose_the_reports_are(host):
+    host.reports(user="condenser")
+    host.installs()
     host.did("rm", "-r", "/tmp/reports")
     assert "is not there yet" in host.installs()
-    assert not host.path("/etc/systemd/system/tixd.service.d").exists()
+    host.did("mkdir", "/tmp/reports")
+    assert "is not there yet" in host.installs()
+    assert {host.show("User", unit) for unit in ("tixd", "tixd@a", "tixd-asn")} == {"condenser"}
+    host.did("chown", "tixd:", "/tmp/reports")
+    host.installs()
+    assert {host.show("User", unit) for unit in ("tixd", "tixd@a", "tixd-asn")} == {"tixd"}
+
+
+def test_folders_of_a_user_without_a_name_here_are_processed_whatever_lies_beside_them(host, api):
+    host.reports(user="4321")
+    host.did("chown", "root:", "/tmp/reports")
+    host.did("chmod", "0755", "/tmp/reports")
+    host.did("mkdir", "-p", "/tmp/reports/lost+found/7")
+    assert "tixd-others.conf: the folders there belong to 4321\n" in host.installs()
+    host.posts_to(api)
+    host.starts()
+    until(lambda: api.accepted, SECONDS)
+    assert owner(host) == "tixd"
 
 
 @pytest.mark.parametrize("folder", ["/srv/tix/reports", "/home/tix/reports"])
@@ -286,10 +328,11 @@ def test_lines_have_their_priority_in_the_journal(host, api):
     assert (found["configuration"], found["running"]) == ("4", "6")
 
 
-@pytest.mark.parametrize("unit", ["tixd", "tixd@standalone"])
-def test_a_log_file_is_rotated_and_goes_on_in_a_new_one(host, api, unit):
+@pytest.mark.parametrize(("unit", "user"), [("tixd", "tixd"), ("tixd@standalone", "condenser")])
+def test_a_log_file_is_rotated_and_goes_on_in_a_new_one(host, api, unit, user):
     folder = f"/var/log/{unit.replace('@', '-')}"
-    host.reports(user="tixd")
+    host.reports(user=user)
+    host.installs()
     host.posts_to(api, TIX_LOG_FILE=f"{folder}/tixd.log")
     host.starts(unit)
     log = host.path(f"{folder}/tixd.log")
@@ -299,6 +342,9 @@ def test_a_log_file_is_rotated_and_goes_on_in_a_new_one(host, api, unit):
     host.systemctl("reload", unit)
     until(lambda: log.exists() and " secrets_read_again" in log.read_text(), 20)
     assert " running " in host.path(f"{folder}/tixd.log.1").read_text()
+    host.did("chmod", "0550", folder)
+    assert host.run("logrotate", "-f", "/etc/logrotate.d/tixd").returncode == 1, "root did it"
+    host.did("chmod", "0750", folder)
 
 
 def test_a_dispatcher_and_a_worker_work_as_instances(host, api, broker):
@@ -363,6 +409,67 @@ def test_a_second_installation_upgrades_a_running_service_and_keeps_the_settings
     assert host.path("/etc/tixd/tixd.env").read_text() == settings
     assert host.show("ActiveState") == "active"
     assert host.show("MainPID") != before
+    assert host.did("ls", "/opt").split() == ["tixd", host.did("readlink", PROGRAM).strip()[5:]]
+
+
+def test_the_program_of_an_older_script_is_upgraded_too(host, api):
+    host.reports(user="tixd")
+    host.posts_to(api)
+    host.did("rm", "-rf", PROGRAM, f"{PROGRAM}-a", f"{PROGRAM}-b")
+    host.did(
+        "sh", "-c", f"python3 -m venv {PROGRAM}; {PROGRAM}/bin/pip install -q /root/wheels/click*"
+    )
+    host.installs()
+    assert host.did("ls", "/opt").split() == ["tixd", "tixd-a"]
+    assert host.did("head", "-1", f"{PROGRAM}/bin/tixd").startswith("#!/opt/tixd-a/")
+    host.starts()
+    until(lambda: api.accepted, SECONDS)
+
+
+def test_an_upgrade_that_fails_leaves_the_program_as_it_was(host):
+    before = host.did("readlink", PROGRAM)
+    done = host.run("/root/tixd/scripts/install", PIP_FIND_LINKS="/nowhere", seconds=280)
+    assert done.returncode != 0
+    assert host.did("readlink", PROGRAM) == before
+    assert host.did("ls", "/opt").split() == ["tixd", before.strip()[5:]]
+    assert host.did("tixd", "--version").startswith("tixd")
+
+
+def test_an_upgrade_says_which_service_does_not_start_any_more(host, api):
+    host.reports(user="tixd")
+    host.posts_to(api)
+    host.sets("standalone", TIX_HTTP_ADDRESS="off")
+    host.starts("tixd", "tixd@standalone")
+    host.sets("standalone", TIX_WORKERS="many")
+    done = host.run("/root/tixd/scripts/install", seconds=280)
+    assert done.returncode == 1
+    assert "install: installed, but tixd@standalone.service failed to start" in done.stderr
+    assert host.show("ActiveState") == "active"
+
+
+@pytest.mark.parametrize(
+    "odd", ["reports", "/", "/srv/a|b", "/srv/a&b", "/srv/a b", "/a:b", "/a%b"]
+)
+def test_a_reports_folder_with_an_odd_name_is_refused_before_anything_is_changed(host, odd):
+    before = host.did("readlink", PROGRAM)
+    host.sets(TIX_REPORTS_BASE_PATH=odd)
+    for words in [()] if odd == "reports" else [(odd,), ()]:
+        done = host.run("/root/tixd/scripts/install", *words)
+        assert (done.returncode, "give a whole path" in done.stderr) == (1, True)
+    assert host.run("/root/tixd/scripts/install", "/tmp/reports", odd).returncode == 2
+    assert host.did("readlink", PROGRAM) == before
+
+
+def test_a_reports_folder_may_be_set_in_quotes_and_with_a_slash(host):
+    host.sets(TIX_REPORTS_BASE_PATH='"/tmp/reports/"')
+    assert "note:" not in host.installs()
+    host.sets(TIX_REPORTS_BASE_PATH="'/srv/tix/'")
+    assert "tixd-reports.conf: reports lie in /srv/tix\n" in host.installs()
+    assert "-/srv/tix:/srv/tix:" in host.show("BindPaths")
+    assert "note: in /etc/tixd/tixd.env, set TIX_REPORTS_BASE_PATH=/tmp/reports" in host.installs(
+        "/tmp/reports/"
+    )
+    assert not host.path(f"{INSTALLED}.service.d/tixd-reports.conf").exists()
 
 
 def test_what_was_installed_can_be_removed_and_had_again(host):

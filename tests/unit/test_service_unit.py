@@ -124,6 +124,11 @@ def test_the_sample_timer_starts_the_sample_service_which_makes_a_table():
     assert setting("User", SAMPLES / "tixd-asn.service") == setting("User"), "both own the folder"
 
 
+def test_logs_are_rotated_with_no_other_right_than_the_service_has():
+    user = setting("User")
+    assert f"    su {user} {user}\n" in (SAMPLES / "tixd.logrotate").read_text()
+
+
 def test_a_rotated_log_is_opened_again_by_every_service():
     text = (SAMPLES / "tixd.logrotate").read_text()
     assert "systemctl kill --signal=SIGUSR1 tixd.service 'tixd@*.service'" in text

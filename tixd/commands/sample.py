@@ -25,6 +25,7 @@ SAMPLES = MappingProxyType(
         "tixd-reports.conf": (DROP_INS, "reports elsewhere than in /tmp/reports"),
         "tixd-user.conf": (DROP_INS, "tixd as the condenser's user"),
         "tixd-others.conf": (DROP_INS, "reports in folders that others own"),
+        "tixd-check": ("/usr/local/bin/", "tries what the service is going to do"),
         "tixd.env": ("/etc/tixd/", "settings of the service, to be filled in"),
         "tixd.logrotate": ("/etc/logrotate.d/", "where the log is a file"),
         "tixd-asn.service": ("/etc/systemd/system/", "makes the AS table anew"),
