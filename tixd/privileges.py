@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tixd import capabilities, errors
+from tixd.rooted import only_root_leads_to
 
 #: So many users' folders are asked for their owners.
 MOST_FOLDERS = 1000
@@ -154,7 +155,7 @@ def _gid(group: str) -> int:
 
 def _number(text: str) -> int:
     """An id; raises KeyError for what the kernel takes for none."""
-    if int(text) > HIGHEST_ID:
+    if len(text) > len(str(HIGHEST_ID)) or int(text) > HIGHEST_ID:
         raise KeyError
     return int(text)
 
@@ -196,11 +197,15 @@ def _owners(reports: str) -> Iterator[int]:
 def _hand_over_folder(path: str, identity: Identity) -> None:
     """Let the folder, made if it is missing, and tixd's files in it be the identity's.
 
-    What is not root's alone, or holds something else, stays as it is: what then cannot be used is
-    said by whoever needs it.
+    What is not root's alone, the way to it neither, or holds something else, stays as it is: what
+    then cannot be used is said by whoever needs it.
     """
+    if not only_root_leads_to(path, there=False):
+        return
     with contextlib.suppress(OSError):
         os.makedirs(path, 0o700, exist_ok=True)
+        if not only_root_leads_to(path):
+            return
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             facts, names = os.fstat(fd), os.listdir(fd)
@@ -214,7 +219,12 @@ def _hand_over_folder(path: str, identity: Identity) -> None:
 
 
 def _hand_over_file(path: str, identity: Identity) -> None:
-    """Make the log file if it is missing, and let it be the identity's if it is root's."""
+    """Make the log file if it is missing, and let it be the identity's if it is root's.
+
+    Not where somebody else could lead root to another file by a link.
+    """
+    if not only_root_leads_to(os.path.dirname(os.path.abspath(path))):
+        return
     with contextlib.suppress(OSError):
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         fd = os.open(path, flags | os.O_CLOEXEC, 0o640)

@@ -148,7 +148,9 @@ def test_tix_run_as_names_another_user_than_the_owner(place, base, api):
         assert daemon.ends()[0] == 0
 
 
-@pytest.mark.parametrize("name", ["nobody-has-this-name", "root:no-group", "4294967295", "²"])
+@pytest.mark.parametrize(
+    "name", ["nobody-has-this-name", "root:no-group", "4294967295", "9" * 5000, "²"]
+)
 def test_a_user_that_is_not_there_stops_the_start(place, base, name):
     with Service(base, place, 1, TIX_RUN_AS=name) as daemon:
         assert daemon.wait(20) == 2

@@ -13,6 +13,7 @@ import os
 
 from tixd import control, errors
 from tixd.checks.whose import me
+from tixd.rooted import only_root_leads_to
 from tixd.serving import bound_or_refused
 from tixd.surroundings import Surroundings
 
@@ -51,7 +52,7 @@ def log_file(path: str, *, by_root: bool) -> str:
     """Try to write to it; by_root: root starts tixd, and hands it over where it is root's."""
     folder = os.path.dirname(os.path.abspath(path))
     there = os.path.exists(path)
-    if by_root and os.path.isdir(folder):
+    if by_root and os.path.isdir(folder) and only_root_leads_to(folder):
         return f"{path}: root {'hands it over' if there else 'makes it'}"
     if os.access(path if there else folder, os.W_OK):
         return f"{path}: can be {'written to' if there else 'made'} by {me()}"

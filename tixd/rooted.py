@@ -1,0 +1,31 @@
+"""Whether a path leads where root has decided, and nobody else can have changed that.
+
+In: a path. Out: a verdict. Rules: a group that may write to one of the folders has root's trust,
+everybody has it only with the sticky bit.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+def only_root_leads_to(path: str, *, there: bool = True) -> bool:
+    """Whether every folder and link on the way to `path`, and it itself, is root's.
+
+    there: what is missing counts as somebody else's, who may be quicker than root to make it.
+    """
+    ways = Path(os.path.abspath(path)), Path(os.path.realpath(path))
+    return all(_is_roots(place, there=there) for way in ways for place in (way, *way.parents))
+
+
+def _is_roots(place: Path, *, there: bool) -> bool:
+    try:
+        facts = os.lstat(place)
+    except FileNotFoundError:
+        return not there
+    except OSError:  # a name that is too long, a file in a folder's place, a volume closed to root
+        return False
+    anybody = facts.st_mode & stat.S_IWOTH and not facts.st_mode & stat.S_ISVTX
+    return facts.st_uid == 0 and not (stat.S_ISDIR(facts.st_mode) and anybody)
