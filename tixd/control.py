@@ -16,12 +16,14 @@ import os
 import re
 import socket
 import stat
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
 
 from tixd import errors, logs
+from tixd.hearing import heard
 from tixd.surroundings import Surroundings
 
 #: Answers one request, which has whatever members the asker gave; raises TixdError or ValueError.
@@ -234,16 +236,15 @@ def _sockets(around: Surroundings, role: str) -> Iterator[str]:
 
 
 def _ask(path: str, request: Mapping[str, object], seconds: float) -> Any:
+    deadline = time.monotonic() + seconds
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(seconds)
         sock.connect(path)
         sock.sendall(orjson.dumps(request) + b"\n")
-        with sock.makefile("rb") as stream:
-            line = stream.readline()
-    try:
-        said = orjson.loads(line)
-        if "error" in said:
-            raise errors.NotDone(said["error"])
-        return said["answer"]
-    except (ValueError, TypeError, KeyError):
-        raise errors.NotDone(f"{path}: no answer") from None
+        try:
+            said = heard(sock, deadline)
+            if "error" in said:
+                raise errors.NotDone(said["error"])
+            return said["answer"]
+        except (ValueError, TypeError, KeyError):
+            raise errors.NotDone(f"{path}: no answer") from None

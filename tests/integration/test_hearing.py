@@ -1,0 +1,75 @@
+"""Answers of somebody who means harm: root asks the sockets of users that are not root."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tixd import control, errors, hearing
+from tixd.surroundings import Surroundings
+
+
+@contextlib.contextmanager
+def answering(folder: Path, answer: Callable[[socket.socket], object]) -> Iterator[Surroundings]:
+    """A control socket whose owner answers one request like this."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(folder / "standalone.sock"))
+        listener.listen()
+
+        def serve() -> None:
+            peer, _ = listener.accept()
+            with peer, contextlib.suppress(OSError):
+                peer.recv(4096)
+                answer(peer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield Surroundings((str(folder),), (), "", "")
+        thread.join(5)
+    assert not thread.is_alive()
+
+
+def without_end(piece: bytes, pause: threading.Event) -> Callable[[socket.socket], None]:
+    """An answer that goes on as long as somebody listens, or until `pause` is set."""
+
+    def answer(peer: socket.socket) -> None:
+        while not pause.wait(0.01 * (len(piece) == 1)):
+            peer.sendall(piece)
+
+    return answer
+
+
+def test_what_a_terminal_would_obey_is_not_passed_on(tmp_path):
+    odd = {"answer": {"leader": "\x1b[2J\n\u202eready", "workers": [{"job": "\x07"}]}}
+    with answering(tmp_path, lambda peer: peer.sendall(orjson.dumps(odd) + b"\n")) as around:
+        (heard,) = control.ask_all(around, "", {"ask": "status"}, 5)
+    assert heard == {"leader": "?[2J??ready", "workers": [{"job": "?"}]}
+
+
+def test_an_error_is_one_line(tmp_path):
+    odd = orjson.dumps({"error": "\x1b]0;x\x07\nready"}) + b"\n"
+    said = pytest.raises(errors.NotDone, match=r"^\?\]0;x\?\?ready")
+    with answering(tmp_path, lambda peer: peer.sendall(odd)) as around, said:
+        control.ask_all(around, "", {"ask": "status"}, 5)
+
+
+def test_an_answer_without_end_is_given_up_at_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(hearing, "LONGEST_ANSWER_BYTES", 2**20)
+    endless = without_end(b"x" * 65536, threading.Event())
+    with answering(tmp_path, endless) as around, pytest.raises(errors.NotDone, match="no answer"):
+        control.ask_all(around, "", {"ask": "status"}, 5)
+
+
+def test_an_answer_byte_by_byte_is_given_up_when_its_time_is_over(tmp_path):
+    over = threading.Event()
+    with answering(tmp_path, without_end(b" ", over)) as around:
+        begun = time.monotonic()
+        with pytest.raises(errors.NotRunning, match="timed out"):
+            control.ask_all(around, "", {"ask": "status"}, 0.3)
+        over.set()
+    assert time.monotonic() - begun < 4
