@@ -7,6 +7,7 @@ from outside are escaped; one line per change of state, not per try.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -148,6 +149,7 @@ class _Destination(logging.StreamHandler[TextIO]):
 
     def __init__(self, file: str, level: str) -> None:
         super().__init__(_opened(file))
+        self._hourly = Hourly()
         self._file = file
         self.usual_level = level
 
@@ -161,20 +163,36 @@ class _Destination(logging.StreamHandler[TextIO]):
         except OSError as problem:
             error("log_not_reopened", file=self._file, reason=problem.strerror, now="stderr")
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Lines that cannot be written, as on a full disk, are one word an hour, no tracebacks."""
+        reason = str(sys.exc_info()[1])
+        if self._hourly.due(reason, now=record.created):
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(f"tixd: lines of the log {self._file} are lost: {reason}\n")
+
     def close(self) -> None:
         """Close the file, where it is one."""
         self._close_file()
         super().close()
 
     def _close_file(self) -> None:
-        stream = self.setStream(sys.stderr)
-        if stream is not None and self._file not in _STREAMS and stream is not sys.stderr:
-            stream.close()
+        """Go on with standard error; what a full disk has kept in the file's buffer is lost."""
+        stream, self.stream = self.stream, sys.stderr
+        if self._file not in _STREAMS and stream is not sys.stderr:
+            with contextlib.suppress(OSError):
+                stream.close()
 
 
 def _opened(file: str) -> TextIO:
     """The stream of that name, or the file, whose lines are written as they come."""
-    return _stream(file) if file in _STREAMS else open(file, "a", encoding="utf-8")
+    return _stream(file) if file in _STREAMS else open(file, "a", encoding="utf-8", opener=_open)
+
+
+def _open(path: str, flags: int) -> int:
+    """Open without waiting: nobody may ever read a FIFO."""
+    fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    os.set_blocking(fd, True)
+    return fd
 
 
 def _words(record: logging.LogRecord) -> str:

@@ -20,6 +20,15 @@ def only_root_leads_to(path: str, *, there: bool = True) -> bool:
     return all(_is_roots(place, there=there) for way in ways for place in (way, *way.parents))
 
 
+def is_strangers_link(path: str) -> bool:
+    """Whether the last name of the path is a link that is not root's."""
+    try:
+        facts = os.lstat(path)
+    except OSError:  # nothing there leads nowhere
+        return False
+    return stat.S_ISLNK(facts.st_mode) and facts.st_uid != 0
+
+
 def _is_roots(place: Path, *, there: bool) -> bool:
     try:
         facts = os.lstat(place)

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from tixd import capabilities, config, errors, logs, privileges, surroundings
 from tixd.collector.configuration import CollectorConfig
+from tixd.rooted import is_strangers_link
 from tixd.surroundings import SYSTEM_RUNTIME_FOLDER, Surroundings
 
 #: What a processing role needs where root owns the reports, or several users do.
@@ -42,9 +43,12 @@ def begin(loaded: Loaded, *, schedules: bool) -> tuple[Loaded, logs.Form]:
 
     The form is the one that the log has. Raises ConfigError, and CannotStart.
     """
-    found = identity(loaded)
     file = logs.path_of(loaded.settings.log_file)
-    loaded, kept_all = _become(loaded, found, _own_folders(loaded, schedules=schedules), file)
+    folders = _own_folders(loaded, schedules=schedules)
+    if os.geteuid() == 0:
+        _check_links([*folders, file], loaded)
+    found = identity(loaded)
+    loaded, kept_all = _become(loaded, found, folders, file)
     form = _open_log(loaded)
     if found and found.why:
         logs.info("privileges", user=found, reason=found.why)
@@ -53,6 +57,15 @@ def begin(loaded: Loaded, *, schedules: bool) -> tuple[Loaded, logs.Form]:
     for text in loaded.warnings:
         logs.warning("configuration", text=text)
     return loaded, form
+
+
+def _check_links(paths: list[str], loaded: config.Config | CollectorConfig) -> None:
+    """Raises CannotStart where somebody else's link would lead root to what tixd works with."""
+    reports = [loaded.settings.reports_base_path] if isinstance(loaded, config.Config) else []
+    for path in filter(is_strangers_link, [*reports, *paths]):
+        raise errors.CannotStart(
+            f"{path} is a link that is not root's, who started tixd: name what it leads to"
+        )
 
 
 def _own_folders(loaded: config.Config | CollectorConfig, *, schedules: bool) -> list[str]:

@@ -137,6 +137,21 @@ def test_where_several_users_own_what_is_there_it_stays_root_and_processes_all(p
         assert daemon.ends()[0] == 0
 
 
+@pytest.mark.parametrize("led", ["base", "schedule", "log"])
+def test_a_link_of_somebody_elses_leads_root_nowhere(place, led):
+    made.installation(place / "elsewhere" / "base", START)
+    for name in ("base", "schedule", "log"):
+        if name != led:
+            (place / name).mkdir()
+    (place / led).symlink_to("elsewhere")
+    os.lchown(place / led, USER, GROUP)
+    log = {"TIX_LOG_FILE": str(place / "log" if led == "log" else place / "log" / "log")}
+    with Service(place / "base", place, 1, name="stderr", **log) as daemon:
+        assert daemon.wait(20) == 3
+        said = f"tixd: {place / led} is a link that is not root's, who started tixd"
+        assert daemon.log_file.read_text().startswith(said)
+
+
 def test_tix_run_as_names_another_user_than_the_owner(place, base, api):
     for path in (base, *base.rglob("*")):
         path.chmod(0o777)

@@ -115,3 +115,18 @@ def test_debug_is_toggled_and_toggled_back(file, level, debugging):
         found.append(logs.is_debugging())
     assert found == debugging
     assert LOGGER.level == logging.getLevelName(level)
+
+
+def test_lines_that_cannot_be_written_are_told_of_once_and_without_a_traceback(capsys):
+    logs.set_up("INFO", "text", "/dev/full")
+    for _ in range(3):
+        logs.info("something")
+    logs.reopen()
+    said = capsys.readouterr().err
+    assert said == "tixd: lines of the log /dev/full are lost: [Errno 28] No space left on device\n"
+
+
+def test_a_fifo_that_nobody_reads_is_no_log(tmp_path):
+    os.mkfifo(tmp_path / "log")
+    with pytest.raises(OSError, match="No such device or address"):
+        logs.set_up("INFO", "text", str(tmp_path / "log"))
