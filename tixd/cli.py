@@ -222,8 +222,16 @@ def run() -> None:
         tixd(prog_name="tixd")
     except errors.OperatorError as error:
         for line in str(error).splitlines():
-            click.echo(f"tixd: {line}", err=True)
+            click.echo(f"{_priority()}tixd: {line}", err=True)
         sys.exit(error.exit_code)
+
+
+def _priority() -> str:
+    """What tells journald, where it reads standard error, that the operator must act."""
+    from tixd import logs, surroundings  # noqa: PLC0415 - --help needs no log
+
+    stream = surroundings.read(os.environ, uid=os.geteuid()).journal_stream
+    return logs.MUST_ACT if logs.form_for("auto", "stderr", stream) == "journald" else ""
 
 
 def _report_unexpected(

@@ -148,7 +148,7 @@ def _usable_folder(around: Surroundings) -> str:
         if own:
             with contextlib.suppress(OSError):
                 os.mkdir(folder, 0o700)
-        usable = os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
+        usable = os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
         if usable and (_is_ours(folder) or not own):
             return folder
     raise PermissionError(

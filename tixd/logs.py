@@ -30,6 +30,9 @@ _PRIORITIES = MappingProxyType(
     }
 )
 
+#: Before a line for journald that is no event: the priority of an error.
+MUST_ACT = f"<{_PRIORITIES[logging.ERROR]}>"
+
 #: Where a log can go that is no file, by its name.
 _STREAMS = ("stderr", "stdout")
 

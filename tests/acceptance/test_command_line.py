@@ -127,6 +127,15 @@ def test_journald_gets_priorities_from_parent_and_workers(tmp_path):
     assert events == [*who, "<4>configuration", "<4>posting_off", "<4>file_ignored"]
 
 
+def test_journald_gets_the_last_words_of_a_start_as_an_error(tmp_path):
+    with (tmp_path / "journal").open("w") as journal:
+        facts = os.fstat(journal.fileno())
+        stream = {"JOURNAL_STREAM": f"{facts.st_dev}:{facts.st_ino}", "TIX_API_PORT": "eighty"}
+        command = [sys.executable, "-m", "tixd"]
+        subprocess.run(command, env=environment(**stream), stderr=journal, timeout=60)
+    assert (tmp_path / "journal").read_text().startswith("<3>tixd: environment TIX_API_PORT")
+
+
 @pytest.mark.parametrize("given", ["", "/schedule.db", "/celerybeat-schedule"])
 def test_the_schedule_dir_may_be_given_as_celery_gave_a_file_in_it(tmp_path, given):
     (tmp_path / "schedule.db").touch()

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import made, readable
 from tests.support.collector import Collector
+from tests.support.ledger import set_back_pauses
 from tests.support.program import ROOT, environment, until
 from tests.support.service import Service, service
 from tests.support.stand_in_api import StandInApi
@@ -171,6 +172,20 @@ def test_a_user_that_is_not_there_stops_the_start(place, base, name):
         assert daemon.wait(20) == 2
         (line,) = daemon.log_file.read_text().splitlines()
         assert line.startswith(f'tixd: TIX_RUN_AS = "{name}": there is no such user or group here')
+
+
+def test_a_capability_is_enough_to_post_what_root_has_left_behind(place, base, api):
+    once = [sys.executable, "-m", "tixd", "once"]
+    given = environment(base, 1, RUNTIME_DIRECTORY=str(place), TIX_RUN_AS="root")
+    subprocess.run(once, cwd=ROOT, env=given, capture_output=True, check=True)
+    give(base, 0, 0)
+    ids = (f"--reuid={USER}", f"--regid={GROUP}", "--clear-groups")
+    caps = ("--inh-caps=+dac_override,+fowner", "--ambient-caps=+dac_override,+fowner")
+    words = [*readable.by_all(), "setpriv", *ids, *caps, *once]
+    given = environment(base, api.port, RUNTIME_DIRECTORY=str(place / "run"))
+    set_back_pauses(base)
+    done = subprocess.run(words, cwd=ROOT, env=given, capture_output=True, text=True)
+    assert (done.returncode, len(api.accepted)) == (0, 1), done.stderr
 
 
 def test_root_finds_a_service_that_has_become_somebody_else(place, base, api):

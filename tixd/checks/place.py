@@ -54,11 +54,17 @@ def log_file(path: str, *, by_root: bool) -> str:
     there = os.path.exists(path)
     if by_root and os.path.isdir(folder) and only_root_leads_to(folder):
         return f"{path}: root {'hands it over' if there else 'makes it'}"
-    if os.access(path if there else folder, os.W_OK):
+    if os.access(path if there else folder, os.W_OK, effective_ids=True):
         return f"{path}: can be {'written to' if there else 'made'} by {me()}"
     what = path if there else f"{path} is not there, and {folder}"
+    if os.path.isdir(folder) and os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise errors.Unusable(
+            f"{what} is read-only here, for a service by its sandbox: name a file in /var/log/tixd,"
+            " of an instance in /var/log/tixd-NAME (TIX_LOG_FILE, -l)"
+        )
     raise errors.Unusable(
-        f"{what} cannot be written to by {me()}: give that user the right, or correct TIX_LOG_FILE"
+        f"{what} cannot be written to by {me()}: give that user the right, or name another file"
+        " (TIX_LOG_FILE, -l)"
     )
 
 

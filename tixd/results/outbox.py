@@ -111,7 +111,7 @@ class Outbox:
     def writable(self) -> bool:
         """Whether an accepted result can be removed: else it would be posted again and again."""
         folder = self._opened()
-        return folder is None or os.access(".", os.W_OK | os.X_OK, dir_fd=folder.fd)
+        return folder is None or _is_usable(folder)
 
     def load(self, name: str) -> WindowResult:
         """The result stored as `name`.
@@ -189,3 +189,9 @@ def _content(folder: Folder, name: str) -> bytes | None:
         return folder.read(name, LONGEST_BYTES)[0]
     except (errors.NotPermitted, errors.Vanished, errors.WrongKind):
         return None
+
+
+def _is_usable(folder: Folder) -> bool:
+    """Whether files can be moved and deleted there, also by a capability of this process."""
+    rights = os.W_OK | os.X_OK
+    return os.access(".", rights, dir_fd=folder.fd, effective_ids=True)

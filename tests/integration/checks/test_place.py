@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.stand_in_api import closed_port
+from tests.support.volumes import remount, tmpfs
 from tixd import errors
 from tixd.checks import place
 from tixd.surroundings import Surroundings
@@ -77,5 +78,17 @@ def test_a_log_file_that_can_be_made_is_not_made(tmp_path):
 
 def test_a_log_file_in_a_folder_that_is_missing_is_wrong(tmp_path):
     for by_root in (False, True):
-        with pytest.raises(errors.Unusable, match=r"cannot be written to by .*: give that user"):
+        with pytest.raises(
+            errors.Unusable,
+            match=r"cannot be written to by .*, or name another file \(TIX_LOG_FILE, -l\)",
+        ):
             place.log_file(str(tmp_path / "none" / "log"), by_root=by_root)
+
+
+def test_a_log_file_on_a_read_only_volume_names_the_sandbox(tmp_path):
+    with tmpfs(tmp_path / "disk", 64) as disk:
+        remount(disk, "ro")
+        with pytest.raises(
+            errors.Unusable, match="is read-only here, for a service by its sandbox"
+        ):
+            place.log_file(str(disk / "log"), by_root=False)
