@@ -46,6 +46,9 @@ QUEUED_CONNECTIONS = 1024
 #: How long requests in hand may take when the listener stops.
 STOP_SECONDS = 1.0
 
+#: Turns of the loop from taking a connection until it is known to be there: two, and some to spare.
+TURNS_UNTIL_KNOWN = 5
+
 #: What a host says that has no IPv6, or no IPv4: its other addresses are enough.
 _NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -118,6 +121,12 @@ class Listener:
 
     async def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Take no more connections, let requests in hand end for so long, close the rest."""
+        loop = asyncio.get_running_loop()
+        for server in self._servers:
+            for sock in server.sockets:
+                loop.remove_reader(sock.fileno())
+        for _ in range(TURNS_UNTIL_KNOWN):  # or those taken a moment ago would not be waited for
+            await asyncio.sleep(0)
         for server in self._servers:
             server.close()
         self._http.pre_shutdown()

@@ -1,6 +1,7 @@
 """The HTTP listener over real sockets: answers, limits, addresses that are taken, tidy stop."""
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -210,3 +211,33 @@ def test_a_request_that_goes_on_is_given_up_when_its_time_is_over():
 
     seconds, rest = asyncio.run(run())
     assert (1.0 <= seconds < 1.9, rest) == (True, b"")
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_no_request_is_answered_after_the_stop_has_waited_for_all(turns):
+    running: list[int] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        running.append(1)
+        await asyncio.sleep(0.05)
+        running.pop()
+        return web.Response()
+
+    async def run() -> list[int]:
+        listener = Listener(web.Server(answer), lambda _: None)
+        await listener.start(await bound_or_refused("127.0.0.1:0"))
+        with contextlib.ExitStack() as opened:
+            asked(opened, listener)  # the kernel has the requests before the loop has
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await listener.stop(5.0)
+            return [len(running) for _ in range(20) if not await asyncio.sleep(0)]
+
+    assert asyncio.run(run()) == [0] * 20
+
+
+def asked(opened: contextlib.ExitStack, listener: Listener) -> None:
+    """Connections on which a request has been sent, while the loop did nothing."""
+    for _ in range(8):
+        sock = opened.enter_context(socket.create_connection(listener.addresses[0]))
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
