@@ -18,6 +18,8 @@ import pytest
 from tests.support.log_events import Heard, heard
 from tests.support.made import report
 from tests.support.pools import (
+    BEGIN,
+    QUARTER,
     block_the_loop,
     busy,
     find_installations,
@@ -72,19 +74,24 @@ def log_of(log: Heard) -> set[tuple[object, ...]]:
 
 @dataclass
 class Killer:
-    """Kills workers in mid-analysis and measures what follows; no installation twice."""
+    """Kills workers held in the analysis of some users, and measures what follows.
+
+    holds: by user, the file that holds their analysis.
+    """
 
     pool: Pool
     api: StandInApi
+    holds: dict[int, Path]
     victims: dict[int, int] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
 
-    async def run(self, many: int) -> None:
-        """Kill so many workers, one after the other."""
-        while len(self.victims) < many:
-            await until(lambda: any(who(w) not in self.victims for w in self.analysing))
-            now = next(w for w in self.analysing if who(w) not in self.victims)
+    async def run(self) -> None:
+        """Kill a worker of each of these users, one after the other."""
+        while self.holds:
+            await until(lambda: any(who(w) in self.holds for w in self.analysing))
+            now = next(w for w in self.analysing if who(w) in self.holds)
             os.kill(now.pid, signal.SIGKILL)
+            self.holds.pop(who(now)).unlink()
             killed, self.victims[who(now)] = time.monotonic(), now.pid
             await until(partial(self._mended, now), seconds=30)
             self.seconds.append(time.monotonic() - killed)
@@ -108,14 +115,18 @@ class Killer:
 async def test_kill_9_in_mid_analysis_loses_nothing(
     tmp_path, settings, api, monkeypatch, kills, installations
 ):
-    odd(monkeypatch, "slow")
+    odd(monkeypatch, "holds")
     for user in range(1, installations + 1):
-        window(tmp_path, user)
+        window(tmp_path, user, size=10_000 + user)
+    marked = range(1, installations + 1, installations // kills)
+    holds = {user: tmp_path / f"hold-{10_000 + user}" for user in marked}
+    for hold in holds.values():
+        hold.touch()
     with heard() as log:
         async with Pool(settings) as pool:
             jobs = await find_installations(pool, str(tmp_path))
-            killer = Killer(pool, api)
-            killing = asyncio.ensure_future(killer.run(kills))
+            killer = Killer(pool, api, holds)
+            killing = asyncio.ensure_future(killer.run())
             summary = await work_off(pool, *jobs)
             await killing
     posts = users(api)
@@ -178,19 +189,22 @@ async def test_a_worker_told_to_end_by_somebody_else_finishes_its_window(
 async def test_a_frozen_worker_is_killed_at_the_limit_and_nobody_else_waits(
     tmp_path, settings, api, monkeypatch
 ):
-    odd(monkeypatch, "slow")
+    odd(monkeypatch, "holds")
+    hold = tmp_path / "hold-10000"
+    hold.touch()
     monkeypatch.setattr(pool_module, "SUPERVISION_SECONDS", 0.05)
-    jobs = [window(tmp_path, user) for user in range(1, 6)]
+    jobs = [window(tmp_path, 1, size=10_000), *(window(tmp_path, user) for user in range(2, 6))]
     async with Pool(settings) as pool:
         await ready(pool)
-        monkeypatch.setattr(pool_module, "PHASE_LIMIT_SECONDS", 2.0)
+        monkeypatch.setattr(pool_module, "PHASE_LIMIT_SECONDS", 5.0)
         frozen, *others = [pool.submit(job) for job in jobs]
         await until(lambda: any(who(w) == 1 for w in in_phase(pool, "analyse")))
         now = next(w for w in pool.workers if who(w) == 1)
         os.kill(now.pid, signal.SIGSTOP)
-        await asyncio.wait_for(asyncio.gather(*others), 2)
+        hold.unlink()
+        await asyncio.gather(*others)
         assert not frozen.done()
-        assert (await asyncio.wait_for(frozen, 6)).counts["windows_posted"] == 1
+        assert (await asyncio.wait_for(frozen, 20)).counts["windows_posted"] == 1
         assert pool.restarts == {"time": 1}
 
 
@@ -257,22 +271,29 @@ async def test_only_the_file_that_crashes_in_reading_is_set_aside(
 async def test_kills_with_a_finished_window_between_them_make_nobody_wait(
     tmp_path, settings, api, monkeypatch
 ):
-    odd(monkeypatch, "slow")
+    odd(monkeypatch, "holds")
     job = window(tmp_path, 1, windows=5)
+    holds = {
+        BEGIN + i * 2 * QUARTER: tmp_path / f"hold-{BEGIN + i * 2 * QUARTER}" for i in range(5)
+    }
+    for hold in holds.values():
+        hold.touch()
     async with Pool(settings) as pool:
         running = asyncio.ensure_future(work_off(pool, job))
-        for windows_done in range(4):
-            await until(lambda n=windows_done: len({p.body["timestamp"] for p in api.posts}) > n)
-            os.kill((await busy(pool, "analyse")).pid, signal.SIGKILL)
-            await until(lambda n=windows_done: pool.restarts["signal"] > n)
+        while holds:
+            await until(lambda: any(w.phase.window in holds for w in in_phase(pool, "analyse")))
+            now = next(w for w in in_phase(pool, "analyse") if w.phase.window in holds)
+            os.kill(now.pid, signal.SIGKILL)
+            holds.pop(now.phase.window).unlink()
         counts = await running
-    assert counts["jobs_given_up"] == 0
+    assert (counts["jobs_given_up"], counts["worker_restarts_signal"]) == (0, 5)
     assert len({post.body["timestamp"] for post in api.accepted}) == 5
 
 
 @in_loop
 async def test_kills_at_random_never_lead_to_bad_reports(tmp_path, settings, api, monkeypatch):
-    odd(monkeypatch, "slow")
+    odd(monkeypatch, "holds")
+    (tmp_path / "hold").touch()
     window(tmp_path, 1)
     async with Pool(settings) as pool:
         jobs = await find_installations(pool, str(tmp_path))

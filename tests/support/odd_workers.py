@@ -50,11 +50,16 @@ def crashes_in_reading(endpoint: str, identity: bytes, settings: Settings) -> No
 
 
 def holds(endpoint: str, identity: bytes, settings: Settings) -> None:
-    """Analyses nothing while there is a file `hold` in the reports folder."""
+    """Analyses nothing while there is a file `hold` in the reports folder.
+
+    `hold-SECOND` and `hold-SIZE` hold up only what begins in that second, or has packets of that
+    size.
+    """
     from tixd import installation
 
     def summarise(observations: Any, *how: Any, **more: Any) -> Any:
-        _wait(settings)
+        first = observations[0]
+        _wait(settings, "hold", f"hold-{first['second']}", f"hold-{first['size']}")
         return ordinary(observations, *how, **more)
 
     ordinary, installation.summarise = installation.summarise, summarise
@@ -112,7 +117,7 @@ def closes_its_files_once(endpoint: str, identity: bytes, settings: Settings) ->
     """The first of all closes its files but lives on, as if stuck, while there is `hold`."""
     if _first(settings):
         os.closerange(3, 256)
-        _wait(settings)
+        _wait(settings, "hold")
         os._exit(0)
     _main(endpoint, identity, settings)
 
@@ -133,8 +138,8 @@ def _odd_once(endpoint: str, identity: bytes, settings: Settings, frame: bytes) 
     _main(endpoint, identity, settings)
 
 
-def _wait(settings: Settings) -> None:
-    while os.path.exists(f"{settings.reports_base_path}/hold"):
+def _wait(settings: Settings, *names: str) -> None:
+    while any(os.path.exists(f"{settings.reports_base_path}/{name}") for name in names):
         time.sleep(0.002)
 
 
