@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.debian import program
 from tixd import errors
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +70,9 @@ def in_git(*arguments: str) -> list[str]:
     """The lines that git prints; the test is skipped outside a checkout."""
     if not (ROOT / ".git").exists():
         pytest.skip("this is no git checkout")
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [program("git", "git"), *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return done.stdout.splitlines()
 
 
