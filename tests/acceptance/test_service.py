@@ -151,9 +151,10 @@ def test_a_log_that_was_moved_away_goes_on_in_a_new_file(tmp_path, base, api):
 
 def test_debugging_is_turned_on_and_off_in_parent_and_workers(tmp_path, base, api):
     with service(base, tmp_path, api.port, TIX_PROCESSING_PERIOD=SHORT) as daemon:
-        made.installation(base, START)
         api.answer(Behaviour(500))
         daemon.send_signal(signal.SIGUSR2)
+        until(lambda: daemon.log("debug_toggled"))
+        made.installation(base, START)
         until(lambda: daemon.log("result_stored"))
         assert daemon.log("result_stored")[0]["pid"] == daemon.workers()[0].pid
         daemon.send_signal(signal.SIGUSR2)
