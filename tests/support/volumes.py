@@ -87,10 +87,14 @@ class HangingVolume:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give up the volume; whoever waits for it gets an error."""
-        self.answer()
+        """Give up the volume; whoever waits for it gets an error.
+
+        The processes are killed: each would otherwise stay as long as any mount namespace, of
+        another test perhaps, has a copy of its mount.
+        """
         for path, process in zip((self.path, self._lower), self._processes[::-1], strict=True):
             subprocess.run(["umount", "--lazy", str(path)], check=True)
+            process.kill()
             process.wait(10)
 
 
