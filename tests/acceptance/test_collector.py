@@ -173,7 +173,7 @@ def test_sigterm_under_load_answers_what_is_in_hand(tmp_path):
             senders.until_accepted(400)
             code, seconds = collector.ends()
         assert (code, collector.stderr) == (0, None)
-        assert seconds < 10
+        assert seconds < 30
     assert set(senders.statuses()) <= {200, 0}
     assert senders.accepted <= set(identities(tmp_path)) <= senders.tried
 
@@ -189,7 +189,7 @@ def test_a_request_that_goes_on_after_sigterm_is_given_up_in_time(tmp_path):
             nothing = b"\ntixd_collector_bytes_in_hand 0.0\n"
             until(lambda: nothing not in collector.ask("GET", "/metrics")[1])
             code, seconds = collector.ends()
-    assert (code, 0.5 <= seconds < 20) == (0, True)
+    assert (code, 0.5 <= seconds < 40) == (0, True)
 
 
 def test_full_files_are_set_aside_and_the_oldest_deleted(tmp_path):

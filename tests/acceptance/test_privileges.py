@@ -16,7 +16,7 @@ import pytest
 from tests.support import made, readable
 from tests.support.collector import Collector
 from tests.support.ledger import set_back_pauses
-from tests.support.program import ROOT, environment, until
+from tests.support.program import PATIENCE_SECONDS, ROOT, environment, until
 from tests.support.service import Service, service
 from tests.support.stand_in_api import StandInApi
 
@@ -112,7 +112,7 @@ def test_a_schedule_folder_that_is_not_tixds_alone_stays_roots(place, base, kind
     else:
         (place / "other").rename(place / "schedule")
     with Service(base, place, 1, before=readable.by_all()) as daemon:
-        assert daemon.wait(20) == 3
+        assert daemon.wait(PATIENCE_SECONDS) == 3
         assert f"schedule folder {place}/schedule: Permission denied" in daemon.log_file.read_text()
     folder = (place / "schedule").resolve()
     assert {path.stat().st_uid for path in (folder, *folder.iterdir())} == {0}
@@ -148,7 +148,7 @@ def test_a_link_of_somebody_elses_leads_root_nowhere(place, led):
     os.lchown(place / led, USER, GROUP)
     log = {"TIX_LOG_FILE": str(place / "log" if led == "log" else place / "log" / "log")}
     with Service(place / "base", place, 1, name="stderr", **log) as daemon:
-        assert daemon.wait(20) == 3
+        assert daemon.wait(PATIENCE_SECONDS) == 3
         said = f"tixd: {place / led} is a link that is not root's, who started tixd"
         assert daemon.log_file.read_text().startswith(said)
 
@@ -169,7 +169,7 @@ def test_tix_run_as_names_another_user_than_the_owner(place, base, api):
 )
 def test_a_user_that_is_not_there_stops_the_start(place, base, name):
     with Service(base, place, 1, TIX_RUN_AS=name) as daemon:
-        assert daemon.wait(20) == 2
+        assert daemon.wait(PATIENCE_SECONDS) == 2
         (line,) = daemon.log_file.read_text().splitlines()
         assert line.startswith(f'tixd: TIX_RUN_AS = "{name}": there is no such user or group here')
 
@@ -239,7 +239,7 @@ def test_root_with_a_group_of_its_own_has_that_group_and_few_rights(place, base,
 def test_where_root_may_not_become_another_the_start_says_what_is_missing(place, base):
     before = ("setpriv", "--bounding-set=-setuid,-setgid", "--inh-caps=-all")
     with Service(base, place, 1, before=before) as daemon:
-        assert daemon.wait(20) == 3
+        assert daemon.wait(PATIENCE_SECONDS) == 3
         text = daemon.log_file.read_text()
     assert f"root may not become uid {USER}, owner of {base}, here" in text
     assert (place / "run").stat().st_uid == 0, "nothing is handed over before"
@@ -269,7 +269,7 @@ def test_somebody_else_than_root_cannot_become_another_user(place, base, api):
         "--clear-groups",
     )
     with Service(base, place, api.port, before=before, TIX_RUN_AS="root") as daemon:
-        assert daemon.wait(20) == 2
+        assert daemon.wait(PATIENCE_SECONDS) == 2
         assert "only root can become root (uid 0)" in daemon.log_file.read_text()
     give(place, USER, GROUP)
     with service(base, place, api.port, before=before, TIX_RUN_AS=str(USER)) as daemon:

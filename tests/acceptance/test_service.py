@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import made
 from tests.support.ledger import Ledger, set_back_pauses
-from tests.support.program import until
+from tests.support.program import PATIENCE_SECONDS, until
 from tests.support.service import SHORT, Service, service
 from tests.support.stand_in_api import Behaviour, StandInApi
 
@@ -39,7 +39,7 @@ def base(tmp_path: Path) -> Path:
 def refused(base: Path, tmp_path: Path, **variables: str) -> str:
     """What a daemon says that cannot start, and ends with 3."""
     with Service(base, tmp_path, 1, **variables) as daemon:
-        assert daemon.wait(20) == 3
+        assert daemon.wait(PATIENCE_SECONDS) == 3
         text = daemon.log_file.read_text()
     assert "Traceback" not in text
     return text
@@ -67,7 +67,7 @@ def test_a_cycle_that_was_missed_is_made_up_for_at_once(tmp_path, base, api):
     state.write_text(json.dumps(last | {"number": last["number"] - 1}))
     made.installation(base, START)
     with service(base, tmp_path, api.port):
-        until(lambda: len(api.accepted) == 1, 2)
+        until(lambda: len(api.accepted) == 1)
 
 
 def test_without_a_reports_folder_it_does_not_start(tmp_path):

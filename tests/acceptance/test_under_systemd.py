@@ -16,7 +16,7 @@ import pytest
 from tests.support import made
 from tests.support.bundles import form
 from tests.support.collector import Collector
-from tests.support.program import until
+from tests.support.program import PATIENCE_SECONDS, until
 from tests.support.service import SHORT, Manager, Service, gone, listening, service
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 
@@ -224,7 +224,7 @@ def test_sigterm_to_every_process_ends_it_tidily(tmp_path, base):
         with service(base, tmp_path, api.port, TIX_WORKERS="2") as daemon:
             until(lambda: api.posts)
             children = to_all(daemon, signal.SIGTERM)
-            assert daemon.wait(20) == 0
+            assert daemon.wait(PATIENCE_SECONDS) == 0
             until(lambda: all(gone(process) for process in children))
         assert (len(api.accepted), daemon.log("worker_ended")) == (1, [])
         assert daemon.leftovers() == []

@@ -34,12 +34,16 @@ WORKERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An answer, how many tries it may cost a cycle, and how many posts it may double."""
+    """An answer, how many tries it may cost a cycle, and how many posts it may double.
+
+    late: it does not come in time, so that deadlines decide.
+    """
 
     behaviour: Behaviour
     fewest: int
     most: int
     duplicates: int = 0
+    late: bool = False
 
 
 FAULTS = {
@@ -47,10 +51,20 @@ FAULTS = {
     "404": Fault(Behaviour(404), ALL, ALL),
     "a redirect": Fault(Behaviour(302, {"Location": "/elsewhere"}), ALL, ALL),
     "401": Fault(Behaviour(401), WORKERS, USERS),
-    "silent": Fault(Behaviour(fault="silent"), 1, WORKERS),
+    "silent": Fault(Behaviour(fault="silent"), 1, WORKERS, late=True),
     "stores, then cuts": Fault(Behaviour(fault="store_then_cut"), 1, WORKERS, WORKERS),
-    "slow": Fault(Behaviour(fault="trickle", trickle_seconds=0.4), 1, WORKERS, WORKERS),
+    "slow": Fault(Behaviour(fault="trickle", trickle_seconds=0.9), 1, WORKERS, WORKERS, late=True),
 }
+
+#: Deadlines for what is late: far below the minute that a slow answer takes in all.
+SOON = {
+    "TIX_API_CONNECT_SECONDS": "1",
+    "TIX_API_READ_SECONDS": "1",
+    "TIX_API_TOTAL_SECONDS": "2",
+}
+
+#: How long a cycle may take that meets a fault, on a busy machine too.
+MOST_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -100,8 +114,8 @@ def test_what_the_tix_api_does_not_take_is_kept_and_posted_later(base, api, name
     fault, ledger = FAULTS[name], Ledger(base, api)
     api.answer(fault.behaviour)
     begun = time.monotonic()
-    ended = once(base, api.port, TIX_WORKERS=str(WORKERS))
-    assert time.monotonic() - begun < 10, "deadlines hold"
+    ended = once(base, api.port, TIX_WORKERS=str(WORKERS), **SOON if fault.late else {})
+    assert time.monotonic() - begun < MOST_SECONDS, "deadlines hold"
     everything_was_kept(ended, ledger, base)
     assert fault.fewest <= len(api.posts) <= fault.most
     drained(base, api, ledger)
@@ -119,7 +133,7 @@ def test_a_tix_api_that_is_down_is_named_once_by_each_worker(base, api):
 
 def test_a_tix_api_that_never_answers_costs_each_worker_one_connection(base):
     with socket.create_server(("127.0.0.1", 0), backlog=64) as dead:
-        ended = once(base, dead.getsockname()[1], TIX_WORKERS=str(WORKERS))
+        ended = once(base, dead.getsockname()[1], TIX_WORKERS=str(WORKERS), **SOON)
         dead.setblocking(False)
         tries = 0
         with contextlib.suppress(BlockingIOError):

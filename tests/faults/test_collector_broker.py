@@ -109,7 +109,7 @@ def test_an_alarm_of_the_broker_is_503_and_ends_without_a_restart(
     assert collector.ask("GET", "/readyz")[0] == 503
     assert collector.post(PING) == 200
     broker.clear_alarm(resource)
-    until(lambda: collector.post(form(["after"])) == 200, 10)
+    until(lambda: collector.post(form(["after"])) == 200)
     assert {"before", "after"} <= set(identities(direct))
 
 

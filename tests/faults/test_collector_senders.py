@@ -25,7 +25,7 @@ from tixd.collector.server import SERVLET
 MOST_BYTES = 64 * 1024 * 1024
 
 #: How long it may take until it is refused; the machine may be busy with other tests.
-MOST_SECONDS = 5.0
+MOST_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def test_a_good_sender_is_served_while_500_slow_ones_wait(collector, kind):
     begun = time.monotonic()
     assert collector.post(form(["good"])) == 200
     assert time.monotonic() - begun < 4, "the slow ones have 5 s"
-    until(lambda: all(is_ended(sock) for sock in slow), 30)
+    until(lambda: all(is_ended(sock) for sock in slow))
     statuses = {answer[9:12] for sock in slow if (answer := rest(sock))}
     assert statuses <= {b"408"}
 

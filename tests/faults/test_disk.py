@@ -184,7 +184,7 @@ def test_a_signal_ends_the_cycle_after_the_windows_in_hand(tmp_path, send, numbe
 def test_a_second_signal_ends_everything_at_once_and_loses_nothing(tmp_path):
     for user in range(1, 5):
         made.installation(tmp_path, START, 28, user=user)
-    patient = {"TIX_API_READ_SECONDS": "30", "TIX_API_TOTAL_SECONDS": "60", "TIX_WORKERS": "2"}
+    patient = {"TIX_API_READ_SECONDS": "100", "TIX_API_TOTAL_SECONDS": "100", "TIX_WORKERS": "2"}
     with StandInApi() as api:
         ledger = Ledger(tmp_path, api)
         api.answer(Behaviour(fault="silent"))
@@ -195,7 +195,7 @@ def test_a_second_signal_ends_everything_at_once_and_loses_nothing(tmp_path):
             begun = time.monotonic()
             running.terminate()
             ended = running.ended()
-        assert time.monotonic() - begun < 20, "not the 30 s of the tix-api"
+        assert time.monotonic() - begun < 50, "not the 100 s of the tix-api"
         assert (ended.code, ended.counts["jobs_not_finished"]) == (0, 2)
         ledger.balance()
         well_again(tmp_path, api, ledger)

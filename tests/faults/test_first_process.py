@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.support.collector import Collector
-from tests.support.program import ROOT, until
+from tests.support.program import PATIENCE_SECONDS, ROOT, until
 from tests.support.service import Service
 from tests.support.stand_in_api import closed_port
 
@@ -77,7 +77,7 @@ def test_sigterm_ends_a_first_process_that_is_no_service_or_not_yet(tmp_path):
     with subprocess.Popen(words, cwd=ROOT) as command:
         until(lambda: has_open(inner(command), fifo))
         inner(command).send_signal(signal.SIGTERM)
-        assert command.wait(10) == 128 + signal.SIGTERM
+        assert command.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
     os.close(keeper)
 
 
@@ -90,7 +90,7 @@ def test_a_first_process_asks_how_orphans_have_ended(tmp_path):
         until(first.children)
         until(lambda: not first.children())
         first.send_signal(signal.SIGTERM)
-        assert collector.wait(20) == 0
+        assert collector.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_first_process_replaces_a_killed_worker_and_asks_how_orphans_have_ended(tmp_path):
@@ -108,7 +108,7 @@ def test_a_first_process_replaces_a_killed_worker_and_asks_how_orphans_have_ende
         until(lambda: workers(first) and daemon.get("/readyz")[0] == 200)
         until(lambda: len(first.children()) == 2)
         first.send_signal(signal.SIGTERM)
-        assert daemon.wait(20) == 0
+        assert daemon.wait(PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.parametrize("order", [("own", "orphan"), ("orphan", "own")], ids=" ".join)

@@ -66,7 +66,7 @@ def test_every_window_is_posted_once_on_the_cycle_after_it_was_complete(
             until(lambda: {key for key, _ in arrivals.posts} >= set(fleet.due()), lag_seconds)
             megabytes = rss_bytes(service.pid) // 2**20
             service.send_signal(signal.SIGTERM)
-            assert service.wait(30) == 0
+            assert service.wait(60) == 0
     check_ledger(fleet.due(), arrivals, lag_seconds, megabytes)
 
 

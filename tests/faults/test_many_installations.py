@@ -155,7 +155,7 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0
+        assert self.process.wait(60) == 0
 
 
 def _scan(line: dict[str, Any]) -> Scan:
@@ -191,8 +191,8 @@ def test_whoever_has_work_among_very_many_is_served_in_each_cycle(
 
 def one_round(service: Service, size: Size, arrivals: Arrivals, written: float) -> Seen:
     """Wait for everybody who has work since `written`, and look."""
-    until(lambda: len(arrivals.at) == len(size.lively()), 2 * size.period_seconds + 30)
-    until(lambda: [scan for scan in service.scans() if scan.began > written], 30)
+    until(lambda: len(arrivals.at) == len(size.lively()), 2 * size.period_seconds + 60)
+    until(lambda: [scan for scan in service.scans() if scan.began > written])
     scan = next(scan for scan in service.scans() if scan.began > written)
     lags = sorted(moment - scan.began for moment in arrivals.at.values())
     seen = Seen(scan, lags, service.rss_bytes(), service.descriptors())

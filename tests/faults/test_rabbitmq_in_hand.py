@@ -157,7 +157,7 @@ def leads_after(leader: Service, other: Service) -> None:
     """Kill the leader; the other one leads, and completes a cycle of its own."""
     cycles = max(0, counted(other, "cycles"))
     os.killpg(leader.pid, signal.SIGKILL)
-    leader.wait(10)
+    leader.wait(60)
     seconds_until(lambda: other.in_state("running") and is_ready(other), "the other one leads")
     until(lambda: counted(other, "cycles") > cycles, PATIENCE + SHORT_SECONDS)
 

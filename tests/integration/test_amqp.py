@@ -214,7 +214,7 @@ async def test_a_message_that_cannot_be_written_leaves_confirms_in_step(broker, 
         await channel.publish("", "here", b"1", PLAIN)
         with pytest.raises(errors.BrokerError):
             channel.publish("", "k" * 256, b"2", PLAIN)
-        await asyncio.wait_for(channel.publish("", "here", b"3", PLAIN), 10)
+        await asyncio.wait_for(channel.publish("", "here", b"3", PLAIN), 60)
     assert [message.body for message in direct.drain("here")] == [b"1", b"3"]
 
 
@@ -227,7 +227,7 @@ async def test_the_end_of_a_channel_ends_what_is_unconfirmed(broker, direct) -> 
             waiting = channel.publish("", "here", b"x", PLAIN)
             relay.reset()
             with pytest.raises(errors.BrokerAway):
-                await asyncio.wait_for(waiting, 10)
+                await asyncio.wait_for(waiting, 60)
             with pytest.raises(errors.BrokerAway):
                 await channel.publish("", "here", b"y", PLAIN)
             assert channel.unconfirmed == 0
@@ -272,10 +272,10 @@ async def test_a_queue_of_others_is_used_as_it_is_found(broker, direct, argument
     direct.declare("celery", **arguments)
     async with consumer(broker.port, "/r") as queue:
         await queue.put(JOB)
-        delivery = await asyncio.wait_for(queue.take(), 10)
+        delivery = await asyncio.wait_for(queue.take(), 60)
         assert delivery.job == JOB
         await delivery.again()
-        await (await asyncio.wait_for(queue.take(), 10)).done()
+        await (await asyncio.wait_for(queue.take(), 60)).done()
     direct.declare("celery", **arguments)
     assert direct.count("celery") == 0
 

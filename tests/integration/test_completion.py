@@ -110,10 +110,10 @@ def test_zsh_completes_at_a_terminal(shell, tmp_path, terminal):
         contextlib.ExitStack() as at_the_end,
     ):
         at_the_end.callback(running.kill)
-        until(shown.read_text, 10)
+        until(shown.read_text)
         for number, line in enumerate(("check", "--role w", "-pp", "-c gr"), 2):
             os.write(terminal[0], f"tixd {line}\t\x14\x15".encode())
-            until(lambda number=number: shown.read_text().count("\n") == number, 10)
+            until(lambda number=number: shown.read_text().count("\n") == number)
     assert [line.strip() for line in shown.read_text().splitlines()] == ["", *whole]
 
 

@@ -60,7 +60,7 @@ async def exchange(path: str, request: bytes) -> bytes:
     """Everything that comes back for these bytes."""
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(request)
-    answer = await asyncio.wait_for(reader.read(), 5)
+    answer = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     return answer
 
@@ -200,7 +200,7 @@ def test_stopping_gives_up_a_question_that_is_being_answered(around):
 
         opened = await control.listen(around, "standalone", {"wait": wait}, standby=False)
         asking = asyncio.create_task(exchange(opened.path, b'{"ask": "wait"}\n'))
-        await asyncio.wait_for(begun.wait(), 5)
+        await asyncio.wait_for(begun.wait(), 60)
         await opened.stop()
         return await asking
 

@@ -62,7 +62,7 @@ def test_an_alarm_blocks_whoever_publishes_until_it_is_cleared(
 ) -> None:
     broker.alarm()
     with pytest.raises(pika.exceptions.ConnectionBlockedTimeout):
-        replace(direct, seconds=0.5).publish("here", "blocked")
+        replace(direct, seconds=5.0).publish("here", "blocked")
     broker.clear_alarm()
     direct.publish("there", "free")
     assert direct.count("there") == 1

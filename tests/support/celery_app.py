@@ -57,7 +57,7 @@ class CeleryProgram(subprocess.Popen[bytes]):
         """kill -9 of it and all its processes, as when its host loses power."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self.wait(10)
+        self.wait(60)
 
     def log(self) -> str:
         """What it has logged so far."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.support.bundles import PING
 from tests.support.collecting import FORM
-from tests.support.program import ROOT, until
+from tests.support.program import PATIENCE_SECONDS, ROOT, until
 from tests.support.stand_in_api import closed_port
 from tixd.collector.server import SERVLET
 
@@ -86,12 +86,12 @@ class Collector(subprocess.Popen[bytes]):
         """Whether it answers pings."""
         return self.post(PING) == 200
 
-    def runs(self, seconds: float = 30.0) -> None:
+    def runs(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until it answers."""
         until(lambda: self.poll() is not None or self.alive(), seconds)
         assert self.poll() is None, self.log_file.read_text()
 
-    def becomes_ready(self, seconds: float = 30.0) -> None:
+    def becomes_ready(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until it can work."""
         until(lambda: self.poll() is not None or self.ready(), seconds)
         assert self.poll() is None, self.log_file.read_text()
@@ -106,7 +106,9 @@ class Collector(subprocess.Popen[bytes]):
         (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
         return int(line.split()[1]) * 1024
 
-    def ends(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> tuple[int, float]:
+    def ends(
+        self, number: int = signal.SIGTERM, seconds: float = PATIENCE_SECONDS
+    ) -> tuple[int, float]:
         """Send a signal; its exit code, and how long the end took."""
         begun = time.monotonic()
         self.send_signal(number)

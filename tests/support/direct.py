@@ -47,7 +47,7 @@ class Direct:
     netns: str | None = None
     user: str = "guest"
     password: str = "guest"
-    seconds: float = 10.0
+    seconds: float = 30.0
 
     @contextlib.contextmanager
     def channel(self) -> Iterator[BlockingChannel]:

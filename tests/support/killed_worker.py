@@ -145,7 +145,7 @@ class Workers:
         """No more orders."""
         self.process.stdin.close()
         self.process.stdout.close()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import odd_workers
 from tests.support.made import minute
+from tests.support.program import PATIENCE_SECONDS
 from tixd.dispatch import cycle, spawned
 from tixd.dispatch.dispatcher import scan
 from tixd.dispatch.job import ListInstallations, ProcessInstallation
@@ -52,7 +53,7 @@ def odd(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     monkeypatch.setattr(spawned, "main", getattr(odd_workers, function))
 
 
-async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until the condition holds; fails where it does not in time."""
     end = time.monotonic() + seconds
     while not condition():

@@ -49,7 +49,7 @@ class Relay:
     def __exit__(self, *_: object) -> None:
         self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(60)
         self._loop.close()
 
     def black_hole(self) -> None:
@@ -88,7 +88,7 @@ class Relay:
         return inside(self._netns, lambda: socket.create_server(("127.0.0.1", port)))
 
     def _do(self, what: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(what, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(what, self._loop).result(60)
 
     async def _begin(self) -> None:
         self._listener.setblocking(False)

@@ -22,14 +22,14 @@ def result(timestamp: int = 1505082407, ip: str = "181.165.116.94") -> WindowRes
 
 
 def settings_for(port: int, **changes: Any) -> Settings:
-    """Settings that post to 127.0.0.1:`port` as tix:secret, with short deadlines."""
+    """Settings that post to 127.0.0.1:`port` as tix:secret, and wait long for it."""
     values: dict[str, Any] = {
         "api_host": "127.0.0.1",
         "api_port": port,
         "api_user": "tix",
         "api_password": Secret("secret"),
-        "api_connect_seconds": 2.0,
-        "api_read_seconds": 2.0,
-        "api_total_seconds": 5.0,
+        "api_connect_seconds": 30.0,
+        "api_read_seconds": 30.0,
+        "api_total_seconds": 60.0,
     }
     return Settings(**{**values, **changes})

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from tests.support.program import ROOT, environment, until
+from tests.support.program import PATIENCE_SECONDS, ROOT, environment, until
 from tests.support.stand_in_api import closed_port
 from tixd import control, errors
 from tixd.surroundings import Surroundings
@@ -82,7 +82,7 @@ class Service(subprocess.Popen[bytes]):
                     return dict(role)
         return {}
 
-    def get(self, path: str, seconds: float = 1.0) -> tuple[int, str]:
+    def get(self, path: str, seconds: float = 20.0) -> tuple[int, str]:
         """Status and body of an HTTP answer, which must come in time; (0, "") where none can."""
         try:
             with urllib.request.urlopen(f"http://{self.http}{path}", timeout=seconds) as answer:
@@ -99,7 +99,7 @@ class Service(subprocess.Popen[bytes]):
         """Whether it says that it is in this state."""
         return self.status().get("state") == state
 
-    def runs(self, seconds: float = 20.0) -> None:
+    def runs(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until it leads and all its workers are ready."""
         until(lambda: self.poll() is not None or self._all_ready(), seconds)
         assert self.poll() is None, self.log_file.read_text()
@@ -109,10 +109,13 @@ class Service(subprocess.Popen[bytes]):
         return status.get("state") == "running" and all(w["ready"] for w in status["workers"])
 
     def workers(self) -> list[psutil.Process]:
-        """Its worker processes."""
+        """Its worker processes, once it tells of them."""
+        until(self.status)
         return [psutil.Process(worker["pid"]) for worker in self.status()["workers"]]
 
-    def ends(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> tuple[int, float]:
+    def ends(
+        self, number: int = signal.SIGTERM, seconds: float = PATIENCE_SECONDS
+    ) -> tuple[int, float]:
         """Send a signal; its exit code, and how long the end took."""
         begun = time.monotonic()
         self.send_signal(number)

@@ -97,18 +97,18 @@ class StandInApi:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self.serve(), self._loop).result(5)
+        self._server = asyncio.run_coroutine_threadsafe(self.serve(), self._loop).result(60)
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(60)
         self._loop.close()
 
     def drop_connections(self) -> None:
         """Close every kept connection, as a server does with idle ones."""
-        asyncio.run_coroutine_threadsafe(self._close_all(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._close_all(), self._loop).result(60)
 
     async def _stop(self) -> None:
         self._server.close()

@@ -95,7 +95,7 @@ class HangingVolume:
         for path, process in zip((self.path, self._lower), self._processes[::-1], strict=True):
             subprocess.run(["umount", "--lazy", str(path)], check=True)
             process.kill()
-            process.wait(10)
+            process.wait(60)
 
 
 def _bindfs(below: Path, path: Path) -> subprocess.Popen[bytes]:
@@ -104,7 +104,7 @@ def _bindfs(below: Path, path: Path) -> subprocess.Popen[bytes]:
         pytest.skip("not run: not root, who alone may mount a volume that hangs")
     bindfs = program("bindfs", "bindfs")
     process = subprocess.Popen([bindfs, "-f", str(below), str(path)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not path.is_mount():
         if process.poll() is not None or time.monotonic() > deadline:
             pytest.skip("not run: cannot mount with FUSE")

@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from tests.support.program import PATIENCE_SECONDS
+
 #: How often a condition is looked at.
 _PAUSE_SECONDS = 0.01
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
     """Go on once the condition holds; fails after so many seconds."""
     end = time.monotonic() + seconds
     while not condition():

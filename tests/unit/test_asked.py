@@ -41,6 +41,7 @@ def test_a_volume_that_hangs_does_not_hold_up_the_news_that_nobody_answers():
 
 
 def test_the_owner_of_the_reports_is_asked_when_root_has_no_tixd(monkeypatch):
+    monkeypatch.setattr("tixd.commands.OWNER_SECONDS", LATER)
     monkeypatch.setattr(starting, "identity", lambda _: starting.privileges.Identity(77, (7,), ""))
     asked_at = []
 

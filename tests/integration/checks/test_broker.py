@@ -137,7 +137,7 @@ def test_a_collector_that_publishes_to_nowhere_is_told(broker):
 
 def test_kafka_is_asked_for_the_topic(monkeypatch):
     cluster = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
-    [broker] = cluster.list_topics("gracc", timeout=10).brokers.values()
+    [broker] = cluster.list_topics("gracc", timeout=30).brokers.values()
     brokers = f"{broker.host}:{broker.port}"
     text = outputs.kafka(CollectorSettings(kafka_brokers=brokers))
     assert text == f"{brokers}, topic gracc: is there"

@@ -163,8 +163,8 @@ def test_a_port_that_takes_no_connection_is_given_up_after_the_connect_time():
 
 
 def test_after_a_deadline_the_next_post_has_a_connection_of_its_own(api, clock):
-    client = ApiClient(settings_for(api.port, api_total_seconds=0.3), steady=clock)
-    api.answer(Behaviour(fault="trickle", trickle_seconds=0.05))
+    client = ApiClient(settings_for(api.port, api_total_seconds=3.0), steady=clock)
+    api.answer(Behaviour(fault="trickle", trickle_seconds=0.2))
     client.post(ONE, result(1))
     api.answer(Behaviour())
     clock.now += 540

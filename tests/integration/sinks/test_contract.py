@@ -63,17 +63,17 @@ async def amqp(_: Path, broker: Broker) -> AsyncIterator[Real]:
 async def kafka(_: Path) -> AsyncIterator[Real]:
     quiet = {"log_level": 0}
     cluster = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 3, **quiet})
-    found = cluster.list_topics("gracc", timeout=10).brokers.values()
+    found = cluster.list_topics("gracc", timeout=30).brokers.values()
     brokers = ",".join(f"{broker.host}:{broker.port}" for broker in found)
-    settings = CollectorSettings(kafka_brokers=brokers, timeout_seconds=10.0)
+    settings = CollectorSettings(kafka_brokers=brokers, timeout_seconds=30.0)
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "test", **quiet})
 
     def bodies() -> list[bytes]:
         numbers = cluster.list_topics("gracc").topics["gracc"].partitions
         parts = [TopicPartition("gracc", number, OFFSET_BEGINNING) for number in numbers]
         consumer.assign(parts)
-        ends = [consumer.get_watermark_offsets(part, timeout=10)[1] for part in parts]
-        return [consumer.poll(10).value() for _ in range(sum(ends))]
+        ends = [consumer.get_watermark_offsets(part, timeout=30)[1] for part in parts]
+        return [consumer.poll(30).value() for _ in range(sum(ends))]
 
     yield Real(KafkaSink(settings, quiet), bodies)
     consumer.close()
@@ -98,7 +98,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path):
             async with REALS[request.param](tmp_path, *brokers) as real:
                 await real.sink.start()
                 try:
-                    await until(lambda: not real.sink.not_ready() and real.sink.confirmed, 20)
+                    await until(lambda: not real.sink.not_ready() and real.sink.confirmed)
                     await asyncio.wait_for(test(real), 60)
                 finally:
                     await real.sink.stop()

@@ -46,10 +46,10 @@ def test_findings_come_in_the_order_of_the_checks_from_other_processes():
 @pytest.mark.alone
 def test_one_that_hangs_holds_up_nobody_and_says_what_to_do():
     began = time.monotonic()
-    hanging, other = tried([check(never), check(lambda: "good")], 0.3)
-    assert time.monotonic() - began < 3
+    hanging, other = tried([check(never), check(lambda: "good")], 3.0)
+    assert time.monotonic() - began < 20
     assert not hanging.fine
-    assert hanging.text == "no answer within 0 s: wait for it"
+    assert hanging.text == "no answer within 3 s: wait for it"
     assert other.fine
 
 
@@ -60,7 +60,7 @@ def test_one_that_hangs_is_ended(tmp_path):
         note.write_text(str(os.getpid()))
         return never()
 
-    tried([check(told)], 1.0)
+    tried([check(told)], 5.0)
     until(lambda: not os.path.exists(f"/proc/{note.read_text()}") or reaped(int(note.read_text())))
 
 

@@ -18,6 +18,9 @@ from tixd.reports.model import Installation
 from tixd.reports.spool import MAX_REPORT_BYTES, Spool
 from tixd.settings import Settings
 
+#: The moment from which ages of files are counted, for tests and Spool alike.
+NOW = time.time()
+
 
 class Opened:
     """A Spool on a real folder, and what it told."""
@@ -30,7 +33,7 @@ class Opened:
             Installation(1, 2, str(path)),
             Settings(**settings),  # type: ignore[arg-type]
             self.tally,
-            now=time.time(),
+            now=NOW,
             hourly=logs.Hourly(),
             reading=self.read.extend,
             batch_files=batch_files,
@@ -53,7 +56,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def put(folder: Path, name: str, content: bytes, age_seconds: float = 3600) -> Path:
     path = folder / name
     path.write_bytes(content)
-    changed = time.time() - age_seconds
+    changed = NOW - age_seconds
     os.utime(path, (changed, changed))
     return path
 
