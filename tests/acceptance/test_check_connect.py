@@ -97,7 +97,7 @@ def test_all_is_fine_beside_a_service_that_does_not_notice(tmp_path):
         StandInApi(user="tix", password="secret") as api,
         service(base, state, api.port) as running,
     ):
-        until(lambda: running.log("cycle_scanned") and not running.status()["open"])
+        until(lambda: running.log("cycle_scanned") and not running.told()["open"])
         before, log = contents(tmp_path), running.log()
         code, lines = told(beside(running, base, api.port))
         assert all_fine(code, lines)

@@ -39,7 +39,7 @@ def test_a_dispatcher_that_sees_no_reports_has_a_worker_look_for_them(tmp_path, 
             until(lambda: api.accepted)
             until(lambda: is_ready(dispatcher))
             until(lambda: worker.log("fanned_out"))
-            assert dispatcher.status()["counts"]["messages_for_users"] >= 1
+            assert dispatcher.told()["counts"]["messages_for_users"] >= 1
 
 
 def test_what_is_no_job_lies_in_the_dead_queue_with_its_reason(tmp_path, broker):

@@ -52,7 +52,7 @@ def test_the_first_cycle_comes_at_once_and_a_restart_does_not_repeat_it(tmp_path
         assert daemon.ends()[0] == 0
     made.installation(base, START, user=2)
     with service(base, tmp_path, api.port) as daemon:
-        until(lambda: daemon.status()["volume"]["answered"])
+        until(lambda: daemon.told()["volume"]["answered"])
         assert (daemon.log("cycle_scanned")[1:], daemon.ends()[0]) == ([], 0)
     assert len(api.posts) == 1
 
@@ -101,7 +101,7 @@ def test_a_password_that_was_mended_is_read_again_without_a_restart(tmp_path, ba
     secret.write_text("wrong\n")
     variables = {"TIX_API_PASSWORD": "", "TIX_API_PASSWORD_FILE": str(secret)}
     with service(base, tmp_path, api.port, TIX_PROCESSING_PERIOD=SHORT, **variables) as daemon:
-        until(lambda: daemon.status()["counts"].get("windows_stored"))
+        until(lambda: daemon.told()["counts"].get("windows_stored"))
         before = daemon.workers()
         secret.write_text("secret\n")
         ledger = Ledger(base, api)

@@ -195,7 +195,7 @@ def test_signals_to_every_process_act_once_and_kill_nobody(tmp_path, base):
 
 def pids(daemon: Service) -> set[int]:
     """The process ids of its workers."""
-    return {worker["pid"] for worker in daemon.status()["workers"]}
+    return {worker["pid"] for worker in daemon.told()["workers"]}
 
 
 def test_sighup_to_every_process_renews_workers_and_kills_nobody(tmp_path, base):

@@ -138,7 +138,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def broker_dies(site: Site) -> None:
     """kill -9 of the broker, and a new start."""
     site.broker.kill()
-    until(lambda: site.dispatcher.status()["broker"]["reason"], 60)
+    until(lambda: site.dispatcher.told()["broker"]["reason"], 60)
     site.broker.start()
     site.goes_on()
 
@@ -156,7 +156,7 @@ def worker_host_is_cut_off(site: Site, seconds: float) -> None:
     site.hosts.cut("one")
     end = time.monotonic() + seconds
     site.goes_on()
-    until(lambda: site.workers["one"].status()["broker"]["reason"], 60)
+    until(lambda: site.workers["one"].told()["broker"]["reason"], 60)
     until(lambda: time.monotonic() > end, seconds + 1)
     site.hosts.join("one")
     until(lambda: works(site.workers["one"]), 60)

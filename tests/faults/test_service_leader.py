@@ -74,7 +74,7 @@ def test_a_stand_by_says_who_leads_and_takes_over(tmp_path, number):
         Service(base, tmp_path, api.port, name="second") as second,
     ):
         until(lambda: len(api.posts) == 1 and second.in_state("standing by"))
-        told = (second.log("standing_by")[0]["leader"], second.status()["leader"])
+        told = (second.log("standing_by")[0]["leader"], second.told()["leader"])
         assert all(words.startswith(f"pid {leader.pid} on ") for words in told)
         assert second.get("/readyz") == (200, "ready\n")
         leader.send_signal(number)

@@ -44,7 +44,7 @@ def test_cycles_longer_than_the_period_pile_nothing_up(tmp_path):
             ends = time.monotonic() + 20 * SHORT_SECONDS
             until(lambda: time.monotonic() > ends or not well_behaved(daemon, 4), 70)
             assert well_behaved(daemon, 4)
-            counts = daemon.status()["counts"]
+            counts = daemon.told()["counts"]
             assert daemon.ends()[0] == 0
         assert counts["cycles"] >= 19
         assert counts["installations_skipped"] > counts["cycles"]

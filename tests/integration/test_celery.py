@@ -154,7 +154,7 @@ def test_both_systems_work_on_one_queue_at_once_and_post_the_same(
         fleet.dispatcher(),
     ):
         until(lambda: len(api.accepted) >= len(expected), 60)
-        until(lambda: ours.status()["counts"].get("jobs_done") and theirs.tasks())
+        until(lambda: ours.told()["counts"].get("jobs_done") and theirs.tasks())
     assert sorted(post.user for post in api.accepted) == expected, "each window once"
     first, *others = [post.body for post in api.accepted]
     assert all(other == first for other in others), "all had the same reports"

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from tests.support.namespaces import inside
 from tests.support.program import until
+from tests.support.stand_in_api import closed_port
 
 #: Makes close() send a reset: linger on, for 0 s.
 _LINGER = struct.pack("ii", 1, 0)
@@ -37,8 +38,8 @@ class Relay:
         self._passes = asyncio.Event()
         self._passes.set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listener = self._listen(0)
-        self.port: int = self._listener.getsockname()[1]
+        self.port = closed_port()  # which nobody else is given while it refuses connections
+        self._listener = self._listen()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> Self:
@@ -76,7 +77,7 @@ class Relay:
         """Be a relay again, whatever was asked; what a black hole held back goes on its way."""
         self._delay_seconds, self._from_server = 0.0, bytes
         if self._listener.fileno() < 0:
-            self._listener = self._listen(self.port)
+            self._listener = self._listen()
             self._do(self._begin())
         self._loop.call_soon_threadsafe(self._passes.set)
 
@@ -84,8 +85,8 @@ class Relay:
         """Wait until so many connections go through it."""
         until(lambda: len(self.open) >= 2 * connections)
 
-    def _listen(self, port: int) -> socket.socket:
-        return inside(self._netns, lambda: socket.create_server(("127.0.0.1", port)))
+    def _listen(self) -> socket.socket:
+        return inside(self._netns, lambda: socket.create_server(("127.0.0.1", self.port)))
 
     def _do(self, what: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(what, self._loop).result(60)

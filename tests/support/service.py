@@ -82,6 +82,12 @@ class Service(subprocess.Popen[bytes]):
                     return dict(role)
         return {}
 
+    def told(self) -> dict[str, Any]:
+        """The same, once it does answer."""
+        found: dict[str, Any] = {}
+        until(lambda: found.update(self.status()) or found)
+        return found
+
     def get(self, path: str, seconds: float = 20.0) -> tuple[int, str]:
         """Status and body of an HTTP answer, which must come in time; (0, "") where none can."""
         try:
@@ -109,9 +115,8 @@ class Service(subprocess.Popen[bytes]):
         return status.get("state") == "running" and all(w["ready"] for w in status["workers"])
 
     def workers(self) -> list[psutil.Process]:
-        """Its worker processes, once it tells of them."""
-        until(self.status)
-        return [psutil.Process(worker["pid"]) for worker in self.status()["workers"]]
+        """Its worker processes."""
+        return [psutil.Process(worker["pid"]) for worker in self.told()["workers"]]
 
     def ends(
         self, number: int = signal.SIGTERM, seconds: float = PATIENCE_SECONDS

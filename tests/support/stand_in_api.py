@@ -197,16 +197,23 @@ def _basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode("latin-1")).decode()
 
 
+#: Ports that closed_port has given: who has been given one may come to use it much later.
+_given: set[int] = set()
+
+
 def closed_port() -> int:
     """A port of 127.0.0.1 on which nobody listens, and that nobody is given who asks for any.
 
-    Where several processes run tests, each has ports of its own.
+    Where several processes run tests, each has ports of its own; none is given twice.
     """
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
         port = random.choice(range(20_000 + number, 30_000, processes))
+        if port in _given:
+            continue
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            _given.add(port)
             return port
 
 
