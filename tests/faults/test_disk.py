@@ -153,8 +153,8 @@ def test_an_installation_that_another_process_works_on_is_left_to_it(tmp_path):
         well_again(tmp_path, api, ledger)
 
 
-#: An answer that takes about half a second.
-SLOW = Behaviour(fault="trickle", trickle_seconds=0.005)
+#: Settings with which a worker waits longer for the tix-api than any test.
+PATIENT = {"TIX_API_READ_SECONDS": "100", "TIX_API_TOTAL_SECONDS": "100", "TIX_WORKERS": "2"}
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,12 @@ def test_a_signal_ends_the_cycle_after_the_windows_in_hand(tmp_path, send, numbe
         made.installation(tmp_path, START, 28, user=user)
     with StandInApi() as api:
         ledger = Ledger(tmp_path, api)
-        api.answer(SLOW)
-        with begin(tmp_path, api.port, TIX_WORKERS="2") as running:
+        api.answer(Behaviour(fault="held"))
+        with begin(tmp_path, api.port, **PATIENT) as running:
             until(lambda: len(api.posts) == 2)
             send(running.pid, number)
+            until(lambda: '"stopping"' in running.stderr.readline())
+            api.let_go()
             ended = running.ended()
         assert ended.code == 0
         assert ended.counts["windows_posted"] == len(api.posts) <= 4
@@ -184,11 +186,10 @@ def test_a_signal_ends_the_cycle_after_the_windows_in_hand(tmp_path, send, numbe
 def test_a_second_signal_ends_everything_at_once_and_loses_nothing(tmp_path):
     for user in range(1, 5):
         made.installation(tmp_path, START, 28, user=user)
-    patient = {"TIX_API_READ_SECONDS": "100", "TIX_API_TOTAL_SECONDS": "100", "TIX_WORKERS": "2"}
     with StandInApi() as api:
         ledger = Ledger(tmp_path, api)
         api.answer(Behaviour(fault="silent"))
-        with begin(tmp_path, api.port, **patient) as running:
+        with begin(tmp_path, api.port, **PATIENT) as running:
             until(lambda: len(api.posts) == 2)
             running.terminate()
             until(lambda: '"stopping"' in running.stderr.readline())

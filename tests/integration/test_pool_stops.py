@@ -152,9 +152,9 @@ async def test_two_stops_at_a_time_and_jobs_after_them_do_no_harm(tmp_path, held
 
 @pytest.fixture
 def api() -> Iterator[StandInApi]:
-    """A stand-in for the tix-api that takes posts and never answers."""
+    """A stand-in for the tix-api that takes posts, and refuses them when it is let go."""
     with StandInApi() as server:
-        server.answer(Behaviour(fault="silent"))
+        server.answer(Behaviour(500, fault="held"))
         yield server
 
 
@@ -180,14 +180,18 @@ def program(
         "TIX_API_PORT": str(api.port),
         "TIX_API_USER": "tix",
         "TIX_API_PASSWORD": "secret",
-        "TIX_API_READ_SECONDS": "2",
+        "TIX_API_READ_SECONDS": "100",
+        "TIX_API_TOTAL_SECONDS": "100",
         "TIX_WORKERS": "2",
         "TMPDIR": str(tmp_path_factory.mktemp("t")),  # a killed parent leaves its socket there
         "PATH": os.environ["PATH"],
     }
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "tixd", "once"]
-    with subprocess.Popen(command, cwd=root, env=settings, stderr=subprocess.DEVNULL) as process:
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(command, cwd=root, env=settings, stderr=log) as process,
+    ):
         yield process
         process.kill()
 
@@ -208,6 +212,7 @@ async def test_workers_whose_parent_is_killed_end_after_the_window_in_hand(tmp_p
     pids = workers_of(program)
     program.kill()
     program.wait()
+    api.let_go()
     await until(lambda: not any(map(alive, pids)))
     assert (len(pids), stored(tmp_path)) == (2, 2), "each has finished its window, and no more"
 
@@ -221,13 +226,14 @@ async def test_an_idle_worker_whose_parent_is_killed_ends_at_once(tmp_path, prog
     program.wait()
     await until(lambda: sum(map(alive, pids)) == 1)
     assert stored(tmp_path) == 0, "the other one still has its window in hand"
+    api.let_go()
     await until(lambda: not any(map(alive, pids)))
     assert stored(tmp_path) == 1
 
 
 @in_loop
 async def test_worker_processes_do_not_load_pydantic(program, api):
-    await until(lambda: api.posts)
+    await until(lambda: len(api.posts) == 2)  # then neither worker is still starting
     for pid in workers_of(program):
         maps = Path(f"/proc/{pid}/maps").read_text()
         assert "orjson" in maps
@@ -239,6 +245,8 @@ async def test_worker_processes_do_not_load_pydantic(program, api):
 async def test_a_signal_to_the_program_ends_it_after_the_windows_in_hand(tmp_path, program, api):
     await until(lambda: len(api.posts) == 2)
     program.send_signal(signal.SIGTERM)
+    await until(lambda: " stopping " in (tmp_path / "log").read_text())
+    api.let_go()
     await until(lambda: program.poll() is not None)
     assert program.returncode == 0
     assert stored(tmp_path) == 2

@@ -21,7 +21,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self, cast
 
@@ -31,11 +31,14 @@ from tests.support.tix_api_rules import Rejected, measure, next_request, target
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How a post is answered; faults: the answer never comes, or a byte a time, or is cut."""
+    """How a post is answered; faults: the answer never comes, or a byte a time, or is cut.
+
+    held: what is posted is noted, and answered when the test lets go.
+    """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    fault: Literal["", "silent", "trickle", "cut", "store_then_cut", "cut_body"] = ""
+    fault: Literal["", "silent", "held", "trickle", "cut", "store_then_cut", "cut_body"] = ""
     body: bytes = b'{"ok": true}'
     trickle_seconds: float = 1.0
 
@@ -79,10 +82,21 @@ class StandInApi:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.open: set[_Connection] = set()
+        self.held: list[tuple[_Connection, Behaviour]] = []
 
     def answer(self, behaviour: Behaviour | Decide) -> None:
         """From now on answer so, or as a function of (user, installation, body) says."""
         self._decide = (lambda *_: behaviour) if isinstance(behaviour, Behaviour) else behaviour
+
+    def let_go(self) -> None:
+        """Answer whatever is held; what comes later is accepted at once."""
+        self._decide = lambda *_: Behaviour()
+        self._loop.call_soon_threadsafe(self._answer_held)
+
+    def _answer_held(self) -> None:
+        while self.held:
+            connection, behaviour = self.held.pop(0)
+            connection.answer(replace(behaviour, fault=""))
 
     @property
     def accepted(self) -> list[Post]:
@@ -161,12 +175,13 @@ class _Connection(asyncio.Protocol):
         self._buffer += data
         try:
             while request := next_request(self._buffer):
-                self._answer(self._api.judge(*request))
+                self.answer(self._api.judge(*request))
         except Rejected as error:
-            self._answer(Behaviour(error.status, {"Connection": "close"}))
+            self.answer(Behaviour(error.status, {"Connection": "close"}))
             self.transport.close()
 
-    def _answer(self, behaviour: Behaviour) -> None:
+    def answer(self, behaviour: Behaviour) -> None:
+        """Answer the request that has come, or do not, as the fault says."""
         response = _response(behaviour)
         if behaviour.fault == "trickle":
             self._trickle(response, behaviour.trickle_seconds)
@@ -175,6 +190,8 @@ class _Connection(asyncio.Protocol):
             self.transport.close()
         elif behaviour.fault in ("cut", "store_then_cut"):
             self.transport.abort()
+        elif behaviour.fault == "held":
+            self._api.held.append((self, behaviour))
         elif not behaviour.fault:
             self.transport.write(response)
 
