@@ -134,9 +134,9 @@ class Service:
 
     def _toggle_debug(self) -> None:
         logs.toggle_debug()
-        logs.info("debug_toggled", on=logs.is_debugging())
         if self.pool:
             self.pool.signal_workers(TOGGLE_DEBUG)
+        logs.info("debug_toggled", on=logs.is_debugging())
 
     # --- states ----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from tests.support import made
 from tests.support.bundles import form
 from tests.support.collector import Collector
 from tests.support.program import PATIENCE_SECONDS, until
-from tests.support.service import SHORT, Manager, Service, gone, listening, service
+from tests.support.service import SHORT, Manager, Service, gone, listening, service, writes
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 
 START = 1_700_000_000
@@ -169,11 +169,6 @@ def test_every_role_feeds_the_watchdog_until_its_loop_hangs(tmp_path, base, mana
     assert manager.states() == ["READY=1", "STOPPING=1"]
 
 
-def writes(process: psutil.Process, file: Path) -> bool:
-    """Whether a process has the file open."""
-    return str(file) in [opened.path for opened in process.open_files()]
-
-
 def test_signals_to_every_process_act_once_and_kill_nobody(tmp_path, base):
     log = tmp_path / "tixd.log"
     variables = {"TIX_PROCESSING_PERIOD": SHORT, "TIX_LOG_FILE": str(log), "TIX_WORKERS": "2"}
@@ -181,6 +176,7 @@ def test_signals_to_every_process_act_once_and_kill_nobody(tmp_path, base):
         daemon.log_file = log
         children = to_all(daemon, signal.SIGUSR2)
         assert len(children) == 3, "two workers, and multiprocessing's own helper"
+        until(lambda: daemon.log("debug_toggled"))
         api.answer(Behaviour(500))
         made.installation(base, START)
         until(lambda: daemon.log("result_stored"))

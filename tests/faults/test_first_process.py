@@ -53,9 +53,9 @@ def has_open(process: psutil.Process, path: Path) -> bool:
     return any(os.path.realpath(link) == str(path) for link in links)
 
 
-def adopt(first: psutil.Process) -> None:
-    """Leave to process 1 a child that soon ends."""
-    orphan = ("sh", "-c", "sleep 0.2 & exit")
+def adopt(first: psutil.Process, hold: Path) -> None:
+    """Leave to process 1 a child that ends when there is no such file."""
+    orphan = ("sh", "-c", 'while [ -e "$0" ]; do sleep 0.02; done & exit', str(hold))
     subprocess.run(["nsenter", "-t", f"{first.pid}", "--pid", *orphan], check=True)
 
 
@@ -85,9 +85,11 @@ def test_a_first_process_asks_how_orphans_have_ended(tmp_path):
     to_file = {"AMQP": {"enable": False}, "file": {"path": str(tmp_path / "records")}}
     with Collector(tmp_path, to_file, before=FIRST) as collector:
         collector.runs()
-        first = inner(collector)
-        adopt(first)
+        first, hold = inner(collector), tmp_path / "hold"
+        hold.touch()
+        adopt(first, hold)
         until(first.children)
+        hold.unlink()
         until(lambda: not first.children())
         first.send_signal(signal.SIGTERM)
         assert collector.wait(PATIENCE_SECONDS) == 0
@@ -96,12 +98,14 @@ def test_a_first_process_asks_how_orphans_have_ended(tmp_path):
 def test_a_first_process_replaces_a_killed_worker_and_asks_how_orphans_have_ended(tmp_path):
     with Service(tmp_path, tmp_path, closed_port(), before=FIRST) as daemon:
         until(lambda: daemon.get("/readyz")[0] == 200)
-        first = inner(daemon)
+        first, hold = inner(daemon), tmp_path / "hold"
         [worker] = workers(first)
-        adopt(first)
+        hold.touch()
+        adopt(first, hold)
         until(lambda: len(first.children()) == 3)  # one is multiprocessing's own
+        hold.unlink()
         worker.kill()
-        adopt(first)
+        adopt(first, hold)
         until(lambda: daemon.log("worker_ended"))
         [ended] = daemon.log("worker_ended")
         assert (ended["cause"], ended["code"]) == ("signal", "SIGKILL")

@@ -6,9 +6,11 @@ import signal
 import sys
 import time
 
+import psutil
 import pytest
 
 from tests.support import made
+from tests.support.held_start import HeldStart
 from tests.support.ledger import Ledger, at_api
 from tests.support.program import until
 from tests.support.service import SHORT, SHORT_SECONDS, Service, gone, listening, service
@@ -50,11 +52,12 @@ def test_a_parent_killed_in_mid_scan_is_followed_by_one_that_scans_all(tmp_path)
     for user in range(1, 3):
         made.installation(base, START, user=user)
     with StandInApi() as api:
-        ledger = Ledger(base, api)
-        with Service(base, tmp_path, api.port) as killed:
+        ledger, held = Ledger(base, api), HeldStart(tmp_path)
+        with Service(base, tmp_path, api.port, **held.variables) as killed:
             until(lambda: killed.status().get("cycle", {}).get("scanning_since"))
             killed.kill()
             killed.wait()
+            held.let_go()
         assert killed.log("cycle_scanned") == [], "the fault came too late"
         with service(base, tmp_path, api.port) as next_one:
             until(lambda: set(at_api(api)) == ledger.expected)
@@ -110,12 +113,13 @@ def test_a_stopped_parent_feeds_no_watchdog_and_makes_up_with_one_cycle(tmp_path
     ):
         until(lambda: daemon.log("cycle_scanned"))
         daemon.send_signal(signal.SIGSTOP)
+        until(lambda: psutil.Process(daemon.pid).status() == psutil.STATUS_STOPPED)
         stopped, scans, said = time.time(), len(daemon.log("cycle_scanned")), len(manager.said())
         until(lambda: time.time() > stopped + 2 * SHORT_SECONDS)
         assert manager.said()[said:] == []
         daemon.send_signal(signal.SIGCONT)
-        until(lambda: len(daemon.log("cycle_scanned")) == scans + 2)
-        first, then = (line["cycle"] for line in daemon.log("cycle_scanned")[-2:])
+        until(lambda: len(daemon.log("cycle_scanned")) >= scans + 2)
+        first, then = (line["cycle"] for line in daemon.log("cycle_scanned")[scans : scans + 2])
         assert then == first + 1
         assert first * SHORT_SECONDS > stopped + SHORT_SECONDS, "not what was missed before"
-        assert manager.said()[-1] == "WATCHDOG=1"
+        assert "WATCHDOG=1" in manager.said()[said:]

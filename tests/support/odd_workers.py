@@ -66,18 +66,6 @@ def holds(endpoint: str, identity: bytes, settings: Settings) -> None:
     _main(endpoint, identity, settings)
 
 
-def slow(endpoint: str, identity: bytes, settings: Settings) -> None:
-    """Takes a while to analyse, so that there is time to kill it."""
-    from tixd import installation
-
-    def summarise(observations: Any, *how: Any, **more: Any) -> Any:
-        time.sleep(0.05)
-        return ordinary(observations, *how, **more)
-
-    ordinary, installation.summarise = installation.summarise, summarise
-    _main(endpoint, identity, settings)
-
-
 def cannot_start(endpoint: str, identity: bytes, settings: Settings) -> None:
     """Ends at once while there is a file `broken` in the reports folder."""
     if os.path.exists(f"{settings.reports_base_path}/broken"):

@@ -152,6 +152,11 @@ def gone(process: psutil.Process) -> bool:
     return True
 
 
+def writes(process: psutil.Process, file: Path) -> bool:
+    """Whether a process has the file open."""
+    return str(file) in [opened.path for opened in process.open_files()]
+
+
 class Manager:
     """A service manager: the end of a NOTIFY_SOCKET."""
 

@@ -18,14 +18,13 @@ from tixd.reports.model import Installation
 from tixd.reports.spool import MAX_REPORT_BYTES, Spool
 from tixd.settings import Settings
 
-#: The moment from which ages of files are counted, for tests and Spool alike.
-NOW = time.time()
-
 
 class Opened:
     """A Spool on a real folder, and what it told."""
 
-    def __init__(self, path: Path, batch_files: int = 32, **settings: float) -> None:
+    def __init__(
+        self, path: Path, batch_files: int = 32, now: float = 0.0, **settings: float
+    ) -> None:
         self.tally: Counter[str] = Counter()
         self.read: list[str] = []
         self.spool = Spool(
@@ -33,7 +32,7 @@ class Opened:
             Installation(1, 2, str(path)),
             Settings(**settings),  # type: ignore[arg-type]
             self.tally,
-            now=NOW,
+            now=now or time.time(),
             hourly=logs.Hourly(),
             reading=self.read.extend,
             batch_files=batch_files,
@@ -56,7 +55,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def put(folder: Path, name: str, content: bytes, age_seconds: float = 3600) -> Path:
     path = folder / name
     path.write_bytes(content)
-    changed = NOW - age_seconds
+    changed = time.time() - age_seconds
     os.utime(path, (changed, changed))
     return path
 
@@ -119,8 +118,8 @@ def test_a_bad_report_is_set_aside_with_its_reason_and_its_neighbours_go_on(
 
 
 def test_reading_ends_before_a_bad_report_that_is_young(folder: Path) -> None:
-    put(folder, "tix-report-1000070.json", minute(1_000_070)[:-9], age_seconds=59)
-    opened = Opened(folder)
+    young = put(folder, "tix-report-1000070.json", minute(1_000_070)[:-9])
+    opened = Opened(folder, now=young.stat().st_mtime + 59)
     assert opened.firsts() == [1_000_000, 1_000_060]
     assert not (folder / "bad-reports").exists()
     assert opened.firsts() == [1_000_000, 1_000_060], "also when asked again"
