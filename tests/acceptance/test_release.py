@@ -16,13 +16,16 @@ from tixd import __version__
 ROOT = Path(__file__).resolve().parents[2]
 TODAY = f"### {__version__}, 2026-11-28"
 
+#: What is not of the checkout, or comes and goes there while other tests run.
+_NOT_OURS = (".*", "dist", "build", "__pycache__")
+
 
 class Checkout:
     """A clean main with dated notes; `edit` and `git` change it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "dist", "build"))
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*_NOT_OURS))
         shutil.copy(ROOT / ".gitignore", folder)
         readme = (folder / "README.md").read_text()
         [heading] = re.findall(rf"^### {re.escape(__version__)}, .*$", readme, re.MULTILINE)

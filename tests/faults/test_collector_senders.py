@@ -198,9 +198,8 @@ SLOW = {
 @pytest.mark.parametrize("kind", SLOW)
 def test_a_good_sender_is_served_while_500_slow_ones_wait(collector, kind):
     slow = connections(collector, 500, SLOW[kind])
-    begun = time.monotonic()
     assert collector.post(form(["good"])) == 200
-    assert time.monotonic() - begun < 4, "the slow ones have 5 s"
+    assert not all(map(is_ended, slow)), "the slow ones still had time"
     until(lambda: all(is_ended(sock) for sock in slow))
     statuses = {answer[9:12] for sock in slow if (answer := rest(sock))}
     assert statuses <= {b"408"}

@@ -66,7 +66,7 @@ class Size:
         return list(self.installations())[:: self.nth]
 
 
-NORMAL = Size(users=20, each=200, crowd=1000, nth=50, period_minutes=0.05, rounds=3)
+NORMAL = Size(users=20, each=200, crowd=1000, nth=50, period_minutes=0.05, rounds=5)
 FULL = Size(users=400, each=200, crowd=20_000, nth=100, period_minutes=0.4, rounds=20, timed=True)
 
 
@@ -132,7 +132,7 @@ class Service:
 
     def scans(self) -> list[Scan]:
         """The completed scans."""
-        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
+        lines = [json.loads(line) for line in self._log.read_text().split("\n")[:-1]]
         events = {line["event"] for line in lines if line["level"] != "info"}
         assert events <= {"cycle_skipped"}, "which a busy machine may need"
         return [_scan(line) for line in lines if line["event"] == "cycle_scanned"]

@@ -87,9 +87,9 @@ class Site:
         until(self.is_done, WAVE_SECONDS)
 
     def goes_on(self) -> None:
-        """Wait for the next post, and note how long it took."""
+        """Wait for the next post, unless there is none to come, and note how long it took."""
         begun, before = time.monotonic(), len(self.api.accepted)
-        until(lambda: len(self.api.accepted) > before, 60)
+        until(lambda: len(self.api.accepted) > before or self.is_done(), 60)
         self.again_seconds.append(time.monotonic() - begun)
 
     def processes(self) -> list[psutil.Process]:

@@ -104,10 +104,10 @@ def test_messages_not_begun_go_back_when_a_worker_is_told_to_stop(broker, direct
 def test_a_job_longer_than_the_consumers_timeout_is_done_once(
     broker, direct, tmp_path, timeout_seconds
 ) -> None:
-    base, milliseconds = tmp_path / "reports", round(timeout_seconds * 1000)
-    broker.eval(f"application:set_env(rabbit, consumer_timeout, {milliseconds})")
+    base = tmp_path / "reports"
     send(direct, base, 1)
     with (
+        broker.impatient(timeout_seconds),
         StandInApi() as api,
         held(api) as answer,
         Fleet(base, tmp_path, api.port, broker.port).worker(**PATIENT) as worker,

@@ -91,9 +91,9 @@ def test_a_volume_that_hangs_holds_up_nobody_who_asks(tmp_path, seconds, noticed
         ledger = Ledger(volume.path, api)
         api.answer(lambda *_: Behaviour(200 if len(api.posts) != 1 else hang(volume)))
         with service(volume.path, tmp_path, api.port, TIX_PROCESSING_PERIOD=SHORT) as daemon:
-            until(lambda: api.posts)
+            until(lambda: waits_for_the_volume(daemon))
             end = time.monotonic() + seconds
-            until(lambda: time.monotonic() > end or not answers(daemon), seconds + 5)
+            until(lambda: time.monotonic() > end or not answers(daemon), seconds + 60)
             assert answers(daemon)
             assert waits_for_the_volume(daemon), "the fault acts"
             assert ("last answered" in daemon.get("/readyz")[1]) == noticed

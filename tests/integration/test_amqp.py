@@ -46,7 +46,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Broker]:
-    """One that wants a certificate of whoever comes over TLS, and soon ends idle consumers."""
+    """One that wants a certificate of whoever comes over TLS."""
     config = {
         "listeners.ssl.1": f"127.0.0.1:{TLS_PORT}",
         "ssl_options.cacertfile": authority.ca.file,
@@ -54,7 +54,6 @@ def broker(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> It
         "ssl_options.keyfile": authority.server.key,
         "ssl_options.verify": "verify_peer",
         "ssl_options.fail_if_no_peer_cert": "true",
-        "consumer_timeout": 3000,
     }
     with Broker(tmp_path_factory.mktemp("broker"), config=config) as broker:
         broker.eval("application:set_env(rabbit, channel_tick_interval, 500)")
@@ -307,6 +306,14 @@ async def test_a_deleted_queue_ends_the_channel_of_its_consumer(broker, direct) 
         assert not connection.ended.done()
 
 
+@pytest.fixture
+def impatient(broker: Broker) -> Iterator[None]:
+    """The broker soon ends consumers that do not answer."""
+    with broker.impatient(3.0):
+        yield
+
+
+@pytest.mark.usefixtures("impatient")
 @in_loop
 async def test_a_message_kept_too_long_ends_the_channel_and_not_more(broker, direct) -> None:
     direct.declare("here")
@@ -328,6 +335,7 @@ async def test_headers_of_every_kind_survive_a_burial(broker, direct) -> None:
     direct.declare("celery")
     async with consumer(broker.port, "/r") as queue:
         await asyncio.to_thread(publish_odd, direct)
+        await until(lambda: direct.exists("tixd.dead"))
         await until(lambda: not queue.open and direct.count("tixd.dead") == len(EVERY_TYPE))
     found = {
         next(name for name in message.properties.headers if name != "tixd-reason"): message

@@ -113,4 +113,4 @@ def test_nothing_is_left_of_a_broker_that_cannot_start(tmp_path: Path) -> None:
     before = pools.children()
     with pytest.raises(AssertionError, match="nonsense"), Broker(tmp_path, config={"nonsense": 1}):
         pass
-    assert pools.children().keys() == before.keys()
+    assert pools.children().keys() <= before.keys()

@@ -7,12 +7,13 @@ folder. Nothing is shared with a RabbitMQ that the machine may run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -174,6 +175,17 @@ class Broker:
         self.eval(_EMPTY)
         self.set_password("guest")
         self.allow(".*")
+
+    @contextlib.contextmanager
+    def impatient(self, seconds: float) -> Iterator[None]:
+        """Within this block messages are taken from consumers that do not answer so soon."""
+        usual = self.eval("application:get_env(rabbit, consumer_timeout)").rpartition(" ")[2]
+        self.eval(f"application:set_env(rabbit, consumer_timeout, {round(seconds * 1000)})")
+        try:
+            yield
+        finally:
+            usual = usual.strip("}\n")
+            self.eval(f"application:set_env(rabbit, consumer_timeout, {usual})")
 
     def close_connections(self) -> None:
         """Close every connection of clients from the broker's side."""
