@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.task_messages import JSON, TASK_ID, protocol_1, protocol_2
@@ -242,13 +242,11 @@ def understood_or_refused(body: bytes, properties: Properties) -> None:
     assert len(reason) < 400
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # that is the machine's load
 @given(st.binary(max_size=100), st.dictionaries(st.sampled_from(sorted(HEADERS)), HEADER))
 def test_any_bytes_are_refused_or_understood(body: bytes, headers: dict[str, Any]) -> None:
     understood_or_refused(body, replace(JSON, headers=headers))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(("task", "id", "args", "kwargs", "expires")), JSONS))
 def test_any_members_are_refused_or_understood(members: dict[str, Any]) -> None:
     understood_or_refused(protocol_1(**members), JSON)
