@@ -1,7 +1,7 @@
 """What systemd hears, over real sockets, and what happens when it does not listen."""
 
 import contextlib
-import os
+import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,11 @@ from tixd.systemd import Notifier
 @pytest.fixture(params=["path", "abstract"])
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
     """The address of a service manager, and the socket on which it hears."""
-    address = str(tmp_path / "notify") if request.param == "path" else f"@tixd-test-{os.getpid()}"
+    address = (
+        str(tmp_path / "notify")
+        if request.param == "path"
+        else f"@tixd-test-{secrets.token_hex(6)}"
+    )
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(address.replace("@", "\0"))
         sock.settimeout(5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import ipaddress
-import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -36,7 +36,7 @@ def files_of(lines: Iterable[str]) -> tuple[list[str], list[str]]:
 @contextlib.contextmanager
 def database(prefixes: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     """The URL of a database with these in its tables; without a server the test is skipped."""
-    name = f"tixd_test_{os.getpid()}"
+    name = f"tixd_test_{secrets.token_hex(6)}"
     try:
         connection = pymysql.connect(host=HOST, user=USER, connect_timeout=2, charset="utf8mb4")
     except pymysql.MySQLError as error:
