@@ -16,7 +16,7 @@ from tests.support.relay import Relay
 
 def echo(client: socket.socket) -> None:
     """Send back what comes in, until the end."""
-    with client, contextlib.suppress(ConnectionResetError):
+    with client, contextlib.suppress(ConnectionError):
         while data := client.recv(100):
             client.sendall(data)
 
