@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.made import lively
 from tests.support.stand_in_api import StandInApi
 from tixd.analysis.observations import SHORT
 from tixd.installation import LOCK_FILE
@@ -102,6 +103,7 @@ def set_back_pauses(base: Path) -> None:
         with path.with_name(LOCK_FILE).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             path.write_text(json.dumps(json.loads(path.read_bytes()) | {"not_before": 0.0}))
+        lively(path.parent)
 
 
 def _journal(folder: Path) -> bool:

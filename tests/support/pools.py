@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import odd_workers
-from tests.support.made import minute
+from tests.support.made import lively, minute
 from tests.support.program import PATIENCE_SECONDS
 from tixd.dispatch import cycle, spawned
 from tixd.dispatch.dispatcher import scan
@@ -91,6 +91,7 @@ def window(base: Path, user: int, windows: int = 1, **members: Any) -> ProcessIn
         first = BEGIN + i * QUARTER
         content = minute(first, QUARTER, userId=user, installationId=1, **members)
         (folder / f"tix-report-{first}.json").write_bytes(content)
+    lively(folder)
     return job(base, user)
 
 

@@ -32,6 +32,8 @@ def write(base: Path, lively: Iterable[tuple[int, int]], places: range) -> float
         name = f"tix-report-{START + place * REPORT_SECONDS}.json"
         for user, number in everybody:
             Path(base, str(user), str(number), name).write_bytes(content(user, number))
+    for user, number in everybody:
+        made.lively(Path(base, str(user), str(number)))
     return time.time()
 
 
