@@ -71,15 +71,16 @@ def break_broker(
 
     until(told)
     sys.stdout.write(f"503 while it is away: median {median(quick):.3f} s of {len(quick)}\n")
-    assert median(quick) < 2, "not the 5 s of a bundle; a few ms where nothing else runs"
+    assert median(quick) < 0.1
     broker.start()
     opened = time.monotonic()
     senders.until_accepted(1)
     seconds = time.monotonic() - opened
     sys.stdout.write(f"first 200 after its port opened: {seconds:.1f} s\n")
-    assert seconds < 50
+    assert seconds < 15
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("kills", "count", "size", "up_seconds"),
     [

@@ -25,7 +25,7 @@ from tixd.collector.server import SERVLET
 MOST_BYTES = 64 * 1024 * 1024
 
 #: How long it may take until it is refused; the machine may be busy with other tests.
-MOST_SECONDS = 10.0
+MOST_SECONDS = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -195,13 +195,16 @@ SLOW = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", SLOW)
 def test_a_good_sender_is_served_while_500_slow_ones_wait(collector, kind):
     slow: list[socket.socket] = []
     for _ in range(10):  # one that the kernel has no room to keep for the collector never ends
         slow += connections(collector, 50, SLOW[kind])
         until(collector.alive)
+    begun = time.monotonic()
     assert collector.post(form(["good"])) == 200
+    assert time.monotonic() - begun < 4
     assert not all(map(is_ended, slow)), "the slow ones still had time"
     until(lambda: all(is_ended(sock) for sock in slow))
     statuses = {answer[9:12] for sock in slow if (answer := rest(sock))}

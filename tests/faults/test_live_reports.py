@@ -42,7 +42,7 @@ def rss_bytes(pid: int) -> int:
 @pytest.mark.parametrize(
     "pace",
     [
-        pytest.param(FAST, marks=pytest.mark.alone),
+        FAST,
         pytest.param(
             Pace(SOAK_MINUTES or LIVE.minutes, 1.0, 60.0, LIVE.installations),
             marks=[pytest.mark.long, pytest.mark.timeout(int(SOAK_MINUTES * 60) + 900)],

@@ -54,7 +54,7 @@ async def test_a_pool_with_nothing_to_do_stops_at_once(held):
         pids = [w.pid for w in await ready(workers)]
         began = time.monotonic()
         await workers.stop(grace_seconds=60)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 6
     assert not any(map(alive, pids))
     assert workers.restarts == {}
 
@@ -66,7 +66,7 @@ async def test_a_pool_that_is_still_starting_stops_at_once(tmp_path, held):
         job = workers.submit(ListUsers(str(tmp_path)))
         began = time.monotonic()
         await workers.stop(grace_seconds=60)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 6
     assert (await job).counts == {"jobs_not_begun": 1}
     assert not any(map(is_worker, children()))
 
@@ -108,7 +108,7 @@ async def test_after_the_grace_a_window_in_hand_is_given_up_and_nothing_is_lost(
         await busy(workers, "analyse")
         began = time.monotonic()
         await workers.stop(grace_seconds=0.3)
-        assert 0.3 <= time.monotonic() - began < 10
+        assert 0.3 <= time.monotonic() - began < 6
     assert future.result().counts == {"jobs_not_finished": 1}
     assert left(tmp_path, 1) == 4
     assert list((tmp_path / "1" / "1").glob("*.tmp")) == []
@@ -122,7 +122,7 @@ async def test_a_worker_that_is_frozen_is_killed_when_the_grace_is_over(held):
         os.kill(frozen.pid, signal.SIGSTOP)
         began = time.monotonic()
         await workers.stop(grace_seconds=0.5)
-        assert 0.5 <= time.monotonic() - began < 10
+        assert 0.5 <= time.monotonic() - began < 6
     assert not alive(frozen.pid)
 
 
