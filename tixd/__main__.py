@@ -7,14 +7,10 @@ main module under another name; they need no command line and get none.
 
 def main() -> None:
     """Run `tixd`; ends the process with its exit code."""
-    import signal  # noqa: PLC0415 - see above
+    from tixd import signals  # noqa: PLC0415 - see above
 
-    from tixd import first_process  # noqa: PLC0415 - see above
-
-    first_process.end_at_sigterm()
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # until a service listens: they would end it
-    from tixd import cli  # noqa: PLC0415 - takes its time, in which SIGTERM may come
+    signals.begin()
+    from tixd import cli  # noqa: PLC0415 - takes its time, in which signals may come
 
     cli.run()
 

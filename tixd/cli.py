@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tixd import __version__, errors, group
+from tixd import __version__, errors, group, signals
 from tixd.group import COLLECTOR, LEVELS, LazyGroup
 from tixd.settings import Settings
 
@@ -150,6 +150,8 @@ def tixd(
     """
     from tixd.commands import Invocation  # noqa: PLC0415 - --help needs no settings
 
+    if context.invoked_subcommand is not None:
+        signals.is_command()
     if role == COLLECTOR:
         _collect(context, file, log, schedule_dir, pprof or "")
         return

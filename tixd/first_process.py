@@ -1,9 +1,9 @@
 """What a process owes as the first one of a container (number 1), beside its own work.
 
-In: nothing. Out: an end at SIGTERM from the first moment on; no zombies. Rules: the kernel keeps
-from process 1 every signal that it has no handler for, SIGTERM too; a process whose parent has
-ended becomes a child of process 1, and stays a zombie until that one asks how it ended. In any
-other process nothing is done.
+In: nothing. Out: an end at SIGTERM and SIGINT from the first moment on; no zombies. Rules: the
+kernel keeps from process 1 every signal that it has no handler for, SIGTERM too; a process whose
+parent has ended becomes a child of process 1, and stays a zombie until that one asks how it ended.
+In any other process nothing is done.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ FIRST = 1
 ENDED_BY_SIGNAL = 128
 
 
-def end_at_sigterm() -> None:
-    """Let SIGTERM end this process, as it ends any other, until the service listens to it."""
+def end_at_signals() -> None:
+    """Let SIGTERM and SIGINT end this process, as they end others, until a service listens."""
     if os.getpid() == FIRST:
-        signal.signal(signal.SIGTERM, _end)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _end)
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 import tixd
-from tixd import answers, control, errors, first_process, logs
+from tixd import answers, control, errors, first_process, logs, signals
 from tixd.config import Config
 from tixd.dispatch.dispatcher import Dispatcher
 from tixd.dispatch.job import CheckVolume, Done
@@ -75,6 +75,7 @@ class Service:
         async with self.presence.systemd.following(self._sentence):
             await role(self)
         logs.info("ended")
+        signals.has_ended()  # while the loop still has its handlers
 
     @contextlib.asynccontextmanager
     async def seen(self) -> AsyncIterator[None]:
@@ -94,6 +95,7 @@ class Service:
         loop.add_signal_handler(signal.SIGHUP, self._renew)
         loop.add_signal_handler(signal.SIGUSR1, self._reopen_log)
         loop.add_signal_handler(signal.SIGUSR2, self._toggle_debug)
+        signals.listens()
 
     def _stop(self, number: int) -> None:
         """The first signal stops in order, the second at once."""
@@ -125,7 +127,7 @@ class Service:
                 self.pool.renew(self.settings)
             self.renewed()
             logs.info("secrets_read_again")
-        self.presence.systemd.ready(self._sentence())
+        self.presence.systemd.reloaded(self._sentence())
 
     def _reopen_log(self) -> None:
         logs.reopen()

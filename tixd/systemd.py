@@ -26,6 +26,7 @@ class Notifier:
         """`address`: NOTIFY_SOCKET: a path, or "@name" for an abstract one; "" tells nobody."""
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._told, self._status = True, ""
+        self._started = False
 
     @contextlib.asynccontextmanager
     async def following(self, sentence: Callable[[], str]) -> AsyncIterator[None]:
@@ -48,7 +49,8 @@ class Notifier:
             await asyncio.sleep(STATUS_SECONDS)
 
     def ready(self, status: str) -> None:
-        """The start, or the re-reading after `reloading`, has ended."""
+        """The start has ended."""
+        self._started = True
         self._tell("READY=1\n", status)
 
     def status(self, text: str) -> None:
@@ -57,9 +59,15 @@ class Notifier:
             self._tell("", text)
 
     def reloading(self) -> None:
-        """Secrets, tables and logs are read again; `ready` ends it."""
+        """Secrets, tables and logs are read again; `reloaded` ends it. A start stays a start."""
         now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
+        if self._started:
+            self._send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
+
+    def reloaded(self, status: str) -> None:
+        """They were, or could not be."""
+        if self._started:
+            self._tell("READY=1\n", status)
 
     def stopping(self, status: str) -> None:
         """The end has begun."""

@@ -45,10 +45,22 @@ def test_a_life_is_told_from_ready_to_stopping(manager):
 
 def test_reloading_names_the_monotonic_time_as_newer_systemd_wants_it(manager):
     address, sock = manager
-    Notifier(address).reloading()
-    first, second = sock.recv(4096).decode().split("\n")
-    assert first == "RELOADING=1"
+    notifier = Notifier(address)
+    notifier.ready("up")
+    notifier.reloading()
+    notifier.reloaded("up again")
+    _, (first, second), (third, _) = (sock.recv(4096).decode().split("\n") for _ in range(3))
+    assert (first, third) == ("RELOADING=1", "READY=1")
     assert second.removeprefix("MONOTONIC_USEC=").isdigit()
+
+
+def test_what_is_read_again_during_the_start_makes_nobody_ready(manager):
+    address, sock = manager
+    notifier = Notifier(address)
+    notifier.reloading()
+    notifier.reloaded("starting")
+    notifier.ready("up")
+    assert sock.recv(4096) == b"READY=1\nSTATUS=up"
 
 
 def test_without_a_service_manager_nothing_is_said():

@@ -22,7 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import tixd
-from tixd import control, errors, first_process, logs
+from tixd import control, errors, first_process, logs, signals
 from tixd.collector import debug
 from tixd.collector.configuration import CollectorConfig
 from tixd.collector.server import Server
@@ -90,6 +90,7 @@ class Collector:
                         await self._stopping.wait()
             watching.cancel()
         logs.info("ended")
+        signals.has_ended()  # while the loop still has its handlers
 
     @contextlib.asynccontextmanager
     async def _running_outputs(self) -> AsyncIterator[None]:
@@ -159,6 +160,7 @@ class Collector:
         loop.add_signal_handler(signal.SIGHUP, self._renew)
         loop.add_signal_handler(signal.SIGUSR1, logs.reopen)
         loop.add_signal_handler(signal.SIGUSR2, _toggle_debug)
+        signals.listens()
 
     def _stop(self, number: int) -> None:
         """The first signal stops in order, the second at once."""
@@ -185,7 +187,7 @@ class Collector:
                 if isinstance(sink, AmqpSink):
                     sink.renew(fresh)
             logs.info("secrets_read_again")
-        self._systemd.ready(self._sentence())
+        self._systemd.reloaded(self._sentence())
 
 
 def sinks(settings: CollectorSettings) -> list[Sink]:
