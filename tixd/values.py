@@ -13,6 +13,7 @@ import functools
 import ipaddress
 import json
 import os
+import stat
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields
@@ -137,7 +138,11 @@ def from_file(path: Path) -> str:
     Raises ValueError that says what is wrong with the file.
     """
     try:
-        text = path.read_bytes().decode()
+        # A FIFO, or a device, can make whoever opens or reads it wait for ever.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as f:
+            if not stat.S_ISREG(os.fstat(f.fileno()).st_mode):
+                raise ValueError("is no regular file")
+            text = f.read().decode()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

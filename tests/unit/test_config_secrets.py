@@ -1,7 +1,9 @@
 """Secrets: from the environment, a file, tixd.toml or systemd, and shown nowhere."""
 
 import json
+import os
 import traceback
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +77,17 @@ def test_a_secret_file_that_cannot_serve_is_named(tmp_path, content, message):
         path.write_bytes(content)
     (line,) = problems({"TIX_RABBITMQ_PASS_FILE": str(path)})
     assert line.startswith(f'environment TIX_RABBITMQ_PASS_FILE = "{path}": {message}')
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device"])
+def test_a_secret_file_that_could_be_waited_for_for_ever_is_not_read(tmp_path, kind):
+    path = {"FIFO": tmp_path / "fifo", "device": Path("/dev/zero")}[kind]
+    if kind == "FIFO":
+        os.mkfifo(path)
+    (line,) = problems({"TIX_API_PASSWORD_FILE": str(path)})
+    assert line == f'environment TIX_API_PASSWORD_FILE = "{path}": is no regular file'
+    with pytest.raises(errors.ConfigError, match=r"AMQP.passwordFile = .*: is no regular file"):
+        configuration.load({}, {}, toml(tmp_path, f"[AMQP]\npasswordFile = '{path}'\n"))
 
 
 @pytest.mark.parametrize("value", ["12345", "['geheim']", "true"])
