@@ -33,8 +33,16 @@ _PRIORITIES = MappingProxyType(
 #: Before a line for journald that is no event: the priority of an error.
 MUST_ACT = f"<{_PRIORITIES[logging.ERROR]}>"
 
-#: Where a log can go that is no file, by its name.
-_STREAMS = ("stderr", "stdout")
+#: Where a log can go that is no file, by its names; a device means the stream that it leads to,
+#: which is open, while opening it anew is refused where the stream is another user's.
+_STREAMS = MappingProxyType(
+    {
+        "stderr": "stderr",
+        "/dev/stderr": "stderr",
+        "stdout": "stdout",
+        "/dev/stdout": "stdout",
+    }
+)
 
 _LOGGER = logging.getLogger("tixd")
 
@@ -102,7 +110,7 @@ def form_for(form: Literal["auto"] | Form, file: str, journal_stream: str) -> Fo
 
 
 def set_up(level: str, form: str, file: str) -> None:
-    """Send the events of this process to `file` ("stderr", "stdout" or a path) from now on."""
+    """Send the events of this process to `file` (as stderr, stdout, or a path) from now on."""
     for handler in _LOGGER.handlers[:]:
         _LOGGER.removeHandler(handler)
         handler.close()
@@ -140,7 +148,7 @@ def path_of(file: str) -> str:
 
 
 def _stream(name: str) -> TextIO:
-    return sys.stdout if name == "stdout" else sys.stderr
+    return sys.stdout if _STREAMS[name] == "stdout" else sys.stderr
 
 
 def _destinations() -> list[_Destination]:

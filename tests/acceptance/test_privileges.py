@@ -92,6 +92,13 @@ def test_it_becomes_the_owner_of_the_reports_and_keeps_no_right_of_roots(place, 
     assert {path.stat().st_uid for path in base.rglob("*")} == {USER}
 
 
+def test_who_gave_up_roots_rights_still_logs_to_roots_standard_error(place, base, api):
+    said = {"TIX_LOG_FILE": "/dev/stderr"}
+    with service(base, place, api.port, before=readable.by_all(), **said) as daemon:
+        until(lambda: api.accepted)
+        assert (daemon.ends()[0], len(daemon.log("ended"))) == (0, 1)
+
+
 def test_a_schedule_folder_that_root_had_before_is_handed_over(place, base, api):
     (place / "schedule").mkdir()
     (place / "schedule" / "celerybeat-schedule").touch()

@@ -63,7 +63,8 @@ def test_auto_is_journald_where_its_stream_is_the_one_we_write_to(file, monkeypa
         monkeypatch.setattr(sys, "stderr", stream)
         facts = os.fstat(stream.fileno())
         journal = f"{facts.st_dev}:{facts.st_ino}"
-        assert logs.form_for("auto", "stderr", journal) == "journald"
+        for name in ("stderr", "/dev/stderr"):
+            assert logs.form_for("auto", name, journal) == "journald"
         assert logs.form_for("auto", "stderr", "1:1") == "text"
         assert logs.form_for("auto", str(file), journal) == "text"
     assert logs.form_for("auto", "stderr", journal) == "text", "closed"
@@ -102,6 +103,17 @@ def test_reopening_leaves_standard_error_alone(monkeypatch):
     logs.reopen()
     logs.info("still_here")
     assert "still_here" in said.getvalue()
+
+
+@pytest.mark.parametrize("name", ["stderr", "stdout"])
+def test_the_device_of_a_stream_is_that_stream_and_not_opened_again(name, monkeypatch):
+    monkeypatch.setattr(sys, name, said := io.StringIO())
+    monkeypatch.setattr("builtins.open", None)  # refused to whoever has given up root's rights
+    logs.set_up("INFO", "text", f"/dev/{name}")
+    logs.reopen()
+    logs.info("still_here")
+    assert "still_here" in said.getvalue()
+    assert logs.path_of(f"/dev/{name}") == ""
 
 
 @pytest.mark.parametrize(
