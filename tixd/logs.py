@@ -83,9 +83,13 @@ class Hourly:
     def __init__(self) -> None:
         self._said: dict[tuple[str, ...], float] = {}
 
+    def is_due(self, *key: str, now: float) -> bool:
+        """The same, and remembers nothing."""
+        return now - self._said.get(key, -self.PAUSE_SECONDS) >= self.PAUSE_SECONDS
+
     def due(self, *key: str, now: float) -> bool:
         """Whether the notice `key` is to be given at `now` (seconds); remembers that it was."""
-        if now - self._said.get(key, -self.PAUSE_SECONDS) < self.PAUSE_SECONDS:
+        if not self.is_due(*key, now=now):
             return False
         self._said.pop(key, None)
         self._said[key] = now

@@ -12,6 +12,7 @@ import time
 from tixd import errors, logs
 from tixd.dispatch.job import ListInstallations
 from tixd.folder import Folder
+from tixd.reports import ignored
 
 #: A user or installation id as it stands in a path: no sign, no leading zero, 63 bits.
 _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
@@ -59,10 +60,16 @@ def free_bytes(base: str, hourly: logs.Hourly) -> int:
 
 def ids_in(folder: Folder, hourly: logs.Hourly) -> list[int]:
     """The ids that name folders in it, in ascending order."""
-    ids = []
+    ids, others = [], []
     for entry in folder.entries():
         if entry.is_folder and _ID.fullmatch(entry.name):
             ids.append(int(entry.name))
-        elif not entry.is_file and hourly.due(folder.path, entry.name, now=time.time()):
-            logs.warning("folder_ignored", name=f"{folder.path}/{entry.name}", reason="no id")
+        elif not entry.is_file:
+            others.append(f"{folder.path}/{entry.name}")
+    where = {"folder": folder.path}
+    ignored.tell(others, _warn_of, folder.path, where, hourly, now=time.time())
     return sorted(ids)
+
+
+def _warn_of(path: str) -> None:
+    logs.warning("folder_ignored", name=path, reason="no id")

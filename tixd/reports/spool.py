@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tixd import errors, logs
 from tixd.folder import TEMPORARY_SUFFIX, Entry, Folder
+from tixd.reports import ignored
 from tixd.reports.aside import BAD_REPORTS, expire, set_aside
 from tixd.reports.decode import decode_many
 from tixd.reports.model import Installation, Report
@@ -124,18 +125,13 @@ class Spool:
 
     # --- listing ---------------------------------------------------------------------------------
 
-    def _report_names(self, entries: Iterable[Entry]) -> list[str]:
-        """Names that may be reports; each other one costs a warning an hour."""
-        names = []
-        for entry in entries:
-            if entry.is_file and is_report_name(entry.name):
-                names.append(entry.name)
-            elif entry.name not in _OWN_FOLDERS and not entry.name.startswith(_OWN_PREFIX):
-                self._warn_hourly(
-                    "file_ignored",
-                    entry.name,
-                    "not a visible regular file whose name ends in .json",
-                )
+    def _report_names(self, entries: Sequence[Entry]) -> list[str]:
+        """Names that may be reports; others are told of."""
+        names = [e.name for e in entries if e.is_file and is_report_name(e.name)]
+        others = {e.name for e in entries} - {*names, *_OWN_FOLDERS}
+        odd = (name for name in sorted(others) if not name.startswith(_OWN_PREFIX))
+        place, labels = self._installation.path, self._installation.labels
+        ignored.tell(odd, self._warn_of, place, labels, self._hourly, now=self._now)
         return names
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
@@ -239,6 +235,10 @@ class Spool:
         second = named_second(report.name)
         if second is not None and second != report.first:
             self._warn_once("report_name_differs", report.name, f"begins at {report.first}")
+
+    def _warn_of(self, name: str) -> None:
+        reason = "not a visible regular file whose name ends in .json"
+        logs.warning("file_ignored", **self._installation.labels, file=name, reason=reason)
 
     def _warn_once(self, event: str, name: str, reason: str) -> None:
         if event not in self._warned:

@@ -10,6 +10,7 @@ import pytest
 from tixd import errors, logs
 from tixd.dispatch.job import ListInstallations
 from tixd.dispatch.scan import free_bytes, list_installations, list_users
+from tixd.reports.ignored import MOST_NAMED
 
 
 def every(base: Path, *user_ids: int) -> ListInstallations:
@@ -52,6 +53,16 @@ def test_an_odd_folder_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptu
     list_users(str(tmp_path), hourly)
     list_users(str(tmp_path), hourly)
     assert [r.getMessage() for r in caplog.records] == ["folder_ignored"] * 2
+
+
+def test_many_odd_folders_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(MOST_NAMED + 5):
+        (tmp_path / f"x{number}").mkdir()
+    hourly = logs.Hourly()
+    for _ in range(2):
+        list_users(str(tmp_path), hourly)
+    told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert told == ["folder_ignored"] * MOST_NAMED + ["more_ignored"]
 
 
 def test_only_folders_that_changed_lately_and_those_whose_turn_it_is_are_listed(

@@ -14,6 +14,7 @@ import pytest
 from tests.support.made import installation, minute, record, report
 from tixd import errors, logs
 from tixd.folder import Folder
+from tixd.reports.ignored import MOST_NAMED
 from tixd.reports.model import Installation
 from tixd.reports.spool import MAX_REPORT_BYTES, Spool
 from tixd.settings import Settings
@@ -23,7 +24,12 @@ class Opened:
     """A Spool on a real folder, and what it told."""
 
     def __init__(
-        self, path: Path, batch_files: int = 32, now: float = 0.0, **settings: float
+        self,
+        path: Path,
+        batch_files: int = 32,
+        now: float = 0.0,
+        hourly: logs.Hourly | None = None,
+        **settings: float,
     ) -> None:
         self.tally: Counter[str] = Counter()
         self.read: list[str] = []
@@ -33,7 +39,7 @@ class Opened:
             Settings(**settings),  # type: ignore[arg-type]
             self.tally,
             now=now or time.time(),
-            hourly=logs.Hourly(),
+            hourly=hourly or logs.Hourly(),
             reading=self.read.extend,
             batch_files=batch_files,
         )
@@ -169,6 +175,31 @@ def test_links_pipes_sockets_folders_and_hidden_files_are_never_touched(
     assert Opened(folder).firsts() == [1_000_000, 1_000_060, 1_000_120]
     assert warnings(caplog) == ["file_ignored"] * 6
     assert outside.exists()
+
+
+def test_whoever_makes_names_cannot_fill_the_log_with_them(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hourly = logs.Hourly()
+    for look in range(3):
+        for number in range(1000):
+            put(folder, f"{look}-{number}", b"")
+        assert len(Opened(folder, hourly=hourly).firsts()) == 3
+    assert warnings(caplog) == ["file_ignored"] * MOST_NAMED + ["more_ignored"]
+    assert caplog.records[-1].values["names"] == 1000 - MOST_NAMED  # type: ignore[attr-defined]
+
+
+def test_names_of_one_folder_take_no_room_from_those_of_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hourly = logs.Hourly()
+    for user in (1, 2):
+        place = installation(tmp_path, 1_000_000, 3, user=user)
+        for number in range(MOST_NAMED):
+            put(place, str(number), b"")
+        Opened(place, hourly=hourly)
+        Opened(place, hourly=hourly)
+    assert warnings(caplog) == ["file_ignored"] * MOST_NAMED * 2
 
 
 def test_names_that_are_not_printable_utf8_are_left_alone(folder: Path) -> None:
