@@ -27,7 +27,7 @@ from tixd.dispatch.schedule import TICK_SECONDS
 from tixd.leaving import leave
 from tixd.presence import Presence
 from tixd.sentence import sentence
-from tixd.status import BrokerView, CycleView, Snapshot, State, VolumeView
+from tixd.status import BrokerView, CycleView, PostingView, Snapshot, State, VolumeView
 
 #: How often the reports volume is asked whether it still answers.
 VOLUME_CHECK_SECONDS = 5.0
@@ -61,7 +61,7 @@ class Service:
         self._around, self._reload = loaded.surroundings, reload
         self._started = time.time()
         self._state: State = "starting"
-        self._volume = VolumeView()
+        self._volume, self._posting = VolumeView(), PostingView()
         self._turns, self._not_renewed = -1, ""
 
     def live(self, role: Callable[[Service], Awaitable[None]]) -> None:
@@ -197,8 +197,12 @@ class Service:
             await asyncio.sleep(VOLUME_CHECK_SECONDS)
 
     def heard(self, done: Done) -> None:
-        """A job has ended: count what happened; the volume has answered."""
+        """A job has ended: count what happened; the volume has answered, the tix-api maybe not."""
         self.presence.metrics.heard(done.counts)
+        if done.kept:
+            self._posting = PostingView(self._posting.kept_since or time.time(), done.kept)
+        elif {"windows_posted", "results_reposted"} & done.counts.keys():
+            self._posting = PostingView()
         if not _NO_ANSWER & done.counts.keys():
             self._volume = replace(self._volume, answered=time.time())
 
@@ -222,6 +226,7 @@ class Service:
             workers=answers.worker_views(self.pool) if self.pool else (),
             volume=self._volume,
             broker=self.broker(),
+            posting=self._posting,
             cycle=self.dispatcher.view() if self.dispatcher else CycleView(),
             counts=metrics.counts,
             not_renewed=self._not_renewed,

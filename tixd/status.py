@@ -59,6 +59,14 @@ class BrokerView:
 
 
 @dataclass(frozen=True, slots=True)
+class PostingView:
+    """Since when (epoch seconds) results are kept, and why; None: the tix-api takes them."""
+
+    kept_since: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CycleView:
     """The schedule: last completed scan, whether one runs, when the next is due (epoch seconds)."""
 
@@ -90,6 +98,7 @@ class Snapshot:
     workers: tuple[WorkerView, ...] = ()
     volume: VolumeView = field(default_factory=VolumeView)
     broker: BrokerView | None = None
+    posting: PostingView = field(default_factory=PostingView)
     cycle: CycleView = field(default_factory=CycleView)
     counts: dict[str, int] = field(default_factory=dict)
     not_renewed: str = ""

@@ -14,7 +14,7 @@ from tests.support import made
 from tests.support.ledger import Ledger, set_back_pauses
 from tests.support.program import PATIENCE_SECONDS, until
 from tests.support.service import SHORT, Service, service, writes
-from tests.support.stand_in_api import Behaviour, StandInApi
+from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 
 START = 1_700_000_000
 
@@ -113,6 +113,20 @@ def test_a_password_that_was_mended_is_read_again_without_a_restart(tmp_path, ba
         assert daemon.log("worker_ended") == []
         assert daemon.ends()[0] == 0
     ledger.settled()
+
+
+def test_status_tells_why_results_are_kept_until_they_are_posted(tmp_path, base):
+    made.installation(base, START)
+    port = closed_port()
+    with service(base, tmp_path, port, TIX_PROCESSING_PERIOD=SHORT) as daemon:
+        until(lambda: daemon.told()["posting"]["kept_since"])
+        status = daemon.told()
+        assert status["posting"]["reason"] == "no connection: Connection refused"
+        assert status["started"] <= status["posting"]["kept_since"] <= status["moment"]
+        with StandInApi(port=port) as api:
+            set_back_pauses(base)
+            until(lambda: api.accepted and not daemon.told()["posting"]["kept_since"])
+            assert daemon.ends()[0] == 0
 
 
 def test_workers_are_renewed_without_losing_a_job(tmp_path, base, api):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.snapshots import snapshot
 from tixd.commands.status import page
-from tixd.status import CycleView, Snapshot, VolumeView
+from tixd.status import CycleView, PostingView, Snapshot, VolumeView
 
 
 def lines(**changes: Any) -> list[str]:
@@ -51,6 +51,13 @@ def test_a_stand_by_says_who_leads():
     found = lines(state="standing by", leader="pid 5 on alpha", workers=(), cycle=CycleView())
     assert found[0] == "standalone, pid 77: standing by, led by pid 5 on alpha"
     assert "  cycle    no scan yet" in found
+
+
+def test_a_tix_api_that_takes_nothing_has_a_line_with_its_reason():
+    found = lines(posting=PostingView(400.0, "no connection: Connection refused"))
+    line = "results are kept for 10 min 0 s: no connection: Connection refused"
+    assert found[5] == f"  tix-api  {line}"
+    assert not [line for line in lines() if "tix-api" in line]
 
 
 def test_a_sighup_that_could_not_be_followed_is_told():

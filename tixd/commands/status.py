@@ -80,6 +80,9 @@ def _of_processing(role: Mapping[str, Any], now: float) -> Iterator[str]:
         yield f"  volume   {_volume(role['volume'], now)}"
     if role["broker"]:
         yield f"  broker   {_broker(role['broker'], now)}"
+    if role["posting"]["kept_since"] is not None:
+        kept = duration(now - role["posting"]["kept_since"])
+        yield f"  tix-api  results are kept for {kept}: {role['posting']['reason']}"
     built = role["volume"]["asn_built"]
     if built is not None:
         age = f"built {duration(now - built)} ago" if built else "cannot be used, see the log"

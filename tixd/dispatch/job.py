@@ -127,13 +127,15 @@ class Done:
     """A job has ended and the worker can be given the next one.
 
     counts: what happened, by name; more: there is work left, queue the job again; found: ids, or
-    rows of numbers, as each kind of job says; failure: an unexpected exception.
+    rows of numbers, as each kind of job says; failure: an unexpected exception; kept: why results
+    were kept for the tix-api's sake, "" where it takes them.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     more: bool = False
     found: tuple[tuple[int, ...], ...] = ()
     failure: str = ""
+    kept: str = ""
 
 
 Job = ProcessInstallation | ListUsers | ListInstallations | CheckVolume | ListFailed | RetryFailed

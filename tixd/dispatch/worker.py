@@ -13,6 +13,7 @@ import contextlib
 import os
 import signal
 import traceback
+from dataclasses import replace
 from types import FrameType
 
 from tixd import errors, logs
@@ -96,7 +97,9 @@ def _do(job: Message, worker: Worker) -> Done:
 def _done(job: Message, worker: Worker) -> Done:
     match job:
         case ProcessInstallation():
-            return process_installation(job, worker)
+            done = process_installation(job, worker)
+            stored = "windows_stored" in done.counts
+            return replace(done, kept=worker.client.trouble) if stored else done
         case ListUsers(base):
             return Done(found=tuple((user,) for user in list_users(base, worker.hourly)))
         case ListInstallations():

@@ -85,9 +85,11 @@ class ApiClient:
         self._gate = Gate(settings.processing_period_minutes * 60.0)
         self._accepted: dict[tuple[int, int], float] = {}
         self._off = "" if settings.api_user and settings.api_password else "no credentials"
+        missing = "TIX_API_PASSWORD" if settings.api_user else "TIX_API_USER"
+        #: Why nothing is accepted of anybody, as far as this worker knows; "": it is.
+        self.trouble = f"{missing} is not set" if self._off else ""
         if self._off and settings.role != "dispatcher":  # which posts nothing in any case
-            missing = "TIX_API_PASSWORD" if settings.api_user else "TIX_API_USER"
-            logs.warning("posting_off", reason=f"{missing} is not set: results are kept")
+            logs.warning("posting_off", reason=f"{self.trouble}: results are kept")
 
     def close(self) -> None:
         """Close the kept connection."""
@@ -106,7 +108,11 @@ class ApiClient:
         answer = self._attempt(path, payload(result), self._headers)
         if answer.outcome == "accepted":
             self._remember((user, number))
+        if answer.outcome != "unauthorised":  # one of a single user says nothing of the others
+            self.trouble = answer.reason if answer.outcome == "later" else ""
         for change in self._gate.heard(user, answer, self._steady()):
+            if change.event == "api_credentials_refused":
+                self.trouble = f"the credentials are refused: {change.reason}"
             whose = {} if change.user is None else {"user": change.user}
             told = {"api": self._base_url, "reason": change.reason}
             getattr(logs, change.level)(change.event, **whose, **told)

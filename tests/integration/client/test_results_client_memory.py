@@ -48,6 +48,28 @@ def test_three_users_refused_pause_the_worker_until_a_trial_is_accepted(api, cli
     ]
 
 
+def test_the_client_knows_why_results_are_kept_until_one_is_accepted(api, client, clock):
+    troubles = []
+    for status in (200, 503, 401, 401, 401):
+        api.answer(Behaviour(status))
+        client.post((ONE, ONE, ONE, OTHER, THIRD)[len(troubles)], result())
+        troubles.append(client.trouble)
+    clock.now += 300
+    api.answer(Behaviour())
+    client.post(ONE, result())
+    unavailable, refused = "HTTP 503 Service Unavailable", "HTTP 401 Unauthorized"
+    assert troubles == ["", *[unavailable] * 3, f"the credentials are refused: {refused}"]
+    assert client.trouble == ""
+
+
+def test_what_is_held_is_kept_for_the_reason_that_began_it(clock):
+    client = ApiClient(settings_for(closed_port()), steady=clock)
+    for who in (ONE, OTHER):
+        client.post(who, result())
+        assert client.trouble == "no connection: Connection refused"
+    assert ApiClient(settings_for(1, api_user="")).trouble == "TIX_API_USER is not set"
+
+
 def test_the_client_knows_when_somebody_else_was_last_accepted(api, clock):
     client = ApiClient(settings_for(api.port), clock=clock)
     for who, moment in ((ONE, 1.0), (OTHER, 2.0), (THIRD, 3.0), (THIRD, 4.0), (ONE, 5.0)):
