@@ -104,6 +104,11 @@ class Folder:
                 for e in found
             ]
 
+    def was_deleted(self) -> bool:
+        """Whether it has no name any more: a mount of it shows it still, empty for ever."""
+        with _Translated(self.path):
+            return os.fstat(self.fd).st_nlink == 0
+
     def facts(self, name: str) -> os.stat_result:
         """The stat of `name` itself, not of what it may point to."""
         with _Translated(f"{self.path}/{name}"):

@@ -193,7 +193,11 @@ class Service:
             with contextlib.suppress(errors.CannotStart):  # then no worker is ready, which is said
                 done = await pool.submit(CheckVolume(self.settings.reports_base_path))
                 found = done.found[0] if done.found else ()
-                self._volume = VolumeView(time.time(), done.failure, *found)
+                before, self._volume = self._volume, VolumeView(time.time(), done.failure, *found)
+                if done.failure and done.failure != before.error:
+                    logs.error("volume_not_usable", reason=done.failure)
+                elif before.error and not done.failure:
+                    logs.info("volume_usable")
             await asyncio.sleep(VOLUME_CHECK_SECONDS)
 
     def heard(self, done: Done) -> None:

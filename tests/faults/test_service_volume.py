@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -15,7 +16,7 @@ from tests.support import made
 from tests.support.ledger import Ledger
 from tests.support.program import begin, until
 from tests.support.service import SHORT, Service, service
-from tests.support.stand_in_api import Behaviour, StandInApi
+from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 from tests.support.volumes import HangingVolume, fill, remount, tmpfs
 
 START = 1_700_000_000
@@ -25,6 +26,13 @@ HANGS = [
     pytest.param(4.0, False, id="short"),
     pytest.param(90.0, True, id="90 s", marks=[pytest.mark.long, pytest.mark.timeout(300)]),
 ]
+
+
+#: Before a command: it alone sees the folder $1 at $2, as a service in its sandbox does.
+MOUNTED = (
+    *("unshare", "--mount", "--propagation", "private"),
+    *("sh", "-euc", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh"),
+)
 
 
 def is_ready(daemon: Service) -> bool:
@@ -75,12 +83,29 @@ def test_reports_that_vanish_are_processed_when_they_are_back(tmp_path):
             (tmp_path / "new" / "1").rename(away / "1")
             until(lambda: daemon.log("scan_failed"))
             until(lambda: daemon.get("/readyz")[0] == 503)
+            until(lambda: daemon.log("volume_not_usable"))
             away.rename(base)
             ledger = Ledger(base, api)
             until(lambda: api.accepted)
-            until(lambda: is_ready(daemon))
+            until(lambda: is_ready(daemon) and daemon.log("volume_usable"))
+            assert len(daemon.log("volume_not_usable")) == 1
             assert daemon.ends()[0] == 0
         ledger.settled()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not run: only root can mount")
+def test_reports_deleted_behind_a_mount_are_missed_and_told_once(tmp_path):
+    base, seen = tmp_path / "base", tmp_path / "seen"
+    base.mkdir()
+    seen.mkdir()
+    with service(seen, tmp_path, closed_port(), before=(*MOUNTED, base, seen)) as daemon:
+        until(lambda: is_ready(daemon))
+        base.rmdir()
+        made.installation(base, START)
+        until(lambda: "restart tixd" in daemon.get("/readyz")[1])
+        [line] = daemon.log("volume_not_usable")
+        assert (line["level"], "was deleted" in line["reason"]) == ("error", True)
+        assert daemon.ends()[0] == 0
 
 
 @pytest.mark.parametrize(("seconds", "noticed"), HANGS)

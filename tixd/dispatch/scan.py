@@ -21,7 +21,13 @@ _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 def list_users(base: str, hourly: logs.Hourly) -> list[int]:
     """Ids of the users that have a folder under the base; raises a VolumeError if it has none."""
     with Folder(base, follow=True) as folder:
-        return ids_in(folder, hourly)
+        found = ids_in(folder, hourly)
+        if not found and folder.was_deleted():
+            raise errors.Vanished(
+                f"{base} was deleted, and tixd sees what is left of it, not what may be there now:"
+                " restart tixd"
+            )
+        return found
 
 
 def list_installations(job: ListInstallations, hourly: logs.Hourly) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ import pytest
 from tixd import errors, logs
 from tixd.dispatch.job import ListInstallations
 from tixd.dispatch.scan import free_bytes, list_installations, list_users
+from tixd.folder import Folder
 from tixd.reports.ignored import MOST_NAMED
 
 
@@ -79,6 +80,18 @@ def test_only_folders_that_changed_lately_and_those_whose_turn_it_is_are_listed(
     others = [pair for listed in rounds for pair in listed if pair != (1, 7)]
     assert sorted(others) == [(1, n) for n in range(1, 61) if n != 7], "each once in a round"
     assert all(3 <= len(listed) <= 20 for listed in rounds), "and not all at the same time"
+
+
+def test_a_base_that_was_deleted_but_is_still_seen_is_an_error_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    with Folder(str(tmp_path / "base")) as folder:
+        seen = f"/proc/self/fd/{folder.fd}"  # leads there, as a mount of it does
+        assert list_users(seen, logs.Hourly()) == []
+        (tmp_path / "base").rmdir()
+        (tmp_path / "base" / "7").mkdir(parents=True)
+        for look in (list_users, free_bytes):
+            with pytest.raises(errors.Vanished, match=r"was deleted.*restart tixd"):
+                look(seen, logs.Hourly())
 
 
 def test_the_volume_tells_how_many_bytes_are_free(tmp_path: Path) -> None:
