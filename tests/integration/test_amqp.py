@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import struct
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -121,6 +123,28 @@ def test_a_server_that_speaks_something_else_is_a_broker_away(monkeypatch) -> No
     with StandInApi() as api, pytest.raises(errors.BrokerAway):
         asyncio.run(connect(guest(api.port), "test"))
     assert api.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("read", "words"),
+    [(8, "the other side ended the connection"), (0, "Connection reset by peer")],
+    ids=["end", "reset"],
+)
+def test_a_server_that_hangs_up_is_told_in_words(read, words) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(read)
+        if not read:
+            linger = struct.pack("ii", 1, 0)  # what comes then is a reset
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+            await connect(guest(server.sockets[0].getsockname()[1]), "test")
+
+    with pytest.raises(errors.BrokerAway) as told:
+        asyncio.run(run())
+    assert str(told.value).startswith(f"{words}: RabbitMQ")
 
 
 @in_loop

@@ -30,7 +30,12 @@ _MEANINGS = {
 }
 
 #: How pika quotes what the broker, or the kernel, said when it ended a connection.
-_QUOTED = re.compile(r"""^\w+: \((?:\d+\) '(.*)'|"Stream connection lost: (.*)",\))$""", re.DOTALL)
+_QUOTED = re.compile(
+    r"""^\w+: \((?:\d+\) '(.*)'|"Stream connection lost: (.*)",\)|'(.*)',\))$""", re.DOTALL
+)
+
+#: How Python quotes the kernel.
+_KERNEL = re.compile(r"^\w+\(\d+, '(.*)'\)$")
 
 #: How the end of a connection says that a certificate is the cause, ours or the broker's.
 _CERTIFICATE = re.compile(r"\[SSL: \w*CERT")
@@ -54,7 +59,8 @@ def as_ours(reason: BaseException) -> errors.BrokerError:
     text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
     refused = "Probable" in type(reason).__name__ or _CERTIFICATE.search(text)
     kind = errors.BrokerRefuses if refused else errors.BrokerAway
-    return kind(_QUOTED.sub(r"\1\2", text))
+    text = _KERNEL.sub(r"\1", _QUOTED.sub(r"\1\2\3", text))
+    return kind(text.replace("Transport indicated EOF", "the other side ended the connection"))
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ class Link:
     def __init__(self, endpoint: Endpoint, name: str, use: Use, retry: Retry | None = None) -> None:
         """`use` is called with each new connection and ends, or raises a BrokerError, with it."""
         self.connection: Connection | None = None
-        self.reason = "not connected yet"
+        self.reason = "not connected to the broker yet"
         self._endpoint, self._name, self._use = endpoint, name, use
         self._retry = retry or Retry()
         self._failures = 0

@@ -65,7 +65,7 @@ class KafkaSink:
             "logger": _UNHEARD,
             **(extra or {}),
         }
-        self._away = "not connected yet"
+        self._away = "not connected to Kafka yet"
         self._told = ""
         self._failed = False
         self._producer = self._new_producer()
