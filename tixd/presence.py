@@ -25,6 +25,7 @@ class Presence:
         self._settings, self._around = loaded.settings, loaded.surroundings
         self._snapshot = snapshot
         self._listener: serving.Listener | None = None
+        self._tried = False
         self._control: control.Control | None = None
 
     async def start(self) -> None:
@@ -37,7 +38,9 @@ class Presence:
             self._snapshot,
             lambda: self.metrics.text(self._snapshot()),
             explicit=bool(self._settings.http_address),
+            told=self._tried,
         )
+        self._tried = True
 
     async def answer(self, handlers: Mapping[str, control.Handler], *, standby: bool) -> None:
         """Answer `tixd status` and its like with these from now on."""

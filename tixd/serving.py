@@ -62,10 +62,12 @@ async def serve(
     metrics: Callable[[], bytes],
     *,
     explicit: bool,
+    told: bool = False,
 ) -> Listener | None:
     """Listen on `address` (host:port, [v6]:port or "off"); `explicit`: the operator asked for it.
 
-    None where there is no listener. Raises CannotStart where an explicit address cannot be had.
+    told: a log line has said before that it is taken. None where there is no listener. Raises
+    CannotStart where an explicit address cannot be had.
     """
     if address == "off":
         return None
@@ -75,7 +77,8 @@ async def serve(
     except errors.CannotStart as error:
         if explicit:
             raise
-        logs.warning("http_address_not_available", address=address, reason=error.detail)
+        if not told:
+            logs.warning("http_address_not_available", address=address, reason=error.detail)
         return None
     http = web.Server(
         _Answers(snapshot, metrics).answer,

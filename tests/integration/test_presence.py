@@ -30,6 +30,7 @@ def test_the_usual_address_is_tried_again_by_whoever_takes_over(monkeypatch: pyt
     async def take_over(taken: Any, port: int) -> None:
         presence = Presence(load({}, {}, None), snapshot)
         await presence.start()
+        await presence.start()
         taken.close()
         assert not await is_open(port)
         await presence.start()
