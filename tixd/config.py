@@ -8,6 +8,7 @@ problems are reported at once, one line each; a secret's value is in no message.
 
 from __future__ import annotations
 
+import errno
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tixd import errors, proxy, surroundings, values
+from tixd import errors, privileges, proxy, surroundings, values
 from tixd.declared import Secret
 from tixd.settings import Settings
 from tixd.surroundings import Surroundings
@@ -131,7 +132,8 @@ def read_toml(file: Path | None, problems: list[str]) -> tuple[Path, Mapping[str
         return path, tomllib.loads(path.read_bytes().decode())
     except OSError as error:
         if file is not None or not isinstance(error, FileNotFoundError):
-            problems.append(f"{path}: cannot be read: {error.strerror}")
+            whom = f", as {privileges.user(os.geteuid())}" if error.errno == errno.EACCES else ""
+            problems.append(f"{path}: cannot be read: {error.strerror}{whom}")
     except ValueError as error:
         problems.append(f"{path}: is not valid TOML: {error}")
     return path, {}

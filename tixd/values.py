@@ -31,6 +31,9 @@ FIELDS: dict[str, Field[Any]] = {field.name: field for field in fields(Settings)
 #: The Python type of every setting.
 TYPES: dict[str, Any] = get_type_hints(Settings)
 
+#: What messages about a role add: this one has settings of its own.
+_NO_COLLECTOR = "; the collector is the option --role collector"
+
 #: Values of PROCESSOR_TYPE, as the image of the original system takes them, and their roles.
 PROCESSOR_TYPES = {"STANDALONE": "standalone", "BEAT": "dispatcher", "WORKER": "worker"}
 
@@ -111,7 +114,7 @@ def from_environment(name: str, text: str) -> Any:
     """
     if name == "role":
         if text.upper() not in PROCESSOR_TYPES:
-            raise ValueError(f"must be one of {', '.join(PROCESSOR_TYPES)}")
+            raise ValueError(f"must be one of {', '.join(PROCESSOR_TYPES)}{_NO_COLLECTOR}")
         return PROCESSOR_TYPES[text.upper()]
     if TYPES[name] is bool:
         return True
@@ -128,7 +131,8 @@ def checked(name: str, value: object, *, strict: bool) -> Any:
     try:
         found = _adapter(name).validate_python(value, strict=strict)
     except pydantic.ValidationError:
-        raise ValueError(f"must be {allowed(name)}") from None
+        also = _NO_COLLECTOR if name == "role" else ""
+        raise ValueError(f"must be {allowed(name)}{also}") from None
     return Secret(found) if is_secret(name) else found
 
 

@@ -100,6 +100,7 @@ def test_processor_type_chooses_the_role_in_any_case(text, role):
 def test_another_processor_type_stops_the_start():
     assert problems({"PROCESSOR_TYPE": "dispatcher"}) == [
         'environment PROCESSOR_TYPE = "dispatcher": must be one of STANDALONE, BEAT, WORKER'
+        "; the collector is the option --role collector"
     ]
 
 
@@ -192,7 +193,8 @@ def test_all_problems_are_reported_at_once(tmp_path):
         f'{file} [api] hots: no such setting; did you mean "api.host"?',
         f'{file} [api] port = "80": must be a whole number from 0 to 65535',
         'environment TIX_WORKERS = "x": must be a whole number of processes from 0 to 1024',
-        'option --role = "boss": must be one of standalone, dispatcher, worker',
+        'option --role = "boss": must be one of standalone, dispatcher, worker'
+        "; the collector is the option --role collector",
     ]
 
 

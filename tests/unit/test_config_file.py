@@ -1,11 +1,13 @@
 """tixd.toml: what it may hold, and what an operator reads about what it may not."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.unit.test_config import problems, toml
-from tixd import config
+from tixd import config, privileges
 
 
 @pytest.mark.parametrize(
@@ -23,7 +25,11 @@ from tixd import config
         ("[api.host]\nname = 'x'", '[api] host = {"name": "x"}: must be a text'),
         ("api = 1", "api: no such setting"),
         ("'api.host' = 'x'", '"api.host": no such setting'),
-        ("role = 'BEAT'", 'role = "BEAT": must be one of standalone, dispatcher, worker'),
+        (
+            "role = 'BEAT'",
+            'role = "BEAT": must be one of standalone, dispatcher, worker'
+            "; the collector is the option --role collector",
+        ),
         ('"a\\nb" = 1', '"a\\nb": no such setting'),
     ],
 )
@@ -44,6 +50,15 @@ def test_a_file_that_is_no_toml_is_named(tmp_path, content):
 def test_a_named_file_must_be_there(tmp_path):
     path = tmp_path / "nowhere.toml"
     assert problems({}, path) == [f"{path}: cannot be read: No such file or directory"]
+
+
+def test_who_may_not_read_the_file_is_named(tmp_path, monkeypatch):
+    def refuse(_: object) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    me = privileges.user(os.geteuid())
+    assert problems({}, tmp_path) == [f"{tmp_path}: cannot be read: Permission denied, as {me}"]
 
 
 def test_a_default_file_that_cannot_be_read_is_an_error_too(tmp_path, monkeypatch):

@@ -208,7 +208,8 @@ def kafka_sink(settings: CollectorSettings) -> KafkaSink:
         module = import_module("tixd.sinks.kafka")
     except ImportError:
         raise errors.ConfigError(
-            "kafka.enable = true: confluent-kafka is not installed: pip install 'tixd[kafka]'"
+            "kafka.enable = true: confluent-kafka is not installed: EXTRAS=kafka scripts/install, "
+            "or beside tixd: pip install confluent-kafka"
         ) from None
     sink: KafkaSink = module.KafkaSink(settings)
     return sink
