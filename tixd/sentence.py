@@ -21,6 +21,9 @@ _DOING = MappingProxyType(
     }
 )
 
+#: How long workers, volume and broker may take to answer for the first time.
+STARTING_SECONDS = 10.0
+
 #: Units of an age, the longest first, and their seconds: the first that fits is named alone.
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
@@ -46,8 +49,18 @@ def _parts(now: Snapshot, not_ready: Sequence[str]) -> Iterator[str]:
     elif now.state == "starting":
         yield "starting"
     else:
-        yield f"NOT READY: {', '.join(not_ready)}" if not_ready else _DOING[now.role]
+        yield _verdict(now, not_ready)
+        if now.api.reason:
+            yield f"results are kept: {now.api.reason}"
         yield from _work(now)
+
+
+def _verdict(now: Snapshot, not_ready: Sequence[str]) -> str:
+    """Whether it can work; in the first seconds nothing is wrong yet with one that cannot."""
+    if not not_ready:
+        return _DOING[now.role]
+    told = "starting" if now.moment - now.started < STARTING_SECONDS else "NOT READY"
+    return f"{told}: {', '.join(reason.rstrip('.') for reason in not_ready)}"
 
 
 def _work(now: Snapshot) -> Iterator[str]:

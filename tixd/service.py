@@ -27,7 +27,7 @@ from tixd.dispatch.schedule import TICK_SECONDS
 from tixd.leaving import leave
 from tixd.presence import Presence
 from tixd.sentence import sentence
-from tixd.status import BrokerView, CycleView, PostingView, Snapshot, State, VolumeView
+from tixd.status import ApiView, BrokerView, CycleView, Snapshot, State, VolumeView
 
 #: How often the reports volume is asked whether it still answers.
 VOLUME_CHECK_SECONDS = 5.0
@@ -36,6 +36,9 @@ VOLUME_CHECK_SECONDS = 5.0
 _NO_ANSWER = frozenset(
     {"jobs_failed", "jobs_given_up", "jobs_waiting", "jobs_not_begun", "jobs_not_finished"}
 )
+
+#: Ends of a job in which the tix-api has taken something.
+_POSTED = frozenset({"windows_posted", "results_reposted"})
 
 #: Settings that SIGHUP reads again; the others need a restart.
 _SECRETS = ("api_password", "api_proxy", "rabbitmq_password")
@@ -61,7 +64,7 @@ class Service:
         self._around, self._reload = loaded.surroundings, reload
         self._started = time.time()
         self._state: State = "starting"
-        self._volume, self._posting = VolumeView(), PostingView()
+        self._volume, self._api = VolumeView(), ApiView()
         self._turns, self._not_renewed = -1, ""
 
     def live(self, role: Callable[[Service], Awaitable[None]]) -> None:
@@ -201,14 +204,15 @@ class Service:
             await asyncio.sleep(VOLUME_CHECK_SECONDS)
 
     def heard(self, done: Done) -> None:
-        """A job has ended: count what happened; the volume has answered, the tix-api maybe not."""
+        """A job has ended: count what happened; volume and tix-api may have answered."""
         self.presence.metrics.heard(done.counts)
-        if done.kept:
-            self._posting = PostingView(self._posting.kept_since or time.time(), done.kept)
-        elif {"windows_posted", "results_reposted"} & done.counts.keys():
-            self._posting = PostingView()
         if not _NO_ANSWER & done.counts.keys():
             self._volume = replace(self._volume, answered=time.time())
+        if _POSTED & done.counts.keys():
+            self._api = ApiView(posted=time.time())
+        if done.kept:
+            since = self._api.kept_since or time.time()
+            self._api = replace(self._api, kept_since=since, reason=done.kept)
 
     def snapshot(self) -> Snapshot:
         """How things are now."""
@@ -230,7 +234,7 @@ class Service:
             workers=answers.worker_views(self.pool) if self.pool else (),
             volume=self._volume,
             broker=self.broker(),
-            posting=self._posting,
+            api=self._api,
             cycle=self.dispatcher.view() if self.dispatcher else CycleView(),
             counts=metrics.counts,
             not_renewed=self._not_renewed,

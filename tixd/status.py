@@ -59,9 +59,13 @@ class BrokerView:
 
 
 @dataclass(frozen=True, slots=True)
-class PostingView:
-    """Since when (epoch seconds) results are kept, and why; None: the tix-api takes them."""
+class ApiView:
+    """When the tix-api last took a result, since when results are kept for its sake, and why.
 
+    Epoch seconds; None: it took none yet, or takes them.
+    """
+
+    posted: float | None = None
     kept_since: float | None = None
     reason: str = ""
 
@@ -98,7 +102,7 @@ class Snapshot:
     workers: tuple[WorkerView, ...] = ()
     volume: VolumeView = field(default_factory=VolumeView)
     broker: BrokerView | None = None
-    posting: PostingView = field(default_factory=PostingView)
+    api: ApiView = field(default_factory=ApiView)
     cycle: CycleView = field(default_factory=CycleView)
     counts: dict[str, int] = field(default_factory=dict)
     not_renewed: str = ""

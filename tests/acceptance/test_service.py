@@ -119,13 +119,13 @@ def test_status_tells_why_results_are_kept_until_they_are_posted(tmp_path, base)
     made.installation(base, START)
     port = closed_port()
     with service(base, tmp_path, port, TIX_PROCESSING_PERIOD=SHORT) as daemon:
-        until(lambda: daemon.told()["posting"]["kept_since"])
+        until(lambda: daemon.told()["api"]["kept_since"])
         status = daemon.told()
-        assert status["posting"]["reason"] == "no connection: Connection refused"
-        assert status["started"] <= status["posting"]["kept_since"] <= status["moment"]
+        assert status["api"]["reason"] == "no connection: Connection refused"
+        assert status["started"] <= status["api"]["kept_since"] <= status["moment"]
         with StandInApi(port=port) as api:
             set_back_pauses(base)
-            until(lambda: api.accepted and not daemon.told()["posting"]["kept_since"])
+            until(lambda: api.accepted and not daemon.told()["api"]["kept_since"])
             assert daemon.ends()[0] == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,8 +16,10 @@ from tests.support.service import Manager, listening
 from tests.support.stand_in_api import closed_port
 from tixd import config, control
 from tixd.collector import configuration
+from tixd.dispatch.job import Done
 from tixd.roles.collector import Collector
 from tixd.service import Service
+from tixd.status import ApiView
 
 
 @pytest.fixture
@@ -50,6 +53,20 @@ async def test_a_pool_whose_supervision_does_not_turn_feeds_no_watchdog(
     for module in ("systemd.STATUS", "service.TICK"):
         monkeypatch.setattr(f"tixd.{module}_SECONDS", 0.01)
     await service(tmp_path)._live(turn)
+
+
+def test_what_the_tix_api_says_is_seen_until_it_takes_something(tmp_path):
+    running = service(tmp_path)
+    running.heard(Done({"windows_stored": 2}, kept="HTTP 401"))
+    first = running.snapshot().api
+    assert first == ApiView(None, first.kept_since, "HTTP 401")
+    running.heard(Done({"windows_stored": 1}, kept="HTTP 500"))
+    assert running.snapshot().api == replace(first, reason="HTTP 500"), "since the first"
+    running.heard(Done({"results_reposted": 1}))
+    posted = running.snapshot().api
+    assert posted == ApiView(posted.posted)
+    running.heard(Done({"windows_posted": 1, "windows_stored": 1}, kept="HTTP 500"))
+    assert running.snapshot().api.reason == "HTTP 500", "the last one counts"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.snapshots import snapshot
 from tixd.sentence import sentence
-from tixd.status import BrokerView, CycleView, VolumeView, WorkerView
+from tixd.status import ApiView, BrokerView, CycleView, VolumeView, WorkerView
 
 WORKERS = (
     WorkerView(78, True, "installation 12/34", "post", 2.0, busy=True),
@@ -59,6 +59,22 @@ def test_why_a_role_cannot_work_stands_first():
     assert said(volume=volume).startswith(
         "NOT READY: the reports volume is read-only, the reports volume is full; 1 of"
     )
+
+
+def test_results_that_are_kept_stand_before_the_figures():
+    assert said(api=ApiView(None, 900.0, "HTTP 401 Unauthorized")).startswith(
+        "leading; results are kept: HTTP 401 Unauthorized; 1 of 3 workers busy"
+    )
+
+
+def test_in_the_first_seconds_nothing_is_called_wrong():
+    young = {"workers": (), "started": 990.5}
+    assert said(**young).startswith("starting: no worker process is ready; 0 of 0 workers")
+    assert said(**{**young, "started": 990.0}).startswith("NOT READY: no worker process is ready;")
+
+
+def test_a_reason_that_is_a_sentence_ends_like_the_others():
+    assert said(volume=VolumeView(995.0, "mend it.")).startswith("NOT READY: mend it; 1 of 3")
 
 
 def test_what_a_sighup_could_not_do_stands_last():

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.snapshots import snapshot
 from tixd.commands.status import page
-from tixd.status import CycleView, PostingView, Snapshot, VolumeView
+from tixd.status import ApiView, CycleView, Snapshot, VolumeView
 
 
 def lines(**changes: Any) -> list[str]:
@@ -28,6 +28,7 @@ def test_a_role_that_works_is_told_in_a_page():
         "  cycle    last scan 6 min 40 s ago, took 0.2 s, next in 3 min 20 s",
         "  queue    0 waiting, 0 open",
         "  volume   answered 5 s ago, 7.0 GiB free",
+        "  tix-api  nothing posted yet",
         "  worker   78 12345/67890: post, for 2 s",
         "  worker   79 starting for 0 s",
         "        3  windows analysed and posted",
@@ -53,13 +54,6 @@ def test_a_stand_by_says_who_leads():
     assert "  cycle    no scan yet" in found
 
 
-def test_a_tix_api_that_takes_nothing_has_a_line_with_its_reason():
-    found = lines(posting=PostingView(400.0, "no connection: Connection refused"))
-    line = "results are kept for 10 min 0 s: no connection: Connection refused"
-    assert found[5] == f"  tix-api  {line}"
-    assert not [line for line in lines() if "tix-api" in line]
-
-
 def test_a_sighup_that_could_not_be_followed_is_told():
     assert "  SIGHUP   secrets not read again: no file" in lines(
         not_renewed="secrets not read again: no file"
@@ -74,6 +68,13 @@ def test_a_scan_that_runs_is_told_with_its_time():
 
 def test_a_volume_that_never_answered_is_told():
     assert "  volume   no answer yet" in lines(volume=VolumeView())
+
+
+def test_a_tix_api_that_takes_nothing_is_told_with_the_last_post():
+    line = "  tix-api  last post 10 min 0 s ago, results are kept for 1 min 0 s: HTTP 401"
+    assert line in lines(api=ApiView(400.0, 940.0, "HTTP 401"))
+    assert "  tix-api  last post 1 min 0 s ago" in lines(api=ApiView(posted=940.0))
+    assert not any(line.startswith("  tix-api") for line in lines(role="dispatcher"))
 
 
 def test_what_happened_is_counted_in_words():

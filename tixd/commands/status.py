@@ -78,11 +78,9 @@ def _of_processing(role: Mapping[str, Any], now: float) -> Iterator[str]:
     if role["role"] != "dispatcher":
         yield f"  queue    {role['waiting']} waiting, {role['open']} open"
         yield f"  volume   {_volume(role['volume'], now)}"
+        yield f"  tix-api  {_api(role['api'], now)}"
     if role["broker"]:
         yield f"  broker   {_broker(role['broker'], now)}"
-    if role["posting"]["kept_since"] is not None:
-        kept = duration(now - role["posting"]["kept_since"])
-        yield f"  tix-api  results are kept for {kept}: {role['posting']['reason']}"
     built = role["volume"]["asn_built"]
     if built is not None:
         age = f"built {duration(now - built)} ago" if built else "cannot be used, see the log"
@@ -113,6 +111,15 @@ def _volume(volume: Mapping[str, Any], now: float) -> str:
     room = "" if free is None else f", {free / 2**30:.1f} GiB free"
     trouble = f", {volume['error']}" if volume["error"] else ""
     return f"answered {duration(now - volume['answered'])} ago{room}{trouble}"
+
+
+def _api(api: Mapping[str, Any], now: float) -> str:
+    """The tix-api in a line."""
+    posted, since = api["posted"], api["kept_since"]
+    last = f"last post {duration(now - posted)} ago" if posted else "nothing posted yet"
+    if since is None:
+        return last
+    return f"{last}, results are kept for {duration(now - since)}: {api['reason']}"
 
 
 def _broker(broker: Mapping[str, Any], now: float) -> str:

@@ -98,8 +98,8 @@ def _done(job: Message, worker: Worker) -> Done:
     match job:
         case ProcessInstallation():
             done = process_installation(job, worker)
-            stored = "windows_stored" in done.counts
-            return replace(done, kept=worker.client.trouble) if stored else done
+            kept = worker.client.trouble if "windows_stored" in done.counts else ""
+            return replace(done, kept=kept[:MAX_FAILURE_CHARACTERS])
         case ListUsers(base):
             return Done(found=tuple((user,) for user in list_users(base, worker.hourly)))
         case ListInstallations():

@@ -102,14 +102,17 @@ class ApiClient:
     def post(self, installation: Installation, result: WindowResult) -> Answer:
         """Post one result, once."""
         if reason := self.reason_to_wait(installation):
+            self.trouble = self._off or self.trouble
             return held(reason)
         user, number = installation.user_id, installation.installation_id
         path = f"/api/user/{user:d}/installation/{number:d}/reports"
         answer = self._attempt(path, payload(result), self._headers)
         if answer.outcome == "accepted":
             self._remember((user, number))
-        if answer.outcome != "unauthorised":  # one of a single user says nothing of the others
+        if answer.outcome != "unauthorised":
             self.trouble = answer.reason if answer.outcome == "later" else ""
+        elif all(known == user for known, _ in self._accepted):  # else it is this user's alone
+            self.trouble = answer.reason
         for change in self._gate.heard(user, answer, self._steady()):
             if change.event == "api_credentials_refused":
                 self.trouble = f"the credentials are refused: {change.reason}"
@@ -179,6 +182,13 @@ class ApiClient:
         if self._proxied:
             return self._connections
         return self._connections.connection_from_url(self._base_url)
+
+
+def _missing(settings: Settings) -> str:
+    """Without what nothing can be posted, in words; "": all is there."""
+    if settings.api_user and settings.api_password:
+        return ""
+    return f"{'TIX_API_PASSWORD' if settings.api_user else 'TIX_API_USER'} is not set"
 
 
 def _read_whole(response: urllib3.BaseHTTPResponse) -> bool:

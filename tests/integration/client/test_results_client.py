@@ -63,6 +63,7 @@ def test_without_credentials_nothing_is_tried_and_one_line_says_so(api, changes)
         client = ApiClient(settings_for(api.port, **changes))
         answers = {client.post(ONE, result(n)).outcome for n in range(3)}
     assert answers == {"held"}
+    assert client.trouble in ("TIX_API_USER is not set", "TIX_API_PASSWORD is not set")
     assert api.connections == 0
     assert log.events == [("warning", "posting_off")]
 

@@ -58,7 +58,15 @@ def test_the_client_knows_why_results_are_kept_until_one_is_accepted(api, client
     api.answer(Behaviour())
     client.post(ONE, result())
     unavailable, refused = "HTTP 503 Service Unavailable", "HTTP 401 Unauthorized"
-    assert troubles == ["", *[unavailable] * 3, f"the credentials are refused: {refused}"]
+    credentials = f"the credentials are refused: {refused}"
+    assert troubles == ["", unavailable, refused, refused, credentials]
+    assert client.trouble == ""
+
+
+def test_a_refusal_of_one_user_where_another_is_accepted_is_no_trouble_of_all(api, client):
+    client.post(OTHER, result())
+    api.answer(Behaviour(401))
+    assert client.post(ONE, result()).outcome == "unauthorised"
     assert client.trouble == ""
 
 

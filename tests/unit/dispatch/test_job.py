@@ -76,8 +76,9 @@ def test_a_message_that_is_cut_anywhere_is_refused(frame: bytes) -> None:
         b'["retry-failed","/r",[["1",2]]]',
         b'["phase","dance",null,[],0]',
         b'["phase","read",1.0,[],0]',
-        b'["done",[],false,[],""]',
-        b'["done",{"a":"b"},false,[],""]',
+        b'["done",[],false,[],"",""]',
+        b'["done",{"a":"b"},false,[],"",""]',
+        b'["done",{},false,[],"",1]',
         b'["process","/r/1/2",1,2,"a.json",false]',
     ],
 )
