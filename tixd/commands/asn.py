@@ -145,7 +145,10 @@ def _from_database(harvest: Harvest, url: str, password_file: Path | None) -> No
     try:
         from tixd.localisation.mysql import harvest_database  # noqa: PLC0415 - an extra
     except ImportError:
-        raise errors.BadSource("--mysql needs pymysql: pip install 'tixd[mysql]'") from None
+        raise errors.BadSource(
+            "--mysql needs pymysql: EXTRAS=mysql scripts/install, "
+            "or beside tixd: pip install pymysql"
+        ) from None
     password = ""
     if password_file:
         try:
