@@ -20,8 +20,9 @@ from tixd.roles.collector import kafka_sink
 from tixd.sinks.amqp import endpoint
 from tixd.sinks.lines import LinesSink
 
-#: How long Kafka's brokers may take to say whether the topic is there.
-KAFKA_SECONDS = 8.0
+#: How long Kafka's brokers may take to say whether the topic is there. All of it is taken where
+#: nobody listens, and its library must be loaded before the try as a whole is called off.
+KAFKA_SECONDS = 5.0
 
 
 def amqp(settings: CollectorSettings) -> str:

@@ -14,7 +14,7 @@ from tests.support.stand_in_api import closed_port
 from tixd import errors
 from tixd.checks import broker as tried
 from tixd.checks import outputs, trying
-from tixd.checks.trying import Check
+from tixd.checks.trying import DEADLINE_SECONDS, Check
 from tixd.collector.settings import CollectorSettings
 from tixd.declared import Secret
 from tixd.settings import Settings
@@ -141,6 +141,7 @@ def test_kafka_is_asked_for_the_topic(monkeypatch):
     brokers = f"{broker.host}:{broker.port}"
     text = outputs.kafka(CollectorSettings(kafka_brokers=brokers))
     assert text == f"{brokers}, topic gracc: is there"
+    assert outputs.KAFKA_SECONDS <= DEADLINE_SECONDS / 2, "it is called off before it can tell why"
     monkeypatch.setattr(outputs, "KAFKA_SECONDS", 0.5)
     away = wrong(outputs.kafka, CollectorSettings(kafka_brokers=f"127.0.0.1:{closed_port()}"))
     assert away.endswith(": see the brokers, kafka.brokers and kafka.topic")
