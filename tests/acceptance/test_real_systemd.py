@@ -186,6 +186,10 @@ def test_folders_of_another_user_are_processed_as_that_user(host, api):
     until(lambda: api.accepted, SECONDS)
     assert owner(host) == "condenser"
     assert host.did("stat", "-c", "%U", "/tmp/reports/1/2/.tixd.lock") == "condenser\n"
+    status = host.path(f"/proc/{host.show('MainPID')}/status").read_text()
+    tixd = host.did("getent", "group", "tixd").split(":")[2]
+    groups = next(line for line in status.splitlines() if line.startswith("Groups:"))
+    assert tixd in groups.split(), "it could not read what is given to the group tixd"
     assert host.run("systemctl", "start", "tixd-asn").returncode != 0  # here is no curl
     assert host.did("stat", "-c", "%U", "/var/lib/tixd") == "condenser\n"
 
@@ -405,7 +409,7 @@ def test_a_second_installation_upgrades_a_running_service_and_keeps_the_settings
     settings = host.path("/etc/tixd/tixd.env").read_text()
     host.starts()
     before = host.show("MainPID")
-    host.installs()
+    assert host.installs().endswith("; restarted: tixd.service\n")
     assert host.path("/etc/tixd/tixd.env").read_text() == settings
     assert host.show("ActiveState") == "active"
     assert host.show("MainPID") != before
