@@ -34,6 +34,14 @@ PROGRAM = "/opt/tixd"
 #: Where scripts/install puts units and drop-ins.
 INSTALLED = "/etc/systemd/system/tixd"
 
+#: An installation that is killed as soon as the program is another one.
+KILLED_AT_THE_SWITCH = """
+before=$(readlink /opt/tixd)
+/root/tixd/scripts/install & install=$!
+while [ "$(readlink /opt/tixd)" = "$before" ]; do kill -0 $install || exit; done
+kill -KILL $install
+"""
+
 #: How long systemd may take for what tixd does in a few seconds.
 SECONDS = 60.0
 
@@ -428,6 +436,22 @@ def test_the_program_of_an_older_script_is_upgraded_too(host, api):
     assert host.did("head", "-1", f"{PROGRAM}/bin/tixd").startswith("#!/opt/tixd-a/")
     host.starts()
     until(lambda: api.accepted, SECONDS)
+
+
+def test_what_an_upgrade_that_was_killed_left_running_is_no_place_for_the_next(host, api):
+    host.reports(user="tixd")
+    host.posts_to(api)
+    host.starts()
+    before, pid = host.did("readlink", PROGRAM).strip(), host.show("MainPID")
+    host.did("sh", "-c", KILLED_AT_THE_SWITCH, seconds=280)
+    assert host.did("readlink", PROGRAM).strip() != before, "switched"
+    assert host.show("MainPID") == pid, "and not restarted"
+    said = host.installs()
+    assert "an installation was cut short" in said
+    assert said.index("cut short") < said.index(f"installing the program in {before}")
+    assert host.show("MainPID") != pid
+    assert [host.show("ActiveState"), host.show("NRestarts")] == ["active", "0"]
+    assert host.did("ls", "/opt").split() == ["tixd", before[5:]]
 
 
 def test_an_upgrade_that_fails_leaves_the_program_as_it_was(host):
