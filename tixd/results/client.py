@@ -84,10 +84,8 @@ class ApiClient:
         self._kept_since: float | None = None
         self._gate = Gate(settings.processing_period_minutes * 60.0)
         self._accepted: dict[tuple[int, int], float] = {}
-        self._off = "" if settings.api_user and settings.api_password else "no credentials"
-        missing = "TIX_API_PASSWORD" if settings.api_user else "TIX_API_USER"
         #: Why nothing is accepted of anybody, as far as this worker knows; "": it is.
-        self.trouble = f"{missing} is not set" if self._off else ""
+        self.trouble = self._off = _missing(settings)
         if self._off and settings.role != "dispatcher":  # which posts nothing in any case
             logs.warning("posting_off", reason=f"{self.trouble}: results are kept")
 
@@ -102,7 +100,6 @@ class ApiClient:
     def post(self, installation: Installation, result: WindowResult) -> Answer:
         """Post one result, once."""
         if reason := self.reason_to_wait(installation):
-            self.trouble = self._off or self.trouble
             return held(reason)
         user, number = installation.user_id, installation.installation_id
         path = f"/api/user/{user:d}/installation/{number:d}/reports"
