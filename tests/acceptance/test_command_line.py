@@ -83,7 +83,8 @@ def test_every_configuration_problem_is_one_line_and_the_code_is_two():
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        'tixd: environment PROCESSOR_TYPE = "nobody": must be one of STANDALONE, BEAT, WORKER',
+        'tixd: environment PROCESSOR_TYPE = "nobody": must be one of STANDALONE, BEAT, WORKER;'
+        " the collector is the option --role collector",
         'tixd: environment TIX_API_PORT = "http": must be a whole number from 0 to 65535',
     ]
 
