@@ -19,6 +19,9 @@ settings.register_profile(
 )
 settings.load_profile("patient")
 
+# A shell keeps SIGINT from what it runs in the background, and so from every process of the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 #: Programs, which read their environment when they start.
 collect_ignore = ["support/original"]
 
