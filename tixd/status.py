@@ -19,6 +19,16 @@ CONFIRM_SILENCE_SECONDS = 30.0
 LEAST_FREE_BYTES = 1024 * 1024
 
 
+def free_space(free_bytes: float) -> str:
+    """Free space on a volume in words.
+
+    >>> free_space(7.3 * 2**30), free_space(2**30 - 2**20), free_space(2**19)
+    ('7.3 GiB free', '1023.0 MiB free', '0.5 MiB free')
+    """
+    size, unit = (2**30, "GiB") if free_bytes >= 2**30 else (2**20, "MiB")
+    return f"{free_bytes / size:.1f} {unit} free"
+
+
 State = Literal["starting", "standing by", "running", "stopping"]
 
 

@@ -44,7 +44,7 @@ def test_the_first_line_says_why_a_role_cannot_work():
         "the reports volume is full"
     )
     assert (
-        "  volume   answered 15 min 0 s ago, 0.0 GiB free, the reports volume is read-only" in rest
+        "  volume   answered 15 min 0 s ago, 0.0 MiB free, the reports volume is read-only" in rest
     )
 
 

@@ -17,7 +17,7 @@ from tixd.folder import Folder
 from tixd.logs import Hourly
 from tixd.reports.spool import is_report_name
 from tixd.settings import Settings
-from tixd.status import LEAST_FREE_BYTES
+from tixd.status import LEAST_FREE_BYTES, free_space
 
 #: Users of whom one installation each is tried; the condenser makes all of them alike.
 MOST_USERS = 10
@@ -38,7 +38,7 @@ def reports(settings: Settings) -> str:
     warning = lock_warning(base, read_mountinfo())
     return (
         f"{base}: a file made and removed {where}, as {me()};"
-        f" {free_bytes / 2**30:.1f} GiB free; {warning or 'locks reach other hosts'}"
+        f" {free_space(free_bytes)}; {warning or 'locks reach other hosts'}"
     )
 
 

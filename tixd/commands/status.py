@@ -17,6 +17,7 @@ import click
 from tixd.commands import Invocation, format_option
 from tixd.commands.health import ask_roles
 from tixd.commands.words import WORDS
+from tixd.status import free_space
 
 #: What the collector counts, in words.
 COLLECTED = {
@@ -108,7 +109,7 @@ def _volume(volume: Mapping[str, Any], now: float) -> str:
     if volume["answered"] is None:
         return volume["error"] or "no answer yet"
     free = volume["free_bytes"]
-    room = "" if free is None else f", {free / 2**30:.1f} GiB free"
+    room = "" if free is None else f", {free_space(free)}"
     trouble = f", {volume['error']}" if volume["error"] else ""
     return f"answered {duration(now - volume['answered'])} ago{room}{trouble}"
 
