@@ -30,8 +30,8 @@ CACHE = Path(tempfile.gettempdir()) / "machine-of-tixd-tests"
 #: Packages of the tree beside Debian's least.
 PACKAGES = "systemd,dbus,python3,python3-venv,logrotate,procps"
 
-#: The Debian that it is; its Python is the oldest that tixd runs on.
-SUITE = "bookworm"
+#: The Debian that it is; the Python of bookworm is the oldest that tixd runs on.
+SUITE = os.environ.get("TIXD_TEST_DEBIAN", "bookworm")
 
 #: What the machine's commands find in their environment, and no more.
 ENVIRONMENT = {
@@ -153,9 +153,8 @@ class Machine:
 
 def _tree() -> Path:
     """The bare tree, made if need be."""
-    tree, stamp = CACHE / "tree", CACHE / "tree-is-made"
-    asked = f"{SUITE} {PACKAGES}"
-    if not stamp.exists() or stamp.read_text() != asked:
+    tree, stamp = CACHE / SUITE, CACHE / f"{SUITE}-is-made"
+    if not stamp.exists() or stamp.read_text() != PACKAGES:
         stamp.unlink(missing_ok=True)
         shutil.rmtree(tree, ignore_errors=True)
         CACHE.mkdir(mode=0o700, exist_ok=True)
@@ -170,7 +169,7 @@ def _tree() -> Path:
         if done.returncode:
             debian.cannot_run(f"debootstrap: {done.stdout[-500:]}{done.stderr[-500:]}")
         (tree / "etc" / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
-        stamp.write_text(asked)
+        stamp.write_text(PACKAGES)
     return tree
 
 
