@@ -28,7 +28,7 @@ from tests.support.program import ROOT, until
 CACHE = Path(tempfile.gettempdir()) / "machine-of-tixd-tests"
 
 #: Packages of the tree beside Debian's least.
-PACKAGES = "systemd,dbus,python3,python3-venv,logrotate,procps"
+PACKAGES = "systemd systemd-sysv dbus python3 python3-venv logrotate procps"
 
 #: The Debian that it is; the Python of bookworm is the oldest that tixd runs on.
 SUITE = os.environ.get("TIXD_TEST_DEBIAN", "bookworm")
@@ -160,14 +160,16 @@ def _tree() -> Path:
         CACHE.mkdir(mode=0o700, exist_ok=True)
         assert CACHE.stat().st_uid == 0, f"{CACHE} was made by somebody else"
         debootstrap = debian.program("debootstrap", "debootstrap")
-        done = subprocess.run(
-            [debootstrap, "--variant=minbase", f"--include={PACKAGES}", SUITE, tree],
-            capture_output=True,
-            text=True,
-            timeout=1200,
+        install = (
+            f"DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends {PACKAGES}"
         )
-        if done.returncode:
-            debian.cannot_run(f"debootstrap: {done.stdout[-500:]}{done.stderr[-500:]}")
+        for words in (
+            [debootstrap, "--variant=minbase", SUITE, tree],
+            ["chroot", tree, "sh", "-c", install],
+        ):
+            done = subprocess.run(words, capture_output=True, text=True, timeout=1200)
+            if done.returncode:
+                debian.cannot_run(f"{words[0]}: {done.stdout[-500:]}{done.stderr[-500:]}")
         (tree / "etc" / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
         stamp.write_text(PACKAGES)
     return tree
