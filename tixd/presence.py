@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tixd import control, serving
+from tixd import control, errors, logs, serving
 from tixd.config import Config
 from tixd.metrics import Metrics
 from tixd.status import Snapshot
@@ -25,22 +25,26 @@ class Presence:
         self._settings, self._around = loaded.settings, loaded.surroundings
         self._snapshot = snapshot
         self._listener: serving.Listener | None = None
-        self._tried = False
+        self._told = False
         self._control: control.Control | None = None
 
     async def start(self) -> None:
         """Answer HTTP, unless it is done already: whoever had the address may have gone.
 
-        Raises CannotStart where an address that was asked for cannot be had.
+        Raises CannotStart where an address that was asked for cannot be had; the usual one that is
+        taken is told once.
         """
-        self._listener = self._listener or await serving.serve(
-            self._settings.http_address_used,
-            self._snapshot,
-            lambda: self.metrics.text(self._snapshot()),
-            explicit=bool(self._settings.http_address),
-            told=self._tried,
-        )
-        self._tried = True
+        address = self._settings.http_address_used
+        try:
+            self._listener = self._listener or await serving.serve(
+                address, self._snapshot, lambda: self.metrics.text(self._snapshot())
+            )
+        except errors.CannotStart as error:
+            if self._settings.http_address:
+                raise
+            if not self._told:
+                logs.warning("http_address_not_available", address=address, reason=error.detail)
+            self._told = True
 
     async def answer(self, handlers: Mapping[str, control.Handler], *, standby: bool) -> None:
         """Answer `tixd status` and its like with these from now on."""

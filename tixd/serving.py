@@ -20,7 +20,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tixd import errors, logs
+from tixd import errors
 from tixd.metrics import CONTENT_TYPE
 from tixd.status import Snapshot
 
@@ -60,26 +60,12 @@ async def serve(
     address: str,
     snapshot: Callable[[], Snapshot],
     metrics: Callable[[], bytes],
-    *,
-    explicit: bool,
-    told: bool = False,
 ) -> Listener | None:
-    """Listen on `address` (host:port, [v6]:port or "off"); `explicit`: the operator asked for it.
-
-    told: a log line has said before that it is taken. None where there is no listener. Raises
-    CannotStart where an explicit address cannot be had.
-    """
+    """Listen on `address` (host:port, [v6]:port or "off": None); raises CannotStart."""
     if address == "off":
         return None
     advice = "; if another tixd runs here, give this one another TIX_HTTP_ADDRESS, or off"
-    try:
-        sockets = await bound_or_refused(address, advice)
-    except errors.CannotStart as error:
-        if explicit:
-            raise
-        if not told:
-            logs.warning("http_address_not_available", address=address, reason=error.detail)
-        return None
+    sockets = await bound_or_refused(address, advice)
     http = web.Server(
         _Answers(snapshot, metrics).answer,
         access_log=None,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.log_events import heard
 from tests.support.snapshots import snapshot
+from tixd import errors
 from tixd.config import load
 from tixd.presence import Presence
 from tixd.settings import Settings
@@ -24,6 +25,15 @@ async def is_open(port: int) -> bool:
     writer.close()
     await writer.wait_closed()
     return True
+
+
+def test_an_address_that_was_asked_for_and_is_taken_stops_the_start():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        presence = Presence(load({}, {"TIX_HTTP_ADDRESS": address}, None), snapshot)
+        with pytest.raises(errors.CannotStart, match="Address already in use") as caught:
+            asyncio.run(presence.start())
+    assert caught.value.exit_code == 3
 
 
 def test_the_usual_address_is_tried_again_by_whoever_takes_over(monkeypatch: pytest.MonkeyPatch):

@@ -21,7 +21,7 @@ from tixd.status import Snapshot
 @asynccontextmanager
 async def listening(now: Callable[[], Snapshot] = snapshot) -> AsyncIterator[Listener]:
     """A listener on a free port of the loopback."""
-    listener = await serve("127.0.0.1:0", now, lambda: b"tixd_up 1\n", explicit=True)
+    listener = await serve("127.0.0.1:0", now, lambda: b"tixd_up 1\n")
     assert listener
     try:
         yield listener
@@ -139,26 +139,19 @@ def taken() -> int:
         yield other.getsockname()[1]
 
 
-def test_a_default_address_that_is_taken_is_a_warning(taken):
-    with heard() as log:
-        found = asyncio.run(serve(f"127.0.0.1:{taken}", snapshot, bytes, explicit=False))
-    assert found is None
-    assert log.events == [("warning", "http_address_not_available")]
-
-
-def test_an_address_that_was_asked_for_and_is_taken_stops_the_start(taken):
+def test_an_address_that_is_taken_is_said_to_be_so(taken):
     with pytest.raises(errors.CannotStart, match="Address already in use") as caught:
-        asyncio.run(serve(f"127.0.0.1:{taken}", snapshot, bytes, explicit=True))
+        asyncio.run(serve(f"127.0.0.1:{taken}", snapshot, bytes))
     assert caught.value.exit_code == 3
 
 
 def test_a_host_that_cannot_have_an_address_stops_the_start():
     with pytest.raises(errors.CannotStart, match="label too long"):
-        asyncio.run(serve(f"{'a' * 64}:8889", snapshot, bytes, explicit=True))
+        asyncio.run(serve(f"{'a' * 64}:8889", snapshot, bytes))
 
 
 def test_off_means_that_nobody_listens():
-    assert asyncio.run(serve("off", snapshot, bytes, explicit=True)) is None
+    assert asyncio.run(serve("off", snapshot, bytes)) is None
 
 
 def test_stopping_closes_kept_connections_and_the_port():

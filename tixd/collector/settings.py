@@ -123,7 +123,7 @@ class CollectorSettings:
     )
     amqp_key_file: str = _setting("", "AMQP.keyFile", "its key", empty=True)
 
-    kafka_enable: bool = _setting(False, "kafka.enable", "publish to Kafka; needs tixd[kafka]")  # noqa: FBT003
+    kafka_enable: bool = _setting(False, "kafka.enable", "publish to Kafka; needs the extra kafka")  # noqa: FBT003
     kafka_brokers: str = _setting(
         "localhost:9092", "kafka.brokers", "host:port of brokers, with commas between"
     )

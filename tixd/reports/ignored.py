@@ -31,8 +31,9 @@ def tell(
             continue
         if next(free, None) is None:
             more += 1
-        elif hourly.due("named", folder, name, now=now):
-            say(name)
+            continue
+        hourly.due("named", folder, name, now=now)
+        say(name)
     if more:
         log = logs.warning if hourly.due("more", folder, now=now) else logs.debug
         log("more_ignored", **labels, names=more)

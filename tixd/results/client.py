@@ -84,14 +84,18 @@ class ApiClient:
         self._kept_since: float | None = None
         self._gate = Gate(settings.processing_period_minutes * 60.0)
         self._accepted: dict[tuple[int, int], float] = {}
-        #: Why nothing is accepted of anybody, as far as this worker knows; "": it is.
-        self.trouble = self._off = _missing(settings)
+        self._off = _missing(settings)
         if self._off and settings.role != "dispatcher":  # which posts nothing in any case
-            logs.warning("posting_off", reason=f"{self.trouble}: results are kept")
+            logs.warning("posting_off", reason=f"{self._off}: results are kept")
 
     def close(self) -> None:
         """Close the kept connection."""
         self._connections.clear()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is accepted of anybody, as far as this worker knows; empty: it is."""
+        return self._off or self._gate.trouble
 
     def reason_to_wait(self, installation: Installation) -> str:
         """Why a post would be held now; empty: it would be tried."""
@@ -106,13 +110,7 @@ class ApiClient:
         answer = self._attempt(path, payload(result), self._headers)
         if answer.outcome == "accepted":
             self._remember((user, number))
-        if answer.outcome != "unauthorised":
-            self.trouble = answer.reason if answer.outcome == "later" else ""
-        elif all(known == user for known, _ in self._accepted):  # else it is this user's alone
-            self.trouble = answer.reason
         for change in self._gate.heard(user, answer, self._steady()):
-            if change.event == "api_credentials_refused":
-                self.trouble = f"the credentials are refused: {change.reason}"
             whose = {} if change.user is None else {"user": change.user}
             told = {"api": self._base_url, "reason": change.reason}
             getattr(logs, change.level)(change.event, **whose, **told)

@@ -44,7 +44,15 @@ class _UserPause:
 class Gate:
     """What one worker knows about the tix-api and its users; forgotten when it ends."""
 
-    __slots__ = ("_breaker_seconds", "_retry_at", "_suspects", "_trial_at", "_users")
+    __slots__ = (
+        "_breaker_seconds",
+        "_retry_at",
+        "_suspects",
+        "_taken",
+        "_trial_at",
+        "_users",
+        "trouble",
+    )
 
     def __init__(self, period_seconds: float) -> None:
         self._breaker_seconds = BREAKER_PERIODS * period_seconds
@@ -55,6 +63,10 @@ class Gate:
         #: Users refused since the last accepted post.
         self._suspects: set[int] = set()
         self._users: dict[int, _UserPause] = {}
+        #: The user whose post was accepted last.
+        self._taken: int | None = None
+        #: Why posts of all users are in vain, as far as is known; "": they are not.
+        self.trouble = ""
 
     def reason_to_wait(self, user: int, now: float) -> str:
         """Why a post of this user must not be tried now; empty: go."""
@@ -69,6 +81,11 @@ class Gate:
         """Learn from the answer to a post of `user`; returns what changed."""
         if answer.outcome == "held":
             return []
+        changes = self._changes(user, answer, now)
+        self.trouble = self._trouble(user, answer)
+        return changes
+
+    def _changes(self, user: int, answer: Answer, now: float) -> list[Change]:
         changes = self._reachability(answer, now)
         if answer.outcome == "accepted":
             return changes + self._accepted(user)
@@ -77,6 +94,13 @@ class Gate:
         elif answer.outcome == "unauthorised":
             changes += self._unauthorised(user, answer.reason, now)
         return changes
+
+    def _trouble(self, user: int, answer: Answer) -> str:
+        if answer.outcome != "unauthorised":
+            return answer.reason if answer.outcome == "later" else ""
+        if self._trial_at is not None:
+            return f"the credentials are refused: {answer.reason}"
+        return answer.reason if self._taken in (None, user) else self.trouble
 
     def _reachability(self, answer: Answer, now: float) -> list[Change]:
         known_unreachable = self._retry_at is not None
@@ -100,6 +124,7 @@ class Gate:
 
     def _accepted(self, user: int) -> list[Change]:
         self._suspects.clear()
+        self._taken = user
         if self._trial_at is not None:
             self._trial_at = None
             self._users.clear()
