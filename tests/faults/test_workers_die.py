@@ -28,12 +28,12 @@ from tests.support.pools import (
     left,
     odd,
     ready,
-    until,
     window,
     work_off,
 )
 from tests.support.results import settings_for
 from tests.support.stand_in_api import StandInApi
+from tests.support.waiting import until
 from tixd import errors
 from tixd.dispatch import pool as pool_module
 from tixd.dispatch.job import ProcessInstallation

@@ -12,17 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.log_events import heard
-from tests.support.pools import (
-    busy,
-    children,
-    in_loop,
-    job,
-    left,
-    odd,
-    ready,
-    until,
-    window,
-)
+from tests.support.pools import busy, children, in_loop, job, left, odd, ready, window
+from tests.support.waiting import until
 from tixd import errors
 from tixd.dispatch import line, pool
 from tixd.dispatch.cycle import run_cycle

@@ -21,11 +21,11 @@ from tests.support.pools import (
     left,
     odd,
     ready,
-    until,
     window,
     work_off,
 )
 from tests.support.stand_in_api import Behaviour, StandInApi
+from tests.support.waiting import until
 from tixd.dispatch.job import ListUsers
 from tixd.dispatch.pool import Pool
 from tixd.settings import Settings

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.log_events import heard
-from tests.support.pools import in_loop, until
+from tests.support.pools import in_loop
+from tests.support.waiting import until
 from tixd.systemd import Notifier
 
 

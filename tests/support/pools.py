@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import odd_workers
 from tests.support.made import lively, minute
-from tests.support.program import PATIENCE_SECONDS
+from tests.support.waiting import until
 from tixd.dispatch import cycle, spawned
 from tixd.dispatch.dispatcher import scan
 from tixd.dispatch.job import ListInstallations, ProcessInstallation
@@ -51,14 +51,6 @@ async def _watched(test: Coroutine[Any, Any, None]) -> None:
 def odd(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     """Let workers run a function of tests/support/odd_workers."""
     monkeypatch.setattr(spawned, "main", getattr(odd_workers, function))
-
-
-async def until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until the condition holds; fails where it does not in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it does not come true"
-        await asyncio.sleep(0.002)
 
 
 async def ready(pool: Pool) -> list[WorkerNow]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from tests.support.pools import until
+from tests.support.waiting import until
 from tixd.amqp.values import Endpoint
 from tixd.declared import Secret
 from tixd.queues.jobs import JobSender

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tests.support.program import PATIENCE_SECONDS
 
 #: How often a condition is looked at.
-_PAUSE_SECONDS = 0.01
+_PAUSE_SECONDS = 0.002
 
 
 async def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
