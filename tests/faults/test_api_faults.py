@@ -63,9 +63,6 @@ SOON = {
     "TIX_API_TOTAL_SECONDS": "2",
 }
 
-#: How long a cycle may take that meets a fault, on a busy machine too.
-MOST_SECONDS = 60.0
-
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
@@ -109,13 +106,14 @@ def drained(base: Path, api: StandInApi, ledger: Ledger) -> Ended:
     return ended
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_the_tix_api_does_not_take_is_kept_and_posted_later(base, api, name):
     fault, ledger = FAULTS[name], Ledger(base, api)
     api.answer(fault.behaviour)
     begun = time.monotonic()
     ended = once(base, api.port, TIX_WORKERS=str(WORKERS), **SOON if fault.late else {})
-    assert time.monotonic() - begun < MOST_SECONDS, "deadlines hold"
+    assert time.monotonic() - begun < 10, "deadlines hold"
     everything_was_kept(ended, ledger, base)
     assert fault.fewest <= len(api.posts) <= fault.most
     drained(base, api, ledger)

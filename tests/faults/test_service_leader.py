@@ -100,7 +100,7 @@ def test_a_stand_by_ends_when_it_is_told_to(tmp_path):
     ):
         until(lambda: second.in_state("standing by"))
         code, took_seconds = second.ends()
-        assert (code, took_seconds < 6) == (0, True)
+        assert (code, took_seconds < 2) == (0, True)
         assert leader.in_state("running")
 
 

@@ -148,6 +148,7 @@ def hang(volume: HangingVolume) -> int:
     return 200
 
 
+@pytest.mark.alone
 def test_a_daemon_on_a_volume_that_hangs_can_be_stopped(tmp_path):
     with StandInApi() as api, HangingVolume(tmp_path / "fs") as volume:
         for user in range(1, 5):
@@ -160,13 +161,14 @@ def test_a_daemon_on_a_volume_that_hangs_can_be_stopped(tmp_path):
             daemon.send_signal(signal.SIGUSR2)
             until(lambda: daemon.log("debug_toggled"))
             code, took_seconds = daemon.ends()
-            assert (code, took_seconds < 30) == (0, True)
+            assert (code, took_seconds < 5) == (0, True)
             assert daemon.log("worker_left_behind"), "it could not be killed"
             assert daemon.leftovers() == []
             volume.answer()
         ledger.balance()
 
 
+@pytest.mark.alone
 def test_a_cycle_on_a_volume_that_hangs_can_be_stopped(tmp_path):
     with StandInApi() as api, HangingVolume(tmp_path / "fs") as volume:
         made.installation(volume.path, START, 28)
@@ -180,7 +182,7 @@ def test_a_cycle_on_a_volume_that_hangs_can_be_stopped(tmp_path):
             begun = time.monotonic()
             running.terminate()
             running.wait(60)
-            assert time.monotonic() - begun < 40
+            assert time.monotonic() - begun < 5
             volume.answer()
             ended = running.ended()
             assert (ended.code, ended.counts["jobs_not_finished"]) == (0, 1)

@@ -65,6 +65,7 @@ def test_an_answer_without_end_is_given_up_at_a_limit(tmp_path, monkeypatch):
         control.ask_all(around, "", {"ask": "status"}, 60)
 
 
+@pytest.mark.alone
 def test_an_answer_byte_by_byte_is_given_up_when_its_time_is_over(tmp_path):
     over = threading.Event()
     with answering(tmp_path, without_end(b" ", over)) as around:
@@ -72,4 +73,4 @@ def test_an_answer_byte_by_byte_is_given_up_when_its_time_is_over(tmp_path):
         with pytest.raises(errors.NotRunning, match="timed out"):
             control.ask_all(around, "", {"ask": "status"}, 0.3)
         over.set()
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 4

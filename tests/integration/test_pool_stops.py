@@ -54,7 +54,7 @@ async def test_a_pool_with_nothing_to_do_stops_at_once(held):
         pids = [w.pid for w in await ready(workers)]
         began = time.monotonic()
         await workers.stop(grace_seconds=60)
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 2
     assert not any(map(alive, pids))
     assert workers.restarts == {}
 
@@ -66,7 +66,7 @@ async def test_a_pool_that_is_still_starting_stops_at_once(tmp_path, held):
         job = workers.submit(ListUsers(str(tmp_path)))
         began = time.monotonic()
         await workers.stop(grace_seconds=60)
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 3
     assert (await job).counts == {"jobs_not_begun": 1}
     assert not any(map(is_worker, children()))
 
@@ -108,7 +108,7 @@ async def test_after_the_grace_a_window_in_hand_is_given_up_and_nothing_is_lost(
         await busy(workers, "analyse")
         began = time.monotonic()
         await workers.stop(grace_seconds=0.3)
-        assert 0.3 <= time.monotonic() - began < 6
+        assert 0.3 <= time.monotonic() - began < 2
     assert future.result().counts == {"jobs_not_finished": 1}
     assert left(tmp_path, 1) == 4
     assert list((tmp_path / "1" / "1").glob("*.tmp")) == []
@@ -122,10 +122,11 @@ async def test_a_worker_that_is_frozen_is_killed_when_the_grace_is_over(held):
         os.kill(frozen.pid, signal.SIGSTOP)
         began = time.monotonic()
         await workers.stop(grace_seconds=0.5)
-        assert 0.5 <= time.monotonic() - began < 6
+        assert 0.5 <= time.monotonic() - began < 2.5
     assert not alive(frozen.pid)
 
 
+@pytest.mark.alone
 @in_loop
 async def test_kill_ends_a_stop_that_waits(tmp_path, held):
     async with Pool(held) as workers:
@@ -134,7 +135,7 @@ async def test_kill_ends_a_stop_that_waits(tmp_path, held):
         stopping = asyncio.ensure_future(workers.stop(grace_seconds=60))
         await until(lambda: len(workers.workers) == 1)
         workers.kill()
-        await asyncio.wait_for(stopping, 30)
+        await asyncio.wait_for(stopping, 2)
 
 
 @in_loop

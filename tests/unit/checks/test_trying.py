@@ -47,7 +47,7 @@ def test_findings_come_in_the_order_of_the_checks_from_other_processes():
 def test_one_that_hangs_holds_up_nobody_and_says_what_to_do():
     began = time.monotonic()
     hanging, other = tried([check(never), check(lambda: "good")], 3.0)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 5.7
     assert not hanging.fine
     assert hanging.text == "no answer within 3 s: wait for it"
     assert other.fine
