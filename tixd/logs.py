@@ -2,7 +2,8 @@
 
 In: settings (level, format, file). Out: one line per event, as text, as a JSON object, or as text
 that journald takes apart. Rules: event names are fixed words with underscores; values that came
-from outside are escaped; one line per change of state, not per try.
+from outside are escaped and bounded, and so is the line; one line per change of state, not per try;
+what libraries and Python itself log are events of ours too.
 """
 
 from __future__ import annotations
@@ -12,9 +13,16 @@ import json
 import logging
 import os
 import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
+
+from tixd import bounded
 
 #: The forms of a log line.
 Form = Literal["text", "json", "journald"]
@@ -44,6 +52,15 @@ _STREAMS = MappingProxyType(
     }
 )
 
+#: No line of the log is longer.
+MOST_BYTES = 4096
+
+#: Characters that values may have where a line would be longer than that, tried in this order.
+SHORTER = (100, 30, 10, 0)
+
+#: How many of the innermost calls are named of an unexpected exception.
+PLACES = 4
+
 _LOGGER = logging.getLogger("tixd")
 
 
@@ -67,35 +84,100 @@ def error(event: str, **values: object) -> None:
     _log(logging.ERROR, event, values)
 
 
+def failure(event: str, problem: BaseException, **values: object) -> None:
+    """Log an exception nobody foresaw as an error: kind, message, and where it was raised."""
+    _log(logging.ERROR, event, {**values, **_facts(problem)})
+
+
 def _log(level: int, event: str, values: dict[str, object]) -> None:
     if _LOGGER.isEnabledFor(level):
-        _LOGGER.log(level, event, extra={"values": values})
+        shown = {key: bounded.value(value) for key, value in values.items()}
+        _LOGGER.log(level, event, extra={"values": shown})
+
+
+def _facts(problem: BaseException) -> dict[str, str]:
+    return {"error": bounded.error(problem), "at": _place(problem)}
+
+
+def _place(problem: BaseException) -> str:
+    """The innermost calls of a traceback, innermost first: `pool.py:12 feed < cli.py:3 main`."""
+    frames = traceback.extract_tb(problem.__traceback__, limit=-PLACES)
+    return " < ".join(f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in frames[::-1])
 
 
 class Hourly:
-    """Lets one notice an hour through for each key, so that a lasting fault is one line an hour."""
+    """Let a repeated event through once an hour for each key, and count what is held back.
 
-    #: How long the same notice is held back.
+    What it remembers of a key is small and does not depend on the key's length.
+    """
+
+    #: How long the same event is held back.
     PAUSE_SECONDS = 3600.0
     #: How many keys are remembered; when there are more, the oldest are forgotten.
     MOST_KEYS = 10_000
 
     def __init__(self) -> None:
-        self._said: dict[tuple[str, ...], float] = {}
+        self._hours: dict[int, _Hour] = {}
 
     def is_due(self, *key: str, now: float) -> bool:
-        """The same, and remembers nothing."""
-        return now - self._said.get(key, -self.PAUSE_SECONDS) >= self.PAUSE_SECONDS
+        """Whether due() would let `key` through; remembers nothing."""
+        hour = self._hours.get(_key(key))
+        return hour is None or not 0 <= now - hour.began < self.PAUSE_SECONDS
 
     def due(self, *key: str, now: float) -> bool:
-        """Whether the notice `key` is to be given at `now` (seconds); remembers that it was."""
-        if not self.is_due(*key, now=now):
-            return False
-        self._said.pop(key, None)
-        self._said[key] = now
-        if len(self._said) > self.MOST_KEYS:
-            del self._said[next(iter(self._said))]
-        return True
+        """Whether the event `key` is to be logged at `now` (seconds); remembers that it was."""
+        return self.allow(*key, now=now) is not None
+
+    def allow(self, *key: str, now: float, most: int = 1) -> int | None:
+        """How many events `key` were held back since the last hour's; None: hold back this one.
+
+        most: how many an hour are let through.
+        """
+        short = _key(key)
+        hour = self._hours.get(short)
+        if hour is None or not 0 <= now - hour.began < self.PAUSE_SECONDS:
+            held = hour.held if hour else 0
+            self._hours.pop(short, None)  # so that the newest are last
+            self._hours[short] = _Hour(now)
+            if len(self._hours) > self.MOST_KEYS:
+                del self._hours[next(iter(self._hours))]
+            return held
+        if hour.said < most:
+            hour.said += 1
+            return 0
+        hour.held += 1
+        return None
+
+    def log(
+        self,
+        log: Callable[..., None],
+        event: str,
+        *key: str,
+        now: float,
+        most: int = 1,
+        **values: object,
+    ) -> None:
+        """Call `log` (as `warning`) at most `most` times an hour for the event and this key.
+
+        The first line after a pause says how many were held back (`held_back`).
+        """
+        held = self.allow(event, *key, now=now, most=most)
+        if held is not None:
+            log(event, **values, **({"held_back": held} if held else {}))
+
+
+@dataclass(slots=True)
+class _Hour:
+    """An hour of one key: since when, how many lines, how many held back."""
+
+    began: float
+    said: int = 1
+    held: int = 0
+
+
+def _key(parts: tuple[str, ...]) -> int:
+    """A number for a key; long texts are the same where beginning and length are."""
+    return hash(tuple(bounded.text(part) for part in parts))
 
 
 def form_for(form: Literal["auto"] | Form, file: str, journal_stream: str) -> Form:
@@ -210,34 +292,55 @@ def _open(path: str, flags: int) -> int:
     return fd
 
 
-def _words(record: logging.LogRecord) -> str:
-    values = getattr(record, "values", {})
+def _values(record: logging.LogRecord) -> Mapping[str, object]:
+    values: Mapping[str, object] = getattr(record, "values", {})
+    return values
+
+
+class _Lines(logging.Formatter):
+    """Lines of a form; one that is too long is formed again of shorter values."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        values = dict(_values(record))
+        line = self._form(record, values)
+        for most in SHORTER:
+            if len(line) < MOST_BYTES:  # and a line break; all that is not ASCII is escaped
+                break
+            values = {key: bounded.value(value, most) for key, value in values.items()}
+            line = self._form(record, values)
+        return line
+
+    def _form(self, record: logging.LogRecord, values: Mapping[str, object]) -> str:
+        raise NotImplementedError
+
+
+def _words(record: logging.LogRecord, values: Mapping[str, object]) -> str:
     return record.getMessage() + "".join(f" {key}={_quoted(v)}" for key, v in values.items())
 
 
-class _TextLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
+class _TextLines(_Lines):
+    def _form(self, record: logging.LogRecord, values: Mapping[str, object]) -> str:
         when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
-        return f"{when}Z {record.levelname:<7} {record.process} {_words(record)}"
+        return f"{when}Z {record.levelname:<7} {record.process} {_words(record, values)}"
 
 
-class _JournaldLines(logging.Formatter):
+class _JournaldLines(_Lines):
     """Lines for journald, which knows time and process itself and takes the priority from `<N>`."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        return f"<{_PRIORITIES.get(record.levelno, 6)}>{_words(record)}"
+    def _form(self, record: logging.LogRecord, values: Mapping[str, object]) -> str:
+        return f"<{_PRIORITIES.get(record.levelno, 6)}>{_words(record, values)}"
 
 
-class _JsonLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
+class _JsonLines(_Lines):
+    def _form(self, record: logging.LogRecord, values: Mapping[str, object]) -> str:
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
             "pid": record.process,
             "event": record.getMessage(),
-            **getattr(record, "values", {}),
+            **values,
         }
-        return json.dumps(line, default=str)
+        return json.dumps(line)
 
 
 _FORMATTERS = MappingProxyType({"json": _JsonLines, "journald": _JournaldLines})
@@ -248,3 +351,94 @@ def _quoted(value: object) -> str:
     text = str(value)
     plain = text and text.isascii() and text.isprintable() and not set(text) & set(" \"'=\\")
     return text if plain else json.dumps(text)
+
+
+# --- what libraries and Python itself say --------------------------------------------------------
+
+
+def adopt() -> None:
+    """Make events of ours of what libraries log, warnings, and exceptions that nobody catches.
+
+    To be called once in a process, when it starts.
+    """
+    root = logging.getLogger()
+    if any(isinstance(handler, _Library) for handler in root.handlers):
+        return
+    root.addHandler(_Library(logging.WARNING))
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    logging.raiseExceptions = False
+    sys.unraisablehook = _unraisable
+    threading.excepthook = _thread_ended
+
+
+def loop_error(_: object, context: Mapping[str, Any]) -> None:
+    """Log what asyncio tells of: an exception in a callback or in a task nobody waits for.
+
+    An exception handler for a loop; takes from the context only what has a bound.
+    """
+    _uncaught("asyncio", bounded.text(str(context.get("message"))), context.get("exception"))
+
+
+class _Library(logging.Handler):
+    """Makes of each warning or error of a library an event, once an hour for the same place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == _LOGGER.name:  # where no log was opened, its events are nobody's
+            return
+        reason = _first_line(record)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None or record.levelno >= logging.ERROR:
+            _uncaught(record.name, reason, error)
+        else:
+            subject = bounded.text(str(record.msg))
+            _notice(warning, "library_warning", record.name, subject, reason=reason)
+
+
+#: What was said of libraries and uncaught exceptions in the last hour.
+_NOTICES = Hourly()
+
+#: Lines an hour about one library, however its messages differ.
+MOST_NOTICES = 20
+
+
+def _uncaught(source: str, reason: str, problem: BaseException | None) -> None:
+    where = _facts(problem) if problem is not None else {}
+    _notice(error, "unexpected", source, where.get("at", reason), reason=reason, **where)
+
+
+def _notice(
+    log: Callable[..., None], event: str, source: str, subject: str, **values: object
+) -> None:
+    """Log once an hour for each subject, and at most MOST_NOTICES lines an hour for a source."""
+    now = time.monotonic()
+    if (held := _NOTICES.allow(event, source, subject, now=now)) is None:
+        return
+    more = _NOTICES.allow(event, source, now=now, most=MOST_NOTICES)
+    if more is not None:
+        held += more
+        log(event, source=source, **values, **({"held_back": held} if held else {}))
+
+
+def _first_line(record: logging.LogRecord) -> str:
+    """The first line of a library's message; its values are cut before they are formatted."""
+    try:
+        text = str(record.msg) % _short(record.args) if record.args else str(record.msg)
+    except (TypeError, ValueError, KeyError):
+        text = str(record.msg)
+    return bounded.text(text.strip().partition("\n")[0])
+
+
+def _short(args: Any) -> Any:
+    if isinstance(args, Mapping):
+        return {key: bounded.value(arg) for key, arg in args.items()}
+    return tuple(bounded.value(arg) for arg in args)
+
+
+def _unraisable(found: sys.UnraisableHookArgs) -> None:
+    _uncaught("python", bounded.text(found.err_msg or "an exception was ignored"), found.exc_value)
+
+
+def _thread_ended(found: threading.ExceptHookArgs) -> None:
+    name = found.thread.name if found.thread else "a thread"
+    _uncaught("threading", f"{name} has ended by an exception", found.exc_value)

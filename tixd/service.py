@@ -75,6 +75,7 @@ class Service:
 
     async def _live(self, role: Callable[[Service], Awaitable[None]]) -> None:
         self._listen_to_signals()
+        asyncio.get_running_loop().set_exception_handler(logs.loop_error)
         async with self.presence.systemd.following(self._sentence):
             await role(self)
         logs.info("ended")

@@ -110,4 +110,5 @@ def _open_log(loaded: config.Config | CollectorConfig) -> logs.Form:
         raise errors.ConfigError(
             f'{source} = "{wanted.log_file}": the log cannot be opened: {error.strerror}'
         ) from None
+    logs.adopt()
     return form

@@ -1,15 +1,20 @@
 """Log lines: their forms, and a file that is moved away under them."""
 
+import functools
 import io
 import json
 import logging
 import os
+import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.allocated import peak_allocation
 from tixd import logs
 
 LOGGER = logging.getLogger("tixd")
@@ -24,6 +29,22 @@ def _logger_as_before() -> Iterator[None]:
         handler.close()
     LOGGER.handlers, LOGGER.propagate = handlers, propagate
     LOGGER.setLevel(level)
+
+
+@pytest.fixture
+def adopted(monkeypatch) -> Iterator[None]:
+    """What libraries log goes through ours during the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(logs, "_NOTICES", logs.Hourly())
+    logs.adopt()
+    yield
+    logging.captureWarnings(capture=False)
+    logging.raiseExceptions = True
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture
@@ -142,3 +163,112 @@ def test_a_fifo_that_nobody_reads_is_no_log(tmp_path):
     os.mkfifo(tmp_path / "log")
     with pytest.raises(OSError, match="No such device or address"):
         logs.set_up("INFO", "text", str(tmp_path / "log"))
+
+
+#: As long as a text of a bundle's record can be.
+LONG = 60 * 1024 * 1024
+
+#: Values that somebody outside can make long, by what they are.
+LONG_VALUES: dict[str, Callable[[], object]] = {
+    "text": lambda: "é" * LONG,
+    "octets": lambda: b"\x00" * LONG,
+    "list": lambda: ["\U0001f600" * 50] * 1_000_000,
+    "nested": lambda: {"a": [{"b": "x" * LONG}] * 3, "y" * LONG: 1},
+    "deep": lambda: functools.reduce(lambda inner, _: [inner], range(100_000), [0]),
+    "exception": lambda: KeyError("x" * LONG),
+    "integer": lambda: 1 << LONG,
+}
+
+
+@pytest.mark.parametrize("form", ["text", "json", "journald"])
+@pytest.mark.parametrize("kind", LONG_VALUES)
+def test_a_value_of_any_length_costs_little_and_a_short_line(file, form, kind):
+    logs.set_up("INFO", form, str(file))
+    value = LONG_VALUES[kind]()
+    with peak_allocation() as peak:
+        logs.warning("something", value=value, n=1)
+    line = file.read_text()
+    assert len(line.encode()) <= 4096
+    assert "something" in line
+    assert peak.bytes < 1024 * 1024
+
+
+@pytest.mark.parametrize("form", ["text", "json", "journald"])
+def test_many_long_values_still_make_one_line_of_at_most_4_kb(file, form):
+    logs.set_up("INFO", form, str(file))
+    logs.warning("something", **{f"value_{n}": "\U0001f600" * 301 for n in range(20)})
+    line = file.read_text()
+    assert len(line.encode()) <= 4096
+    assert "value_19" in line
+    assert line.count("\n") == 1
+
+
+def test_a_text_is_cut_after_300_characters_and_its_length_told(file):
+    logs.set_up("INFO", "json", str(file))
+    logs.warning("something", exact="x" * 300, longer="y" * 301)
+    line = json.loads(file.read_text())
+    assert line["exact"] == "x" * 300
+    assert line["longer"] == "y" * 300 + "… (301 characters)"
+
+
+def test_events_held_back_are_counted_in_the_next_hours_line():
+    said: list[dict[str, object]] = []
+    hourly = logs.Hourly()
+    for now in (0.0, 1.0, 2.0, 3600.0):
+        hourly.log(lambda event, **v: said.append({"event": event, **v}), "e", "key", now=now, n=1)
+    assert said == [{"event": "e", "n": 1}, {"event": "e", "n": 1, "held_back": 2}]
+
+
+def test_a_clock_set_back_silences_no_event():
+    hourly = logs.Hourly()
+    assert hourly.due("key", now=1_000_000.0)
+    assert hourly.due("key", now=1_000.0)
+
+
+def test_what_was_logged_is_remembered_in_bounded_memory():
+    hourly = logs.Hourly()
+    with peak_allocation() as peak:
+        for n in range(20_000):
+            hourly.due(f"{n}" + "x" * 100_000, now=0.0)
+    assert peak.bytes < 8 * 1024 * 1024
+    assert not hourly.is_due("19999" + "x" * 100_000, now=1.0)
+
+
+def test_what_a_library_logs_is_an_event_of_ours(file, adopted):
+    logs.set_up("INFO", "json", str(file))
+    logger = logging.getLogger("some.library")
+    for _ in range(3):
+        logger.warning("slow: %s, %d of them\nand more", "x" * LONG, 5)
+    logger.error("broken")
+    first, second = map(json.loads, file.read_text().splitlines())
+    assert (first["event"], first["source"]) == ("library_warning", "some.library")
+    assert first["reason"].startswith("slow: xxx")
+    assert (second["event"], second["reason"]) == ("unexpected", "broken")
+
+
+def test_warnings_of_python_are_events_of_ours(file, adopted):
+    logs.set_up("INFO", "json", str(file))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=True)
+        warnings.warn("old way", DeprecationWarning, stacklevel=1)
+    line = json.loads(file.read_text())
+    assert (line["event"], line["source"]) == ("library_warning", "py.warnings")
+    assert "old way" in line["reason"]
+
+
+@pytest.mark.parametrize("how", ["task", "callback", "thread", "destructor"])
+def test_an_exception_that_nobody_catches_is_one_event_without_a_traceback(file, how):
+    program = f"from tests.support import uncaught; uncaught.{how}({str(file)!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    [line] = map(json.loads, file.read_text().splitlines())
+    assert (line["event"], line["error"]) == ("unexpected", "RuntimeError: as was planned")
+    assert line["at"].startswith("uncaught.py:")
+
+
+def test_a_librarys_many_messages_are_few_lines_an_hour(file, adopted):
+    logs.set_up("INFO", "text", str(file))
+    for n in range(1000):
+        logging.getLogger("some.library").warning("number " + str(n))
+    assert len(file.read_text().splitlines()) == logs.MOST_NOTICES

@@ -12,14 +12,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import traceback
 from dataclasses import replace
 from types import FrameType
 
-from tixd import errors, logs
+from tixd import bounded, errors, logs
 from tixd.dispatch.job import (
     CheckVolume,
     Done,
+    Job,
     ListFailed,
     ListInstallations,
     ListUsers,
@@ -27,6 +27,7 @@ from tixd.dispatch.job import (
     ProcessInstallation,
     Ready,
     RetryFailed,
+    in_words,
 )
 from tixd.dispatch.line import REOPEN_LOG, TOGGLE_DEBUG, WorkerEnd
 from tixd.dispatch.review import list_failed, retry_failed
@@ -46,6 +47,7 @@ MAX_FAILURE_CHARACTERS = 500
 def main(endpoint: str, identity: bytes, settings: Settings) -> None:
     """Run until the parent says so, or is gone."""
     logs.set_up(settings.log_level, settings.log_format, settings.log_file)
+    logs.adopt()
     signals = _Signals()
     client = _client(settings)
     line = WorkerEnd(endpoint, identity, signals.fd)
@@ -90,8 +92,9 @@ def _do(job: Message, worker: Worker) -> Done:
     except errors.VolumeError as error:  # a folder cannot be listed: whoever asked says so
         return Done(failure=str(error)[:MAX_FAILURE_CHARACTERS])
     except Exception as error:  # noqa: BLE001 - the worker survives, the parent decides
-        logs.error("job_failed", job=repr(job), trace=traceback.format_exc())
-        return Done(failure=repr(error)[:MAX_FAILURE_CHARACTERS])
+        doing = in_words(job) if isinstance(job, Job) else type(job).__name__
+        logs.failure("job_failed", error, job=doing)
+        return Done(failure=bounded.error(error, MAX_FAILURE_CHARACTERS))
 
 
 def _done(job: Message, worker: Worker) -> Done:

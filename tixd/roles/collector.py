@@ -70,7 +70,7 @@ class Collector:
     async def run(self) -> None:
         """Live until SIGTERM or SIGINT."""
         self._listen_to_signals()
-        asyncio.get_running_loop().set_exception_handler(_heard_of_the_unexpected())
+        asyncio.get_running_loop().set_exception_handler(logs.loop_error)
         self._outputs = Outputs(sinks(self._settings), self._settings.timeout_seconds)
         self._server = server = Server(self._settings, self._outputs, self._not_ready)
         async with (
@@ -225,15 +225,3 @@ def _addresses(listeners: list[Listener]) -> str:
     return ", ".join(
         f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in found
     )
-
-
-def _heard_of_the_unexpected() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
-    """asyncio tells of what nobody waits for: taking connections without descriptors, above all."""
-    hourly = logs.Hourly()
-
-    def hear(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        reason, error = str(context.get("message")), str(context.get("exception") or "")
-        if hourly.due(reason, error, now=time.monotonic()):
-            logs.error("unexpected", reason=reason, error=error)
-
-    return hear

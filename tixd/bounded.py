@@ -1,0 +1,111 @@
+"""Shorten values from outside to what a log line or a message may hold.
+
+In: any value. Out: the same value where it is short, else its beginning, "…" and its length. Rules:
+the cost does not depend on the value's size, so nothing long is formatted, escaped or copied whole.
+Pure; imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+
+#: Characters of a text that are shown.
+MOST_CHARACTERS = 300
+
+#: Larger integers are named by their number of bits: writing them takes quadratic time.
+MOST_BITS = 256
+
+#: What each level of lists in lists costs of the characters, so that none is too deep.
+LEVEL_CHARACTERS = 10
+
+
+def text(value: str, most: int = MOST_CHARACTERS) -> str:
+    """Return the text, cut where it is longer than `most` characters.
+
+    >>> text("abcdef", 3)
+    'abc… (6 characters)'
+    """
+    return value if len(value) <= most else f"{value[:most]}… ({len(value)} characters)"
+
+
+def value(found: object, most: int = MOST_CHARACTERS) -> object:
+    """Return what may stand for a value in a log line; numbers and short lists stay what they are.
+
+    >>> value({"sizes": [1, 2], "name": "abcdef"}, 50)
+    {'sizes': [1, 2], 'name': 'abcdef'}
+    >>> value([1.5, "abcdefgh", 3], 18)
+    [1.5, 'abc… (8 characters)', '… (3 items)']
+    """
+    if found is None or isinstance(found, int | float):
+        return _number(found)
+    if isinstance(found, bytes | bytearray | memoryview):
+        return _octets(bytes(found[:most]), len(found), most)
+    if isinstance(found, Mapping):
+        return _members(found, most - LEVEL_CHARACTERS)
+    if isinstance(found, list | tuple | set | frozenset):
+        return _items(found, len(found), most - LEVEL_CHARACTERS)
+    return text(found if isinstance(found, str) else _as_text(found), most)
+
+
+def error(found: BaseException, most: int = MOST_CHARACTERS) -> str:
+    """Return kind and message of an exception: `ValueError: no number`.
+
+    >>> error(ValueError("no number"))
+    'ValueError: no number'
+    """
+    words = _as_text(found)
+    return text(f"{type(found).__name__}: {words[:most]}" if words else type(found).__name__, most)
+
+
+def _number(found: int | float | None) -> object:
+    if isinstance(found, float):
+        return found if math.isfinite(found) else str(found)
+    if found is not None and found.bit_length() > MOST_BITS:
+        return f"a number of {found.bit_length()} bits"
+    return found
+
+
+def _octets(start: bytes, length: int, most: int) -> str:
+    return repr(start) if length <= most else f"{start!r}… ({length} bytes)"
+
+
+def _members(found: Mapping[object, object], most: int) -> dict[str, object]:
+    shown: dict[str, object] = {}
+    for key, member in found.items():
+        if most <= 0:
+            shown["…"] = f"{len(found)} members"
+            break
+        name = str(value(key, most))
+        shown[name] = value(member, max(0, most - len(name)))
+        most -= len(name) + _size(shown[name])
+    return shown
+
+
+def _items(found: Iterable[object], length: int, most: int) -> list[object]:
+    shown: list[object] = []
+    for item in itertools.islice(found, most + 1):
+        if most <= 0:
+            return [*shown, f"… ({length} items)"]
+        shown.append(value(item, most))
+        most -= _size(shown[-1])
+    return shown
+
+
+def _size(shown: object) -> int:
+    return len(str(shown)) + 2
+
+
+def _as_text(found: object) -> str:
+    """The text of an object whose length only its own class knows; a broken one has none."""
+    if isinstance(found, BaseException) and type(found).__str__ in _PLAIN:
+        return str(value(found.args[0] if len(found.args) == 1 else found.args or ""))
+    try:
+        return str(found)
+    except Exception as problem:  # noqa: BLE001 - a log line must not fail for what it shows
+        return f"{type(found).__name__} ({type(problem).__name__} while it was shown)"
+
+
+#: What shows the arguments of an exception and nothing else.
+_PLAIN = (BaseException.__str__, KeyError.__str__)
