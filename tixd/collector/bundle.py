@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from tixd import bounded
 from tixd.collector import split
 from tixd.collector.cut import envelope
 from tixd.collector.elements import Found
@@ -37,8 +37,8 @@ _TOKEN_BYTES = 16
 #: Bytes whose encoding is checked between two pauses.
 _DECODED_BYTES = 1 << 20
 
-#: How many names of unknown records are told.
-_UNKNOWN_NAMES = 10
+#: How many names of unknown records are told, and how much of each.
+_UNKNOWN_NAMES, _NAME_CHARACTERS = 10, 100
 
 _INTEGER = re.compile(rb"[+-]?\d{1,18}")
 
@@ -97,7 +97,7 @@ def reading(parameters: Mapping[str, bytes], limits: Limits) -> Steps[Bundle]:
 
 def _read_update(text: bytes, size: int, limits: Limits, way: _Way) -> Steps[Bundle]:
     records: list[Record] = []
-    worked = 0
+    worked = held = 0
     for found in way(text, limits):
         worked += len(found.source) if found else _TOKEN_BYTES
         if found:
@@ -106,9 +106,10 @@ def _read_update(text: bytes, size: int, limits: Limits, way: _Way) -> Steps[Bun
             if found.name not in KINDS:
                 raise BadRecord(f"unknown record type {found.name}")
             records.append(_record(found, len(records)))
+            held += records[-1].held_bytes
         if worked > _STEP_BYTES:
             worked = 0
-            yield
+            yield held
     if len(records) != size:
         count = len(records)
         raise Malformed(f"number of records in bundle ({count}) different than expected ({size})")
@@ -117,20 +118,23 @@ def _read_update(text: bytes, size: int, limits: Limits, way: _Way) -> Steps[Bun
 
 def _read_envelope(text: bytes, limits: Limits) -> Steps[Bundle]:
     records: list[Record] = []
-    unknown: Counter[str] = Counter()
-    worked = 0
+    unknown, names = 0, dict[str, None]()
+    worked = held = 0
     for found in envelope(text, ENVELOPE, limits):
         worked += len(found.source)
         if found.name in KINDS:
-            records.append(_record(found, len(records) + unknown.total()))
+            records.append(_record(found, len(records) + unknown))
+            held += records[-1].held_bytes
         elif limits.unknown_refused:
             raise BadRecord(f"unknown record type {found.name}")
         else:
-            unknown[found.name] += 1
+            unknown += 1
+            if len(names) < _UNKNOWN_NAMES:
+                names[bounded.text(found.name, _NAME_CHARACTERS)] = None
         if worked > _STEP_BYTES:
             worked = 0
-            yield
-    return Bundle(tuple(records), unknown.total(), tuple(unknown)[:_UNKNOWN_NAMES])
+            yield held
+    return Bundle(tuple(records), unknown, tuple(names))
 
 
 def _record(found: Found, before: int) -> Record:
@@ -157,7 +161,7 @@ def _check_utf8(text: bytes) -> Steps[None]:
     try:
         for start in range(0, len(text), _DECODED_BYTES):
             decoder.decode(text[start : start + _DECODED_BYTES])
-            yield
+            yield 0
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise BadRequest(f"arg1 is not UTF-8: {error.reason}") from error

@@ -57,7 +57,7 @@ def _decode(text: bytes) -> Steps[bytes]:
         end = _step_end(text, start)
         decoded.append(_unescape(text[start:end]))
         start = end
-        yield
+        yield start
     return b"".join(decoded)
 
 

@@ -20,6 +20,9 @@ from tixd.collector.values import Value
 #: Bytes of the digest that is a message's id: enough that no two records ever share one.
 _DIGEST_BYTES = 16
 
+#: What the objects of a record and of its message take beside their texts, bytes.
+_OBJECTS_BYTES = 600
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -40,6 +43,11 @@ class Record:
         """The published map."""
         keys: dict[str, Value] = orjson.loads(self.flat)
         return keys | {"RawXML": self.source.decode()}
+
+    @property
+    def held_bytes(self) -> int:
+        """How much memory it takes, about."""
+        return len(self.source) + len(self.flat) + _OBJECTS_BYTES
 
     @property
     def message_id(self) -> str:

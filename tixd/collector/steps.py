@@ -1,8 +1,9 @@
 """Long work in steps, so that an event loop can do other things in between; pure.
 
 In: a generator that yields wherever it may pause, at least every 20 ms, and returns its result.
-Out: the result. In a loop: `next(work)`, then `await asyncio.sleep(0)`, until StopIteration brings
-the result as its value; in a worker process: `finished(work)`.
+Out: the result. What it yields is how many bytes the work holds beside its input at that moment.
+In a loop: `next(work)`, then `await asyncio.sleep(0)`, until StopIteration brings the result as its
+value; in a worker process: `finished(work)`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-Steps = Generator[None, None, T]
+Steps = Generator[int, None, T]
 
 
 def finished(work: Steps[T]) -> T:

@@ -111,6 +111,19 @@ def test_unknown_records_of_an_envelope_are_counted_and_left_out() -> None:
     assert (len(bundle.records), bundle.unknown, bundle.unknown_names) == (1, 3, ("Metric", "B"))
 
 
+def test_names_of_unknown_records_are_few_and_short() -> None:
+    text = "".join(f"<{'x' * 100_000}{number}/>" for number in range(100))
+    bundle = read_bundle(enveloped(text), LIMITS)
+    assert bundle.unknown == 100
+    assert sum(map(len, bundle.unknown_names)) < 2000
+
+
+def test_reading_tells_how_much_memory_its_records_take() -> None:
+    declared = f"xmlns:a='{'u' * 2000}'"
+    *_, held = reading(enveloped(ONE * 3000, declared), LIMITS)
+    assert 2000 * 2500 < held < 2700 * 3000
+
+
 def test_an_unknown_record_fails_an_update_and_where_asked_an_envelope() -> None:
     strict = Limits(unknown_refused=True)
     for parameters, limits in (
