@@ -95,3 +95,44 @@ def test_refusals_of_results_that_are_gone_are_forgotten():
     backoff = Backoff().refused("a", NOW, None).refused("b", NOW, None)
     assert [r.name for r in backoff.only(["b", "c"]).refusals] == ["b"]
     assert backoff.without("a").without("b").refusals == ()
+
+
+def test_no_answer_pauses_fresh_results_too_and_for_half_the_pause_at_least():
+    draws = [Backoff().got_no_answer(NOW, random.Random(seed)).not_before for seed in range(200)]
+    assert NOW + 30 <= min(draws) < NOW + 35
+    assert NOW + 55 < max(draws) <= NOW + 60
+    assert Backoff().got_no_answer(NOW, Longest()).holds_fresh(NOW + 59)
+    assert not Backoff().got_no_answer(NOW, Longest()).holds_fresh(NOW + 60)
+    assert not Backoff().failed(NOW, None, Longest()).holds_fresh(NOW + 1)
+
+
+def test_pauses_for_want_of_an_answer_grow_and_any_answer_ends_them():
+    backoff, now = Backoff(), NOW
+    for pause in (60, 120, 240):
+        backoff = backoff.got_no_answer(now, Longest())
+        assert backoff.not_before == now + pause
+        now = backoff.not_before
+    assert backoff.answered() == Backoff()
+    paused = Backoff().failed(NOW, None, Longest())
+    assert paused.answered() == paused, "the pause after another failure stays"
+
+
+def test_results_never_refused_come_before_those_that_were():
+    backoff = Backoff().refused("a", NOW, None).refused("c", NOW, None)
+    assert backoff.in_turn(["a", "b", "c", "d"]) == ["b", "d", "a", "c"]
+
+
+def test_only_an_error_of_the_server_is_a_try_that_was_had():
+    backoff = Backoff().refused("a", NOW, None, 500).refused("b", NOW, None, 404)
+    assert backoff.had_error_since("a", NOW - 1, NOW + 1)
+    assert not backoff.had_error_since("a", NOW, NOW + 1)
+    assert not backoff.had_error_since("a", NOW - 1, NOW - 1), "a clock that was set back"
+    assert not backoff.had_error_since("b", NOW - 1, NOW + 1)
+
+
+def test_of_many_refusals_those_that_came_furthest_are_remembered():
+    backoff = Backoff(refusals=tuple(Refusal(f"{n}", 1 + n % 2, NOW) for n in range(32)))
+    backoff = backoff.refused("more", NOW, None)
+    assert len(backoff.refusals) == 32
+    assert sum(refusal.count == 2 for refusal in backoff.refusals) == 16
+    assert len(Backoff().because("x" * 1000).reason) == 200

@@ -18,7 +18,13 @@ FULL = Journal(
     window=1505080698,
     timestamp=1505082407,
     names=("tix-report-1505080698.json", "1505080700123-tix-log.json"),
-    backoff=Backoff(2, 1505083000.5, (Refusal("failed-report-7.json", 1, 1505082999.25),)),
+    backoff=Backoff(
+        2,
+        1505083000.5,
+        (Refusal("failed-report-7.json", 1, 1505082999.25, 500),),
+        reason="no answer in time",
+        unanswered=True,
+    ),
 )
 
 PINNED = [
@@ -26,12 +32,13 @@ PINNED = [
         FULL,
         b'{"format":1,"window":1505080698,"timestamp":1505082407,'
         b'"delete":["tix-report-1505080698.json","1505080700123-tix-log.json"],"failures":2,'
-        b'"not_before":1505083000.5,"refusals":[["failed-report-7.json",1,1505082999.25]]}',
+        b'"not_before":1505083000.5,"refusals":[["failed-report-7.json",1,1505082999.25,500]],'
+        b'"reason":"no answer in time","unanswered":true}',
     ),
     (
         Journal(),
         b'{"format":1,"window":null,"timestamp":null,"delete":[],"failures":0,'
-        b'"not_before":0.0,"refusals":[]}',
+        b'"not_before":0.0,"refusals":[],"reason":"","unanswered":false}',
     ),
 ]
 
@@ -53,6 +60,15 @@ def written(folder: Folder, **changes: object) -> None:
 def test_a_journal_has_pinned_bytes_both_ways(stored, content):
     assert journal.serialise(stored) == content
     assert journal.parse(content) == stored
+
+
+def test_a_journal_of_before_reasons_were_kept_is_read():
+    content = (
+        b'{"format":1,"window":7,"timestamp":8,"delete":[],"failures":2,"not_before":9.5,'
+        b'"refusals":[["failed-report-7.json",1,6.5]]}'
+    )
+    refusals = (Refusal("failed-report-7.json", 1, 6.5),)
+    assert journal.parse(content) == Journal(7, 8, (), Backoff(2, 9.5, refusals))
 
 
 def test_what_is_prepared_counts_only_once_it_is_committed(folder):
@@ -104,6 +120,7 @@ def test_an_unreadable_journal_is_empty_with_a_warning(folder, content):
         *({"not_before": value} for value in (None, "1", True, [])),
         *({"refusals": value} for value in (None, {}, [[]], [["a.json", 1]], [["../x", 1, 1.0]])),
         *({"refusals": [["a.json", count, 1.0]]} for count in (-1, "1", None, True)),
+        *({"reason": value} for value in (None, 5, ["x"], "a\nb", "\x1b[2J")),
         {"delete": "a.json"},
         {"delete": None},
     ],

@@ -3,7 +3,9 @@
 In: what became of a post, the time (epoch seconds), a source of jitter. Out: a new Backoff.
 Rules: pauses double from 1 minute to 1 hour, with full jitter (a draw between nothing and the
 pause, so that installations do not come back together); a refusal counts only if somebody else's
-post was accepted since the one before, because else the tix-api itself may be at fault.
+post was accepted since the one before, because else the tix-api itself may be at fault. A 5xx on
+one result counts as a refusal of that result; no answer pauses fresh results of the installation
+too, for at least half the pause, because each try costs a whole read time-out.
 """
 
 from __future__ import annotations
@@ -20,6 +22,12 @@ LONGEST_PAUSE_SECONDS = 3600.0
 #: After how many counted refusals a stored result is parked (operations.md 5.4).
 REFUSALS_TO_PARK = 3
 
+#: So many results with refusals are remembered, those that came furthest; the journal stays small.
+MOST_REFUSALS = 32
+
+#: Longest reason that is remembered, characters.
+LONGEST_REASON = 200
+
 
 def pause_seconds(failures: int) -> float:
     """Pause after that many failures in a row, 1 or more, before jitter.
@@ -32,24 +40,34 @@ def pause_seconds(failures: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How often a stored result was refused so far, and when last (epoch seconds)."""
+    """How often a stored result was refused so far, when last (epoch seconds), with what status."""
 
     name: str
     count: int
     last: float
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """An installation's pause: failures in a row, no post before (epoch seconds), refusals."""
+    """An installation's pause: failures in a row, no post before (epoch seconds), refusals.
+
+    reason: why the last post was not accepted; unanswered: it got no answer at all.
+    """
 
     failures: int = 0
     not_before: float = 0.0
     refusals: tuple[Refusal, ...] = ()
+    reason: str = ""
+    unanswered: bool = False
 
     def paused(self, now: float) -> bool:
         """Whether stored results still wait; a pause too long to be ours means a changed clock."""
         return 0.0 < self.not_before - now <= LONGEST_PAUSE_SECONDS
+
+    def holds_fresh(self, now: float) -> bool:
+        """Whether fresh results wait as well."""
+        return self.unanswered and self.paused(now)
 
     def failed(self, now: float, retry_after: float | None, jitter: random.Random) -> Backoff:
         """After a post that must come later; within a pause another failure does not lengthen it.
@@ -61,13 +79,31 @@ class Backoff:
             return replace(self, not_before=max(self.not_before, asked))
         failures = self.failures + 1
         drawn = now + jitter.uniform(0.0, pause_seconds(failures))
-        return replace(self, failures=failures, not_before=max(drawn, asked))
+        return replace(self, failures=failures, not_before=max(drawn, asked), unanswered=False)
+
+    def got_no_answer(self, now: float, jitter: random.Random) -> Backoff:
+        """After a post that was never answered: a pause that fresh results keep as well."""
+        pause = pause_seconds(self.failures + 1)
+        until = now + jitter.uniform(pause / 2, pause)
+        return replace(self, failures=self.failures + 1, not_before=until, unanswered=True)
+
+    def answered(self) -> Backoff:
+        """After any answer: a pause for want of one has ended."""
+        if not self.unanswered:
+            return self
+        return replace(self, failures=0, not_before=0.0, reason="", unanswered=False)
+
+    def because(self, reason: str) -> Backoff:
+        """With the reason why results are kept."""
+        return replace(self, reason=reason[:LONGEST_REASON])
 
     def accepted(self, name: str) -> Backoff:
         """After the stored result `name` was accepted: no pause, and it is gone."""
-        return replace(self.without(name), failures=0, not_before=0.0)
+        return replace(self.without(name), failures=0, not_before=0.0, reason="", unanswered=False)
 
-    def refused(self, name: str, now: float, accepted_elsewhere: float | None) -> Backoff:
+    def refused(
+        self, name: str, now: float, accepted_elsewhere: float | None, status: int = 0
+    ) -> Backoff:
         """After a refusal of `name`.
 
         accepted_elsewhere: when this worker last had another installation's post accepted (epoch
@@ -78,14 +114,24 @@ class Backoff:
             accepted_elsewhere is not None and accepted_elsewhere > before.last
         )
         count = (before.count if before else 0) + counts
-        return replace(
-            self, refusals=(*self.without(name).refusals, Refusal(name, count, last=now))
-        )
+        refusals = (*self.without(name).refusals, Refusal(name, count, now, status))
+        furthest = sorted(refusals, key=lambda refusal: -refusal.count)[:MOST_REFUSALS]
+        return replace(self, refusals=tuple(r for r in refusals if r in furthest))
 
     def given_up(self, name: str) -> bool:
         """Whether `name` was refused often enough to be parked."""
         refusal = self._refusal(name)
         return refusal is not None and refusal.count >= REFUSALS_TO_PARK
+
+    def had_error_since(self, name: str, moment: float, now: float) -> bool:
+        """Whether `name` got a 5xx after the epoch second `moment`: it has had its try."""
+        refusal = self._refusal(name)
+        return refusal is not None and refusal.status >= 500 and moment < refusal.last <= now
+
+    def in_turn(self, names: list[str]) -> list[str]:
+        """The names in the order of their tries: those never refused first."""
+        refused = {refusal.name for refusal in self.refusals}
+        return sorted(names, key=lambda name: name in refused)
 
     def without(self, name: str) -> Backoff:
         """With the refusals of `name` forgotten."""

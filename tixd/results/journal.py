@@ -16,7 +16,7 @@ import orjson
 
 from tixd import errors, logs
 from tixd.folder import TEMPORARY_SUFFIX, Folder
-from tixd.results.backoff import Backoff, Refusal
+from tixd.results.backoff import LONGEST_REASON, Backoff, Refusal
 
 #: Name of the journal in an installation's folder (operations.md 5.2).
 FILE_NAME = ".tixd.json"
@@ -109,7 +109,9 @@ def serialise(journal: Journal) -> bytes:
             "delete": journal.names,
             "failures": backoff.failures,
             "not_before": backoff.not_before,
-            "refusals": [[r.name, r.count, r.last] for r in backoff.refusals],
+            "refusals": [[r.name, r.count, r.last, r.status] for r in backoff.refusals],
+            "reason": backoff.reason,
+            "unanswered": backoff.unanswered,
         }
     )
 
@@ -127,6 +129,8 @@ def parse(content: bytes) -> Journal:
             failures=_count(stored["failures"]),
             not_before=_moment(stored["not_before"]),
             refusals=tuple(_refusal(refusal) for refusal in _list(stored["refusals"])),
+            reason=_words(stored.get("reason", "")),
+            unanswered=stored.get("unanswered") is True,
         ),
     )
 
@@ -138,8 +142,14 @@ def _list(value: object) -> list[object]:
 
 
 def _refusal(value: object) -> Refusal:
-    name, count, last = _list(value)
-    return Refusal(_name(name), _count(count), _moment(last))
+    name, count, last, *status = _list(value)
+    return Refusal(_name(name), _count(count), _moment(last), *map(_count, status[:1]))
+
+
+def _words(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise TypeError("printable words are due")
+    return value[:LONGEST_REASON]
 
 
 def _second(value: object) -> int | None:
