@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from xml.dom.minidom import parseString
 
 import pytest
 
+from tests.support import gratia
 from tests.support.broker import Broker
 from tests.support.collecting import Client, collecting
 from tests.support.gracc_queue import QUEUE, bound_queue
@@ -74,16 +74,9 @@ def test_real_records_as_xml_stand_alone(broker, command, form):
     assert all(parses(text) for text in found)
 
 
-def cases() -> list[dict[str, Any]]:
-    """The odd requests, or a single reason why there are none."""
-    try:
-        file: Path = shared_data("gracc/cases.jsonl")
-    except pytest.skip.Exception:
-        return []
-    return [json.loads(line) for line in file.read_text().splitlines()]
-
-
-@pytest.mark.parametrize("case", [c for c in cases() if "form" in c], ids=lambda case: case["case"])
+@pytest.mark.parametrize(
+    "case", [c for c in gratia.cases() if "form" in c], ids=lambda case: case["case"]
+)
 def test_odd_requests_get_the_originals_status(case):
     """Where tixd departs on purpose it takes what the original refused: an odd quote."""
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
+
+from tests.support.shared import OWN_DATA
 
 UR = "http://www.gridforum.org/2003/ur-wg"
 NAMESPACES = f'xmlns="{UR}" xmlns:urwg="{UR}"'
@@ -41,3 +45,9 @@ def enveloped(text: str | bytes, attributes: str = "") -> dict[str, bytes]:
     content = text.encode() if isinstance(text, str) else text
     envelope = b"<RecordEnvelope %b>%b</RecordEnvelope>" % (attributes.encode(), content)
     return {"command": b"multiupdate", "arg1": envelope, "from": b"test"}
+
+
+def cases() -> list[dict[str, Any]]:
+    """Requests of our own, and what gracc-collector answered and published for each."""
+    lines = (OWN_DATA / "gracc" / "cases.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]

@@ -1,4 +1,4 @@
-"""What gracc-collector published for real and odd input (recorded beside the project), from us."""
+"""What gracc-collector published for real input (in ../shared) and odd input, from us."""
 
 from __future__ import annotations
 
@@ -80,16 +80,21 @@ def test_a_bundle_becomes_what_the_original_published(name: str, command: str) -
     assert outcome(sent) == (200, expected)
 
 
-def test_every_case_ends_as_in_the_original_or_differs_on_purpose() -> None:
-    cases = shared_data("gracc/cases.jsonl").read_bytes().splitlines()
-    for case in map(json.loads, cases):
-        for way, sent, expected in ways(case):
-            if extra := DEPARTURES.get((case["case"], way)):
-                wanted = (200, in_any_order([BARE | each for each in extra]))
-            else:
-                wanted = (expected["status"], in_any_order(expected["records"]))
-            assert outcome(sent) == wanted, (case["case"], way)
-    assert len(cases) == 28
+CASES = gratia.cases()
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["case"] for case in CASES])
+def test_every_case_ends_as_in_the_original_or_differs_on_purpose(case: dict[str, Any]) -> None:
+    for way, sent, expected in ways(case):
+        if extra := DEPARTURES.get((case["case"], way)):
+            wanted = (200, in_any_order([BARE | each for each in extra]))
+        else:
+            wanted = (expected["status"], in_any_order(expected["records"]))
+        assert outcome(sent) == wanted, way
+
+
+def test_no_case_of_the_original_is_missing() -> None:
+    assert len(CASES) == len({case["case"] for case in CASES}) == 28
 
 
 def ways(case: dict[str, Any]) -> list[tuple[str, dict[str, bytes], dict[str, Any]]]:
