@@ -58,16 +58,13 @@ def _text_rule(key: str) -> Rule:
     return Rule(write, (("", key, "text"),))
 
 
-def _time_rule(key: str, *, described: bool = False) -> Rule:
+def _time_rule(key: str) -> Rule:
     """An element that is a time."""
 
     def write(element: Element, flat: Flat) -> None:
         flat.fixed[key] = time(text(element), key)
-        if described:
-            write_description(attributes(element), key, flat)
 
-    rows = (("", key, "time"), suffix_row(key, DESCRIPTION))
-    return Rule(write, rows if described else rows[:1])
+    return Rule(write, (("", key, "time"),))
 
 
 def _whole_rule(key: str) -> Rule:
@@ -99,7 +96,6 @@ _JOB_RULES = {
     "UserIdentity": rules.USER_IDENTITY,
     "StartTime": _time_rule("StartTime"),
     "EndTime": _time_rule("EndTime"),
-    "QueueTime": _time_rule("QueueTime", described=True),
     "CpuDuration": rules.CPU_DURATION,
     "WallDuration": rules.WALL_DURATION,
     "Resource": rules.RESOURCE,

@@ -16,12 +16,13 @@ from tixd.errors import BadRecord
 #: What a key of the published map has as its value.
 Value = str | int | float
 
-#: Seconds of each unit of a duration, in the order in which units stand; Y and M as the original
-#: counts them (365 and 30 days).
-_UNIT_SECONDS = (365 * 86400, 30 * 86400, 86400, 3600, 60)
+#: Seconds of each unit of a duration, in the order of the pattern's groups: W, Y, M, D, H, M; years
+#: and months as the original counts them (365 and 30 days).
+_UNIT_SECONDS = (7 * 86400, 365 * 86400, 30 * 86400, 86400, 3600, 60)
 
-#: Seconds of a week, which stands alone.
-_WEEK_SECONDS = 7 * 86400
+#: Nanoseconds of a second, and of the places that a fraction is cut into: ms, us, ns.
+_NANO = 10**9
+_PLACES = (10**6, 10**3, 1)
 
 #: A duration anywhere in a text: ISO 8601 with whole numbers but for the seconds, without a sign.
 _DURATION = re.compile(
@@ -30,15 +31,13 @@ _DURATION = re.compile(
     re.ASCII,
 )
 
-#: RFC 3339, as far as a pattern can tell.
+#: RFC 3339 as Go reads it, as far as a pattern can tell: an hour may have one digit, a fraction
+#: begin with a comma, an offset be up to 24 hours and 60 minutes.
 _TIME = re.compile(
-    r"(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
-    r"(?:\.\d+)?(Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    r"((\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T)(\d|[01]\d|2[0-3])(:[0-5]\d:[0-5]\d)"
+    r"(?:[.,]\d+)?(Z|([+-])([01]\d|2[0-4]):([0-5]\d|60))",
     re.ASCII,
 )
-
-#: Characters of a time up to the seconds.
-_TIME_CHARACTERS = 19
 
 #: Days of the months in a year that is no leap year.
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -59,8 +58,12 @@ _SHOWN_CHARACTERS = 60
 def seconds(text: str) -> int | float:
     """The seconds of a duration; whole ones as an integer.
 
+    A fraction is cut to nanoseconds as the original cuts it, because consumers compute ids from it.
+
     >>> [seconds(text) for text in ("PT1M5.32S", "P1Y2M3DT4H", "P2W", "-PT5.0S", "five", "")]
     [65.32, 36993600, 1209600, 5, 0, 0]
+    >>> seconds("PT1M5.17S")
+    65.169999999
     """
     return _seconds(text) if len(text) <= _REMEMBERED_CHARACTERS else _seconds.__wrapped__(text)
 
@@ -81,9 +84,22 @@ def _seconds(text: str) -> int | float:
     found = _DURATION.search(text)
     if not found:
         return 0
-    weeks, *units, rest = found.groups(default="0")
-    total = float(rest) + float(weeks) * _WEEK_SECONDS
-    return number(total + sum(float(n) * s for n, s in zip(units, _UNIT_SECONDS, strict=True)))
+    *units, rest = found.groups(default="0")
+    try:
+        whole = sum(int(float(n)) * size for n, size in zip(units, _UNIT_SECONDS, strict=True))
+        above, nanoseconds = divmod(_nanoseconds(float(rest)), _NANO)
+        return number(whole + above + nanoseconds / _NANO)
+    except OverflowError:  # beyond what a float holds
+        return 0
+
+
+def _nanoseconds(value: float) -> int:
+    """The nanoseconds in so many seconds, cut place by place, in floats as the original does it."""
+    total = int(value) * _NANO
+    for place in _PLACES:
+        value = (value - int(value)) * 1000
+        total += int(value) * place
+    return total
 
 
 def time(text: str, key: str) -> str:
@@ -95,10 +111,13 @@ def time(text: str, key: str) -> str:
     '2016-02-29T00:00:00Z'
     """
     found = _TIME.fullmatch(text)
-    if not found or not _day_exists(int(found[1]), int(found[2]), int(found[3])):
+    if not found or not _day_exists(int(found[2]), int(found[3]), int(found[4])):
         raise BadRecord(f"{key} {_shown(text)} is no RFC 3339 time")
-    offset = found[4]
-    return text[:_TIME_CHARACTERS] + ("Z" if offset[1:] == "00:00" else offset)
+    date, hour, rest, offset = found.group(1, 5, 6, 7)
+    if offset != "Z":
+        hours, minutes = divmod(int(found[9]) * 60 + int(found[10]), 60)
+        offset = f"{found[8]}{hours:02}:{minutes:02}" if hours or minutes else "Z"
+    return f"{date}{hour:0>2}{rest}{offset}"
 
 
 def whole(text: str, key: str, most: int) -> int:
@@ -107,7 +126,7 @@ def whole(text: str, key: str, most: int) -> int:
     >>> whole(" 18446744073709551615\\n", "TotalSpace", MAX_UNSIGNED)
     18446744073709551615
     """
-    digits = text.strip(" \t\r\n")
+    digits = text.strip()
     if not digits.isascii() or not digits.isdigit():
         raise BadRecord(f"{key} {_shown(text)} is no whole number")
     digits = digits.lstrip("0") or "0"

@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.gratia import job, storage
+from tests.support.shared import shared_case
+from tixd.collector import form
+from tixd.collector.bundle import read_bundle
 from tixd.collector.elements import parse
 from tixd.collector.kinds import key_table
 from tixd.collector.limits import Limits
@@ -57,9 +60,21 @@ def identity(inside: str) -> str:
             {"StartTime": "2016-02-29T23:59:59+01:30"},
         ),
         ("<EndTime d='x'>0000-12-31T00:00:00-00:00</EndTime>", {"EndTime": "0000-12-31T00:00:00Z"}),
+        ("<StartTime>2016-05-27T1:02:03,5Z</StartTime>", {"StartTime": "2016-05-27T01:02:03Z"}),
+        *(
+            (
+                f"<EndTime>2016-05-27T01:02:03{given}</EndTime>",
+                {"EndTime": f"2016-05-27T01:02:03{out}"},
+            )
+            for given, out in (("+24:00", "+24:00"), ("-24:60", "-25:00"), ("+00:60", "+01:00"))
+        ),
         (
             "<QueueTime description='d' unit='u'>2016-05-27T22:46:46Z</QueueTime>",
-            {"QueueTime": "2016-05-27T22:46:46Z", "QueueTime_description": "d"},
+            {
+                "QueueTime": "2016-05-27T22:46:46Z",
+                "QueueTime_description": "d",
+                "QueueTime_unit": "u",
+            },
         ),
         (
             "<WallDuration description='w'>P1W</WallDuration>",
@@ -122,6 +137,33 @@ def test_elements_of_a_job_become_keys(inside: str, expected: dict[str, Value]) 
     assert keys(inside) == expected
 
 
+QUEUE_TIMES = ["2016-01-02T03:04:05", "yesterday", " ", "0", "2016-13-01T00:00:00Z", "PT5S", "1.5"]
+
+
+@pytest.mark.parametrize("text", QUEUE_TIMES)
+def test_a_queue_time_is_published_whatever_it_says(text: str) -> None:
+    attributes = "description='d' unit='u' phaseUnit='PT1M' storageUnit='s' formula='f' metric='m'"
+    suffixes = {"description": "d", "unit": "u", "phaseUnit": 60, "storageUnit": "s"}
+    suffixes |= {"formula": "f", "metric": "m"}
+    wanted: dict[str, Value] = {f"QueueTime_{key}": value for key, value in suffixes.items()}
+    assert keys(f"<QueueTime {attributes}>{text}</QueueTime>") == wanted | {"QueueTime": text}
+    assert keys(f"<QueueTime {attributes}/>") == wanted
+
+
+@given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1))
+def test_any_text_is_a_queue_time_as_it_is_of_any_other_child(text: str) -> None:
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    found = keys(f"<QueueTime>{escaped}</QueueTime><Other>{escaped}</Other>")
+    assert found == {"QueueTime": text, "Other": text}
+
+
+@pytest.mark.parametrize("name", ["queuetime-empty.form", "queuetime-no-zone.form"])
+def test_bundles_of_the_field_with_odd_queue_times_are_taken(name: str) -> None:
+    sent = form.parse(shared_case(name).read_bytes())
+    (found,) = read_bundle(sent, Limits()).records
+    assert found.fields.get("QueueTime", "") in ("", "2016-01-02T03:04:05")
+
+
 @pytest.mark.parametrize(
     "name", ["type", "RawXML", "RecordId", "CpuDuration", "WallDuration", "ResourceType"]
 )
@@ -140,7 +182,9 @@ def test_a_child_never_takes_the_place_of_a_key_of_ours(name: str) -> None:
     [
         (job("<StartTime>yesterday</StartTime>"), 'StartTime "yesterday" is no RFC 3339 time'),
         (job("<EndTime/>"), 'EndTime "" is no'),
-        (job("<QueueTime> 2016-05-27T22:46:46Z</QueueTime>"), "QueueTime"),
+        (job("<EndTime>2016-05-27T01:02:03+24:61</EndTime>"), "EndTime"),
+        (job("<EndTime>2016-05-27T01:02:03+25:00</EndTime>"), "EndTime"),
+        (job("<EndTime>2016-05-27T24:02:03Z</EndTime>"), "EndTime"),
         (job("<TimeInstant type='a'>2015-02-29T00:00:00Z</TimeInstant>"), "TimeInstant_a"),
         (job("<RecordIdentity createTime='2016-05-27 22:46:46Z'/>"), "CreateTime"),
         (job("<Origin><ServerDate/></Origin>"), "OriginServerDate"),
@@ -164,7 +208,7 @@ def test_a_value_that_does_not_parse_fails_the_record(text: str, reason: str) ->
 
 def test_storage_records_have_their_own_whole_numbers() -> None:
     found = read(
-        storage("<TotalSpace>\n18446744073709551615 </TotalSpace><FreeSpace>0</FreeSpace>")
+        storage("<TotalSpace>\n18446744073709551615\xa0</TotalSpace><FreeSpace>0</FreeSpace>")
     )
     assert found.fields["TotalSpace"] == 2**64 - 1
     assert "FreeSpace" not in found.fields
