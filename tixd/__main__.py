@@ -7,8 +7,9 @@ main module under another name; they need no command line and get none.
 
 def main() -> None:
     """Run `tixd`; ends the process with its exit code."""
-    from tixd import signals  # noqa: PLC0415 - see above
+    from tixd import signals, streams  # noqa: PLC0415 - see above
 
+    streams.ensure_open()
     signals.begin()
     from tixd import cli  # noqa: PLC0415 - takes its time, in which signals may come
 

@@ -63,6 +63,23 @@ def load(options: Mapping[str, str], environ: Mapping[str, str], file: Path | No
 
     Raises ConfigError with every problem found, one a line.
     """
+    draft = _drafted(options, environ, file)
+    if draft.problems:
+        raise errors.ConfigError("\n".join(draft.problems))
+    return _finished(draft, environ)
+
+
+def load_for_asking(
+    options: Mapping[str, str], environ: Mapping[str, str], file: Path | None
+) -> Config:
+    """Read what may be used, for a command that only asks a running tixd.
+
+    A setting that is wrong has its default; so has each of a file that cannot be read.
+    """
+    return _finished(_drafted(options, environ, file), environ)
+
+
+def _drafted(options: Mapping[str, str], environ: Mapping[str, str], file: Path | None) -> _Draft:
     draft = _Draft()
     _read_document(draft, *read_toml(file, draft.problems))
     _read_environment(draft, environ)
@@ -70,8 +87,10 @@ def load(options: Mapping[str, str], environ: Mapping[str, str], file: Path | No
         draft.take(name, text, f"option {OPTIONS[name]}", _as_text)
     _choose_proxy(draft, environ)
     _choose_ca_bundle(draft, environ)
-    if draft.problems:
-        raise errors.ConfigError("\n".join(draft.problems))
+    return draft
+
+
+def _finished(draft: _Draft, environ: Mapping[str, str]) -> Config:
     around = surroundings.read(environ, uid=os.geteuid())
     sources, warnings = MappingProxyType(draft.sources), tuple(draft.warnings)
     return Config(draft.settings(), sources, warnings, around)

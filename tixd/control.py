@@ -17,12 +17,14 @@ import re
 import socket
 import stat
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
 
-from tixd import errors, logs
+from tixd import bounded, errors, logs
 from tixd.hearing import heard
 from tixd.surroundings import Surroundings
 
@@ -35,8 +37,26 @@ LONGEST_REQUEST_BYTES = 4096
 #: How long a request may take to arrive, and an answer to be read.
 PATIENCE_SECONDS = 5.0
 
-#: Requests at work at once.
+#: Requests of the same kind at work at once.
 MOST_REQUESTS = 16
+
+#: Connections that have not asked yet; a further one closes the oldest of them.
+MOST_SILENT = 32
+
+#: Connections that are taken before others have their turn in the loop.
+TAKEN_AT_ONCE = 16
+
+#: Connections that the kernel holds until they are taken.
+QUEUED_CONNECTIONS = 1024
+
+#: How often the socket's file is looked at, which somebody may have removed.
+LOOK_SECONDS = 1.0
+
+#: Longest text of an error.
+LONGEST_ERROR_CHARACTERS = 1000
+
+#: Pause before a connection is tried again where the other side's queue is full.
+FULL_SECONDS = 0.02
 
 #: Roles, those first that are sure to see the reports.
 _ROLES = ("standalone", "worker", "dispatcher", "collector")
@@ -52,46 +72,89 @@ async def listen(
     around: Surroundings, role: str, handlers: Mapping[str, Handler], *, standby: bool
 ) -> Control | None:
     """Open the control socket; None, and an error in the log, where there can be none."""
+    control = Control(partial(_open, around, role, standby=standby), handlers)
     try:
-        sock = _bound(_usable_folder(around), role, standby=standby)
+        await control.start()
     except OSError as error:
         logs.error("control_socket_not_available", role=role, reason=str(error))
         return None
-    control = Control(sock, handlers)
-    await control.start()
     return control
 
 
 class Control:
-    """An open control socket; stop it before the loop ends."""
+    """An open control socket; stop it before the loop ends.
 
-    def __init__(self, sock: socket.socket, handlers: Mapping[str, Handler]) -> None:
-        self.path: str = sock.getsockname()
-        self._sock = sock
-        self._inode = os.stat(self.path).st_ino
-        self._handlers = handlers
+    A file that somebody removes is made again.
+    """
+
+    def __init__(self, bind: Callable[[], socket.socket], handlers: Mapping[str, Handler]) -> None:
+        self.path = ""
+        self._bind, self._handlers = bind, handlers
+        self._hourly = logs.Hourly()
         self._at_work: set[asyncio.Task[None]] = set()
+        self._silent: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._asked: Counter[str] = Counter()
 
     async def start(self) -> None:
-        """Take requests from now on."""
+        """Take requests from now on; raises OSError."""
+        await self._listen()
+        self._watching = asyncio.ensure_future(self._watch())
+
+    async def _listen(self) -> None:
+        sock = self._bind()
+        self.path = sock.getsockname()
+        self._inode = os.stat(self.path).st_ino
         self._server = await asyncio.start_unix_server(
-            self._begin, sock=self._sock, limit=LONGEST_REQUEST_BYTES
+            self._begin, sock=sock, limit=LONGEST_REQUEST_BYTES, backlog=TAKEN_AT_ONCE
         )
+        sock.listen(QUEUED_CONNECTIONS)
 
     async def stop(self) -> None:
         """Take no more requests, give up those at work, remove the file."""
         self._server.close()
-        for task in self._at_work:
+        tasks = {self._watching, *self._at_work}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._at_work, return_exceptions=True)
-        with contextlib.suppress(FileNotFoundError):
-            if os.stat(self.path).st_ino == self._inode:
-                os.unlink(self.path)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._is_there():
+            os.unlink(self.path)
+
+    def _is_there(self) -> bool:
+        """Whether the file is there, and is still this socket."""
+        try:
+            return os.stat(self.path).st_ino == self._inode
+        except OSError:
+            return False
+
+    async def _watch(self) -> None:
+        """Listen anew where somebody has removed the file or its folder."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._is_there():
+                continue
+            lost, now = self.path, time.monotonic()
+            try:
+                self._server.close()
+                await self._listen()
+            except OSError as error:
+                if self._hourly.due("not", now=now):
+                    logs.error("control_socket_not_available", file=lost, reason=str(error))
+            else:
+                logs.warning("control_socket_replaced", file=self.path, removed=lost)
+
+    # --- one connection ---------------------------------------------------------------------------
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._silent) >= MOST_SILENT:  # the oldest makes room
+            self._silent.pop(next(iter(self._silent))).transport.abort()
         task = asyncio.get_running_loop().create_task(self._converse(reader, writer))
         self._at_work.add(task)
-        task.add_done_callback(self._at_work.discard)
+        self._silent[task] = writer
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._at_work.discard(task)
+        self._silent.pop(task, None)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -107,22 +170,53 @@ class Control:
                 request = await reader.readline()
             except ValueError:
                 request = b""
-        writer.write(orjson.dumps(await self._answer(request)) + b"\n")
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await writer.drain()
+        if (task := asyncio.current_task()) is not None:
+            self._silent.pop(task, None)
+        with self._understood(request) as (handler, members):
+            writer.write(orjson.dumps(await _answer(handler, members)) + b"\n")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await writer.drain()
 
-    async def _answer(self, request: bytes) -> dict[str, object]:
-        if len(self._at_work) > MOST_REQUESTS:
-            return {"error": "too many requests at once"}
+    @contextlib.contextmanager
+    def _understood(self, request: bytes) -> Iterator[tuple[Handler, Mapping[str, Any]]]:
+        """What answers the request, and its members; few of the same kind are answered at once."""
         try:
             members = orjson.loads(request)
-            handler = self._handlers[members["ask"]]
+            word = members["ask"]
+            handler = self._handlers[word]
         except (ValueError, TypeError, KeyError):
-            return {"error": f"no request: known are {', '.join(self._handlers)}"}
+            yield _refuse(f"no request: known are {', '.join(self._handlers)}"), {}
+            return
+        if self._asked[word] >= MOST_REQUESTS:
+            yield _refuse("too many requests at once"), {}
+            return
+        self._asked[word] += 1
         try:
-            return {"answer": await handler(members)}
-        except (errors.TixdError, ValueError) as error:
-            return {"error": str(error)}
+            yield handler, members
+        finally:
+            self._asked[word] -= 1
+
+
+async def _answer(handler: Handler, members: Mapping[str, Any]) -> dict[str, object]:
+    try:
+        return {"answer": await handler(members)}
+    except (errors.TixdError, ValueError) as error:
+        return {"error": bounded.text(str(error), LONGEST_ERROR_CHARACTERS)}
+    except Exception as error:  # noqa: BLE001 - the asker is told, and so is the log
+        logs.failure("control_request_failed", error)
+        return {"error": f"{bounded.error(error)}: unexpected, see the log"}
+
+
+def _refuse(reason: str) -> Handler:
+    async def refuse(_: Mapping[str, Any]) -> object:
+        raise ValueError(reason)
+
+    return refuse
+
+
+def _open(around: Surroundings, role: str, *, standby: bool) -> socket.socket:
+    """The socket in the best folder; raises OSError."""
+    return _bound(_usable_folder(around), role, standby=standby)
 
 
 def runtime_folder(around: Surroundings) -> str:
@@ -145,7 +239,7 @@ def _usable_folder(around: Surroundings) -> str:
     """The best folder that can be written to; raises PermissionError."""
     for folder in around.runtime_folders:
         own = folder in around.own_runtime_folders
-        if own:
+        if own or len(around.runtime_folders) == 1:  # one that was given may have been removed
             with contextlib.suppress(OSError):
                 os.mkdir(folder, 0o700)
         usable = os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
@@ -239,7 +333,7 @@ def _ask(path: str, request: Mapping[str, object], seconds: float) -> Any:
     deadline = time.monotonic() + seconds
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(seconds)
-        sock.connect(path)
+        _connect(sock, path, deadline)
         sock.sendall(orjson.dumps(request) + b"\n")
         try:
             said = heard(sock, deadline)
@@ -248,3 +342,14 @@ def _ask(path: str, request: Mapping[str, object], seconds: float) -> Any:
             return said["answer"]
         except (ValueError, TypeError, KeyError):
             raise errors.NotDone(f"{path}: no answer") from None
+
+
+def _connect(sock: socket.socket, path: str, deadline: float) -> None:
+    """Connect, again and again where the queue is full; raises OSError."""
+    while True:
+        try:
+            return sock.connect(path)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(FULL_SECONDS)

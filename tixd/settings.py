@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
+from tixd import cores
 from tixd.declared import Secret, setting
 
 
@@ -167,7 +167,7 @@ class Settings:
         0,
         "TIX_WORKERS",
         "workers",
-        "worker processes; 0 is one for each core",
+        "worker processes; 0 is one for each core of the affinity and of the CPU quota, rounded up",
         unit="processes",
         minimum=0,
         maximum=1024,
@@ -220,7 +220,7 @@ class Settings:
 
         A dispatcher needs one, which looks for installations.
         """
-        return 1 if self.role == "dispatcher" else self.workers or len(os.sched_getaffinity(0))
+        return 1 if self.role == "dispatcher" else self.workers or cores.usable()
 
     @property
     def http_address_used(self) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +34,10 @@ class Ended:
     err: str
 
 
-async def tixd(tmp_path: Path, *arguments: str) -> Ended:
+async def tixd(tmp_path: Path, *arguments: str, **variables: str) -> Ended:
     """Run a command whose runtime folder is `tmp_path`/run."""
-    environ = {"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(tmp_path / "run")}
+    own = {"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(tmp_path / "run")}
+    environ = own | variables
     pipe = asyncio.subprocess.PIPE
     command = (sys.executable, "-m", "tixd", *arguments)
     process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=pipe, stderr=pipe)
@@ -61,12 +62,14 @@ async def role(tmp_path: Path, base: str = "", **changes: Any) -> AsyncIterator[
             await opened.stop()
 
 
-def asked(tmp_path: Path, *arguments: str, **changes: Any) -> Ended:
-    """What a command says while such a role runs."""
+def asked(
+    tmp_path: Path, *arguments: str, environ: Mapping[str, str] | None = None, **changes: Any
+) -> Ended:
+    """What a command says, in this environment, while such a role runs."""
 
     async def run() -> Ended:
         async with role(tmp_path, **changes):
-            return await tixd(tmp_path, *arguments)
+            return await tixd(tmp_path, *arguments, **(environ or {}))
 
     return asyncio.run(run())
 
@@ -165,3 +168,38 @@ def test_a_volume_that_cannot_be_listed_is_named(tmp_path):
     done = asyncio.run(run())
     assert done.code == 1
     assert "gone: No such file or directory" in done.err
+
+
+WRONG = {
+    "a setting": {"TIX_WORKERS": "x", "TIX_API_PORT": "eighty", "TIX_PROCESSING_PERIOD": "-1"},
+    "a secret's file": {"TIX_API_PASSWORD_FILE": "/nowhere/at/all"},
+    "the role": {"PROCESSOR_TYPE": "NOBODY"},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("command", [["health"], ["status"], ["failed", "list"]])
+def test_one_who_only_asks_needs_no_right_configuration(tmp_path, wrong, command):
+    done = asked(tmp_path, *command, environ=WRONG[wrong])
+    assert (done.code, done.err) == (0, "")
+
+
+def test_one_who_only_asks_needs_no_readable_file(tmp_path):
+    (tmp_path / "tixd.toml").write_text("not = [toml")
+    done = asked(tmp_path, "-c", str(tmp_path / "tixd.toml"), "health")
+    assert (done.code, done.out, done.err) == (0, ["ready"], "")
+
+
+@pytest.mark.parametrize("command", [["health"], ["status"], ["failed", "list"]])
+def test_hundreds_of_silent_connections_keep_nobody_from_asking(tmp_path, command):
+    async def run() -> Ended:
+        async with role(tmp_path):
+            path = str(tmp_path / "run" / "standalone.sock")
+            silent = [await asyncio.open_unix_connection(path) for _ in range(300)]
+            done = await tixd(tmp_path, *command)
+            for _, writer in silent:
+                writer.close()
+            return done
+
+    done = asyncio.run(run())
+    assert (done.code, done.err) == (0, "")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import socket
 import stat
 from collections.abc import AsyncIterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.log_events import heard
+from tests.support.waiting import until
 from tixd import control, errors
 from tixd.control import Control
 from tixd.surroundings import Surroundings
@@ -226,3 +228,62 @@ def test_instances_are_asked_too_those_that_see_the_reports_first(around, tmp_pa
         await first.stop()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("removed", ["file", "folder", "replaced"])
+def test_a_socket_that_somebody_removes_is_made_again(around, monkeypatch, removed):
+    monkeypatch.setattr(control, "LOOK_SECONDS", 0.01)
+
+    async def run() -> None:
+        async with listening(around) as opened:
+            if removed == "folder":
+                shutil.rmtree(os.path.dirname(opened.path))
+            else:
+                os.unlink(opened.path)
+            if removed == "replaced":
+                Path(opened.path).touch()
+            await until(lambda: log.events)
+            assert await ask(around, ask="echo", number=7) == {"number": 7}
+        assert os.listdir(around.own_runtime_folders[0]) == []
+
+    with heard() as log:
+        asyncio.run(run())
+    assert log.events == [("warning", "control_socket_replaced")]
+
+
+def test_a_socket_that_cannot_be_made_again_is_told_of_once_and_tried_on(around, monkeypatch):
+    monkeypatch.setattr(control, "LOOK_SECONDS", 0.01)
+
+    async def run() -> None:
+        async with listening(around) as opened:
+            folder = os.path.dirname(opened.path)
+            shutil.rmtree(folder)
+            Path(folder).touch()
+            await until(lambda: log.events)
+            os.unlink(folder)
+            await until(lambda: os.path.exists(opened.path))
+            assert await ask(around, ask="echo", number=7) == {"number": 7}
+
+    with heard() as log:
+        asyncio.run(run())
+    assert log.events == [
+        ("error", "control_socket_not_available"),
+        ("warning", "control_socket_replaced"),
+    ]
+
+
+def test_a_handler_that_fails_unexpectedly_is_told_of_to_asker_and_log(around):
+    async def breaks(_: Mapping[str, Any]) -> object:
+        raise RuntimeError("as was planned")
+
+    async def run() -> bytes:
+        opened = await control.listen(around, "standalone", {"break": breaks}, standby=False)
+        assert opened
+        try:
+            return await exchange(opened.path, b'{"ask": "break"}\n')
+        finally:
+            await opened.stop()
+
+    with heard() as log:
+        assert b"RuntimeError: as was planned: unexpected, see the log" in asyncio.run(run())
+    assert log.events == [("error", "control_request_failed")]

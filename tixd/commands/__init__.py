@@ -38,6 +38,10 @@ class Invocation:
         """The configuration of this process; raises ConfigError."""
         return config.load(self.options, os.environ, self.file)
 
+    def load_for_asking(self) -> config.Config:
+        """What a command needs of it that only asks: settings that are wrong have their default."""
+        return config.load_for_asking(self.options, os.environ, self.file)
+
     def start(self, *, schedules: bool = False) -> config.Config:
         """Load the configuration, be who it says, open the log, and log what it warns of.
 

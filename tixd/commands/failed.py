@@ -93,7 +93,7 @@ def retry(
 def _ask(
     invocation: Invocation, word: str, user: int | None, installation: int | None
 ) -> Mapping[str, Any]:
-    loaded = invocation.load()
+    loaded = invocation.load_for_asking()
     role = loaded.settings.role if loaded.sources["role"] != "default" else ""
     request = {"ask": word, "user": user, "installation": installation}
     answer: Mapping[str, Any] = asked(

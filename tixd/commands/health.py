@@ -34,7 +34,8 @@ def command(invocation: Invocation) -> None:
     try:
         roles = ask_roles(invocation)
     except errors.OperatorError as error:
-        print(f"not running\n{error}")
+        silent = isinstance(error, errors.NotRunning)
+        print(f"{'not running' if silent else 'no answer'}\n{error}")
         sys.exit(1)
     reasons = [f"{role['role']}: {reason}" for role in roles for reason in role["not_ready"]]
     print("\n".join(["not ready", *reasons] if reasons else ["ready"]))
@@ -43,7 +44,7 @@ def command(invocation: Invocation) -> None:
 
 def ask_roles(invocation: Invocation) -> list[Mapping[str, Any]]:
     """The status of every role here, or of the one that the settings name."""
-    loaded = invocation.load()
+    loaded = invocation.load_for_asking()
     role = loaded.settings.role if loaded.sources["role"] != "default" else ""
     request, seconds = {"ask": "status"}, ANSWER_SECONDS
     return asked(loaded, lambda around: control.ask_all(around, role, request, seconds))

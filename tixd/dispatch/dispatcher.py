@@ -98,6 +98,7 @@ class Dispatcher:
         self._scan_started: float | None = None
         self._scan_seconds: float | None = None
         self._not_before = float("-inf")
+        self._notices = logs.Hourly()
 
     def tick(self) -> None:
         """Start a cycle if one is due; asked every second."""
@@ -131,17 +132,35 @@ class Dispatcher:
         )
 
     async def _cycle(self, number: int, started: float) -> None:
-        """One scan; it counts as done, and is remembered, only when it has come to its end."""
-        begun = time.monotonic()
+        """One scan; one that fails is tried again after a pause, whatever it failed of."""
         try:
-            found = await self._find(self._wanted(number, started))
-        except (errors.CannotStart, errors.BrokerError) as error:
+            await self._scan_all(number, started)
+        except Exception as error:  # noqa: BLE001 - the next one may be better, and this one is told
             self._count({"cycles_failed": 1})
             self._not_before = time.monotonic() + min(RETRY_SECONDS, self._period_seconds)
-            logs.error("scan_failed", cycle=number, reason=error.detail or str(error))
-            return
+            self._tell_of(error, number)
+        else:
+            self._notices = logs.Hourly()
         finally:
             self._scan = None
+
+    def _tell_of(self, error: Exception, number: int) -> None:
+        """Log a failed scan, once an hour for the same reason until a scan succeeds."""
+        foreseen = error if isinstance(error, errors.CannotStart | errors.BrokerError) else None
+        reason = (foreseen.detail or str(foreseen)) if foreseen else type(error).__name__
+        held = self._notices.allow(reason, now=time.monotonic())
+        if held is None:
+            return
+        more = {"held_back": held} if held else {}
+        if foreseen:
+            logs.error("scan_failed", cycle=number, reason=reason, **more)
+        else:
+            logs.failure("scan_failed", error, cycle=number, **more)
+
+    async def _scan_all(self, number: int, started: float) -> None:
+        """Scan; it counts as done, and is remembered, only when it has come to its end."""
+        begun = time.monotonic()
+        found = await self._find(self._wanted(number, started))
         self._scan_seconds = time.monotonic() - begun
         self._last = LastScan(number, self._period_seconds, started)
         save(self._folder, self._last)

@@ -38,7 +38,8 @@ class Pool:
     """Worker processes at the end of a private line; an asynchronous context manager.
 
     restarts: workers, or jobs, that ended badly, by cause; turns: how often all were looked at;
-    stopping: workers that end have been told to, and are not replaced.
+    stopping: workers that end have been told to, and are not replaced; supervision: the task that
+    does so, without which a role must end.
     """
 
     def __init__(self, settings: Settings, runtime_folder: str = "") -> None:
@@ -54,7 +55,7 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._line = ParentEnd(self._runtime_folder)
         self._loop.add_reader(self._line.fd, self._converse)
-        self._supervision = self._loop.create_task(self._supervise())
+        self.supervision = self._loop.create_task(self._supervise())
         for _ in range(self.size):
             self._start_worker()
         return self
@@ -98,7 +99,7 @@ class Pool:
             await self._emptied(KILLED_SECONDS)
         if not self._line.closed:
             self._leave_behind()
-            self._supervision.cancel()
+            self.supervision.cancel()
             self._loop.remove_reader(self._line.fd)
             self._line.close()
 

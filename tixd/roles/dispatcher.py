@@ -15,6 +15,7 @@ import asyncio
 import os
 import socket
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 
 from tixd.dispatch.claim import Claim
@@ -56,11 +57,11 @@ async def _work(service: Service, pool: Pool) -> None:
         await service.run(pool)
         linked = asyncio.ensure_future(sender.link.run())
         try:
-            await _tick(service, pool, dispatcher, sender, claim, linked)
+            await _tick(service, pool, dispatcher, sender, claim, [linked, pool.supervision])
         finally:
             await dispatcher.stop()
             await service.finish(pool)
-            await unlink([linked])
+            await unlink([linked, pool.supervision])
 
 
 async def _tick(
@@ -69,11 +70,11 @@ async def _tick(
     dispatcher: Dispatcher,
     sender: Sender,
     claim: Claim,
-    linked: asyncio.Future[None],
+    needed: Sequence[asyncio.Future[None]],
 ) -> None:
     """Once a second: who leads, and is a cycle due?"""
     tick, follows = Tick(dispatcher.tick), False
-    while not service.stopping.is_set() and not linked.done():
+    while not service.stopping.is_set() and not any(task.done() for task in needed):
         if claim.leader is not None:
             follows = True
             await service.stand_by(claim.leader)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 from tixd.dispatch.feed import feed
 from tixd.dispatch.pool import Pool
@@ -19,16 +20,23 @@ from tixd.service import Service
 @contextlib.asynccontextmanager
 async def working(
     service: Service, queue: JobQueue, pool: Pool
-) -> AsyncIterator[asyncio.Future[None]]:
-    """Feed the workers; the future is done only if that goes wrong, and tells how."""
+) -> AsyncIterator[asyncio.Future[Any]]:
+    """Feed the workers; the future is done only if one of the tasks ends, which ends the role.
+
+    What the task has died of is raised.
+    """
     feeding = asyncio.ensure_future(feed(queue, pool, service.heard, patient=True))
     checking = asyncio.ensure_future(service.check_volume(pool))
+    tasks = [feeding, checking, pool.supervision]
+    ended = asyncio.ensure_future(asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))
     try:
-        yield feeding
+        yield ended
     finally:
+        ended.cancel()
         checking.cancel()
         await service.finish(pool)
         feeding.cancel()
-        await asyncio.wait([feeding, checking])
-    if not feeding.cancelled():
-        feeding.result()
+        await asyncio.wait([*tasks, ended])
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
