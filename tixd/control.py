@@ -24,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from tixd import bounded, errors, logs
+from tixd import bounded, errors, logs, tasks
 from tixd.hearing import heard
 from tixd.surroundings import Surroundings
 
@@ -98,7 +98,7 @@ class Control:
     async def start(self) -> None:
         """Take requests from now on; raises OSError."""
         await self._listen()
-        self._watching = asyncio.ensure_future(self._watch())
+        self._watching = tasks.start_loop(self._watch, "watch over the control socket")
 
     async def _listen(self) -> None:
         sock = self._bind()
@@ -112,10 +112,7 @@ class Control:
     async def stop(self) -> None:
         """Take no more requests, give up those at work, remove the file."""
         self._server.close()
-        tasks = {self._watching, *self._at_work}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(self._watching, *self._at_work)
         if self._is_there():
             os.unlink(self.path)
 
@@ -147,7 +144,7 @@ class Control:
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._silent) >= MOST_SILENT:  # the oldest makes room
             self._silent.pop(next(iter(self._silent))).transport.abort()
-        task = asyncio.get_running_loop().create_task(self._converse(reader, writer))
+        task = tasks.start(self._converse(reader, writer), "answering on the control socket")
         self._at_work.add(task)
         self._silent[task] = writer
         task.add_done_callback(self._forget)

@@ -377,7 +377,7 @@ def loop_error(_: object, context: Mapping[str, Any]) -> None:
 
     An exception handler for a loop; takes from the context only what has a bound.
     """
-    _uncaught("asyncio", bounded.text(str(context.get("message"))), context.get("exception"))
+    uncaught("asyncio", bounded.text(str(context.get("message"))), context.get("exception"))
 
 
 class _Library(logging.Handler):
@@ -389,7 +389,7 @@ class _Library(logging.Handler):
         reason = _first_line(record)
         error = record.exc_info[1] if record.exc_info else None
         if error is not None or record.levelno >= logging.ERROR:
-            _uncaught(record.name, reason, error)
+            uncaught(record.name, reason, error)
         else:
             subject = bounded.text(str(record.msg))
             _notice(warning, "library_warning", record.name, subject, reason=reason)
@@ -402,7 +402,8 @@ _NOTICES = Hourly()
 MOST_NOTICES = 20
 
 
-def _uncaught(source: str, reason: str, problem: BaseException | None) -> None:
+def uncaught(source: str, reason: str, problem: BaseException | None) -> None:
+    """Log an error that nobody foresaw, once an hour for its place; `source`: what met it."""
     where = _facts(problem) if problem is not None else {}
     _notice(error, "unexpected", source, where.get("at", reason), reason=reason, **where)
 
@@ -436,9 +437,9 @@ def _short(args: Any) -> Any:
 
 
 def _unraisable(found: sys.UnraisableHookArgs) -> None:
-    _uncaught("python", bounded.text(found.err_msg or "an exception was ignored"), found.exc_value)
+    uncaught("python", bounded.text(found.err_msg or "an exception was ignored"), found.exc_value)
 
 
 def _thread_ended(found: threading.ExceptHookArgs) -> None:
     name = found.thread.name if found.thread else "a thread"
-    _uncaught("threading", f"{name} has ended by an exception", found.exc_value)
+    uncaught("threading", f"{name} has ended by an exception", found.exc_value)

@@ -17,6 +17,7 @@ from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tixd import tasks
 from tixd.status import Snapshot
 
 #: Type of the text, as HTTP names it.
@@ -112,6 +113,7 @@ COUNTERS = (
     _alone("messages_fanned_out", "Such messages that this worker has turned into jobs."),
     _alone("messages_expired", "Messages of jobs that came later than they were good for."),
     _alone("messages_dead", "Messages that were no jobs and lie in tixd.dead now."),
+    _alone(tasks.COUNTED, tasks.MEANING),
 )
 
 
@@ -144,6 +146,7 @@ class Metrics:
 
     def text(self, snapshot: Snapshot) -> bytes:
         """What Prometheus reads; costs about a millisecond."""
+        self._counts[tasks.COUNTED] = tasks.failures()
         picture = _Picture(self._counts, snapshot)
         return generate_latest(picture) + generate_latest(self._process)
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 import tixd
-from tixd import answers, control, errors, first_process, logs, signals
+from tixd import answers, control, errors, first_process, logs, signals, tasks
 from tixd.config import Config
 from tixd.dispatch.dispatcher import Dispatcher
 from tixd.dispatch.job import CheckVolume, Done
@@ -74,8 +74,8 @@ class Service:
             leave(0)
 
     async def _live(self, role: Callable[[Service], Awaitable[None]]) -> None:
+        tasks.watch(asyncio.get_running_loop())
         self._listen_to_signals()
-        asyncio.get_running_loop().set_exception_handler(logs.loop_error)
         async with self.presence.systemd.following(self._sentence):
             await role(self)
         logs.info("ended")

@@ -12,8 +12,9 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
-from tixd import logs
+from tixd import logs, tasks
 
 #: How often the state of a service is looked at, at most, for its line in `systemctl status`.
 STATUS_SECONDS = 2.0
@@ -31,12 +32,11 @@ class Notifier:
     @contextlib.asynccontextmanager
     async def following(self, sentence: Callable[[], str]) -> AsyncIterator[None]:
         """Tell what `sentence` says, whenever it says something new."""
-        telling = asyncio.ensure_future(self._follow(sentence))
+        telling = tasks.start_loop(partial(self._follow, sentence), "status for systemd")
         try:
             yield
         finally:
-            telling.cancel()
-            await asyncio.wait([telling])
+            await tasks.end(telling)
 
     async def _follow(self, sentence: Callable[[], str]) -> None:
         hourly = logs.Hourly()

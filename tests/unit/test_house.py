@@ -119,6 +119,15 @@ def test_only_the_commands_print():
     assert [place(p, node) for p, node in calls if called(node) == "print"] == []
 
 
+def test_only_one_module_creates_tasks_so_that_none_fails_unseen():
+    creating = ("create_task", "ensure_future")
+    calls = ((p, n) for p in MODULES if p.stem != "tasks" for n in ast.walk(tree(p)))
+    made = [(p, n) for p, n in calls if called(n).split(".")[-1] in creating]
+    # A task of a TaskGroup ends its group, and with it whoever waits for the group.
+    own = [place(p, n) for p, n in made if not called(n).startswith("group.")]
+    assert own == [], "use tixd.tasks.start, or start_loop for what never ends"
+
+
 def is_number(node: ast.expr | None) -> bool:
     """Whether an expression is made of numbers only: 5, -1, 60 * 60, 1 << 20."""
     if node is None:

@@ -13,18 +13,18 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from tixd import errors, logs
+from tixd import errors, logs, tasks
 from tixd.amqp.connection import Connection, connect
 from tixd.amqp.values import Endpoint
 
 #: A connection that was of use for so long has worked: the pauses begin anew.
 STEADY_SECONDS = 5.0
 
-Use = Callable[[Connection], Awaitable[None]]
+Use = Callable[[Connection], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class Link:
         """`use` is called with each new connection and ends, or raises a BrokerError, with it."""
         self.connection: Connection | None = None
         self.reason = "not connected to the broker yet"
-        self._endpoint, self._name, self._use = endpoint, name, use
+        self.name = name
+        self._endpoint, self._use = endpoint, use
         self._retry = retry or Retry()
         self._failures = 0
         self._told = ""
@@ -76,28 +77,25 @@ class Link:
                 await self._once()
             except errors.BrokerError as error:
                 self._lost(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends this connection
+                tasks.report(error, self.name)
+                self._lost(_unexpected(error))
             served = time.monotonic() - self._served_since
             self._failures = 1 if served > STEADY_SECONDS else self._failures + 1
             await self._pause(self._retry.pause_seconds(self._failures, self._jitter))
 
     async def _once(self) -> None:
-        """One connection, from its beginning to its end; raises a BrokerError then."""
-        connection = await connect(self._endpoint, self._name)
-        use = asyncio.ensure_future(self._use(connection))
+        """One connection, from its beginning to its end."""
+        connection = await connect(self._endpoint, self.name)
+        use = tasks.start(self._use(connection), self.name)
         try:
             both: set[asyncio.Future[Any]] = {use, connection.ended}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            raise connection.ended.result() if connection.ended.done() else self._end_of(use)
+            self._lost(_end_of(connection, use))
         finally:
-            self.connection = None
-            use.cancel()
-            await asyncio.gather(use, return_exceptions=True)
+            self.connection, self.reason = None, self.reason or "the connection is closed"
+            await tasks.end(use)
             await connection.close()
-
-    @staticmethod
-    def _end_of(use: asyncio.Future[None]) -> errors.BrokerError:
-        use.result()
-        return errors.BrokerAway("the connection is of no use any more")
 
     def serves(self, connection: Connection) -> None:
         """To be called by the use, once it has all that it needs of the connection."""
@@ -105,15 +103,16 @@ class Link:
         self._served_since = time.monotonic()
         if self._told != "connected":
             self._told = "connected"
-            logs.info("broker_connected", connection=self._name, broker=str(self._endpoint))
+            logs.info("broker_connected", connection=self.name, broker=str(self._endpoint))
 
     def _lost(self, error: errors.BrokerError) -> None:
-        self.reason, kind = str(error), type(error).__name__
+        """Drop the connection, and say why: there is one or a reason, at any moment."""
+        self.connection, self.reason, kind = None, str(error), type(error).__name__
         if self._told != kind:
             self._told = kind
             log = logs.error if isinstance(error, errors.BrokerRefuses) else logs.warning
             broker = str(self._endpoint)
-            log("broker_lost", connection=self._name, broker=broker, reason=self.reason)
+            log("broker_lost", connection=self.name, broker=broker, reason=self.reason)
 
     async def _pause(self, seconds: float) -> None:
         """Wait: the shortest pause in any case, the rest unless somebody is in a hurry."""
@@ -123,3 +122,17 @@ class Link:
             async with asyncio.timeout(seconds - shortest):
                 await self._hurry.wait()
         self._hurry.clear()
+
+
+def _end_of(connection: Connection, use: asyncio.Task[None]) -> errors.BrokerError:
+    """Why a connection is of no use any more."""
+    if connection.ended.done():
+        return connection.ended.result()
+    error = use.exception()
+    if error is None:
+        return errors.BrokerAway("the connection is of no use any more")
+    return error if isinstance(error, errors.BrokerError) else _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> errors.BrokerError:
+    return errors.BrokerAway(f"unexpected {type(error).__name__}: {error}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from tixd import __version__
+from tixd import __version__, tasks
 from tixd.collector.hand import Hand
 from tixd.metrics import Family, exposition
 from tixd.sinks.outputs import Outputs
@@ -80,5 +80,6 @@ def _families(counts: Counts, hand: Hand, outputs: Outputs, *, is_ready: bool) -
     yield Family(
         "tixd_collector_output_ready", "gauge", "1 where it can take records.", ready, "output"
     )
+    yield Family(f"tixd_{tasks.COUNTED}", "counter", tasks.MEANING, {"": tasks.failures()})
     words = "1 where the role can do its work, as /readyz says."
     yield Family("tixd_ready", "gauge", words, {"": float(is_ready)})

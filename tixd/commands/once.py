@@ -13,7 +13,7 @@ from collections import Counter
 
 import click
 
-from tixd import control, logs
+from tixd import control, logs, tasks
 from tixd.commands import Invocation
 from tixd.commands.bars import bar
 from tixd.commands.words import WORDS
@@ -60,7 +60,7 @@ async def _cycle(settings: Settings, runtime_folder: str, counts: Counter[str]) 
                 pool.kill()
             else:
                 logs.info("stopping", reason="signal; another one ends it at once")
-                stopping.append(asyncio.ensure_future(pool.stop(settings.stop_seconds)))
+                stopping.append(tasks.start(pool.stop(settings.stop_seconds), "stop"))
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop)

@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+from tixd import tasks
 from tixd.dispatch.dispatcher import Put, scan
 from tixd.dispatch.feed import feed
 from tixd.dispatch.job import Done, ListInstallations
@@ -42,18 +43,17 @@ async def work_off(
         counts.update(done.counts)
         progress(queue.taken - queue.open, queue.taken)
 
-    feeding = asyncio.ensure_future(feed(queue, pool, heard))
+    feeding = tasks.start(feed(queue, pool, heard), "feeding of the workers")
     try:
         counts.update(await fill(queue.put))
-        idle = asyncio.ensure_future(queue.idle())
+        idle = tasks.start(queue.idle(), "waiting for the end")
         await asyncio.wait([idle, feeding], return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
         counts["jobs_not_begun"] += queue.waiting
         for cause, count in (pool.restarts - restarts).items():
             counts[f"worker_restarts_{cause}"] += count
     finally:
-        feeding.cancel()
-        await asyncio.wait([feeding])
+        await tasks.end(feeding)
     failure = None if feeding.cancelled() else feeding.exception()
     if failure:
         raise failure.exceptions[0] if isinstance(failure, ExceptionGroup) else failure

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from tixd import errors, logs
+from tixd import errors, logs, tasks
 from tixd.dispatch.job import Done, ListInstallations, ListUsers, ProcessInstallation
 from tixd.dispatch.pool import Pool
 from tixd.dispatch.schedule import LastScan, cycle_number, is_due, load, save
@@ -111,13 +111,12 @@ class Dispatcher:
                 logs.warning("cycle_skipped", cycle=number, reason="the scan before still runs")
         elif is_due(self._last, now, self._period_seconds) and time.monotonic() > self._not_before:
             self._scan_number, self._scan_started = number, now
-            self._scan = asyncio.ensure_future(self._cycle(number, now))
+            self._scan = tasks.start(self._cycle(number, now), "scan")
 
     async def stop(self) -> None:
         """Start no cycle any more, and give up the one that is running."""
         if self._scan:
-            self._scan.cancel()
-            await asyncio.wait([self._scan])
+            await tasks.end(self._scan)
 
     def view(self) -> CycleView:
         """Where the schedule stands."""

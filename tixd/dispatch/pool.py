@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from typing import Self
 
-from tixd import errors, logs
+from tixd import errors, logs, tasks
 from tixd.dispatch.backlog import Backlog, Task
 from tixd.dispatch.deaths import Death
 from tixd.dispatch.job import Done, Job, Phase, ProcessInstallation, Ready, decode
@@ -55,7 +55,7 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._line = ParentEnd(self._runtime_folder)
         self._loop.add_reader(self._line.fd, self._converse)
-        self.supervision = self._loop.create_task(self._supervise())
+        self.supervision = tasks.start(self._supervise(), "supervision of the workers")
         for _ in range(self.size):
             self._start_worker()
         return self

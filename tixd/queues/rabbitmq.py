@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tixd import errors, logs
+from tixd import errors, logs, tasks
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.link import Link
@@ -109,9 +109,7 @@ class RabbitQueue:
     async def close(self) -> None:
         """The same, and nothing goes on behind it; what has no answer goes back to the queue."""
         await self.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(*self._tasks)
 
     # --- the consumer ----------------------------------------------------------------------------
 
@@ -164,7 +162,7 @@ class RabbitQueue:
             self._spawn(self._bury(channel, message, error.detail))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+        task = tasks.start(work, "answering of a message")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -74,7 +74,7 @@ class Sender:
     def trouble(self) -> str:
         """Why nothing can be sent; "" where it can."""
         if self._connection is None:
-            return self.link.reason
+            return self.link.reason or "the connection has just ended"
         blocked = self._connection.blocked
         return f"RabbitMQ takes no messages: {blocked}" if blocked else ""
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-
 from tixd.amqp.values import Endpoint, Tls
 from tixd.settings import Settings
 
@@ -20,13 +17,3 @@ def endpoint(settings: Settings) -> Endpoint:
         vhost=settings.rabbitmq_vhost,
         tls=Tls(*files) if settings.rabbitmq_tls else None,
     )
-
-
-async def unlink(linked: Sequence[asyncio.Future[None]]) -> None:
-    """End what keeps the connections; raises what one of them has died of: our mistake."""
-    for task in linked:
-        task.cancel()
-    await asyncio.wait(linked)
-    for task in linked:
-        if not task.cancelled():
-            task.result()

@@ -22,7 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import tixd
-from tixd import control, errors, first_process, logs, signals
+from tixd import control, errors, first_process, logs, signals, tasks
 from tixd.collector import debug
 from tixd.collector.configuration import CollectorConfig
 from tixd.collector.server import Server
@@ -70,7 +70,7 @@ class Collector:
     async def run(self) -> None:
         """Live until SIGTERM or SIGINT."""
         self._listen_to_signals()
-        asyncio.get_running_loop().set_exception_handler(logs.loop_error)
+        tasks.watch(asyncio.get_running_loop())
         self._outputs = Outputs(sinks(self._settings), self._settings.timeout_seconds)
         self._server = server = Server(self._settings, self._outputs, self._not_ready)
         async with (
@@ -79,7 +79,7 @@ class Collector:
             self._listening(server),
             self._answering(),
         ):
-            watching = asyncio.ensure_future(server.watch())
+            watching = tasks.start_loop(server.watch, "watch over connections")
             if not self._stopping.is_set():
                 self._systemd.ready(self._sentence())
             while not self._stopping.is_set():

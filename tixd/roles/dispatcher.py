@@ -11,13 +11,12 @@ exclusive queue, so that a stand-by takes over; 4. HTTP and control socket; 5. t
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections import Counter
-from collections.abc import Sequence
 from functools import partial
 
+from tixd import tasks
 from tixd.dispatch.claim import Claim
 from tixd.dispatch.dispatcher import Dispatcher, scan
 from tixd.dispatch.job import ListInstallations, ListUsers
@@ -27,7 +26,7 @@ from tixd.dispatch.schedule import Tick
 from tixd.folder import Folder
 from tixd.queues.jobs import JobSender
 from tixd.queues.sender import Sender
-from tixd.roles.broker import endpoint, unlink
+from tixd.roles.broker import endpoint
 from tixd.roles.leading import lead
 from tixd.service import Service
 from tixd.status import BrokerView
@@ -55,26 +54,22 @@ async def _work(service: Service, pool: Pool) -> None:
         dispatcher = Dispatcher(settings, find, folder, service.presence.metrics.add)
         service.dispatcher = dispatcher
         await service.run(pool)
-        linked = asyncio.ensure_future(sender.link.run())
+        linked = tasks.start_loop(sender.link.run, "connection for jobs out")
         try:
-            await _tick(service, pool, dispatcher, sender, claim, [linked, pool.supervision])
+            await _tick(service, pool, dispatcher, sender, claim)
         finally:
             await dispatcher.stop()
             await service.finish(pool)
-            await unlink([linked, pool.supervision])
+            await tasks.end(linked, pool.supervision)
+            tasks.check(pool.supervision)
 
 
 async def _tick(
-    service: Service,
-    pool: Pool,
-    dispatcher: Dispatcher,
-    sender: Sender,
-    claim: Claim,
-    needed: Sequence[asyncio.Future[None]],
+    service: Service, pool: Pool, dispatcher: Dispatcher, sender: Sender, claim: Claim
 ) -> None:
     """Once a second: who leads, and is a cycle due?"""
     tick, follows = Tick(dispatcher.tick), False
-    while not service.stopping.is_set() and not any(task.done() for task in needed):
+    while not (service.stopping.is_set() or pool.supervision.done()):
         if claim.leader is not None:
             follows = True
             await service.stand_by(claim.leader)

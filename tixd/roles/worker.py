@@ -11,10 +11,10 @@ HTTP and control socket.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 
+from tixd import tasks
 from tixd.dispatch.dispatcher import scan, worth_a_job
 from tixd.dispatch.feed import JOBS_PER_WORKER
 from tixd.dispatch.mounts import check_reports_folder
@@ -23,7 +23,7 @@ from tixd.dispatch.schedule import cycle_number
 from tixd.queues.jobs import JobSender
 from tixd.queues.rabbitmq import Bases, RabbitQueue
 from tixd.queues.sender import Sender
-from tixd.roles.broker import endpoint, unlink
+from tixd.roles.broker import endpoint
 from tixd.roles.working import working
 from tixd.service import Service
 from tixd.status import BrokerView
@@ -49,16 +49,15 @@ async def _work(service: Service, pool: Pool) -> None:
     service.broker = lambda: BrokerView(queue.trouble or sender.trouble, sender.confirmed)
     service.renewed = renewed
     await service.run(pool)
-    linked = [asyncio.ensure_future(link.run()) for link in links]
+    linked = [tasks.start_loop(link.run, f"connection for {link.name}") for link in links]
     try:
         async with working(service, queue, pool) as feeding:
-            needed = [feeding, *linked]
-            while not (service.stopping.is_set() or any(task.done() for task in needed)):
+            while not (service.stopping.is_set() or feeding.done()):
                 await service.turn()
             await queue.stop()
     finally:
         await queue.close()
-        await unlink(linked)
+        await tasks.end(*linked)
 
 
 def _queue(service: Service, pool: Pool, sender: Sender) -> RabbitQueue:

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+from tixd import tasks
 from tixd.dispatch.feed import feed
 from tixd.dispatch.pool import Pool
 from tixd.queues.contract import JobQueue
@@ -25,18 +26,15 @@ async def working(
 
     What the task has died of is raised.
     """
-    feeding = asyncio.ensure_future(feed(queue, pool, service.heard, patient=True))
-    checking = asyncio.ensure_future(service.check_volume(pool))
-    tasks = [feeding, checking, pool.supervision]
-    ended = asyncio.ensure_future(asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))
+    feeding = tasks.start(feed(queue, pool, service.heard, patient=True), "feeding of the workers")
+    checking = tasks.start(service.check_volume(pool), "checking of the volume")
+    needed = [feeding, checking, pool.supervision]
+    first = asyncio.wait(needed, return_when=asyncio.FIRST_COMPLETED)
+    ended = tasks.start(first, "waiting for the end of a task")
     try:
         yield ended
     finally:
-        ended.cancel()
         checking.cancel()
         await service.finish(pool)
-        feeding.cancel()
-        await asyncio.wait([*tasks, ended])
-    for task in tasks:
-        if not task.cancelled():
-            task.result()
+        await tasks.end(ended, *needed)
+    tasks.check(*needed)

@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from tixd import errors, logs
+from tixd import errors, logs, tasks
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.link import Link, Retry
@@ -49,18 +49,16 @@ class AmqpSink:
         self._link = Link(endpoint(settings), "tixd collector", self._use, retry)
         self._running: asyncio.Task[None] | None = None
         self._idle: list[Channel] = []
-        self._closing: set[asyncio.Task[None]] = set()
         self._declared = False
 
     async def start(self) -> None:
         """Connect, and again whenever the connection is lost."""
-        self._running = asyncio.ensure_future(self._link.run())
+        self._running = tasks.start_loop(self._link.run, "connection to AMQP")
 
     async def stop(self) -> None:
         """Close the connection."""
         if self._running:
-            self._running.cancel()
-            await asyncio.wait([self._running])
+            await tasks.end(self._running)
 
     def not_ready(self) -> str:
         """That the broker is away, or takes nothing at the moment."""
@@ -139,9 +137,7 @@ class AmqpSink:
         if not channel.unconfirmed and len(self._idle) < MOST_IDLE_CHANNELS:
             self._idle.append(channel)
             return
-        closing = asyncio.ensure_future(channel.close())
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        tasks.start(channel.close(), "closing of a channel")
 
     async def _declare(self, connection: Connection) -> None:
         """See that there is the exchange, or make it."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from tixd import errors, logs
+from tixd import errors, logs, tasks
 from tixd.collector.formats import Format
 from tixd.collector.settings import CollectorSettings
 from tixd.sinks.contract import Outgoing
@@ -81,13 +81,14 @@ class KafkaSink:
 
     async def start(self) -> None:
         """Poll, and look again and again whether the topic is there."""
-        self._tasks = [asyncio.ensure_future(self._poll()), asyncio.ensure_future(self._watch())]
+        self._tasks = [
+            tasks.start_loop(self._poll, "polling of Kafka"),
+            tasks.start_loop(self._watch, "probing of Kafka"),
+        ]
 
     async def stop(self) -> None:
         """End; what librdkafka still holds is of bundles that were not accepted."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
+        await tasks.end(*self._tasks)
         self._producer.purge()
         self._producer.poll(0)
 

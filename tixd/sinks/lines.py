@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 
-from tixd import errors, logs
+from tixd import errors, logs, tasks
 from tixd.collector.formats import Format
 from tixd.sinks.contract import Outgoing
 
@@ -44,13 +44,12 @@ class LinesSink:
         if problem := await self._aside(self.probe):
             raise errors.CannotStart(f"file.path: {problem}")
         self.confirmed = time.monotonic()
-        self._probing = asyncio.ensure_future(self._look_again_and_again())
+        self._probing = tasks.start_loop(self._look_again_and_again, "probing of the file")
 
     async def stop(self) -> None:
         """End; nothing is open."""
         if self._probing:
-            self._probing.cancel()
-            await asyncio.wait([self._probing])
+            await tasks.end(self._probing)
 
     def not_ready(self) -> str:
         """The last problem is no reason not to try: the disk may have room for this bundle."""

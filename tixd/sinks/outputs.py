@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from tixd import errors
+from tixd import errors, tasks
 from tixd.collector.formats import render
 from tixd.collector.record import Record
 from tixd.sinks.contract import Outgoing, Sink
@@ -71,7 +71,7 @@ class Outputs:
             sink.check(messages)
         self.check_ready()
         jobs = [
-            asyncio.ensure_future(sink.publish(messages))
+            tasks.start(sink.publish(messages), f"publishing to {sink.name}")
             for sink, messages in zip(self.sinks, bundles, strict=True)
         ]
         try:

@@ -1,0 +1,121 @@
+"""A link comes back whatever ends its connection; at any moment it has one, or a reason."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.log_events import heard
+from tests.support.pools import in_loop
+from tests.support.rabbit import guest
+from tests.support.relay import Relay
+from tests.support.waiting import until
+from tixd import logs, tasks
+from tixd.amqp import link as link_module
+from tixd.amqp.connection import Connection
+from tixd.amqp.link import Link, Retry
+from tixd.amqp.values import Endpoint
+from tixd.collector.settings import CollectorSettings
+from tixd.sinks import amqp
+from tixd.sinks.amqp import AmqpSink
+
+QUICK = Retry(0.001, 0.001)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unexpected errors are logged as if it were the first time in an hour."""
+    monkeypatch.setattr(tasks._Failures, "count", 0)
+    monkeypatch.setattr(logs, "_NOTICES", logs.Hourly())
+
+
+@in_loop
+async def test_an_unexpected_error_of_its_use_ends_a_connection_and_not_the_link(broker) -> None:
+    uses: list[Connection] = []
+
+    async def use(connection: Connection) -> None:
+        uses.append(connection)
+        link.serves(connection)
+        if len(uses) < 3:
+            raise KeyError("x")
+        await asyncio.Event().wait()
+
+    link = Link(guest(broker.port), "test", use, QUICK)
+    with heard() as log:
+        running = tasks.start(link.run(), "link")
+        await until(lambda: link.connection and len(uses) == 3)
+        await tasks.end(running)
+    assert [event for event in log.events if event[0] == "error"] == [("error", "unexpected")]
+    reasons = [record.values["reason"] for record in log.records if "lost" in record.getMessage()]
+    assert reasons[0].startswith("unexpected KeyError: 'x'")
+
+
+@in_loop
+async def test_an_unexpected_error_of_connecting_does_not_end_the_link(broker, monkeypatch) -> None:
+    tries: list[int] = []
+    usual = link_module.connect
+
+    async def connect(endpoint: Endpoint, name: str) -> Connection:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError
+        return await usual(endpoint, name)
+
+    async def use(connection: Connection) -> None:
+        link.serves(connection)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(link_module, "connect", connect)
+    link = Link(guest(broker.port), "test", use, QUICK)
+    running = tasks.start(link.run(), "link")
+    await until(lambda: link.connection)
+    await tasks.end(running)
+
+
+@in_loop
+async def test_a_link_has_a_connection_or_a_reason_while_the_lost_one_is_closed(broker) -> None:
+    uses, gaps, go = [], [], asyncio.Event()
+
+    async def use(connection: Connection) -> None:
+        uses.append(connection)
+        link.serves(connection)
+        await go.wait()
+
+    with Relay(broker.port) as relay:
+        link = Link(guest(relay.port), "test", use, QUICK)
+        running = tasks.start(link.run(), "link")
+        await until(lambda: link.connection)
+        await asyncio.to_thread(relay.black_hole)  # closing is answered by nobody
+        go.set()
+        closed = uses[0].ended
+        await until(lambda: link.connection is None)
+        for _ in range(100):
+            gaps += [] if link.connection or link.reason else ["gap"]
+            await asyncio.sleep(0.001)
+        assert (gaps, closed.done()) == ([], False)
+        await tasks.end(running)
+
+
+@in_loop
+async def test_the_sink_is_not_ready_after_an_unexpected_error_and_comes_back(
+    broker, monkeypatch
+) -> None:
+    settings = CollectorSettings(
+        amqp_host=broker.host, amqp_port=broker.port, amqp_retry_seconds=0.2
+    )
+    reasons, usual = [], amqp.probe_queue
+
+    async def probe_queue(connection: Connection):
+        if not reasons:
+            reasons.append("")
+            raise KeyError("x")
+        reasons.append(sink.not_ready())
+        return await usual(connection)
+
+    monkeypatch.setattr(amqp, "probe_queue", probe_queue)
+    sink = AmqpSink(settings)
+    await sink.start()
+    await until(lambda: not sink.not_ready())
+    await sink.stop()
+    assert reasons[1].startswith("unexpected KeyError")

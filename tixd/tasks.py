@@ -1,0 +1,116 @@
+"""Background tasks: the only module that creates any, so that none fails unseen.
+
+In: coroutines. Out: tasks. Rules: an error that nobody foresaw (anything but a TixdError) is logged
+and counted when its task fails, whoever awaits the task; an endless loop is started again after
+one, with a growing pause; what asyncio alone knows of goes to the log as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from tixd import errors, logs
+
+#: Pause before an endless loop is started again: the first, and the longest after doubling.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+
+#: A loop that ran for so long has worked: the pauses begin anew.
+STEADY_SECONDS = 120.0
+
+#: The counter of unexpected errors in /metrics, without tixd_ and _total, and its help.
+COUNTED, MEANING = "unexpected_errors", "Errors that nobody foresaw; the log has each."
+
+#: Note on an exception that has been reported.
+_REPORTED = "reported by tixd"
+
+_T = TypeVar("_T")
+
+#: The loop keeps weak references only.
+_running: set[asyncio.Task[Any]] = set()
+
+
+class _Failures:
+    """How many unexpected errors there were in this process."""
+
+    count = 0
+
+
+def start(work: Coroutine[Any, Any, _T], what: str) -> asyncio.Task[_T]:
+    """Run a coroutine beside the caller; `what` names it in the log."""
+    task = asyncio.get_running_loop().create_task(work, name=what)
+    _running.add(task)
+    task.add_done_callback(_on_end)
+    return task
+
+
+def start_loop(loop: Callable[[], Awaitable[None]], what: str) -> asyncio.Task[None]:
+    """Run an endless loop until it is cancelled; start it again after an unexpected error."""
+    return start(_keep(loop, what), what)
+
+
+async def end(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel the tasks and wait until all have ended."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def check(*tasks: asyncio.Future[Any]) -> None:
+    """Raise what one of these tasks, which have ended, has failed of."""
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
+def report(error: BaseException, what: str) -> None:
+    """Log and count an unexpected error, once although whoever awaits its task reports it too."""
+    if _REPORTED not in getattr(error, "__notes__", ()):
+        error.add_note(_REPORTED)
+        _Failures.count += 1
+        logs.uncaught("tasks", f"{what} failed", error)
+
+
+def failures() -> int:
+    """How many unexpected errors there were in this process."""
+    return _Failures.count
+
+
+def watch(loop: asyncio.AbstractEventLoop) -> None:
+    """Report what callbacks raise, and what else only asyncio hears of, such as EMFILE."""
+    loop.set_exception_handler(_on_loop_error)
+
+
+async def _keep(loop: Callable[[], Awaitable[None]], what: str) -> None:
+    failed = 0
+    while True:
+        begun = time.monotonic()
+        try:
+            return await loop()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the loop must go on
+            report(error, what)
+        failed = 0 if time.monotonic() - begun > STEADY_SECONDS else failed
+        await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2.0**failed, LONGEST_PAUSE_SECONDS))
+        failed = min(failed + 1, 32)
+
+
+def _on_end(task: asyncio.Task[Any]) -> None:
+    _running.discard(task)
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not _foreseen(error):
+        report(error, task.get_name())
+
+
+def _foreseen(error: BaseException) -> bool:
+    """Whether whoever awaits the task knows such an error."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_foreseen(inner) for inner in error.exceptions)
+    return isinstance(error, errors.TixdError)
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    _Failures.count += 1
+    logs.loop_error(loop, context)
