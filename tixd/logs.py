@@ -216,6 +216,15 @@ def reopen() -> None:
         destination.reopen()
 
 
+def is_file_gone() -> bool:
+    """Whether a log file was removed, and not by something that makes a new one at once.
+
+    To be asked about once a second: it is what two calls in a row have seen.
+    """
+    gone = [destination.is_gone() for destination in _destinations()]
+    return any(gone)
+
+
 def toggle_debug() -> None:
     """Log everything, or again only what the settings say (INFO where they say everything)."""
     for destination in _destinations():
@@ -247,7 +256,7 @@ class _Destination(logging.StreamHandler[TextIO]):
     def __init__(self, file: str, level: str) -> None:
         super().__init__(_opened(file))
         self._hourly = Hourly()
-        self._file = file
+        self._file, self._missed = file, False
         self.usual_level = level
 
     def reopen(self) -> None:
@@ -259,6 +268,13 @@ class _Destination(logging.StreamHandler[TextIO]):
             self.setStream(_opened(self._file))
         except OSError as problem:
             error("log_not_reopened", file=self._file, reason=problem.strerror, now="stderr")
+
+    def is_gone(self) -> bool:
+        """Whether the file that is written to has no name any more, now and the time before."""
+        if self._file in _STREAMS or self.stream is sys.stderr:
+            return False
+        missed, self._missed = self._missed, not os.path.exists(self._file)
+        return missed and self._missed
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Lines that cannot be written, as on a full disk, are one word an hour, no tracebacks."""

@@ -48,7 +48,8 @@ class Service:
     """What every role has; a role sets the public members that concern it.
 
     queue_lengths: how many jobs wait, and are open, here; broker: how the broker is; renewed: told
-    after secrets were read again; leader: who leads, in words.
+    after secrets were read again; leader: who leads, in words; keep: called every second, to keep
+    what makes it the leader.
     """
 
     def __init__(self, loaded: Config, reload: Callable[[], Config]) -> None:
@@ -61,6 +62,7 @@ class Service:
         self.queue_lengths: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self.broker: Callable[[], BrokerView | None] = lambda: None
         self.renewed: Callable[[], None] = lambda: None
+        self.keep: Callable[[], None] = lambda: None
         self._around, self._reload = loaded.surroundings, reload
         self._started = time.time()
         self._state: State = "starting"
@@ -184,6 +186,10 @@ class Service:
         if not self.pool or self.pool.turns > self._turns:
             self._turns = self.pool.turns if self.pool else self._turns
             self.presence.systemd.watchdog()
+        self.keep()
+        if logs.is_file_gone():
+            self._reopen_log()
+            logs.warning("log_file_replaced")
         workers = self.pool.workers if self.pool else ()
         first_process.bury_orphans({worker.pid for worker in workers})
         with contextlib.suppress(TimeoutError):

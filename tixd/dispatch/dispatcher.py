@@ -19,7 +19,6 @@ from tixd import errors, logs, tasks
 from tixd.dispatch.job import Done, ListInstallations, ListUsers, ProcessInstallation
 from tixd.dispatch.pool import Pool
 from tixd.dispatch.schedule import LastScan, cycle_number, is_due, load, save
-from tixd.folder import Folder
 from tixd.settings import Settings
 from tixd.status import CycleView
 
@@ -83,16 +82,15 @@ class Dispatcher:
         self,
         settings: Settings,
         find: Find,
-        folder: Folder,
         count: Callable[[Mapping[str, int]], object],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._base = settings.reports_base_path
         self._period_seconds = settings.processing_period_minutes * 60.0
-        self._find, self._folder = find, folder
+        self._find, self._folder = find, settings.schedule_dir
         self._count = count
         self._now = now
-        self._last = load(folder)
+        self._last = load(self._folder)
         self._scan: asyncio.Task[None] | None = None
         self._scan_number: int | None = None
         self._scan_started: float | None = None

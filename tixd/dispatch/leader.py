@@ -13,7 +13,7 @@ import os
 import socket
 from typing import Self
 
-from tixd import errors
+from tixd import errors, logs
 
 #: File in the schedule folder whose lock makes the leader.
 LOCK_FILE = "tixd-leader.lock"
@@ -27,9 +27,14 @@ class Leadership:
 
     def __init__(self, folder: str) -> None:
         """Open (and make) the folder; raises CannotStart where that fails."""
+        self._path = os.path.join(folder, LOCK_FILE)
+        self._fd = self._opened()
+
+    def _opened(self) -> int:
+        folder = os.path.dirname(self._path)
         try:
             os.makedirs(folder, exist_ok=True)
-            self._fd = _opened(os.path.join(folder, LOCK_FILE))
+            return _opened(self._path)
         except OSError as error:
             raise errors.CannotStart(f"schedule folder {folder}: {error.strerror}") from error
 
@@ -48,13 +53,40 @@ class Leadership:
         return True
 
     def take(self) -> bool:
-        """Become the leader if nobody is; whether this process is the leader now."""
-        if not self.is_free():
+        """Become the leader if nobody is; whether this process is the leader now.
+
+        Raises CannotStart where the folder was removed and cannot be made again.
+        """
+        self._follow()
+        if not self.is_free() or self._was_removed():
             return False
         with contextlib.suppress(OSError):  # a full disk makes no difference to the lock
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         return True
+
+    def keep(self) -> None:
+        """Lock anew where the file was removed; raises CannotStart where another leads by now."""
+        if not self._was_removed():
+            return
+        if not self.take():
+            raise errors.CannotStart(f"{self._path} was removed, and another process leads by now")
+        logs.warning("leader_lock_replaced", file=self._path)
+
+    def _follow(self) -> None:
+        """Open the file that is there now, if it is another one."""
+        if self._was_removed():
+            before, self._fd = self._fd, self._opened()
+            os.close(before)
+
+    def _was_removed(self) -> bool:
+        """Whether the file that is locked is no more the one that others would lock."""
+        ours = os.fstat(self._fd)
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except OSError:
+            return True
+        return (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino)
 
     def leader(self) -> str:
         """Who leads, in words; what it wrote when it became the leader."""

@@ -46,6 +46,7 @@ class ParentEnd:
             self._socket = self._context.socket(zmq.ROUTER)
             self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
             self._socket.setsockopt(zmq.LINGER, 0)
+            self._runtime_folder = runtime_folder
             self.endpoint = self._bound(runtime_folder)
             self.fd: int = self._socket.fileno()
         except (OSError, zmq.ZMQError) as error:
@@ -56,6 +57,26 @@ class ParentEnd:
         """Close it and remove its folder; once is enough."""
         self._context.destroy(linger=0)
         self._opened.close()
+
+    def is_there(self) -> bool:
+        """Whether workers that start can find the socket; somebody may have removed its folder."""
+        return os.path.exists(self.endpoint.removeprefix("ipc://"))
+
+    def renew(self) -> None:
+        """Bind anew, at another endpoint; workers that are connected stay so.
+
+        Raises CannotStart where there is no room for a socket any more.
+        """
+        lost, opened = self.endpoint, self._opened
+        with contextlib.suppress(OSError):
+            os.mkdir(self._runtime_folder, 0o700)
+        try:
+            self.endpoint = self._bound(self._runtime_folder)
+        except (OSError, zmq.ZMQError) as error:
+            raise errors.CannotStart(f"socket for the worker processes: {error}") from error
+        with contextlib.suppress(zmq.ZMQError):
+            self._socket.unbind(lost)
+        opened.close()
 
     def _bound(self, runtime_folder: str) -> str:
         """The endpoint, in the runtime folder if that can be; raises OSError or ZMQError."""

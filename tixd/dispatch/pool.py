@@ -238,8 +238,23 @@ class Pool:
             self._backlog.fail(errors.CannotStart("no worker process gets as far as being ready"))
         self._loop.call_later(RESTART_PAUSE_SECONDS, self._start_worker)
 
+    def _keep_line(self) -> None:
+        """Bind anew where the socket was removed; raises CannotStart where that cannot be.
+
+        Workers that have not found it start again.
+        """
+        if self._line.closed or self._line.is_there():
+            return
+        lost = self._line.endpoint
+        self._line.renew()
+        logs.warning("workers_socket_replaced", socket=self._line.endpoint, removed=lost)
+        for seat in self._seats.values():
+            if not seat.ready:
+                seat.retired = True
+                seat.kill()
+
     async def _supervise(self) -> None:
-        """Kill workers that have spent too long in one phase."""
+        """Kill workers that have spent too long in one phase; keep the line to them."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(SUPERVISION_SECONDS)
@@ -248,4 +263,5 @@ class Pool:
                 # Where the parent itself was held up, what workers said since is not yet heard.
                 seat.since += late_seconds
                 seat.kill_if_over(PHASE_LIMIT_SECONDS)
+            self._keep_line()
             self.turns += 1

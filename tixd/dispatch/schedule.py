@@ -64,15 +64,16 @@ def is_due(last: LastScan | None, now: float, period_seconds: float) -> bool:
     return cycle_number(now, period_seconds) != cycle_number(last.started, period_seconds)
 
 
-def load(folder: Folder) -> LastScan | None:
-    """The last completed scan; None where none is known, with a warning where it should be."""
+def load(path: str) -> LastScan | None:
+    """The last completed scan that the folder knows; None, and a warning, where it should know."""
     try:
-        content, _ = folder.read(STATE_FILE, _LONGEST_BYTES)
+        with Folder(path, follow=True) as folder:
+            content, _ = folder.read(STATE_FILE, _LONGEST_BYTES)
         return parse(content)
     except errors.Vanished:
         return None
     except (errors.VolumeError, ValueError, TypeError, KeyError) as error:
-        logs.warning("schedule_unreadable", folder=folder.path, reason=str(error)[:200])
+        logs.warning("schedule_unreadable", folder=path, reason=str(error))
         return None
 
 
@@ -87,12 +88,13 @@ def parse(content: bytes) -> LastScan:
     return LastScan(int(members["number"]), period_seconds, float(members["started"]))
 
 
-def save(folder: Folder, last: LastScan) -> None:
+def save(path: str, last: LastScan) -> None:
     """Remember a completed scan; a folder that cannot be written costs a repeated cycle only."""
     try:
-        folder.write(STATE_FILE, orjson.dumps({"format": FORMAT, **asdict(last)}))
+        with Folder(path, follow=True) as folder:
+            folder.write(STATE_FILE, orjson.dumps({"format": FORMAT, **asdict(last)}))
     except errors.VolumeError as error:
-        logs.error("schedule_not_stored", folder=folder.path, reason=str(error))
+        logs.error("schedule_not_stored", folder=path, reason=str(error))
 
 
 class Tick:

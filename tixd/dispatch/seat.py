@@ -92,6 +92,7 @@ class Seat:
             name=identity.decode(),
             daemon=True,
         )
+        _leave_removed_folder()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_AT_START)
         try:
             resource_tracker.ensure_running()  # where it has to begin it, it unblocks SIGINT
@@ -200,6 +201,15 @@ class Seat:
             phase=self.phase.name if self.phase else "",
             window=self.phase.window if self.phase else "",
         )
+
+
+def _leave_removed_folder() -> None:
+    """Go to / where the working folder was removed: no process can be started from there."""
+    try:
+        os.getcwd()
+    except OSError:
+        os.chdir("/")
+        logs.warning("working_folder_removed", now="/")
 
 
 def _code(death: Death) -> str:

@@ -84,6 +84,9 @@ class Collector:
                 self._systemd.ready(self._sentence())
             while not self._stopping.is_set():
                 self._systemd.watchdog()
+                if logs.is_file_gone():
+                    logs.reopen()
+                    logs.warning("log_file_replaced")
                 first_process.bury_orphans()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TURN_SECONDS):

@@ -23,7 +23,6 @@ from tixd.dispatch.job import ListInstallations, ListUsers
 from tixd.dispatch.leader import Leadership
 from tixd.dispatch.pool import Pool
 from tixd.dispatch.schedule import Tick
-from tixd.folder import Folder
 from tixd.queues.jobs import JobSender
 from tixd.queues.sender import Sender
 from tixd.roles.broker import endpoint
@@ -49,19 +48,18 @@ async def _work(service: Service, pool: Pool) -> None:
     jobs = JobSender(sender, settings.processing_period_minutes * 60)
     service.broker = lambda: BrokerView(sender.trouble, sender.confirmed)
     service.renewed = lambda: sender.link.renew(endpoint(service.settings))
-    with Folder(settings.schedule_dir, follow=True) as folder:
-        find = partial(distribute, pool, jobs)
-        dispatcher = Dispatcher(settings, find, folder, service.presence.metrics.add)
-        service.dispatcher = dispatcher
-        await service.run(pool)
-        linked = tasks.start_loop(sender.link.run, "connection for jobs out")
-        try:
-            await _tick(service, pool, dispatcher, sender, claim)
-        finally:
-            await dispatcher.stop()
-            await service.finish(pool)
-            await tasks.end(linked, pool.supervision)
-            tasks.check(pool.supervision)
+    find = partial(distribute, pool, jobs)
+    dispatcher = Dispatcher(settings, find, service.presence.metrics.add)
+    service.dispatcher = dispatcher
+    await service.run(pool)
+    linked = tasks.start_loop(sender.link.run, "connection for jobs out")
+    try:
+        await _tick(service, pool, dispatcher, sender, claim)
+    finally:
+        await dispatcher.stop()
+        await service.finish(pool)
+        await tasks.end(linked, pool.supervision)
+        tasks.check(pool.supervision)
 
 
 async def _tick(

@@ -20,4 +20,5 @@ async def lead(service: Service, leadership: Leadership) -> bool:
         if service.stopping.is_set():
             return False
     service.leader = f"pid {os.getpid()}"
+    service.keep = leadership.keep
     return not service.stopping.is_set()

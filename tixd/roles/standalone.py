@@ -18,7 +18,6 @@ from tixd.dispatch.leader import Leadership
 from tixd.dispatch.mounts import check_reports_folder
 from tixd.dispatch.pool import Pool
 from tixd.dispatch.schedule import Tick
-from tixd.folder import Folder
 from tixd.queues.local import LocalQueue
 from tixd.roles.leading import lead
 from tixd.roles.working import working
@@ -39,17 +38,16 @@ async def _work(service: Service, pool: Pool) -> None:
     """Tick until told to stop."""
     settings, queue = service.settings, LocalQueue()
     service.queue_lengths = lambda: (queue.waiting, queue.open)
-    with Folder(settings.schedule_dir, follow=True) as folder:
-        find = partial(scan, pool, put=queue.put)
-        dispatcher = Dispatcher(settings, find, folder, service.presence.metrics.add)
-        service.dispatcher = dispatcher
-        await service.run(pool)
-        async with working(service, queue, pool) as feeding:
-            try:
-                tick = Tick(dispatcher.tick)
-                dispatcher.tick()
-                while not service.stopping.is_set() and not feeding.done():
-                    tick.run_pending()
-                    await service.turn()
-            finally:
-                await dispatcher.stop()
+    find = partial(scan, pool, put=queue.put)
+    dispatcher = Dispatcher(settings, find, service.presence.metrics.add)
+    service.dispatcher = dispatcher
+    await service.run(pool)
+    async with working(service, queue, pool) as feeding:
+        try:
+            tick = Tick(dispatcher.tick)
+            dispatcher.tick()
+            while not service.stopping.is_set() and not feeding.done():
+                tick.run_pending()
+                await service.turn()
+        finally:
+            await dispatcher.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from tests.support.log_events import Heard, heard
 from tests.support.waiting import until
 from tixd import errors
 from tixd.dispatch.dispatcher import Dispatcher
-from tixd.folder import Folder
 from tixd.settings import Settings
 
 Find = Callable[[Any], Awaitable[Counter[str]]]
@@ -40,14 +40,14 @@ def ticked(folder: Path, settings: Settings, find: Find, scans: int) -> tuple[Co
     counts: Counter[str] = Counter()
 
     async def tick() -> None:
-        with Folder(str(folder)) as opened:
-            dispatcher = Dispatcher(settings, find, opened, counts.update)
-            await until(lambda: dispatcher.tick() or counts.total() >= scans)
-            if settings is not SHORT:
-                for _ in range(10):
-                    dispatcher.tick()
-                    await asyncio.sleep(0)
-            await dispatcher.stop()
+        here = replace(settings, schedule_dir=str(folder))
+        dispatcher = Dispatcher(here, find, counts.update)
+        await until(lambda: dispatcher.tick() or counts.total() >= scans)
+        if settings is not SHORT:
+            for _ in range(10):
+                dispatcher.tick()
+                await asyncio.sleep(0)
+        await dispatcher.stop()
 
     with heard() as log:
         asyncio.run(tick())

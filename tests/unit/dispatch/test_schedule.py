@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tixd.dispatch import schedule as under_test
 from tixd.dispatch.schedule import LastScan, Tick, cycle_number, is_due, load, save
-from tixd.folder import Folder
 
 TEN_MINUTES = 600.0
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
-    with Folder(str(tmp_path)) as opened:
-        yield opened
+def folder(tmp_path: Path) -> str:
+    return str(tmp_path)
 
 
 def scanned(started: float, period: float = TEN_MINUTES) -> LastScan:
@@ -52,10 +49,10 @@ def test_a_changed_period_is_counted_from_the_last_scan() -> None:
     assert is_due(last, 6061.0, 60.0)
 
 
-def test_what_was_saved_is_loaded_again(folder: Folder) -> None:
+def test_what_was_saved_is_loaded_again(folder: str) -> None:
     save(folder, scanned(6000.0))
     assert load(folder) == scanned(6000.0)
-    assert os.listdir(folder.path) == [under_test.STATE_FILE]
+    assert os.listdir(folder) == [under_test.STATE_FILE]
 
 
 @pytest.mark.parametrize(
@@ -70,9 +67,9 @@ def test_what_was_saved_is_loaded_again(folder: Folder) -> None:
     ],
 )
 def test_a_damaged_state_counts_as_absent_with_a_warning(
-    folder: Folder, caplog: pytest.LogCaptureFixture, content: bytes
+    folder: str, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
-    (Path(folder.path) / under_test.STATE_FILE).write_bytes(content)
+    (Path(folder) / under_test.STATE_FILE).write_bytes(content)
     assert load(folder) is None
     assert [r.getMessage() for r in caplog.records] == ["schedule_unreadable"]
 
