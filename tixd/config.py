@@ -11,14 +11,14 @@ from __future__ import annotations
 import errno
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tixd import errors, privileges, proxy, surroundings, values
+from tixd import bounded, errors, privileges, proxy, surroundings, values
 from tixd.declared import Secret
 from tixd.settings import Settings
 from tixd.surroundings import Surroundings
@@ -38,6 +38,12 @@ FOREIGN_SECTIONS = frozenset({"collector"})
 FALSE_WORDS = frozenset(
     {"0", "disable", "disabled", "f", "false", "n", "no", "none", "null", "off"}
 )
+
+#: So many unknown variables, and settings that are wrong, are told one by one.
+MOST_UNKNOWN = MOST_PROBLEMS = 50
+
+#: Largest file of settings that is read.
+MAX_FILE_BYTES = 1024 * 1024
 
 #: Variables of the environment that are chosen among others, not simply read.
 _CHOSEN = ("api_proxy", "api_ca_bundle")
@@ -65,8 +71,14 @@ def load(options: Mapping[str, str], environ: Mapping[str, str], file: Path | No
     """
     draft = _drafted(options, environ, file)
     if draft.problems:
-        raise errors.ConfigError("\n".join(draft.problems))
+        raise errors.ConfigError(in_lines(draft.problems))
     return _finished(draft, environ)
+
+
+def in_lines(problems: Sequence[str]) -> str:
+    """Problems as ConfigError has them: one a line, and of very many the first ones."""
+    more = len(problems) - MOST_PROBLEMS
+    return "\n".join([*problems[:MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])
 
 
 def load_for_asking(
@@ -148,14 +160,23 @@ def read_toml(file: Path | None, problems: list[str]) -> tuple[Path, Mapping[str
     """
     path = file or DEFAULT_FILE
     try:
-        return path, tomllib.loads(path.read_bytes().decode())
+        return path, tomllib.loads(_content(path))
     except OSError as error:
         if file is not None or not isinstance(error, FileNotFoundError):
             whom = f", as {privileges.user(os.geteuid())}" if error.errno == errno.EACCES else ""
             problems.append(f"{path}: cannot be read: {error.strerror}{whom}")
-    except ValueError as error:
-        problems.append(f"{path}: is not valid TOML: {error}")
+    except (ValueError, RecursionError) as error:
+        problems.append(f"{path}: is not valid TOML: {bounded.text(str(error))}")
     return path, {}
+
+
+def _content(path: Path) -> str:
+    """The text of a file of settings; raises OSError, and ValueError where it is none."""
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"it is larger than {MAX_FILE_BYTES // 1024} KiB")
+    return content.decode()
 
 
 def _read_document(draft: _Draft, path: Path, document: Mapping[str, Any]) -> None:
@@ -165,7 +186,9 @@ def _read_document(draft: _Draft, path: Path, document: Mapping[str, Any]) -> No
     for key, raw in _entries(document, {key[0] for key in names if len(key) > 1}):
         source = f"{path} {_place(key)}"
         name = names.get(key) or files.get(key)
-        if name is None:
+        if name is None and len(draft.problems) > MOST_PROBLEMS:
+            draft.problems.append("")  # only counted
+        elif name is None:
             near = values.did_you_mean(".".join(key), map(".".join, [*names, *files]))
             draft.problems.append(f"{source}: no such setting{near}")
         elif not values.is_secret(name):
@@ -200,6 +223,10 @@ def _place(key: tuple[str, ...]) -> str:
 
 
 def _read_environment(draft: _Draft, environ: Mapping[str, str]) -> None:
+    links = surroundings.service_links(environ, "TIX_")
+    if links:
+        draft.warnings.append(surroundings.about_links(links))
+        environ = {name: text for name, text in environ.items() if name not in links}
     known: set[str] = set()
     for name, field in values.FIELDS.items():
         variable = field.metadata["env"]
@@ -218,11 +245,18 @@ def _read_environment(draft: _Draft, environ: Mapping[str, str]) -> None:
             f"environment TIX_API_SSL = {said}: HTTPS is on, as any text turns it on; "
             "unset it for HTTP"
         )
-    for variable in sorted(v for v in environ if v.startswith("TIX_") and v not in known):
+    _warn_of_unknown(draft, environ, known)
+
+
+def _warn_of_unknown(draft: _Draft, environ: Mapping[str, str], known: set[str]) -> None:
+    unknown = sorted(v for v in environ if v.startswith("TIX_") and v not in known)
+    for variable in unknown[:MOST_UNKNOWN]:
         near = values.did_you_mean(variable, known)
         draft.warnings.append(
             f"environment {values.word(variable)}: no such setting, ignored{near}"
         )
+    if more := unknown[MOST_UNKNOWN:]:
+        draft.warnings.append(f"environment: {len(more)} more TIX_ variables are no settings")
 
 
 def _secret_places(variable: str, environ: Mapping[str, str]) -> dict[str, str | Path]:

@@ -6,6 +6,7 @@ Rules: an empty variable counts as unset; tixd must run under any service manage
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,22 @@ _OWN_RUNTIME_FOLDERS = (
     "/tmp/tixd-{uid}",  # noqa: S108 - control.py checks whose it is
     "/dev/shm/tixd-{uid}",  # noqa: S108
 )
+
+
+#: What Kubernetes and docker call variables of a service or linked container, behind its name, and
+#: what their values begin with where the name alone could be a setting's.
+_LINKED = re.compile(
+    r".+(_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?"
+    r"|_ENV_[A-Za-z0-9_]+)",
+    re.ASCII,
+)
+_LINKED_VALUES = {"_PORT": ("tcp://", "udp://", "sctp://"), "_NAME": ("/",)}
+
+#: Longest name of a variable that they make: that of a service has 63 characters at most.
+_LONGEST_NAME = 300
+
+#: So many names of variables are told one by one.
+_MOST_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +79,37 @@ def read(environ: Mapping[str, str], *, uid: int) -> Surroundings:
         journal_stream=environ.get("JOURNAL_STREAM", ""),
         notify_socket=environ.get("NOTIFY_SOCKET", ""),
         instances="" if told else INSTANCE_RUNTIME_FOLDERS,
+    )
+
+
+def service_links(environ: Mapping[str, str], prefix: str) -> frozenset[str]:
+    """Variables with this prefix that are no settings: they tell where a service of that name is.
+
+    Kubernetes makes them for each service of the namespace, docker for each link.
+
+    >>> sorted(service_links({"TIX_API_PORT": "tcp://10.0.0.7:80", "TIX_API_HOST": "x"}, "TIX_"))
+    ['TIX_API_PORT']
+    """
+    return frozenset(
+        name
+        for name, text in environ.items()
+        if name.startswith(prefix)
+        and len(name) <= _LONGEST_NAME
+        and (
+            _LINKED.fullmatch(name)
+            or any(
+                name.endswith(end) and text.startswith(_LINKED_VALUES[end])
+                for end in _LINKED_VALUES
+            )
+        )
+    )
+
+
+def about_links(names: frozenset[str]) -> str:
+    """The warning about such variables, in one line however many they are."""
+    first, more = sorted(names)[:_MOST_NAMES], len(names) - _MOST_NAMES
+    shown = ", ".join(name[:100] for name in first) + (f" and {more} more" if more > 0 else "")
+    return (
+        f"environment {shown}: made by Kubernetes or docker for a service of that name, ignored; "
+        "enableServiceLinks: false in the pod leaves them out"
     )

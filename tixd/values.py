@@ -22,8 +22,15 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pydantic
 
+from tixd import bounded
 from tixd.declared import Secret
 from tixd.settings import Settings
+
+#: Largest file of a secret that is read.
+MAX_SECRET_BYTES = 64 * 1024
+
+#: Longest text of a setting: no path can be longer, and no user, host or password is.
+MAX_CHARACTERS = 4096
 
 #: Every setting by its name, in the order in which operators are shown them.
 FIELDS: dict[str, Field[Any]] = {field.name: field for field in fields(Settings)}
@@ -72,8 +79,8 @@ def choices(name: str) -> str:
 
 
 def quoted(value: object) -> str:
-    """The value as a message shows it: one line, quoted, without control characters."""
-    return json.dumps(value, default=str)
+    """The value as a message shows it: one line, quoted, bounded, without control characters."""
+    return json.dumps(bounded.value(value))
 
 
 def shown(name: str, raw: object) -> str:
@@ -98,11 +105,13 @@ def secret_file(path: object) -> str:
 
 def word(name: str) -> str:
     """A name that somebody gave, as a message shows it: quoted unless it is a plain word."""
-    return name if name.isidentifier() else quoted(name)
+    return bounded.text(name) if name.isidentifier() else quoted(name)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown `name`: the nearest known one, if one is near."""
+    if len(name) > bounded.MOST_CHARACTERS:
+        return ""
     near = difflib.get_close_matches(name, known, n=1)
     return f'; did you mean "{near[0]}"?' if near else ""
 
@@ -146,7 +155,10 @@ def from_file(path: Path) -> str:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as f:
             if not stat.S_ISREG(os.fstat(f.fileno()).st_mode):
                 raise ValueError("is no regular file")
-            text = f.read().decode()
+            content = f.read(MAX_SECRET_BYTES + 1)
+            if len(content) > MAX_SECRET_BYTES:
+                raise ValueError(f"is larger than {MAX_SECRET_BYTES // 1024} KiB")
+            text = content.decode()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -182,6 +194,8 @@ def _adapter(name: str) -> pydantic.TypeAdapter[Any]:
 
 def _plain_text(name: str, text: str) -> str:
     """The text without what no setting may hold, in the spelling that Settings uses."""
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"must have at most {MAX_CHARACTERS} characters")
     if any(unicodedata.category(character) in _UNWANTED_CATEGORIES for character in text):
         raise ValueError("must hold no line breaks, control characters or bytes that are not UTF-8")
     if not text and default(name):

@@ -215,3 +215,85 @@ def test_whatever_the_environment_says_ends_in_settings_or_printable_lines(envir
     except errors.ConfigError as error:
         lines = tuple(str(error).split("\n"))
     assert all(line.isprintable() for line in lines)
+
+
+LINKS = {
+    "TIX_API_PORT": "tcp://10.96.12.7:3001",
+    "TIX_API_SERVICE_HOST": "10.96.12.7",
+    "TIX_API_SERVICE_PORT": "3001",
+    "TIX_API_SERVICE_PORT_HTTP": "3001",
+    "TIX_API_PORT_3001_TCP": "tcp://10.96.12.7:3001",
+    "TIX_API_PORT_3001_TCP_ADDR": "10.96.12.7",
+    "TIX_API_PORT_3001_TCP_PROTO": "tcp",
+    "TIX_API_NAME": "/web/tix-api",
+    "TIX_API_ENV_MYSQL_USER": "tix",
+    "TIX_RABBITMQ_PORT": "udp://10.96.12.8:5672",
+}
+
+
+def test_variables_that_kubernetes_or_docker_made_are_ignored_in_one_line():
+    loaded = config.load({}, LINKS | {"TIX_API_HOST": "api"}, None)
+    assert (loaded.settings.api_port, loaded.settings.rabbitmq_port) == (0, 5672)
+    assert loaded.sources["api_port"] == "default"
+    (warning,) = loaded.warnings
+    assert "enableServiceLinks" in warning
+    assert "and 7 more" in warning
+    assert "did you mean" not in warning
+
+
+@pytest.mark.parametrize("name", ["TIX_API_PORT", "TIX_API_PORTS", "TIX_API_SERVICE"])
+def test_a_mistake_is_not_taken_for_a_link_of_kubernetes(name):
+    loaded_or_problem = config.load_for_asking({}, {name: "3001/tcp"}, None)
+    assert not any("enableServiceLinks" in text for text in loaded_or_problem.warnings)
+
+
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("environ", "text"),
+    [
+        ({"TIX_WORKERS": LONG}, ""),
+        ({"TIX_API_HOST": f"http://{LONG}"}, ""),
+        ({"TIX_API_USER": f"{LONG}:{LONG}"}, ""),
+        ({"TIX_REPORTS_BASE_PATH": "/" + LONG}, ""),
+        ({"TIX_HTTP_ADDRESS": LONG}, ""),
+        ({"TIX_API_PASSWORD": LONG}, ""),
+        ({"TIX_API_PASSWORD_FILE": "/" + LONG}, ""),
+        ({"HTTP_PROXY": f"http://{LONG}:x"}, ""),
+        ({"TIX_API_SSL": "1", "REQUESTS_CA_BUNDLE": "/" + LONG}, ""),
+        ({}, f'workers = "{LONG}"'),
+        ({}, f'{LONG} = "{LONG}"'),
+        ({}, f'["{LONG}"]\n"{LONG}" = 1'),
+        ({}, f"workers = [{'1,' * 50_000}]"),
+        ({}, f"workers = {'[' * 5_000}{']' * 5_000}"),
+        ({}, f"workers = {'9' * 100_000}"),
+        ({}, f"{LONG} {LONG}"),
+        ({}, "#" + "x" * 2_000_000),
+        ({}, f"workers = {{a = {{b = '{LONG}'}}}}"),
+    ],
+)
+def test_no_message_repeats_a_long_value_or_name(tmp_path, environ, text):
+    found = problems(environ, toml(tmp_path, text) if text else None)
+    assert len("\n".join(found)) <= 1500
+    assert found
+
+
+def test_a_password_in_a_long_url_is_not_shown_because_the_url_is_cut():
+    found = problems({"TIX_API_HOST": f"http://anna:{LONG}@api"})
+    assert "xxx" not in found[0]
+
+
+def test_of_very_many_mistakes_the_first_are_told_and_the_others_counted(tmp_path):
+    wrong = "\n".join(f"wrong_{n} = 1" for n in range(10_000))
+    found = problems({}, toml(tmp_path, wrong))
+    assert (len(found), found[-1]) == (51, "and 9950 more")
+    loaded = config.load({}, {f"TIX_WRONG_{n}": "1" for n in range(10_000)}, None)
+    assert len(loaded.warnings) == 51
+    assert "9950 more" in loaded.warnings[-1]
+
+
+def test_a_secret_from_a_huge_file_is_refused_unread(tmp_path):
+    (tmp_path / "secret").write_bytes(b"x" * 16_000_000)
+    (found,) = problems({"TIX_API_PASSWORD_FILE": str(tmp_path / "secret")})
+    assert "is larger than 64 KiB" in found

@@ -53,10 +53,10 @@ def test_a_named_file_must_be_there(tmp_path):
 
 
 def test_who_may_not_read_the_file_is_named(tmp_path, monkeypatch):
-    def refuse(_: object) -> bytes:
+    def refuse(*_: object) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     me = privileges.user(os.geteuid())
     assert problems({}, tmp_path) == [f"{tmp_path}: cannot be read: Permission denied, as {me}"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tixd import config, errors, privileges, starting
+from tixd import bounded, config, errors, privileges, starting
 from tixd.collector.configuration import CollectorConfig
 from tixd.commands import CollectorInvocation, Invocation, format_option
 from tixd.declared import Secret
@@ -137,7 +137,10 @@ def _as_object(
 
 def _show(loaded: config.Config | CollectorConfig) -> None:
     rows: list[tuple[str, ...]] = [("setting", "tixd.toml", "value", "source")]
-    rows += [(row.environment, row.key, _words(row.value), row.source) for row in _rows(loaded)]
+    rows += [
+        (row.environment, row.key, _words(row.value), bounded.text(row.source))
+        for row in _rows(loaded)
+    ]
     if sys.stdout.isatty():
         _show_on_terminal(rows)
     else:
@@ -177,4 +180,4 @@ def _show_on_terminal(rows: list[tuple[str, ...]]) -> None:
 def _words(value: object) -> str:
     if value in (None, ""):
         return "not set"
-    return json.dumps(value) if isinstance(value, bool) else str(value)
+    return json.dumps(value) if isinstance(value, bool) else bounded.text(str(value))
