@@ -156,12 +156,32 @@ class DiskFull(VolumeError):
     """No space is left on the reports volume; free some, tixd goes on by itself."""
 
 
+class QuotaReached(DiskFull):
+    """The quota of tixd's user is used up; raise it or free space, tixd goes on by itself."""
+
+
+class FolderFull(VolumeError):
+    """The folder can hold no more entries; remove some, tixd goes on by itself."""
+
+
 class ReadOnlyVolume(VolumeError):
     """The reports volume is read-only; mount it writable, tixd goes on by itself."""
 
 
 class NotPermitted(VolumeError):
     """tixd may not touch this file or folder; give its user the right (owner and mode)."""
+
+
+class Immutable(NotPermitted):
+    """The file system forbids it; look for an immutable flag (lsattr, chattr -i) and its owner."""
+
+
+class JournalNotPermitted(NotPermitted):
+    """Without its journal tixd posts nothing here; chown the file to tixd's user, or delete it."""
+
+
+class NotDeleted(NotPermitted):
+    """Too many files that are done with cannot be deleted; let tixd's user delete in the folder."""
 
 
 class Vanished(VolumeError):
@@ -172,8 +192,44 @@ class WrongKind(VolumeError):
     """This is a link, or no file or folder where one is due; tixd leaves it alone, remove it."""
 
 
+class TooLong(VolumeError):
+    """The file is longer than any that tixd writes under this name; tixd leaves it alone."""
+
+
+class NameTooLong(VolumeError):
+    """The file system takes no name of this length; rename the file, or remove it."""
+
+
+class OtherVolume(VolumeError):
+    """A file cannot be moved to another volume; unmount what is mounted below the installation."""
+
+
+class FileSizeLimit(VolumeError):
+    """A limit on file sizes forbids it; raise LimitFSIZE= of the unit (ulimit -f)."""
+
+
+class NoDescriptors(VolumeError):
+    """No file descriptor is left; raise LimitNOFILE= of the unit (ulimit -n)."""
+
+
+class NoMemory(VolumeError):
+    """The kernel has no memory left; give the host or the container more."""
+
+
+class NoLocks(VolumeError):
+    """The volume gives no locks; mount it with some (NFS: a lock service, or local_lock=flock)."""
+
+
 class VolumeFailed(VolumeError):
+    """The file system refuses it for a reason of its own; see the kernel's log."""
+
+
+class DiskFailed(VolumeFailed):
     """The reports volume answers with an input/output error; check the disk or the mount."""
+
+
+class StaleMount(VolumeFailed):
+    """The server of the volume does not answer, or has forgotten the mount; mount it again."""
 
 
 class Locked(VolumeError):

@@ -13,7 +13,6 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from tixd import errors
@@ -24,17 +23,37 @@ TEMPORARY_SUFFIX = ".tmp"
 #: How a file is opened to be read: no link is followed, and a FIFO does not block.
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
+#: How a file of ours is opened to be written in place; a FIFO or a device does not block.
+_WRITE_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+#: What a number means to the operator; any other is VolumeFailed, which has the kernel's words.
 _MEANING: dict[int, type[errors.VolumeError]] = {
     errno.ENOSPC: errors.DiskFull,
-    errno.EDQUOT: errors.DiskFull,
+    errno.EDQUOT: errors.QuotaReached,
     errno.EROFS: errors.ReadOnlyVolume,
     errno.EACCES: errors.NotPermitted,
-    errno.EPERM: errors.NotPermitted,
+    errno.EPERM: errors.Immutable,
     errno.ENOENT: errors.Vanished,
     errno.ELOOP: errors.WrongKind,
     errno.ENOTDIR: errors.WrongKind,
     errno.EISDIR: errors.WrongKind,
-    errno.EWOULDBLOCK: errors.Locked,
+    errno.EEXIST: errors.WrongKind,
+    errno.ENOTEMPTY: errors.WrongKind,
+    errno.ENXIO: errors.WrongKind,
+    errno.ENODEV: errors.WrongKind,
+    errno.EMFILE: errors.NoDescriptors,
+    errno.ENFILE: errors.NoDescriptors,
+    errno.ENOMEM: errors.NoMemory,
+    errno.EFBIG: errors.FileSizeLimit,
+    errno.ENAMETOOLONG: errors.NameTooLong,
+    errno.ENOLCK: errors.NoLocks,
+    errno.EOPNOTSUPP: errors.NoLocks,
+    errno.EXDEV: errors.OtherVolume,
+    errno.EMLINK: errors.FolderFull,
+    errno.EIO: errors.DiskFailed,
+    errno.ESTALE: errors.StaleMount,
+    errno.ETIMEDOUT: errors.StaleMount,
+    errno.ENOTCONN: errors.StaleMount,
 }
 
 
@@ -64,6 +83,56 @@ class Entry(NamedTuple):
     name: str
     is_file: bool
     is_folder: bool
+
+
+class OpenFile:
+    """A regular file of ours, open to be read and written in place; close it when done."""
+
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._fd = fd
+        self._path = path
+
+    def lock(self) -> None:
+        """Take the kernel lock on it, until it is closed or the process ends; raises Locked."""
+        with _Translated(self._path):
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise errors.Locked(self._path) from None
+
+    def facts(self) -> os.stat_result:
+        """The stat of the open file, whatever its name leads to now."""
+        with _Translated(self._path):
+            return os.fstat(self._fd)
+
+    def read(self, size_bytes: int, at: int) -> bytes:
+        """At most that many bytes from the offset `at`; fewer only where the file ends."""
+        with _Translated(self._path):
+            content = os.pread(self._fd, size_bytes, at)
+            while len(content) < size_bytes:
+                more = os.pread(self._fd, size_bytes - len(content), at + len(content))
+                if not more:
+                    break
+                content += more
+        return content
+
+    def write(self, content: bytes, at: int) -> None:
+        """Write every byte at the offset `at`, however little the kernel takes at a time."""
+        with _Translated(self._path):
+            written = os.pwrite(self._fd, content, at)
+            while written < len(content):
+                written += os.pwrite(self._fd, content[written:], at + written)
+
+    def truncate(self, size_bytes: int) -> None:
+        """Cut the file to that size."""
+        with _Translated(self._path):
+            os.ftruncate(self._fd, size_bytes)
+
+    def close(self) -> None:
+        """Close the descriptor, which gives up the lock."""
+        os.close(self._fd)
 
 
 class Folder:
@@ -135,6 +204,16 @@ class Folder:
             finally:
                 os.close(fd)
 
+    def load(self, name: str, limit_bytes: int) -> bytes:
+        """The content of the regular file `name`; raises TooLong where it is larger."""
+        content, facts = self.read(name, limit_bytes)
+        if facts.st_size > limit_bytes:
+            detail = (
+                f"{self.path}/{name} has {facts.st_size:,} bytes, at most {limit_bytes:,} are read"
+            )
+            raise errors.TooLong(detail)
+        return content
+
     def exists(self, name: str) -> bool:
         """Whether the name is taken, by whatever."""
         try:
@@ -163,9 +242,8 @@ class Folder:
 
         A half-written temporary file is removed before the error leaves.
         """
-        temporary = name + TEMPORARY_SUFFIX
-        with _Translated(f"{self.path}/{temporary}"):
-            fd = self._created(temporary)
+        with _Translated(f"{self.path}/{name}{TEMPORARY_SUFFIX}"):
+            fd, temporary = self._created(name)
             try:
                 _write_all(fd, content)
                 if durable:
@@ -178,14 +256,21 @@ class Folder:
                 os.close(fd)
         return temporary
 
-    def _created(self, name: str) -> int:
-        """Make the file `name` anew; a leftover goes first, whatever it is: a FIFO would block."""
+    def _created(self, name: str) -> tuple[int, str]:
+        """Make a temporary file for `name` and open it.
+
+        A leftover goes first, whatever it is: a FIFO would block. One that cannot go, such as a
+        folder, keeps its name.
+        """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            return os.open(name, flags, 0o660, dir_fd=self.fd)
-        except FileExistsError:
-            os.unlink(name, dir_fd=self.fd)
-            return os.open(name, flags, 0o660, dir_fd=self.fd)
+        for middle in ("", ".1", ".2"):
+            temporary = f"{name}{middle}{TEMPORARY_SUFFIX}"
+            with contextlib.suppress(FileExistsError):
+                return os.open(temporary, flags, 0o660, dir_fd=self.fd), temporary
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=self.fd)
+                return os.open(temporary, flags, 0o660, dir_fd=self.fd), temporary
+        raise FileExistsError(errno.EEXIST, "its place is taken")
 
     def write(self, name: str, content: bytes, *, durable: bool = False) -> None:
         """Replace `name` by `content` at once; `durable` makes it survive a power cut."""
@@ -193,44 +278,43 @@ class Folder:
         if durable:
             self.sync()
 
-    def overwrite(self, name: str, content: bytes) -> None:
-        """Write `content` in place over the first bytes of the file `name`."""
-        with _Translated(f"{self.path}/{name}"):
-            fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
-            try:
-                _write_all(fd, content)
-            finally:
-                os.close(fd)
-
     def sync(self) -> None:
         """Make renames and deletions in this folder survive a power cut."""
         with _Translated(self.path):
             os.fsync(self.fd)
 
-    @contextlib.contextmanager
-    def locked(self, name: str) -> Iterator[bool]:
-        """Hold the kernel lock on the file `name`, which is made if missing and never unlinked.
+    def open_file(self, name: str, *, make: bool = True) -> OpenFile:
+        """Open the regular file `name` to be read and written in place; make it if it is missing.
 
-        Raises Locked when another process holds it. Yields False where there is no room for the
-        file: the work goes on without. The kernel frees the lock however the process ends.
+        make=False: to be read alone; raises Vanished where it is missing.
+
+        Raises WrongKind for anything else, and for a file with a second name (a hard link).
         """
-        fd = self._lock_file(name)
-        try:
-            if fd is not None:
-                with _Translated(f"{self.path}/{name}"):
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield fd is not None
-        finally:
-            if fd is not None:
+        path = f"{self.path}/{name}"
+        with _Translated(path):
+            fd = self._opened(name) if make else os.open(name, _READ_FLAGS, dir_fd=self.fd)
+            try:
+                _refuse_odd(os.fstat(fd))
+            except OSError:
                 os.close(fd)
+                raise
+        return OpenFile(fd, path)
 
-    def _lock_file(self, name: str) -> int | None:
-        try:
-            with _Translated(f"{self.path}/{name}"):
-                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-                return os.open(name, flags, 0o660, dir_fd=self.fd)
-        except errors.DiskFull:
-            return None
+    def _opened(self, name: str) -> int:
+        """Without O_CREAT first: it is refused for another user's file in a sticky folder."""
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(name, _WRITE_FLAGS, dir_fd=self.fd)
+        with contextlib.suppress(FileExistsError):
+            return os.open(name, _WRITE_FLAGS | os.O_CREAT | os.O_EXCL, 0o660, dir_fd=self.fd)
+        return os.open(name, _WRITE_FLAGS, dir_fd=self.fd)  # another process made it just now
+
+
+def _refuse_odd(facts: os.stat_result) -> None:
+    """Raise OSError for what is not safe to be written in place."""
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EISDIR, "not a regular file")
+    if facts.st_nlink > 1:
+        raise OSError(errno.EEXIST, "has a second name (hard link)")
 
 
 def _read_up_to(fd: int, limit_bytes: int, size_bytes: int) -> bytes:

@@ -23,15 +23,13 @@ from tixd.reports.model import Installation, Report
 from tixd.reports.spool import BATCH_FILES, Spool, opened
 from tixd.reports.window import Discard, Window, next_step
 from tixd.results.client import ApiClient
-from tixd.results.journal import Journal
-from tixd.results.keeper import JournalKeeper
+from tixd.results.journal import Journal, in_parts
+from tixd.results.journal_file import JournalFile
+from tixd.results.keeper import JournalKeeper, Unwritten
 from tixd.results.outbox import Outbox
 from tixd.results.payload import WindowResult
 from tixd.results.repost import after, repost
 from tixd.settings import Settings
-
-#: File in an installation that says who works on it.
-LOCK_FILE = ".tixd.lock"
 
 #: After so many windows and discards a job goes to the end of the queue: nobody starves.
 MAX_STEPS = 32
@@ -52,6 +50,7 @@ class Worker:
     random: Random = field(default_factory=Random)
     hourly: logs.Hourly = field(default_factory=logs.Hourly)
     origins: Origins = field(default_factory=Origins)
+    unwritten: Unwritten = field(default_factory=dict)
 
 
 def process_installation(job: ProcessInstallation, worker: Worker) -> Done:
@@ -62,10 +61,10 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> Done:
     try:
         with (
             opened(installation, worker.settings) as folder,
-            folder.locked(LOCK_FILE),
+            JournalFile(folder) as journal,
             Outbox(folder) as outbox,
         ):
-            more = _Visit(installation, folder, outbox, worker, tally).work(job)
+            more = _Visit(installation, folder, journal, outbox, worker, tally).work(job)
     except errors.Locked:
         tally["jobs_locked"] += 1
     except errors.Vanished as error:
@@ -85,6 +84,7 @@ class _Visit:
         self,
         installation: Installation,
         folder: Folder,
+        journal: JournalFile,
         outbox: Outbox,
         worker: Worker,
         tally: Counter[str],
@@ -96,7 +96,7 @@ class _Visit:
         self._in_hand: tuple[int | None, tuple[str, ...]] = (None, ())
         self._begun = time.monotonic()
         self._outbox = outbox
-        self._journal = JournalKeeper(folder, tally)
+        self._journal = JournalKeeper(folder, journal, tally, worker.unwritten, self._warn)
 
     def work(self, job: ProcessInstallation) -> bool:
         """Finish what was begun, then window after window; True when there is more to do."""
@@ -104,6 +104,7 @@ class _Visit:
         self._journal.finish_deletions()
         self._spool = self._open_spool(1 if job.one_by_one else BATCH_FILES)
         self._set_aside(job.set_aside)
+        self._spool.leave_out(self._journal.entry.names)
         self._spool.take_stock()
         self._repost()
         more = self._take_steps()
@@ -132,6 +133,7 @@ class _Visit:
 
     def _repost(self) -> None:
         """Results that could not be posted before go first, oldest first."""
+        self._outbox.left = set(self._journal.entry.accepted)
         done = repost(
             self._installation,
             self._outbox,
@@ -146,11 +148,14 @@ class _Visit:
         self._tally["results_reposted"] += done.accepted
         self._tally["results_refused"] += done.refused
         self._tally["results_parked"] += done.parked
-        self._journal.set_backoff(done.backoff)
+        for name in sorted(self._outbox.left):
+            self._warn("result_not_removed", name, "the tix-api has it; it is not posted again")
+        self._journal.set_backoff(done.backoff, self._outbox.left)
 
     def _go_on_reposting(self) -> bool:
         """Asked before each result; the parent hears of it only where there are any."""
         self._say("repost")
+        self._journal.prove()
         return self._go_on()
 
     def _take_steps(self) -> bool:
@@ -197,21 +202,11 @@ class _Visit:
             self._forget(window.spent, replace(self._journal.entry, window=first))
             return
         self._tally["observations_duplicate"] += summary.duplicates
-        entry = replace(
-            self._journal.entry,
-            window=first,
-            timestamp=summary.timestamp,
-            names=tuple(r.name for r in window.spent),
-        )
-        self._journal.prepare(entry)
+        entry = replace(self._journal.entry, window=first, timestamp=summary.timestamp)
+        self._journal.prepare(entry, next(in_parts(tuple(r.name for r in window.spent))))
         source = window.reports[0].source
         result = WindowResult(source, summary, self._worker.origins.of(source))
-        try:
-            entry = self._make_safe(result, entry)
-        except BaseException:  # nothing is safe; SystemExit too, where the stop cannot wait
-            self._journal.abandon()
-            raise
-        self._forget(window.spent, entry)
+        self._forget(window.spent, self._make_safe(result, entry), safe=True)
 
     def _make_safe(self, result: WindowResult, entry: Journal) -> Journal:
         """Post the result or store it; returns the journal with what that means for it."""
@@ -235,14 +230,28 @@ class _Visit:
         if self._worker.hourly.due("refused", self._installation.path, now=self._worker.now()):
             logs.warning("result_refused", **self._installation.labels, reason=reason)
 
-    def _forget(self, reports: Sequence[Report], entry: Journal) -> None:
-        """Delete reports whose result is safe, or that can have none: first the list, then they."""
+    def _forget(self, reports: Sequence[Report], entry: Journal, *, safe: bool = False) -> None:
+        """Delete reports whose result is safe, or that can have none: first the list, then they.
+
+        safe: a result of theirs was posted or stored, so they must not come up again.
+        """
         names = tuple(report.name for report in reports)
-        entry = replace(entry, names=names)
-        self._say("journal")
-        self._journal.commit(entry)
-        self._say("delete")
-        self._tally["reports_deleted"] += self._spool.delete(names)
+        try:
+            for part in in_parts(names):
+                self._say("journal")
+                self._journal.commit(entry, part)
+                self._say("delete")
+                self._journal.delete(part)
+        except errors.VolumeError:
+            if safe:
+                self._journal.delete_unlisted(names)
+            raise
+        self._spool.leave_out(names)
+
+    def _warn(self, event: str, file: str, reason: str) -> None:
+        """Warn of a side duty that failed, once an hour."""
+        if self._worker.hourly.due(event, self._installation.path, now=self._worker.now()):
+            logs.warning(event, **self._installation.labels, file=file, reason=reason)
 
     def _say(self, name: PhaseName, files: Sequence[str] = ()) -> None:
         """Tell the parent what begins now."""

@@ -86,6 +86,7 @@ COUNTERS = (
     _alone("reports_bad", "Bad reports set aside in bad-reports."),
     _alone("bad_reports_expired", "Bad reports deleted because of their age or number."),
     _alone("journals_without_room", "Windows finished without a journal: disk full."),
+    _alone("reports_not_deleted", "Deletions of finished reports that failed; tried again."),
     Counted(
         "jobs",
         "Visits of installations, by how they ended.",

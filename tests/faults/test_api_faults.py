@@ -7,7 +7,6 @@ each worker one try, and everything kept goes out oldest first once the pause ha
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import time
 from collections.abc import Iterator
@@ -17,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import made
-from tests.support.ledger import Ledger, at_api, kept, set_back_pauses
+from tests.support.ledger import Ledger, at_api, journal, kept, set_back_pauses
 from tests.support.program import Ended, once
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
+from tixd.results.backoff import Backoff
 
 START = 1_700_000_000
 
@@ -79,9 +79,9 @@ def api() -> Iterator[StandInApi]:
         yield server
 
 
-def journals(base: Path) -> list[dict]:
-    """What the journals of all installations say."""
-    return [json.loads(path.read_bytes()) for path in base.glob("*/*/.tixd.json")]
+def pauses(base: Path) -> list[Backoff]:
+    """What the journals of all installations say of their pauses."""
+    return [journal(path).backoff for path in base.glob("*/*")]
 
 
 def everything_was_kept(ended: Ended, ledger: Ledger, base: Path) -> None:
@@ -146,7 +146,7 @@ def test_results_wait_as_long_as_the_tix_api_asks_for(base, api):
     ledger = Ledger(base, api)
     api.answer(Behaviour(429, {"Retry-After": "1800"}))
     everything_was_kept(once(base, api.port), ledger, base)
-    assert all(journal["not_before"] > time.time() + 1700 for journal in journals(base))
+    assert all(pause.not_before > time.time() + 1700 for pause in pauses(base))
     tried = len(api.posts)
     assert once(base, api.port).counts == {}
     assert len(api.posts) == tried, "nothing is tried before the pause has passed"
@@ -177,10 +177,10 @@ def test_pauses_grow_while_the_tix_api_fails_and_reset_when_it_is_well(base, api
         set_back_pauses(base)
         before = len(api.posts)
         assert once(base, api.port).code == 0
-        assert {journal["failures"] for journal in journals(base)} == {failures}
+        assert {pause.failures for pause in pauses(base)} == {failures}
         assert failures == 1 or len(api.posts) - before == USERS, "one try each, no flood"
     drained(base, api, ledger)
-    assert {journal["failures"] for journal in journals(base)} == {0}
+    assert {pause.failures for pause in pauses(base)} == {0}
 
 
 def test_a_result_refused_three_times_is_parked_and_not_deleted(tmp_path, api):

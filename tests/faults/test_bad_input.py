@@ -177,7 +177,7 @@ NO_IDS = ("..%2f", "%2e%2e", "0", "007", "-1", "+1", "1.0", " 1", "1 ", "\uff11"
 
 def facts(folder: Path) -> dict[bytes, tuple[int, ...]]:
     """What is true of everything in a folder that is no good report."""
-    own = {*good(), "bad-reports", ".tixd.json", ".tixd.lock"}
+    own = {*good(), "bad-reports", ".tixd.lock"}
     odd = [name for name in os.listdir(os.fsencode(folder)) if os.fsdecode(name) not in own]
     stats = {name: os.lstat(os.fsencode(folder) + b"/" + name) for name in odd}
     return {name: (s.st_ino, s.st_mode, s.st_size, s.st_mtime_ns) for name, s in stats.items()}

@@ -23,6 +23,7 @@ from tests.support import made
 from tests.support.killed_worker import Workers
 from tests.support.ledger import (
     Ledger,
+    journal,
     kept,
     reports_left,
     set_back_pauses,
@@ -30,7 +31,6 @@ from tests.support.ledger import (
 )
 from tests.support.results import result
 from tests.support.stand_in_api import Behaviour, StandInApi
-from tixd.results import journal
 from tixd.results.payload import failed_report
 
 START = 1_700_000_000
@@ -39,7 +39,7 @@ START = 1_700_000_000
 PHASES = ("read", "analyse", "post", "journal", "delete")
 
 #: Where a result is safe and the journal is about to say so, and where reports are being deleted.
-COMMIT, UNLINK = "commit", "Folder.unlink"
+COMMIT, UNLINK = "JournalFile._write", "Folder.unlink"
 
 
 @dataclass(slots=True)
@@ -142,9 +142,7 @@ def kill_and_go_on(scene: Scene, kill_at: int) -> tuple[str, int]:
 
 def state_is_readable(base: Path) -> None:
     """Right after a kill: journal and stored results are whole, or not there."""
-    path = base / "1/2" / journal.FILE_NAME
-    if path.exists():
-        journal.parse(path.read_bytes())
+    journal(base / "1/2")
     kept(base)
 
 
@@ -199,7 +197,8 @@ def test_a_kill_at_200_points_loses_nothing_and_keeps_the_sequence(scene):
 
 def test_a_kill_between_the_answer_and_the_journal_repeats_exactly_this_post(scene):
     accepted = sum(half_hearted(1, 2, {"timestamp": t}).status == 200 for t in scene.sequence[3:])
-    _, repeated = kill_at_each(scene, lines_in(scene.trace, "journal", COMMIT))
+    lines = lines_in(scene.trace, "journal", COMMIT)
+    _, repeated = kill_at_each(scene, lines[:: len(lines) // 9])  # the first line of each call
     assert repeated == {0: 9 - accepted, 1: accepted}, "nine journals: seven windows, two discards"
 
 

@@ -17,10 +17,10 @@ from tests.support.results import ONE, result, settings_for
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 from tixd import errors
 from tixd.folder import Folder
-from tixd.results import journal
 from tixd.results.backoff import Backoff
 from tixd.results.client import ApiClient
 from tixd.results.journal import Journal
+from tixd.results.journal_file import JournalFile
 from tixd.results.outbox import Outbox
 from tixd.results.repost import Reposted, repost
 
@@ -56,8 +56,8 @@ def test_a_full_disk_leaves_no_truncated_file_and_freed_it_stores_again(tiny_dis
         ballast = fill(tiny_disk)
         with pytest.raises(errors.DiskFull):
             outbox.store(result(2))
-        with pytest.raises(errors.DiskFull):
-            journal.prepare(folder, Journal(names=("a.json",)))
+        with pytest.raises(errors.DiskFull), JournalFile(folder) as journal:
+            journal.prepare(Journal(names=("a.json",)))
         assert os.listdir(tiny_disk / "failed-results") == [first]
         ballast.unlink()
         assert outbox.load(outbox.store(result(2))) == result(2)

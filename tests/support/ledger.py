@@ -7,19 +7,22 @@ disk give, at every pause; and all of them at the tix-api in the end. Duplicates
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from tests.support.log_events import heard
 from tests.support.made import lively
+from tests.support.program import until
 from tests.support.stand_in_api import StandInApi
+from tixd import errors
 from tixd.analysis.observations import SHORT
-from tixd.installation import LOCK_FILE
+from tixd.folder import Folder
 from tixd.reports.archive import installations
 from tixd.reports.model import Report
 from tixd.reports.window import windows
-from tixd.results.journal import FILE_NAME, parse
+from tixd.results.journal import Journal
+from tixd.results.journal_file import FILE_NAME, JournalFile, peek
 from tixd.results.payload import parse_failed_report
 
 #: user, installation, timestamp of the result
@@ -81,7 +84,7 @@ def on_disk(base: Path) -> Iterator[Key]:
 
 def timestamps(folder: Path) -> Iterator[int]:
     """The results' timestamps of the windows in an installation's folder, in order."""
-    given_up = set(parse((folder / FILE_NAME).read_bytes()).names) if _journal(folder) else set()
+    given_up = set(journal(folder).names)
     own = [found for found in installations(str(folder)) if found.path == str(folder)]
     reports = [r for found in own for r in found.reports() if r.name not in given_up]
     yield from (last for window in windows(reports) if (last := _last(window)) is not None)
@@ -100,14 +103,27 @@ def temporary_files(base: Path) -> list[str]:
 def set_back_pauses(base: Path) -> None:
     """Let every pause pass, as an operator can; a worker that has an installation ends first."""
     for path in base.glob(f"*/*/{FILE_NAME}"):
-        with path.with_name(LOCK_FILE).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            path.write_text(json.dumps(json.loads(path.read_bytes()) | {"not_before": 0.0}))
+        until(lambda folder=path.parent: _set_back(folder))
         lively(path.parent)
 
 
-def _journal(folder: Path) -> bool:
-    return (folder / FILE_NAME).is_file()
+def journal(folder: Path) -> Journal:
+    """What the journal of an installation says; fails where it cannot be trusted."""
+    with heard() as log, Folder(str(folder)) as opened:
+        found = peek(opened)
+    assert log.events == []
+    return found
+
+
+def _set_back(path: Path) -> bool:
+    """Whether the installation is free, and its pause ended."""
+    try:
+        with Folder(str(path)) as folder, JournalFile(folder) as file:
+            entry = file.load()
+            file.save(replace(entry, backoff=replace(entry.backoff, not_before=0.0)))
+    except errors.Locked:
+        return False
+    return True
 
 
 def _last(window: tuple[Report, ...]) -> int | None:

@@ -1,71 +1,221 @@
-"""The end of a job in the journal: the list of names is emptied, and how that is done."""
+"""The journal during a job: lists that are done with, what cannot be deleted or written."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import orjson
 import pytest
 
+from tests.unit.test_results_journal import FULL
+from tixd import errors
 from tixd.folder import Folder
-from tixd.results import journal
-from tixd.results.backoff import Backoff
-from tixd.results.journal import Journal
-from tixd.results.keeper import JournalKeeper
+from tixd.results.backoff import Backoff, Refusal
+from tixd.results.journal import MAX_LEFT, Journal
+from tixd.results.journal_file import FILE_NAME, JournalFile, peek
+from tixd.results.keeper import JournalKeeper, Unwritten
+from tixd.results.old_journal import OLD_FILE_NAME
 
-ENTRY = Journal(
-    window=1_505_080_680, timestamp=1_505_081_800, names=("tix-report-1.json", "2.json")
-)
+ENTRY = Journal(window=1_505_080_680, timestamp=1_505_081_800)
+
+NAMES = ("tix-report-1.json", "2.json")
+
+
+class Job:
+    """A job's keeper over a folder, and what it has counted and warned of."""
+
+    def __init__(self, folder: Folder, file: JournalFile, unwritten: Unwritten) -> None:
+        self.tally: Counter[str] = Counter()
+        self.warned: list[str] = []
+        self.keeper = JournalKeeper(
+            folder, file, self.tally, unwritten, lambda event, *_: self.warned.append(event)
+        )
 
 
 @pytest.fixture
 def folder(tmp_path):
     with Folder(str(tmp_path)) as opened:
+        for name in NAMES:
+            (tmp_path / name).touch()
         yield opened
 
 
-def committed(folder: Folder, entry: Journal) -> JournalKeeper:
-    """A keeper whose job has made `entry` the journal."""
-    keeper = JournalKeeper(folder, Counter())
-    keeper.commit(entry)
-    return keeper
+@pytest.fixture
+def unwritten() -> Unwritten:
+    """What a worker remembers."""
+    return {}
 
 
-def test_a_list_that_is_done_with_is_emptied_in_the_same_file(folder):
-    keeper = committed(folder, ENTRY)
-    before = folder.facts(journal.FILE_NAME)
-    keeper.close()
-    assert journal.load(folder) == replace(ENTRY, names=())
-    after = folder.facts(journal.FILE_NAME)
-    assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size)
+@pytest.fixture
+def job(folder, unwritten) -> Iterator[Job]:
+    """A job that has begun."""
+    with JournalFile(folder) as file:
+        yield Job(folder, file, unwritten)
 
 
-def test_a_list_longer_than_a_page_goes_with_a_new_file(folder):
-    entry = replace(ENTRY, names=tuple(f"tix-report-{number}.json" for number in range(1000)))
-    keeper = committed(folder, entry)
-    before = folder.facts(journal.FILE_NAME)
-    keeper.close()
-    assert journal.load(folder) == replace(ENTRY, names=())
-    assert folder.facts(journal.FILE_NAME).st_ino != before.st_ino
+def next_job(folder: Folder, unwritten: Unwritten | None = None) -> Job:
+    """A job after that one, which has finished the deletions; of another worker if not told."""
+    with JournalFile(folder) as file:
+        job = Job(folder, file, {} if unwritten is None else unwritten)
+        job.keeper.finish_deletions()
+        job.keeper.close()
+    return job
 
 
-def test_a_pause_that_came_after_the_deletions_is_kept_too(folder):
-    keeper = committed(folder, ENTRY)
+def test_names_are_listed_before_and_not_after_their_deletion(folder, job):
+    job.keeper.prepare(ENTRY, NAMES)
+    assert peek(folder) == Journal()
+    job.keeper.commit(ENTRY, NAMES)
+    assert peek(folder) == replace(ENTRY, names=NAMES)
+    job.keeper.delete(NAMES)
+    job.keeper.close()
+    assert peek(folder) == ENTRY
+    assert os.listdir(folder.path) == [FILE_NAME]
+    assert job.tally == {"reports_deleted": 2}
+
+
+def test_a_pause_that_came_after_the_proof_is_kept_too(folder, job):
+    job.keeper.prepare(ENTRY, NAMES)
     pause = Backoff(failures=1, not_before=1_505_081_900.0)
-    keeper.set_backoff(pause)
-    keeper.close()
-    assert journal.load(folder) == replace(ENTRY, names=(), backoff=pause)
+    job.keeper.commit(replace(ENTRY, backoff=pause), NAMES)
+    assert peek(folder) == replace(ENTRY, names=NAMES, backoff=pause)
 
 
-def test_an_emptied_list_stays_as_it_is_in_the_next_job(folder):
-    committed(folder, ENTRY).close()
-    before = folder.facts(journal.FILE_NAME)
-    JournalKeeper(folder, Counter()).close()
-    assert folder.facts(journal.FILE_NAME).st_mtime_ns == before.st_mtime_ns
+def test_a_job_with_nothing_to_do_writes_nothing(folder, job):
+    job.keeper.finish_deletions()
+    job.keeper.set_backoff(Backoff(), [])
+    job.keeper.close()
+    assert folder.facts(FILE_NAME).st_size == 0
 
 
-def test_a_list_committed_after_an_emptied_one_is_emptied_in_place_as_well(folder):
-    committed(folder, ENTRY).close()
-    keeper = committed(folder, replace(ENTRY, names=("3.json",)))
-    keeper.close()
-    assert journal.load(folder) == replace(ENTRY, names=())
+def test_the_next_job_finishes_a_list_and_nothing_else(folder, job):
+    job.keeper.commit(ENTRY, ("2.json",))
+    job.keeper._file.__exit__()  # as if it had been killed
+    assert next_job(folder).tally == {"reports_deleted": 1}
+    assert sorted(os.listdir(folder.path)) == [FILE_NAME, "tix-report-1.json"]
+    assert peek(folder) == ENTRY
+
+
+def test_a_listed_folder_holds_up_nothing_and_is_forgotten(folder, tmp_path):
+    (tmp_path / "1.json").mkdir()
+    with JournalFile(folder) as file:
+        file.save(replace(ENTRY, names=("1.json", "2.json")))
+    job = next_job(folder)
+    assert (job.tally, job.warned) == ({"reports_deleted": 1}, ["report_not_deleted"])
+    assert (peek(folder), (tmp_path / "1.json").is_dir()) == (ENTRY, True)
+
+
+def test_a_report_that_cannot_be_deleted_stays_in_the_list(folder, job, monkeypatch):
+    unlink = Folder.unlink
+
+    def failing(self: Folder, name: str) -> bool:
+        if name == "2.json":
+            raise errors.DiskFailed(name)
+        return unlink(self, name)
+
+    monkeypatch.setattr(Folder, "unlink", failing)
+    job.keeper.commit(ENTRY, NAMES)
+    job.keeper.delete(NAMES)
+    job.keeper.commit(replace(ENTRY, window=7), ("3.json",))
+    assert peek(folder) == replace(ENTRY, window=7, names=("2.json", "3.json"))
+    assert job.tally == {"reports_deleted": 1, "reports_not_deleted": 1}
+    assert job.warned == ["report_not_deleted"]
+
+
+def test_too_many_that_cannot_be_deleted_stop_the_installation(folder, job, monkeypatch):
+    def failing(*_: object) -> bool:
+        raise errors.NotPermitted
+
+    monkeypatch.setattr(Folder, "unlink", failing)
+    names = tuple(f"{number}.json" for number in range(MAX_LEFT + 1))
+    job.keeper.commit(ENTRY, names)
+    with pytest.raises(errors.NotDeleted):
+        job.keeper.delete(names)
+
+
+def failing_with(error: errors.VolumeError):
+    """In place of a method that writes."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [errors.DiskFull(), errors.NotPermitted(), errors.DiskFailed()])
+def test_what_could_not_be_written_is_remembered_until_it_is(
+    folder, job, unwritten, monkeypatch, error
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFile, "save", failing_with(error))
+        patch.setattr(Folder, "unlink", failing_with(error))
+        if isinstance(error, errors.DiskFull):
+            job.keeper.commit(ENTRY, NAMES)
+            job.keeper.delete(NAMES)
+        else:
+            with pytest.raises(type(error)):
+                job.keeper.commit(ENTRY, NAMES)
+            job.keeper.delete_unlisted(NAMES)
+    job.keeper._file.__exit__()
+    assert unwritten[folder.path].names == NAMES
+    assert next_job(folder, unwritten).tally == {"reports_deleted": 2}
+    assert unwritten == {}
+
+
+def test_without_room_what_could_be_deleted_is_forgotten_again(job, unwritten, monkeypatch):
+    monkeypatch.setattr(JournalFile, "save", failing_with(errors.DiskFull()))
+    job.keeper.commit(ENTRY, NAMES)
+    job.keeper.delete(NAMES)
+    assert job.tally == {"journals_without_room": 1, "reports_deleted": 2}
+    assert unwritten == {}
+
+
+# --- the journal of 0.1.0 ------------------------------------------------------------------------
+
+#: As 0.1.0 writes it.
+OLD = {
+    "format": 1,
+    "window": FULL.window,
+    "timestamp": FULL.timestamp,
+    "delete": ["2.json"],
+    "failures": 2,
+    "not_before": 1505083000.5,
+    "refusals": [["failed-report-7.json", 1, 1505082999.25]],
+}
+
+
+def test_an_old_journal_is_taken_over_its_deletions_finished_and_removed(folder, tmp_path):
+    (tmp_path / OLD_FILE_NAME).write_bytes(orjson.dumps(OLD))
+    (tmp_path / f"{OLD_FILE_NAME}.tmp").write_bytes(b"{")
+    assert next_job(folder).tally == {"reports_deleted": 1}
+    assert sorted(os.listdir(tmp_path)) == [FILE_NAME, "tix-report-1.json"]
+    backoff = Backoff(2, 1505083000.5, (Refusal("failed-report-7.json", 1, 1505082999.25),))
+    assert peek(folder) == Journal(FULL.window, FULL.timestamp, (), backoff)
+
+
+def test_an_older_old_journal_gives_its_deletions_alone(folder, tmp_path):
+    newer = replace(ENTRY, window=FULL.window + 1)
+    with JournalFile(folder) as file:
+        file.save(newer)
+    (tmp_path / OLD_FILE_NAME).write_bytes(orjson.dumps(OLD))
+    assert next_job(folder).tally == {"reports_deleted": 1}
+    assert peek(folder) == newer
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b"[1]", b"x" * 3 * 2**20])
+def test_an_old_journal_that_cannot_be_trusted_goes_with_a_warning(folder, tmp_path, content):
+    (tmp_path / OLD_FILE_NAME).write_bytes(content)
+    assert next_job(folder).warned == ["journal_unreadable"]
+    assert OLD_FILE_NAME not in os.listdir(tmp_path)
+    assert peek(folder) == Journal()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("2.json"), os.mkfifo])
+def test_what_is_no_file_in_place_of_an_old_journal_is_left_with_a_warning(folder, tmp_path, make):
+    make(tmp_path / OLD_FILE_NAME)
+    assert next_job(folder).warned == ["journal_unreadable"]
+    assert sorted(os.listdir(tmp_path)) == sorted([FILE_NAME, OLD_FILE_NAME, *NAMES])

@@ -18,6 +18,7 @@ WORDS = {
     "bad_reports_expired": "bad reports expired",
     "observations_duplicate": "observations that came twice, counted once",
     "journals_without_room": "windows without a journal: disk full",
+    "reports_not_deleted": "deletions of finished reports that failed",
     "jobs_locked": "installations another process works on",
     "jobs_vanished": "installations whose files went away meanwhile",
     "jobs_failed": "installations skipped, see the log",

@@ -15,9 +15,8 @@ from functools import partial
 from tixd import errors, logs
 from tixd.dispatch.job import Done, ListFailed, RetryFailed
 from tixd.folder import Folder
-from tixd.installation import LOCK_FILE
-from tixd.results import journal
 from tixd.results.backoff import Backoff
+from tixd.results.journal_file import JournalFile, peek
 from tixd.results.outbox import Outbox
 
 
@@ -59,15 +58,16 @@ def _census(folder: Folder, now: float) -> tuple[int, ...]:
     with Outbox(folder) as outbox:
         waiting, oldest = outbox.census()
         rejected = len(outbox.parked())
-    backoff = journal.load(folder).backoff if waiting else Backoff()
+    backoff = peek(folder).backoff if waiting else Backoff()
     return waiting, oldest, int(backoff.not_before) if backoff.paused(now) else 0, rejected
 
 
 def _retry(folder: Folder) -> tuple[int, ...]:
     """Bring back what was rejected and end the pause; returns how many results came back."""
-    with folder.locked(LOCK_FILE), Outbox(folder) as outbox:
+    with JournalFile(folder) as journal, Outbox(folder) as outbox:
+        entry = journal.load()
+        journal.prepare(replace(entry, backoff=Backoff()))
         back = outbox.bring_back()
-        entry = journal.load(folder)
         if back or entry.backoff != Backoff():
-            journal.save(folder, replace(entry, backoff=Backoff()))
+            journal.commit()
     return (back,)

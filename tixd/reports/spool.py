@@ -85,6 +85,7 @@ class Spool:
         self._reading = reading
         self._batch_files = batch_files
         self._ahead: list[Report] = []
+        self._left_out: set[str] = set()
         self._opened: dict[str, Report] = {}
         self._ended = False
         self._warned: set[str] = set()
@@ -93,7 +94,7 @@ class Spool:
 
     def take_stock(self) -> None:
         """List and sort what is there now; reports that arrive later belong to a later job."""
-        entries = self._folder.entries()
+        entries = [e for e in self._folder.entries() if e.name not in self._left_out]
         self._sweep(entries)
         self._expire(entries)
         self._waiting = deque(self._in_order(self._report_names(entries)))
@@ -105,11 +106,10 @@ class Spool:
             yield self._ahead[at]
             at += 1
 
-    def delete(self, names: Iterable[str]) -> int:
-        """Delete these reports; returns how many of them were still there."""
-        gone = frozenset(names)
-        self._ahead = [r for r in self._ahead if r.name not in gone]
-        return sum(self._folder.unlink(name) for name in gone)
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Read these reports no more: their result is safe, deleted or not."""
+        self._left_out.update(names)
+        self._ahead = [r for r in self._ahead if r.name not in self._left_out]
 
     def set_aside(self, name: str, reason: str) -> None:
         """Move a report to bad-reports; where that cannot be done it is left and passed over."""
@@ -161,7 +161,10 @@ class Spool:
         """Remove what a killed worker had begun to write here; nobody is writing it now."""
         for entry in entries:
             if entry.name.startswith(_OWN_PREFIX) and entry.name.endswith(TEMPORARY_SUFFIX):
-                self._folder.unlink(entry.name)
+                try:
+                    self._folder.unlink(entry.name)
+                except errors.VolumeError as error:
+                    self._warn_hourly("leftover_not_removed", entry.name, str(error))
 
     def _expire(self, entries: Iterable[Entry]) -> None:
         """Let bad reports go whose time has come."""

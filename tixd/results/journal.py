@@ -1,34 +1,27 @@
-"""The journal of an installation: the last window, and the deletions that must still be finished.
+"""What an installation's journal says, and its JSON; pure.
 
-In: the installation's folder. Out: a Journal. File: `.tixd.json`, one JSON object.
-Rules: its temporary file is made before the post and renamed after it, so that a full disk is known
-in time and a kill finds either the old journal or the new one; no fsync, because a power cut may
-cost a repeated post. A journal that cannot be trusted counts as absent, and never names anything
-but plain report names in the folder itself.
+In: a Journal, or the members of a JSON object. Out: the other one. Rules: what is not exactly a
+journal is refused whole; it never names anything but plain report names in the folder itself, and
+names of results in failed-results.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-import orjson
-
-from tixd import errors, logs
-from tixd.folder import TEMPORARY_SUFFIX, Folder
 from tixd.results.backoff import LONGEST_REASON, Backoff, Refusal
 
-#: Name of the journal in an installation's folder (operations.md 5.2).
-FILE_NAME = ".tixd.json"
+#: Version of the journal in `.tixd.lock`; one of another version counts as absent.
+FORMAT = 2
 
-#: Version of the file's format; a file of another one counts as absent.
-FORMAT = 1
+#: Longest list of names that is written at once: a longer one is worked off in parts.
+MAX_NAMES_BYTES = 2**19
 
-#: A longer journal was not written by tixd: room for the names of over 100,000 reports.
-LONGEST_BYTES = 32 * 2**20
-
-#: A write within one page is done whole or not at all, whenever its process is killed.
-PAGE_BYTES = 4096
+#: With more reports or results that are done with and cannot be deleted, the installation stands
+#: still: the list would grow for ever.
+MAX_LEFT = 1000
 
 #: Longest file name of Linux's file systems.
 _LONGEST_NAME_BYTES = 255
@@ -38,88 +31,37 @@ _LONGEST_NAME_BYTES = 255
 class Journal:
     """window: first second of the last window, timestamp: its result's; None before the first.
 
-    names: reports that are to be deleted; backoff: pause and refusals of stored results.
+    names: reports that are to be deleted; backoff: pause and refusals of stored results;
+    accepted: stored results that the tix-api has, and that could not be removed.
     """
 
     window: int | None = None
     timestamp: int | None = None
     names: tuple[str, ...] = ()
     backoff: Backoff = field(default_factory=Backoff)
+    accepted: tuple[str, ...] = ()
 
 
-def load(folder: Folder) -> Journal:
-    """The journal in `folder`; an empty one where it is absent or cannot be trusted (a warning).
-
-    Raises errors.VolumeFailed where the disk is at fault.
-    """
-    try:
-        content, _ = folder.read(FILE_NAME, LONGEST_BYTES)
-        return parse(content)
-    except errors.Vanished:
-        return Journal()
-    except (errors.WrongKind, errors.NotPermitted) as error:
-        logs.warning("journal_unreadable", folder=folder.path, reason=str(error))
-    except (ValueError, TypeError, KeyError) as error:
-        logs.warning("journal_unreadable", folder=folder.path, reason=str(error)[:200])
-    return Journal()
-
-
-def prepare(folder: Folder, journal: Journal) -> None:
-    """Write the temporary file; raises errors.DiskFull and its like, and then leaves none."""
-    folder.write_temporary(FILE_NAME, serialise(journal))
-
-
-def commit(folder: Folder) -> None:
-    """Make what was prepared the journal, at once."""
-    folder.rename(FILE_NAME + TEMPORARY_SUFFIX, FILE_NAME)
-
-
-def abandon(folder: Folder) -> None:
-    """Remove what was prepared; the journal before it stands."""
-    folder.unlink(FILE_NAME + TEMPORARY_SUFFIX)
-
-
-def strike_names(folder: Folder, journal: Journal) -> bool:
-    """Empty the list of names in the file, which holds `journal`; False where it is too long.
-
-    In place, in one write: blanks follow what is left, as JSON allows. Making another file and
-    renaming it would cost an installation as much as reading its window (ext4).
-    """
-    content = serialise(journal)
-    if len(content) > PAGE_BYTES:
-        return False
-    folder.overwrite(FILE_NAME, serialise(replace(journal, names=())).ljust(len(content)))
-    return True
-
-
-def save(folder: Folder, journal: Journal) -> None:
-    """Prepare and commit, where nothing happens between the two."""
-    prepare(folder, journal)
-    commit(folder)
-
-
-def serialise(journal: Journal) -> bytes:
-    """The journal as the bytes of its file."""
+def members(journal: Journal) -> dict[str, object]:
+    """The members of its JSON object."""
     backoff = journal.backoff
-    return orjson.dumps(
-        {
-            "format": FORMAT,
-            "window": journal.window,
-            "timestamp": journal.timestamp,
-            "delete": journal.names,
-            "failures": backoff.failures,
-            "not_before": backoff.not_before,
-            "refusals": [[r.name, r.count, r.last, r.status] for r in backoff.refusals],
-            "reason": backoff.reason,
-            "unanswered": backoff.unanswered,
-        }
-    )
+    return {
+        "format": FORMAT,
+        "window": journal.window,
+        "timestamp": journal.timestamp,
+        "delete": journal.names,
+        "accepted": journal.accepted,
+        "failures": backoff.failures,
+        "not_before": backoff.not_before,
+        "refusals": [[r.name, r.count, r.last, r.status] for r in backoff.refusals],
+        "reason": "".join(c if c.isprintable() else "?" for c in backoff.reason),
+        "unanswered": backoff.unanswered,
+    }
 
 
-def parse(content: bytes) -> Journal:
-    """The journal in those bytes; ValueError, TypeError or KeyError where they hold none."""
-    stored = orjson.loads(content)
-    if not isinstance(stored, dict) or _count(stored["format"]) != FORMAT:
+def from_members(stored: object, version: int = FORMAT) -> Journal:
+    """The journal in a JSON object; ValueError, TypeError or KeyError where it holds none."""
+    if not isinstance(stored, dict) or _count(stored["format"]) != version:
         raise ValueError("not a journal of this version")
     return Journal(
         window=_second(stored["window"]),
@@ -132,12 +74,27 @@ def parse(content: bytes) -> Journal:
             reason=_words(stored.get("reason", "")),
             unanswered=stored.get("unanswered") is True,
         ),
+        accepted=tuple(_name(name) for name in _list(stored.get("accepted", []))),
     )
+
+
+def in_parts(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The names, in order, in as few parts as fit; at least one, which may be empty."""
+    part: list[str] = []
+    size_bytes = 0
+    for name in names:
+        length = len(name.encode()) + 3  # quotes and comma
+        if part and size_bytes + length > MAX_NAMES_BYTES:
+            yield tuple(part)
+            part, size_bytes = [], 0
+        part.append(name)
+        size_bytes += length
+    yield tuple(part)
 
 
 def _list(value: object) -> list[object]:
     if not isinstance(value, list):
-        raise TypeError("a list is due")
+        raise TypeError("expected a list")
     return value
 
 
@@ -148,7 +105,7 @@ def _refusal(value: object) -> Refusal:
 
 def _words(value: object) -> str:
     if not isinstance(value, str) or not value.isprintable():
-        raise TypeError("printable words are due")
+        raise TypeError("expected printable words")
     return value[:LONGEST_REASON]
 
 
@@ -158,22 +115,22 @@ def _second(value: object) -> int | None:
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError("a count is due")
+        raise TypeError("expected a count")
     return value
 
 
 def _moment(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError("epoch seconds are due")
+        raise TypeError("expected epoch seconds")
     return float(value)
 
 
 def _name(value: object) -> str:
     """A plain name of a visible .json file: nothing else is ever deleted for a journal's sake."""
     if not isinstance(value, str) or not value.isprintable() or "/" in value:
-        raise ValueError("a file name is due")
+        raise ValueError("expected a file name")
     if value.startswith(".") or not value.endswith(".json"):
-        raise ValueError("the name of a report is due")
+        raise ValueError("expected the name of a report")
     if len(value.encode()) > _LONGEST_NAME_BYTES:
-        raise ValueError("a shorter file name is due")
+        raise ValueError("expected a shorter file name")
     return value

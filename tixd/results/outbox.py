@@ -8,6 +8,7 @@ left alone; the folder is made when there is something to store.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Self
 
 from tixd import errors
 from tixd.folder import TEMPORARY_SUFFIX, Entry, Folder
+from tixd.results.journal import MAX_LEFT
 from tixd.results.payload import WindowResult, failed_report, parse_failed_report
 
 #: Where results wait, and below it where those wait that the tix-api refused for good.
@@ -32,11 +34,13 @@ _NAME = re.compile(r"failed-report-([0-9]{1,10})(?:-([0-9]{1,9}))?\.json")
 class Outbox:
     """The failed-results of one open installation folder; use as a context manager."""
 
-    __slots__ = ("_folder", "_installation")
+    __slots__ = ("_folder", "_installation", "left")
 
     def __init__(self, installation: Folder) -> None:
         self._installation = installation
         self._folder: Folder | None = None
+        #: Results that the tix-api has and that could not be removed: never to be posted again.
+        self.left: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +71,7 @@ class Outbox:
     def oldest(self, limit: int) -> list[str]:
         """At most `limit` names, by timestamp and suffix; one listing, however many there are.
 
-        What a killed worker had begun to write is removed on the way.
+        What a killed worker had begun to write is removed on the way, and what is left.
         """
         folder = self._opened()
         if folder is None:
@@ -75,8 +79,14 @@ class Outbox:
         entries = folder.entries()
         for entry in entries:
             if entry.is_file and entry.name.endswith(TEMPORARY_SUFFIX) and _NAME.match(entry.name):
-                folder.unlink(entry.name)
-        return [name for _, _, name in heapq.nsmallest(limit, _stored(entries))]
+                with contextlib.suppress(errors.VolumeError):
+                    folder.unlink(entry.name)
+        for name in [*self.left]:
+            self.remove(name)
+        if len(self.left) > MAX_LEFT:
+            raise errors.NotDeleted(f"{folder.path}: {len(self.left)} accepted results")
+        stored = (found for found in _stored(entries) if found[2] not in self.left)
+        return [name for _, _, name in heapq.nsmallest(limit, stored)]
 
     def census(self) -> tuple[int, int]:
         """How many results wait, and the timestamp of the oldest (0: none waits)."""
@@ -118,14 +128,20 @@ class Outbox:
 
         Raises errors.BadFailedResult where it holds none, Vanished where it is gone.
         """
-        content, _ = self._existing().read(name, LONGEST_BYTES)
-        if len(content) > LONGEST_BYTES:
-            raise errors.BadFailedResult(f"{name} has more than {LONGEST_BYTES} bytes")
+        try:
+            content = self._existing().load(name, LONGEST_BYTES)
+        except errors.TooLong as error:
+            raise errors.BadFailedResult(error.detail) from error
         return parse_failed_report(content)
 
     def remove(self, name: str) -> None:
-        """Delete `name`, because the tix-api has it now."""
-        self._existing().unlink(name)
+        """Delete `name`, because the tix-api has it now; where that fails it is one of `left`."""
+        try:
+            self._existing().unlink(name)
+        except errors.VolumeError:
+            self.left.add(name)
+        else:
+            self.left.discard(name)
 
     def park(self, name: str) -> None:
         """Move `name` to failed-results/rejected, where nothing is overwritten either."""
@@ -186,8 +202,8 @@ def _content(folder: Folder, name: str) -> bytes | None:
     try:
         if not stat.S_ISREG(folder.facts(name).st_mode):
             return None
-        return folder.read(name, LONGEST_BYTES)[0]
-    except (errors.NotPermitted, errors.Vanished, errors.WrongKind):
+        return folder.load(name, LONGEST_BYTES)
+    except (errors.NotPermitted, errors.Vanished, errors.WrongKind, errors.TooLong):
         return None
 
 

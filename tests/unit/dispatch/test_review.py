@@ -13,10 +13,9 @@ from tests.support.results import result
 from tixd.dispatch.job import Done, ListFailed, RetryFailed
 from tixd.dispatch.review import list_failed, retry_failed
 from tixd.folder import Folder
-from tixd.installation import LOCK_FILE
-from tixd.results import journal
 from tixd.results.backoff import Backoff
 from tixd.results.journal import Journal
+from tixd.results.journal_file import JournalFile, peek
 from tixd.results.outbox import Outbox
 
 NOW = 1_600_000_000.0
@@ -40,6 +39,18 @@ def waiting(folder: Path) -> list[str]:
     return sorted(os.listdir(folder / "failed-results"))
 
 
+def put_journal(folder: Path, entry: Journal) -> None:
+    """Give the installation this journal."""
+    with Folder(str(folder)) as opened, JournalFile(opened) as file:
+        file.save(entry)
+
+
+def in_journal(folder: Path) -> Journal:
+    """What its journal says."""
+    with Folder(str(folder)) as opened:
+        return peek(opened)
+
+
 def listed(base: Path, *installations: tuple[int, int]) -> Done:
     """The answer to a ListFailed job."""
     return list_failed(ListFailed(str(base), installations), NOW)
@@ -54,8 +65,7 @@ def test_what_waits_is_told_with_the_oldest_the_pause_and_the_rejected(tmp_path)
     folder = store(tmp_path, "1/2", 300, 100, 200)
     store(tmp_path, "1/2", 50, park=True)
     store(tmp_path, "3/4", 400)
-    with Folder(str(folder)) as opened:
-        journal.save(opened, Journal(backoff=PAUSED))
+    put_journal(folder, Journal(backoff=PAUSED))
     done = listed(tmp_path, (1, 2), (3, 4))
     assert done.found == ((1, 2, 3, 100, int(PAUSED.not_before), 1), (3, 4, 1, 400, 0, 0))
     assert PAUSED.not_before >= NOW + 600
@@ -80,10 +90,9 @@ def test_a_link_below_the_base_is_counted_and_not_followed(tmp_path):
 def test_what_was_rejected_waits_again_and_the_pause_has_ended(tmp_path):
     folder = store(tmp_path, "1/2", 100, 200, park=True)
     entry = Journal(7, 8, ("tix-report-1.json",), PAUSED.refused("a.json", NOW, None))
-    with Folder(str(folder)) as opened:
-        journal.save(opened, entry)
-        assert retried(tmp_path, (1, 2)).found == ((1, 2, 2),)
-        after = journal.load(opened)
+    put_journal(folder, entry)
+    assert retried(tmp_path, (1, 2)).found == ((1, 2, 2),)
+    after = in_journal(folder)
     assert waiting(folder) == ["failed-report-100.json", "failed-report-200.json", "rejected"]
     assert (after.window, after.timestamp, after.names) == (7, 8, ("tix-report-1.json",))
     assert after.backoff == Backoff()
@@ -91,10 +100,9 @@ def test_what_was_rejected_waits_again_and_the_pause_has_ended(tmp_path):
 
 def test_a_pause_ends_even_where_nothing_was_rejected(tmp_path):
     folder = store(tmp_path, "1/2", 100)
-    with Folder(str(folder)) as opened:
-        journal.save(opened, Journal(backoff=PAUSED))
-        assert retried(tmp_path, (1, 2)).found == ()
-        assert journal.load(opened).backoff == Backoff()
+    put_journal(folder, Journal(backoff=PAUSED))
+    assert retried(tmp_path, (1, 2)).found == ()
+    assert in_journal(folder).backoff == Backoff()
 
 
 def test_bringing_back_overwrites_nothing_and_keeps_names_that_are_posted(tmp_path):
@@ -123,7 +131,7 @@ def test_parking_and_bringing_back_several_times_loses_no_name(tmp_path, times):
 
 def test_an_installation_that_another_process_works_on_is_counted_and_left(tmp_path):
     folder = store(tmp_path, "1/2", 100, park=True)
-    with Folder(str(folder)) as opened, opened.locked(LOCK_FILE):
+    with Folder(str(folder)) as opened, JournalFile(opened):
         done = retried(tmp_path, (1, 2))
     assert (done.found, dict(done.counts)) == ((), {"locked": 1})
     assert waiting(folder) == ["rejected"]

@@ -247,13 +247,16 @@ def test_an_unreadable_disk_or_a_vanished_file_ends_the_reading_and_moves_nothin
     assert len(list(folder.glob("*.json"))) == 3
 
 
-def test_deleted_reports_are_gone_and_the_others_come_again(folder: Path) -> None:
+def test_reports_whose_result_is_safe_are_left_out_though_they_are_still_there(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     opened = Opened(folder)
     opened.firsts()
     names = ["tix-report-1000000.json", "tix-report-1000060.json", "tix-report-77.json"]
-    assert opened.spool.delete(names) == 2
+    opened.spool.leave_out(names)
     assert opened.firsts() == [1_000_120]
-    assert [p.name for p in folder.glob("*.json")] == ["tix-report-1000120.json"]
+    assert warnings(caplog) == []
+    assert len(list(folder.glob("*.json"))) == 3
 
 
 def test_only_as_many_reports_are_read_as_are_asked_for(tmp_path: Path) -> None:

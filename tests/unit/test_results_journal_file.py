@@ -1,0 +1,236 @@
+"""The file of the journal: damaged anywhere, what counted before holds."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.log_events import heard
+from tests.unit.test_results_journal import FULL
+from tixd import errors
+from tixd.folder import Folder
+from tixd.results.journal import Journal
+from tixd.results.journal_file import FILE_NAME, LONG_AT, MAX_ENTRY_BYTES, JournalFile, peek
+
+#: An entry that fits into no slot.
+LONG = replace(FULL, names=tuple(f"tix-report-{second}.json" for second in range(1000)))
+
+#: Entries in the order in which they are written, short and long ones after each other.
+HISTORY = (FULL, Journal(1, 2), LONG, replace(LONG, window=3), FULL, LONG, Journal(5))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An installation's folder."""
+    with Folder(str(tmp_path)) as opened:
+        yield opened
+
+
+def saved(folder: Folder, *entries: Journal) -> bytes:
+    """Write these entries one after the other; returns what the file holds then."""
+    for entry in entries:
+        with JournalFile(folder) as file:
+            file.load()
+            file.save(entry)
+    return content(folder)
+
+
+def content(folder: Folder) -> bytes:
+    return Path(folder.path, FILE_NAME).read_bytes()
+
+
+def loaded(folder: Folder) -> Journal:
+    """The journal, as who has the lock and who has not find it."""
+    with JournalFile(folder) as file:
+        entry = file.load()
+    assert peek(folder) == entry
+    return entry
+
+
+def test_each_entry_replaces_the_one_before(folder):
+    for entry in HISTORY:
+        saved(folder, entry)
+        assert loaded(folder) == entry
+    assert os.listdir(folder.path) == [FILE_NAME]
+
+
+def test_a_new_file_has_room_for_both_slots_and_no_warning(folder):
+    with heard() as log:
+        assert peek(folder) == Journal()
+        assert loaded(folder) == Journal()
+        saved(folder, FULL)
+        assert loaded(folder) == FULL
+    assert log.events == []
+    assert len(content(folder)) == LONG_AT
+
+
+@pytest.mark.parametrize("before", [b"", b"\0" * 100, b"\0" * LONG_AT], ids=len)
+def test_the_empty_lock_file_of_a_former_version_becomes_the_journal(folder, before):
+    Path(folder.path, FILE_NAME).write_bytes(before)
+    with heard() as log:
+        assert loaded(folder) == Journal()
+        saved(folder, FULL)
+    assert (loaded(folder), log.events) == (FULL, [])
+
+
+@pytest.mark.parametrize("entry", [FULL, LONG], ids=["short", "long"])
+def test_what_is_prepared_counts_only_once_it_is_committed(folder, entry):
+    for before in (Journal(), Journal(1, 2), LONG, Journal(3, 4)):
+        saved(folder, before)
+        with JournalFile(folder) as file, heard() as log:
+            file.load()
+            file.prepare(entry)
+            assert peek(folder) == before
+            file.prepare(entry)
+            file.commit()
+            assert peek(folder) == entry
+        assert log.events == []
+
+
+def test_a_first_entry_that_was_never_committed_is_none_without_a_warning(folder):
+    with JournalFile(folder) as file:
+        file.load()
+        file.prepare(FULL)
+    with heard() as log:
+        assert loaded(folder) == Journal()
+    assert log.events == []
+
+
+def test_a_file_that_had_a_long_list_gives_its_room_back(folder):
+    saved(folder, LONG, LONG, LONG)
+    with JournalFile(folder) as file:
+        file.load()
+        file.trim()
+        assert file.load() == LONG
+        file.save(FULL)
+        file.trim()
+    assert len(content(folder)) == LONG_AT
+    assert loaded(folder) == FULL
+
+
+# --- damage --------------------------------------------------------------------------------------
+
+
+def damaged(folder: Folder, new: bytes) -> Journal:
+    """What is found where the file holds `new`; it can be written again afterwards."""
+    Path(folder.path, FILE_NAME).write_bytes(new)
+    found = loaded(folder)
+    saved(folder, Journal(77, 78))
+    assert loaded(folder) == Journal(77, 78)
+    return found
+
+
+@pytest.mark.parametrize("last", [FULL, LONG], ids=["short", "long"])
+def test_an_entry_torn_at_any_byte_leaves_the_one_before(folder, last):
+    before = saved(folder, Journal(1, 2), LONG)
+    whole = saved(folder, last)
+    before = before.ljust(len(whole), b"\0")
+    changed = [at for at in range(len(whole)) if whole[at] != before[at]]
+    for at in random.Random(1).sample(changed[1:], 40) + changed[1:20]:
+        assert damaged(folder, whole[:at] + before[at:]) in (LONG, last)
+        assert damaged(folder, before[:at] + whole[at:]) in (LONG, last)
+
+
+@pytest.mark.parametrize("at", range(0, LONG_AT, 512))
+def test_a_sector_or_page_of_zeros_costs_one_entry_at_most(folder, at):
+    whole = saved(folder, Journal(1, 2), FULL)
+    for size in (512, 4096):
+        zeroed = (whole[:at] + bytes(size) + whole[at + size :])[: len(whole)]
+        assert damaged(folder, zeroed) in (FULL, Journal(1, 2), Journal())
+
+
+def test_a_file_cut_anywhere_is_an_older_entry_or_none(folder):
+    whole = saved(folder, Journal(1, 2), LONG)
+    for size in [*range(0, 400, 7), *range(4090, 4300, 7), *range(8190, len(whole), 997)]:
+        assert damaged(folder, whole[:size]) in (LONG, Journal(1, 2), Journal())
+
+
+def test_a_flipped_bit_anywhere_is_never_another_entry(folder):
+    whole = saved(folder, FULL, LONG)
+    for bit in random.Random(2).sample(range(len(whole) * 8), 300):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        Path(folder.path, FILE_NAME).write_bytes(flipped)
+        assert loaded(folder) in (LONG, FULL)
+
+
+@pytest.mark.parametrize("junk", [b"x", b"pid 5 on host\n", b"{}" * 5000, b"\xff" * LONG_AT])
+def test_what_somebody_else_has_written_there_is_none_with_a_warning(folder, junk):
+    Path(folder.path, FILE_NAME).write_bytes(junk)
+    with heard() as log, JournalFile(folder) as file:
+        assert file.load() == Journal()
+        file.save(FULL)
+        assert file.load() == FULL
+    assert log.events == [("warning", "journal_unreadable")]
+
+
+def test_a_huge_file_is_neither_read_nor_kept(folder):
+    saved(folder, FULL)
+    with Path(folder.path, FILE_NAME).open("r+b") as file:
+        file.truncate(50 * MAX_ENTRY_BYTES)
+    assert loaded(folder) == FULL
+    with JournalFile(folder) as file:
+        file.load()
+        file.trim()
+    assert len(content(folder)) == LONG_AT
+
+
+# --- what cannot be written ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("x")])
+def test_what_is_no_file_in_its_place_is_left_alone(folder, make):
+    make(Path(folder.path, FILE_NAME))
+    with pytest.raises(errors.WrongKind), JournalFile(folder):
+        pass
+
+
+def test_a_file_with_a_second_name_is_never_written_to(folder):
+    other = Path(folder.path, "precious")
+    other.write_bytes(b"precious")
+    os.link(other, Path(folder.path, FILE_NAME))
+    with pytest.raises(errors.WrongKind, match="second name"), JournalFile(folder):
+        pass
+    assert other.read_bytes() == b"precious"
+
+
+def test_a_disk_at_fault_is_no_empty_journal(folder, monkeypatch):
+    def failing(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    saved(folder, FULL)
+    monkeypatch.setattr(os, "pread", failing)
+    with JournalFile(folder) as file, pytest.raises(errors.VolumeFailed):
+        file.load()
+
+
+@pytest.fixture
+def limited() -> Iterator[None]:
+    """This process may write no file beyond its first 100 bytes."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_what_cannot_be_written_is_known_before_it_counts(folder, limited):
+    with JournalFile(folder) as file:
+        file.load()
+        with pytest.raises(errors.FileSizeLimit):
+            file.prepare(Journal())
+
+
+def test_one_process_at_a_time_has_the_file(folder):
+    with JournalFile(folder), pytest.raises(errors.Locked), JournalFile(folder):
+        pass
+    with JournalFile(folder):
+        pass
