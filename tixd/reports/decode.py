@@ -21,11 +21,14 @@ import pybase64
 
 from tixd.analysis.observations import LONG, OBSERVATION, SHORT, Observations
 from tixd.errors import BadReport
-from tixd.reports.model import Report
+from tixd.reports.model import Report, is_source
 
 #: Bytes of one observation in a message, and the base64 characters that they take.
 RECORD_BYTES = OBSERVATION.itemsize
 RECORD_CHARACTERS = RECORD_BYTES * 4 // 3
+
+#: Longest member "from", characters: a longer one reaches no cache.
+MAX_FROM_CHARACTERS = 300
 
 #: Latest time of day that is believed: some clients count on past midnight, none for a week.
 MAX_TIME_NS = 7 * 24 * 3600 * 10**9
@@ -96,6 +99,8 @@ def _check_members(members: object) -> None:
     for key in _INTEGERS:
         if type(members.get(key)) is not int:
             raise BadReport(_complaint(members, key, "an integer"))
+    if len(members["from"]) > MAX_FROM_CHARACTERS:
+        raise BadReport(f'member "from" has more than {MAX_FROM_CHARACTERS} characters')
     if members["type"] != "LONG":
         raise BadReport('member "type" is not "LONG"')
 
@@ -108,7 +113,7 @@ def _complaint(members: dict[str, object], key: str, due: str) -> str:
 def source_address(text: str) -> str:
     """The address in a socket address such as `/1.2.3.4:80` or `[::1%0]:80`, canonical if it can.
 
-    Raises BadReport where nothing is left. An IPv4 address mapped into IPv6 is given as IPv4;
+    Raises BadReport where nothing is left, or what no stored result could hold. An IPv4 address mapped into IPv6 is given as IPv4;
     what is no address is given as it stands.
     """
     host = text.strip().removeprefix("/")
@@ -122,7 +127,9 @@ def source_address(text: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return host
+        if is_source(host):
+            return host
+        raise BadReport('member "from" holds no address that can be posted') from None
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 

@@ -6,6 +6,18 @@ from dataclasses import dataclass
 
 from tixd.analysis.observations import Observations
 
+#: Longest source address, characters; a host name has at most 255.
+LONGEST_SOURCE = 255
+
+
+def is_source(text: str) -> bool:
+    """Whether a report or a stored result may name this source: one printable line, not too long.
+
+    >>> is_source("203.0.113.7"), is_source("host\\nname"), is_source("\\udcff"), is_source("")
+    (True, False, False, False)
+    """
+    return 0 < len(text) <= LONGEST_SOURCE and text.isprintable()
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Installation:

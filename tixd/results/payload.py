@@ -16,15 +16,13 @@ import orjson
 from tixd import errors
 from tixd.analysis.summary import Direction, Summary
 from tixd.localisation.origin import Origin
+from tixd.reports.model import is_source
 
 #: Version of the measure that the tix-api expects in each post (source: tix-time-processor).
 MEASURE_VERSION = "1.0.0"
 
 #: Largest epoch second of an observation (source: the report format's limit, 2^32 - 1).
 _LAST_SECOND = 2**32 - 1
-
-#: Longest source address of a stored result, characters; a host name has at most 255.
-_LONGEST_IP = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +147,6 @@ def _second(value: object) -> int:
 
 
 def _address(value: object) -> str:
-    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= _LONGEST_IP:
+    if not isinstance(value, str) or not is_source(value):
         raise ValueError("the ip is no address")
     return value

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.made import minute, record, report
+from tixd.analysis.summary import Direction, Summary
 from tixd.errors import BadReport
 from tixd.reports.decode import decode, decode_many, source_address
 from tixd.reports.model import Report
+from tixd.results.payload import WindowResult, failed_report, parse_failed_report
 
 GOOD = record(1000) + record(1001, b"L") + record(1002)
 
@@ -156,3 +158,22 @@ def test_a_damaged_report_gives_a_report_or_a_bad_report(at: int, damage: bytes)
     at %= len(content)
     (decoded,) = decode_many([("r.json", content[:at] + damage + content[at + len(damage) :])])
     assert isinstance(decoded, Report | BadReport)
+
+
+@given(st.text() | st.text(st.characters(codec="utf-8"), min_size=240, max_size=310))
+def test_every_source_that_is_decoded_can_be_stored_and_read_again(text: str) -> None:
+    try:
+        source = decode("r.json", report(GOOD, source=text)).source
+    except BadReport:
+        return
+    undefined = Direction(None, None, None, None)
+    stored = failed_report(WindowResult(source, Summary(1000, undefined, undefined)))
+    assert parse_failed_report(stored).ip == source
+
+
+def test_sources_of_any_length_leave_nothing_in_the_cache() -> None:
+    source_address.cache_clear()
+    for number in range(100):
+        with pytest.raises(BadReport, match="more than 300 characters"):
+            decode("r.json", report(GOOD, source=f"{number}" + "x" * 70_000))
+    assert source_address.cache_info().currsize == 0
