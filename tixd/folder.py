@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from tixd import errors
@@ -78,7 +79,10 @@ class _Translated:
 
 
 class Entry(NamedTuple):
-    """A name in a folder and what it is, by its own type (links are not followed)."""
+    """A name in a folder and what it is, by its own type (links are not followed).
+
+    Where the volume does not tell, it may be both: the error comes when it is opened.
+    """
 
     name: str
     is_file: bool
@@ -165,13 +169,32 @@ class Folder:
                 os.mkdir(name, 0o770, dir_fd=self.fd)
         return Folder(name, within=self)
 
+    def scan(self) -> Iterator[Entry]:
+        """Everything in the folder, unsorted, as it is listed; one such scan at a time."""
+        with _Translated(self.path), os.scandir(self.fd) as found:
+            yield from map(_entry, found)
+
     def entries(self) -> list[Entry]:
         """Everything in the folder, unsorted."""
-        with _Translated(self.path), os.scandir(self.fd) as found:
-            return [
-                Entry(e.name, e.is_file(follow_symlinks=False), e.is_dir(follow_symlinks=False))
-                for e in found
-            ]
+        return list(self.scan())
+
+    def answers(self, name: str) -> bool:
+        """Whether the file `name` can be read from the volume, not from what is in memory.
+
+        Raises Vanished where there is no such file.
+        """
+        try:
+            fd = os.open(name, _READ_FLAGS, dir_fd=self.fd)
+            try:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.read(fd, 1)
+            finally:
+                os.close(fd)
+        except FileNotFoundError:
+            raise errors.Vanished(f"{self.path}/{name}") from None
+        except OSError:
+            return False
+        return True
 
     def was_deleted(self) -> bool:
         """Whether it has no name any more: a mount of it shows it still, empty for ever."""
@@ -182,6 +205,15 @@ class Folder:
         """The stat of `name` itself, not of what it may point to."""
         with _Translated(f"{self.path}/{name}"):
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+
+    def touch(self, name: str) -> float:
+        """Set the times of the file `name` to now; returns what the volume's own clock says.
+
+        On a network volume this is the server's clock, which may differ from the host's.
+        """
+        with _Translated(f"{self.path}/{name}"):
+            os.utime(name, dir_fd=self.fd, follow_symlinks=False)
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mtime
 
     def free_bytes(self) -> int:
         """Bytes that are free for this process on the folder's volume."""
@@ -315,6 +347,14 @@ def _refuse_odd(facts: os.stat_result) -> None:
         raise OSError(errno.EISDIR, "not a regular file")
     if facts.st_nlink > 1:
         raise OSError(errno.EEXIST, "has a second name (hard link)")
+
+
+def _entry(found: os.DirEntry[str]) -> Entry:
+    try:
+        is_file = found.is_file(follow_symlinks=False)
+        return Entry(found.name, is_file, found.is_dir(follow_symlinks=False))
+    except OSError:  # one whose stat fails hides no other
+        return Entry(found.name, is_file=True, is_folder=True)
 
 
 def _read_up_to(fd: int, limit_bytes: int, size_bytes: int) -> bytes:

@@ -19,6 +19,7 @@ from tixd.analysis.summary import summarise
 from tixd.dispatch.job import Done, Phase, PhaseName, ProcessInstallation
 from tixd.folder import Folder
 from tixd.localisation.origins import Origins
+from tixd.reports.ages import Ages
 from tixd.reports.model import Installation, Report
 from tixd.reports.spool import BATCH_FILES, Spool, opened
 from tixd.reports.window import Discard, Window, next_step
@@ -50,6 +51,7 @@ class Worker:
     random: Random = field(default_factory=Random)
     hourly: logs.Hourly = field(default_factory=logs.Hourly)
     origins: Origins = field(default_factory=Origins)
+    ages: Ages = field(default_factory=Ages)
     unwritten: Unwritten = field(default_factory=dict)
 
 
@@ -103,12 +105,15 @@ class _Visit:
         self._say("start", self._journal.entry.names)
         self._journal.finish_deletions()
         self._spool = self._open_spool(1 if job.one_by_one else BATCH_FILES)
-        self._set_aside(job.set_aside)
-        self._spool.leave_out(self._journal.entry.names)
-        self._spool.take_stock()
-        self._repost()
-        more = self._take_steps()
-        self._journal.close()
+        try:
+            self._set_aside(job.set_aside)
+            self._spool.leave_out(self._journal.entry.names)
+            self._spool.take_stock()
+            self._repost()
+            more = self._take_steps()
+            self._journal.close()
+        finally:
+            self._spool.close()
         return more
 
     def _open_spool(self, batch_files: int) -> Spool:
@@ -119,16 +124,15 @@ class _Visit:
             self._tally,
             now=self._worker.now(),
             hourly=self._worker.hourly,
+            ages=self._worker.ages,
             reading=lambda names: self._say("read", names),
+            go_on=self._go_on,
             batch_files=batch_files,
         )
 
     def _set_aside(self, crashers: Sequence[str]) -> None:
-        """Reports that killed workers three times: out of the way, with the reason beside them.
-
-        Some may be gone: a worker that was given this order before died later.
-        """
-        for name in filter(self._folder.exists, crashers):
+        """Reports that killed workers three times: out of the way, with the reason beside them."""
+        for name in crashers:
             self._spool.set_aside(name, "reading or analysing it ended three worker processes")
 
     def _repost(self) -> None:
@@ -164,7 +168,7 @@ class _Visit:
             self._in_hand = (None, ())
             step = next_step(self._spool.reports())
             if step is None:
-                return False
+                return self._spool.has_more
             if isinstance(step, Window):
                 self._settle(step)
             else:

@@ -84,6 +84,7 @@ COUNTERS = (
         },
     ),
     _alone("reports_bad", "Bad reports set aside in bad-reports."),
+    _alone("reports_unreadable", "Times that a report could not be read and was passed over."),
     _alone("bad_reports_expired", "Bad reports deleted because of their age or number."),
     _alone("journals_without_room", "Windows finished without a journal: disk full."),
     _alone("reports_not_deleted", "Deletions of finished reports that failed; tried again."),

@@ -128,6 +128,7 @@ def test_what_may_not_be_touched_is_left_and_its_neighbours_are_posted(tmp_path)
     (tmp_path / "2").chmod(0)
     forbidden = tmp_path / "3/5" / f"tix-report-{START + 300}.json"
     forbidden.chmod(0)
+    os.utime(forbidden, (START, START))  # a young one is waited for
     with StandInApi() as api:
         ended = once(tmp_path, api.port, before=without_privilege())
         assert {(post.user, post.installation) for post in api.accepted} == {(1, 1), (3, 5)}

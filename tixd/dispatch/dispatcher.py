@@ -166,5 +166,5 @@ class Dispatcher:
 
     def _wanted(self, number: int, started: float) -> ListInstallations:
         """Which installations are worth a job in this cycle."""
-        before = self._last.started if self._last else started
+        before = min(self._last.started, started) if self._last else started
         return worth_a_job(self._base, self._period_seconds, number, before)

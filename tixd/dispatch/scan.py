@@ -6,16 +6,23 @@ integer count; anything else is left alone, with a warning an hour where it is n
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
+from dataclasses import replace
+from itertools import islice
 
 from tixd import errors, logs
 from tixd.dispatch.job import ListInstallations
 from tixd.folder import Folder
-from tixd.reports import ignored
+from tixd.reports.ages import LOCK_FILE
+from tixd.reports.ignored import FileWarnings
 
 #: A user or installation id as it stands in a path: no sign, no leading zero, 63 bits.
 _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+#: So many users, and folders of each, are looked at for one that can tell the volume's clock.
+MOST_ASKED = 5
 
 
 def list_users(base: str, hourly: logs.Hourly) -> list[int]:
@@ -33,6 +40,7 @@ def list_users(base: str, hourly: logs.Hourly) -> list[int]:
 def list_installations(job: ListInstallations, hourly: logs.Hourly) -> list[tuple[int, int]]:
     """(user id, installation id) that are worth a job; a user that cannot be listed is left out."""
     with Folder(job.base, follow=True) as folder:
+        job = _on_the_volume(job, folder)
         return [
             (user_id, installation_id)
             for user_id in job.user_ids
@@ -48,13 +56,38 @@ def _installations_of(
             ids = ids_in(folder, hourly)
             if job.slots == 1:
                 return ids
-            return [i for i in ids if job.wants(user_id, i, folder.facts(str(i)).st_mtime)]
+            return [number for number in ids if _wanted(folder, user_id, number, job)]
     except errors.Vanished:
         return []
     except errors.VolumeError as error:
         if hourly.due("user_skipped", str(user_id), now=time.time()):
             logs.error("user_skipped", user=user_id, reason=str(error))
         return []
+
+
+def _wanted(folder: Folder, user_id: int, number: int, job: ListInstallations) -> bool:
+    """Whether an installation is worth a job; without its time it is, and the job tells why."""
+    try:
+        return job.wants(user_id, number, folder.facts(str(number)).st_mtime)
+    except errors.Vanished:
+        return False
+    except errors.VolumeError:
+        return True
+
+
+def _on_the_volume(job: ListInstallations, base: Folder) -> ListInstallations:
+    """The job with its time, which is the host's, moved to the volume's clock.
+
+    That is asked of an installation in which tixd has worked; where none is found soon, the two
+    clocks are taken as equal.
+    """
+    for user_id in job.user_ids[:MOST_ASKED]:
+        with contextlib.suppress(errors.VolumeError), base.subfolder(str(user_id)) as user:
+            for entry in islice(user.scan(), MOST_ASKED):
+                with contextlib.suppress(errors.VolumeError), user.subfolder(entry.name) as inside:
+                    ahead = inside.touch(LOCK_FILE) - time.time()
+                    return replace(job, changed_since=job.changed_since + ahead)
+    return job
 
 
 def free_bytes(base: str, hourly: logs.Hourly) -> int:
@@ -64,18 +97,20 @@ def free_bytes(base: str, hourly: logs.Hourly) -> int:
         return folder.free_bytes()
 
 
+def _is_of_the_volume(name: str) -> bool:
+    """Whether file systems and their servers make folders of this name, as .snapshot, @eaDir."""
+    return name.startswith((".", "@")) or name == "lost+found"
+
+
 def ids_in(folder: Folder, hourly: logs.Hourly) -> list[int]:
     """The ids that name folders in it, in ascending order."""
-    ids, others = [], []
-    for entry in folder.entries():
+    ids = []
+    warnings = FileWarnings(folder.path, {"folder": folder.path}, hourly, now=time.time())
+    for entry in folder.scan():
         if entry.is_folder and _ID.fullmatch(entry.name):
             ids.append(int(entry.name))
-        elif not entry.is_file:
-            others.append(f"{folder.path}/{entry.name}")
-    where = {"folder": folder.path}
-    ignored.tell(others, _warn_of, folder.path, where, hourly, now=time.time())
+        elif not entry.is_file and not _is_of_the_volume(entry.name):
+            path = f"{folder.path}/{entry.name}"
+            warnings.warn("folder_ignored", path, name=path, reason="no id")
+    warnings.close()
     return sorted(ids)
-
-
-def _warn_of(path: str) -> None:
-    logs.warning("folder_ignored", name=path, reason="no id")

@@ -113,8 +113,8 @@ def _complaint(members: dict[str, object], key: str, due: str) -> str:
 def source_address(text: str) -> str:
     """The address in a socket address such as `/1.2.3.4:80` or `[::1%0]:80`, canonical if it can.
 
-    Raises BadReport where nothing is left, or what no stored result could hold. An IPv4 address mapped into IPv6 is given as IPv4;
-    what is no address is given as it stands.
+    Raises BadReport where nothing is left, or what no stored result could hold. An IPv4 address
+    mapped into IPv6 is given as IPv4; what is no address is given as it stands.
     """
     host = text.strip().removeprefix("/")
     if host.startswith("["):

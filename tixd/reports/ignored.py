@@ -1,39 +1,45 @@
-"""Names that are left alone: whoever can put them there cannot fill the log with them.
+"""Warnings about single files: whoever can make files cannot fill the log by them.
 
-In: names in a folder. Out: log lines. Rules: one an hour for each name, but in an hour at most
-MOST_NAMED for a folder, however its names change; the others are one line an hour together.
+In: events about names in a folder. Out: log lines. Rules: a name is told once an hour, but in an
+hour at most MOST_NAMED for a folder and event, however the names change; the others are counted,
+in one line an hour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 
 from tixd import logs
 
-#: So many names of a folder are told one by one in an hour.
+#: So many names of a folder are told one by one in an hour, for each event.
 MOST_NAMED = 20
 
 
-def tell(
-    names: Iterable[str],
-    say: Callable[[str], None],
-    folder: str,
-    labels: Mapping[str, object],
-    hourly: logs.Hourly,
-    *,
-    now: float,
-) -> None:
-    """Say each name whose time it is, as long as there is room; labels: the folder in the log."""
-    free = (n for n in range(MOST_NAMED) if hourly.due("named", folder, "", str(n), now=now))
-    more = 0
-    for name in names:
-        if not hourly.is_due("named", folder, name, now=now):
-            continue
-        if next(free, None) is None:
-            more += 1
-            continue
-        hourly.due("named", folder, name, now=now)
-        say(name)
-    if more:
-        log = logs.warning if hourly.due("more", folder, now=now) else logs.debug
-        log("more_ignored", **labels, names=more)
+class FileWarnings:
+    """The warnings about one folder during one look at it; labels: the folder in the log."""
+
+    def __init__(
+        self, folder: str, labels: Mapping[str, object], hourly: logs.Hourly, *, now: float
+    ) -> None:
+        self._folder, self._labels = folder, labels
+        self._hourly, self._now = hourly, now
+        self._more: Counter[str] = Counter()
+
+    def warn(self, event: str, name: str, /, **values: object) -> None:
+        """Log the event with these values, if its time has come and there is room for it."""
+        if not self._hourly.is_due(event, self._folder, name, now=self._now):
+            return
+        if self._hourly.allow(event, self._folder, now=self._now, most=MOST_NAMED) is None:
+            self._more[event] += 1
+            return
+        self._hourly.due(event, self._folder, name, now=self._now)
+        logs.warning(event, **self._labels, **values)
+
+    def close(self) -> None:
+        """Tell how many were not named."""
+        for event, names in self._more.items():
+            due = self._hourly.due("more", event, self._folder, now=self._now)
+            log = logs.warning if due else logs.debug
+            log("more_ignored", **self._labels, of=event, names=names)
+        self._more.clear()

@@ -2,36 +2,48 @@
 
 In: an open folder. Out: Reports in order, as many as are asked for. Rules: only regular files whose
 names end in .json are ever opened; a bad report that is younger than SETTLED_SECONDS may still be
-being written, so reading ends before it; an older one is set aside and its neighbours go on.
-`reports/` is the only package that lists, reads, moves or deletes reports.
+being written, so reading ends before it, for an hour at most; an older one is set aside and its
+neighbours go on. `reports/` is the only package that lists, reads, moves or deletes reports.
+
+An error of one file is a warning, and the file is passed over like a bad one, but stays where it
+is. It is the file's own only if, after it, another report could be read from the volume and the
+file failed once more; otherwise it is the volume's: it ends the job, and nothing is moved or
+deleted. What tidies up (expiry, leftovers, setting aside) never ends a job.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from tixd import errors, logs
-from tixd.folder import TEMPORARY_SUFFIX, Entry, Folder
-from tixd.reports import ignored
+from tixd.folder import TEMPORARY_SUFFIX, Folder
+from tixd.reports.ages import Ages
 from tixd.reports.aside import BAD_REPORTS, expire, set_aside
 from tixd.reports.decode import decode_many
+from tixd.reports.ignored import FileWarnings
 from tixd.reports.model import Installation, Report
 from tixd.settings import Settings
 
 #: Largest report that is read; a real one has 8 kB.
 MAX_REPORT_BYTES = 1024 * 1024
 
-#: How long a report that cannot be used may still be on its way (the condenser writes in place).
-SETTLED_SECONDS = 60.0
-
 #: How many files are read and decoded at a time: a window and a half of an ordinary client.
 BATCH_FILES = 32
 
-#: How many reports that had to be opened to be sorted are kept decoded.
-_KEPT_REPORTS = 256
+#: A batch ends after the file with which it has more bytes than this.
+BATCH_BYTES = 2 * 2**20
+
+#: How much of the reports that had to be opened to be sorted is kept decoded, bytes.
+_KEPT_BYTES = 4 * 2**20
+
+#: When a file cannot be read, so many others are tried, for so long, to see whether any can.
+_MOST_WITNESSES, _WITNESS_SECONDS = 16, 10.0
 
 _NAMED_SECOND = re.compile(r"tix-report-([0-9]{1,19})\.json", re.ASCII)
 
@@ -62,8 +74,19 @@ def opened(installation: Installation, settings: Settings) -> Iterator[Folder]:
         yield folder
 
 
+class _File(NamedTuple):
+    """A report as it was read; facts: None where the error hides them."""
+
+    content: bytes
+    facts: os.stat_result | None
+    error: errors.VolumeError | None = None
+
+
 class Spool:
-    """The reports of one installation during one job."""
+    """The reports of one installation during one job.
+
+    has_more: reading ended because the job's time was up.
+    """
 
     def __init__(
         self,
@@ -74,30 +97,31 @@ class Spool:
         *,
         now: float,
         hourly: logs.Hourly,
+        ages: Ages,
         reading: Callable[[Sequence[str]], None],
+        go_on: Callable[[], bool] = lambda: True,
         batch_files: int = BATCH_FILES,
     ) -> None:
-        self._folder = folder
-        self._installation = installation
-        self._tally = tally
-        self._now = now
-        self._hourly = hourly
-        self._reading = reading
-        self._batch_files = batch_files
-        self._ahead: list[Report] = []
-        self._left_out: set[str] = set()
-        self._opened: dict[str, Report] = {}
-        self._ended = False
-        self._warned: set[str] = set()
-        self._settings = settings
+        self._folder, self._installation = folder, installation
+        self._settings, self._tally = settings, tally
+        self._now, self._hourly, self._ages = now, hourly, ages
+        self._reading, self._go_on, self._batch_files = reading, go_on, batch_files
+        self._warnings = FileWarnings(installation.path, installation.labels, hourly, now=now)
         self._waiting: deque[str] = deque()
+        self._ahead: list[Report] = []
+        self._opened: dict[str, Report] = {}
+        self._names: tuple[str, ...] = ()
+        self._ended = self._held_up = self.has_more = False
+        self._left_out: set[str] = set()
 
     def take_stock(self) -> None:
         """List and sort what is there now; reports that arrive later belong to a later job."""
-        entries = [e for e in self._folder.entries() if e.name not in self._left_out]
-        self._sweep(entries)
-        self._expire(entries)
-        self._waiting = deque(self._in_order(self._report_names(entries)))
+        names, leftovers, has_bad = self._listed()
+        self._sweep(leftovers)
+        if has_bad:
+            self._expire()
+        self._names = tuple(names)
+        self._waiting = deque(self._in_order(names))
 
     def reports(self) -> Iterator[Report]:
         """The reports that are left, in order; files are read as they are asked for."""
@@ -113,26 +137,40 @@ class Spool:
 
     def set_aside(self, name: str, reason: str) -> None:
         """Move a report to bad-reports; where that cannot be done it is left and passed over."""
-        if not self._folder.exists(name):  # whoever had this job before was killed after it
-            return
         try:
-            set_aside(self._folder, name, reason)
-        except (errors.DiskFull, errors.NotPermitted, errors.WrongKind) as error:
-            self._warn_hourly("report_not_set_aside", name, f"{reason}; {error.detail}")
+            if self._folder.exists(name):  # whoever had this job before was killed after it
+                set_aside(self._folder, name, reason)
+                self._tally["reports_bad"] += 1
+                self._warn("report_set_aside", name, reason)
+        except errors.Vanished:
             return
-        self._tally["reports_bad"] += 1
-        logs.warning("report_set_aside", **self._installation.labels, file=name, reason=reason)
+        except errors.VolumeError as error:
+            self._warn("report_not_set_aside", name, f"{reason}; {error.detail}")
+
+    def close(self) -> None:
+        """Tell what was only counted, and remember whether anything holds up the installation."""
+        self._warnings.close()
+        if not self._held_up and not self._waiting:
+            self._ages.is_free(self._installation)
 
     # --- listing ---------------------------------------------------------------------------------
 
-    def _report_names(self, entries: Sequence[Entry]) -> list[str]:
-        """Names that may be reports; others are told of."""
-        names = [e.name for e in entries if e.is_file and is_report_name(e.name)]
-        others = {e.name for e in entries} - {*names, *_OWN_FOLDERS}
-        odd = (name for name in sorted(others) if not name.startswith(_OWN_PREFIX))
-        place, labels = self._installation.path, self._installation.labels
-        ignored.tell(odd, self._warn_of, place, labels, self._hourly, now=self._now)
-        return names
+    def _listed(self) -> tuple[list[str], list[str], bool]:
+        """Names that may be reports; leftovers; whether there is bad-reports. Others are told."""
+        names, leftovers, has_bad = [], [], False
+        for entry in self._folder.scan():
+            if entry.is_file and is_report_name(entry.name):
+                if entry.name not in self._left_out:
+                    names.append(entry.name)
+            elif entry.is_file and entry.name.startswith(_OWN_PREFIX):
+                if entry.name.endswith(TEMPORARY_SUFFIX):
+                    leftovers.append(entry.name)
+            elif entry.name not in _OWN_FOLDERS:
+                reason = "not a visible regular file whose name ends in .json"
+                self._warn("file_ignored", entry.name, reason)
+            else:
+                has_bad = has_bad or (entry.is_folder and entry.name == BAD_REPORTS)
+        return names, leftovers, has_bad
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
         """The names by (epoch second of the first observation, bytes of the name)."""
@@ -147,107 +185,162 @@ class Spool:
         ]
         return [name for second, _, name in sorted(k for k in keys if k[0] is not None)]
 
-    def _first_seconds(self, names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    def _first_seconds(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
         """Open the reports whose names do not tell their place, and ask them."""
-        for start in range(0, len(names), self._batch_files):
-            if self._ended:
-                return
-            for report in self._usable(names[start : start + self._batch_files]):
-                if len(self._opened) < _KEPT_REPORTS:
+        waiting, kept_bytes = deque(names), 0
+        while waiting and not self._must_end():
+            for report in self._usable(waiting):
+                kept_bytes += report.observations.nbytes
+                if kept_bytes <= _KEPT_BYTES:
                     self._opened[report.name] = report
                 yield report.name, report.first
 
-    def _sweep(self, entries: Iterable[Entry]) -> None:
-        """Remove what a killed worker had begun to write here; nobody is writing it now."""
-        for entry in entries:
-            if entry.name.startswith(_OWN_PREFIX) and entry.name.endswith(TEMPORARY_SUFFIX):
-                try:
-                    self._folder.unlink(entry.name)
-                except errors.VolumeError as error:
-                    self._warn_hourly("leftover_not_removed", entry.name, str(error))
+    # --- tidying up ------------------------------------------------------------------------------
 
-    def _expire(self, entries: Iterable[Entry]) -> None:
+    def _sweep(self, names: Iterable[str]) -> None:
+        """Remove what a killed worker had begun to write here; nobody is writing it now."""
+        for name in names:
+            try:
+                self._folder.unlink(name)
+            except errors.VolumeError as error:
+                self._warn("leftover_not_removed", name, error.detail)
+
+    def _expire(self) -> None:
         """Let bad reports go whose time has come."""
-        if any(e.name == BAD_REPORTS and e.is_folder for e in entries):
-            self._tally["bad_reports_expired"] += expire(
+        settings, failure = self._settings, None
+        try:
+            expired, failure = expire(
                 self._folder,
-                keep_days=self._settings.bad_reports_keep_days,
-                keep_files=self._settings.bad_reports_keep_files,
-                now=self._now,
+                keep_days=settings.bad_reports_keep_days,
+                keep_files=settings.bad_reports_keep_files,
+                now=min(self._ages.moments(self._folder), default=None),
             )
+            self._tally["bad_reports_expired"] += expired
+        except errors.VolumeError as error:
+            failure = error
+        if failure:
+            self._warn("bad_reports_not_deleted", BAD_REPORTS, failure.detail)
 
     # --- reading ---------------------------------------------------------------------------------
 
     def _read_batch(self) -> bool:
         """Read on until at least one more report is ahead; False when there are none."""
         before = len(self._ahead)
-        while self._waiting and not self._ended and len(self._ahead) == before:
-            many = min(self._batch_files, len(self._waiting))
-            batch = [self._waiting.popleft() for _ in range(many)]
-            self._ahead.extend(self._usable(batch))
+        while self._waiting and len(self._ahead) == before and not self._must_end():
+            self._ahead.extend(self._usable(self._waiting))
         return len(self._ahead) > before
 
-    def _usable(self, names: Sequence[str]) -> Iterator[Report]:
-        """The good reports among the files; ends before a bad one that is young."""
-        known = {name: self._opened.pop(name) for name in names if name in self._opened}
-        self._reading([name for name in names if name not in known])
-        files, changed = [], {}
-        for name in names:
-            found = None if name in known else self._read(name)
-            if found:
-                files.append((name, found[0]))
-                changed[name] = found[1]
-        decoded = dict(zip((n for n, _ in files), decode_many(files), strict=True)) | known
-        for name in names:
-            report = decoded.get(name)
+    def _must_end(self) -> bool:
+        """Whether no more is read; so too when the job's time is up after something was moved."""
+        if not self._ended and self._tally["reports_bad"] and not self._go_on():
+            self._ended = self.has_more = True
+        return self._ended
+
+    def _usable(self, waiting: deque[str]) -> Iterator[Report]:
+        """The good reports among the next files; ends before a bad one that is young."""
+        read = self._read_files(waiting)
+        known = {name: report for name, report in read.items() if isinstance(report, Report)}
+        files = {name: file for name, file in read.items() if isinstance(file, _File)}
+        contents = [(name, file.content) for name, file in files.items() if not file.error]
+        decoded = dict(zip((name for name, _ in contents), decode_many(contents), strict=True))
+        for name in read:
+            report = known.get(name) or decoded.get(name) or files[name].error
             if isinstance(report, Report):
                 self._check(report)
                 yield report
-            elif report and not self._dispose(name, report, changed[name]):
+            elif report and not self._passed_over(name, files[name], report):
                 self._ended = True
                 return
 
-    def _read(self, name: str) -> tuple[bytes, float] | None:
-        """Content of the file and when it last changed; None where it must be left alone."""
-        try:
-            content, facts = self._folder.read(name, MAX_REPORT_BYTES)
-        except errors.NotPermitted as error:
-            self._warn_hourly("report_not_permitted", name, error.detail)
-            return None
-        return content, facts.st_mtime
+    def _read_files(self, waiting: deque[str]) -> dict[str, _File | Report]:
+        """Take the next files off `waiting` and read them, as many as make a batch."""
+        names = [waiting[i] for i in range(min(self._batch_files, len(waiting)))]
+        self._reading([name for name in names if name not in self._opened])
+        read: dict[str, _File | Report] = {}
+        total_bytes = 0
+        for name in names:
+            if total_bytes > BATCH_BYTES:
+                break
+            known = self._opened.pop(waiting.popleft(), None)
+            read[name] = known or (file := self._read(name))
+            total_bytes += 0 if known else len(file.content)
+        return read
 
-    def _dispose(self, name: str, bad: errors.BadReport, changed: float) -> bool:
-        """Set a bad report aside, or return False where it may still be being written."""
-        if abs(self._now - changed) < SETTLED_SECONDS:
-            logs.debug(
-                "report_unfinished", **self._installation.labels, file=name, reason=bad.detail
+    def _read(self, name: str) -> _File:
+        """The file; raises VolumeError where the volume is at fault, or the file has vanished."""
+        try:
+            return _File(*self._folder.read(name, MAX_REPORT_BYTES))
+        except errors.Vanished:
+            raise
+        except errors.VolumeError:
+            if not self._volume_answers(name):
+                raise
+        try:
+            return _File(*self._folder.read(name, MAX_REPORT_BYTES))
+        except errors.Vanished:
+            raise
+        except errors.VolumeError as error:
+            return _File(b"", self._facts(name), error)
+
+    def _volume_answers(self, failed: str) -> bool:
+        """Whether another report can be read from the volume, or there is none."""
+        tried, ends = 0, time.monotonic() + _WITNESS_SECONDS
+        for name in self._names:
+            with contextlib.suppress(errors.Vanished):
+                if name != failed and self._folder.answers(name):
+                    return True
+                tried += name != failed
+            if tried == _MOST_WITNESSES or time.monotonic() > ends:
+                break
+        return not tried
+
+    def _facts(self, name: str) -> os.stat_result | None:
+        with contextlib.suppress(errors.VolumeError):
+            return self._folder.facts(name)
+        return None
+
+    def _passed_over(
+        self, name: str, file: _File, fault: errors.BadReport | errors.VolumeError
+    ) -> bool:
+        """Set a bad report aside, or tell why it stays; False where it is too young for that."""
+        if not self._ages.is_settled(self._folder, name, file.facts):
+            return self._is_given_up(name, fault.detail)
+        if isinstance(fault, errors.VolumeError):
+            self._tally["reports_unreadable"] += 1
+            denied = isinstance(fault, errors.NotPermitted)
+            self._warn(
+                "report_not_permitted" if denied else "report_unreadable", name, fault.detail
             )
-            return False
-        size_bytes = self._folder.facts(name).st_size
+            return True
+        size_bytes = file.facts.st_size if file.facts else 0
         too_large = f"{name}: {size_bytes} bytes are more than {MAX_REPORT_BYTES}"
-        self.set_aside(name, too_large if size_bytes > MAX_REPORT_BYTES else bad.detail)
+        self.set_aside(name, too_large if size_bytes > MAX_REPORT_BYTES else fault.detail)
+        return True
+
+    def _is_given_up(self, name: str, reason: str) -> bool:
+        """Whether files that are not finished have held up the installation for long enough."""
+        self._held_up = True
+        if not self._ages.has_waited(self._installation):
+            labels = self._installation.labels
+            logs.debug("report_unfinished", **labels, file=name, reason=reason)
+            return False
+        self._warn("report_unfinished", name, reason)
         return True
 
     # --- saying ----------------------------------------------------------------------------------
 
     def _check(self, report: Report) -> None:
-        """Warn, once a job, of ids or a name that contradict the content; folder and name win."""
+        """Warn, once an hour, of ids or a name that contradict the content; folder and name win."""
         ids = (report.user_id, report.installation_id)
         if ids != (self._installation.user_id, self._installation.installation_id):
-            self._warn_once("report_ids_differ", report.name, f"says user, installation {ids}")
+            self._warn_of_one("report_ids_differ", report.name, f"says user, installation {ids}")
         second = named_second(report.name)
         if second is not None and second != report.first:
-            self._warn_once("report_name_differs", report.name, f"begins at {report.first}")
+            self._warn_of_one("report_name_differs", report.name, f"begins at {report.first}")
 
-    def _warn_of(self, name: str) -> None:
-        reason = "not a visible regular file whose name ends in .json"
-        logs.warning("file_ignored", **self._installation.labels, file=name, reason=reason)
-
-    def _warn_once(self, event: str, name: str, reason: str) -> None:
-        if event not in self._warned:
-            self._warned.add(event)
+    def _warn_of_one(self, event: str, name: str, reason: str) -> None:
+        if self._hourly.due(event, self._installation.path, now=self._now):
             logs.warning(event, **self._installation.labels, file=name, reason=reason)
 
-    def _warn_hourly(self, event: str, name: str, reason: str) -> None:
-        if self._hourly.due(event, self._installation.path, name, now=self._now):
-            logs.warning(event, **self._installation.labels, file=name, reason=reason)
+    def _warn(self, event: str, name: str, reason: str) -> None:
+        self._warnings.warn(event, name, file=name, reason=reason)

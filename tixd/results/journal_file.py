@@ -22,10 +22,11 @@ import orjson
 
 from tixd import errors, logs
 from tixd.folder import Folder, OpenFile
+from tixd.reports.ages import LOCK_FILE
 from tixd.results.journal import MAX_NAMES_BYTES, Journal, from_members, members
 
 #: Name of the file; never unlinked, because workers of 0.1.0 on other hosts lock it too.
-FILE_NAME = ".tixd.lock"
+FILE_NAME = LOCK_FILE
 
 #: A slot is a page: a write within one is done whole or not at all, whenever its process is killed.
 SLOT_BYTES = 4096

@@ -47,7 +47,7 @@ def test_a_missing_base_is_an_error_that_says_so(tmp_path: Path) -> None:
 
 
 def test_an_odd_folder_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "..x").mkdir()
+    (tmp_path / "x").mkdir()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "description.yml").touch()
     hourly = logs.Hourly()

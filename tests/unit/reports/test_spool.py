@@ -14,10 +14,14 @@ import pytest
 from tests.support.made import installation, minute, record, report
 from tixd import errors, logs
 from tixd.folder import Folder
+from tixd.reports.ages import LOCK_FILE, Ages
 from tixd.reports.ignored import MOST_NAMED
 from tixd.reports.model import Installation
 from tixd.reports.spool import MAX_REPORT_BYTES, Spool
 from tixd.settings import Settings
+
+#: When files that nobody is writing any more were last changed.
+LONG_AGO = 1_700_000_000
 
 
 class Opened:
@@ -29,6 +33,7 @@ class Opened:
         batch_files: int = 32,
         now: float = 0.0,
         hourly: logs.Hourly | None = None,
+        ages: Ages | None = None,
         **settings: float,
     ) -> None:
         self.tally: Counter[str] = Counter()
@@ -40,18 +45,24 @@ class Opened:
             self.tally,
             now=now or time.time(),
             hourly=hourly or logs.Hourly(),
+            ages=ages or Ages(),
             reading=self.read.extend,
             batch_files=batch_files,
         )
         self.spool.take_stock()
 
     def firsts(self) -> list[int]:
-        return [r.first for r in self.spool.reports()]
+        firsts = [r.first for r in self.spool.reports()]
+        self.spool.close()
+        return firsts
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     path = installation(tmp_path, 1_000_000, 3)
+    for report_file in path.glob("*.json"):
+        os.utime(report_file, (LONG_AGO, LONG_AGO))
+    (path / LOCK_FILE).touch()
     yield path
     for name in path.rglob("*"):
         if not name.is_symlink():
@@ -124,8 +135,8 @@ def test_a_bad_report_is_set_aside_with_its_reason_and_its_neighbours_go_on(
 
 
 def test_reading_ends_before_a_bad_report_that_is_young(folder: Path) -> None:
-    young = put(folder, "tix-report-1000070.json", minute(1_000_070)[:-9])
-    opened = Opened(folder, now=young.stat().st_mtime + 59)
+    put(folder, "tix-report-1000070.json", minute(1_000_070)[:-9], age_seconds=30)
+    opened = Opened(folder)
     assert opened.firsts() == [1_000_000, 1_000_060]
     assert not (folder / "bad-reports").exists()
     assert opened.firsts() == [1_000_000, 1_000_060], "also when asked again"
@@ -242,6 +253,7 @@ def test_an_unreadable_disk_or_a_vanished_file_ends_the_reading_and_moves_nothin
         raise error("disk")
 
     monkeypatch.setattr(Folder, "read", fail)
+    monkeypatch.setattr(Folder, "answers", lambda *_: False)
     with pytest.raises(error):
         Opened(folder).firsts()
     assert len(list(folder.glob("*.json"))) == 3

@@ -1,0 +1,99 @@
+"""How old files are: by the clock of their volume, never by the host's, which may be another one.
+
+In: an open installation folder, the facts of files in it. Out: whether a file has settled, and how
+long an installation has been held up. Rules: the volume's clock is the time of the installation's
+lock file, touched. Where it has jumped, a file counts as young by the time before and after the
+jump. Where it cannot be had, a file has settled once it has been seen unchanged for a while.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from tixd import errors
+from tixd.folder import Folder
+from tixd.reports.model import Installation
+
+#: File in an installation whose kernel lock a worker holds, and whose time is touched.
+LOCK_FILE = ".tixd.lock"
+
+#: How long a report that cannot be used may still be on its way (the condenser writes in place).
+SETTLED_SECONDS = 60.0
+
+#: How long reports that are not finished may hold up an installation.
+HELD_SECONDS = 3600.0
+
+#: Files and installations that are remembered; where there are more, the oldest are forgotten.
+MOST_REMEMBERED = 10_000
+
+#: What changes with a file: its time in ns and its bytes; None: its stat fails.
+_Mark = tuple[int, int] | None
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class Ages:
+    """What a worker process knows of the ages of files; kept from job to job."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._offset: float | None = None
+        self._seen: dict[int, tuple[_Mark, float]] = {}
+        self._held: dict[tuple[int, int], float] = {}
+
+    def moments(self, folder: Folder) -> tuple[float, ...]:
+        """What time it is on the folder's volume; () where that is unknown.
+
+        Two times where its clock did not go on as the monotonic one: it says one, the other is
+        what it would say without the jump.
+        """
+        try:
+            now = folder.touch(LOCK_FILE)
+        except errors.VolumeError:
+            return ()
+        steady = self._monotonic()
+        if self._offset is None:
+            self._offset = now - steady
+        return now, steady + self._offset
+
+    def is_settled(self, folder: Folder, name: str, facts: os.stat_result | None) -> bool:
+        """Whether the file has not changed for SETTLED_SECONDS; facts: None where its stat fails.
+
+        A time far in the future is somebody's mistake, and no sign that the file changes.
+        """
+        moments = self.moments(folder) if facts else ()
+        if facts and moments:
+            return all(abs(now - facts.st_mtime) >= SETTLED_SECONDS for now in moments)
+        return self._unchanged_seconds(f"{folder.path}/{name}", facts) >= SETTLED_SECONDS
+
+    def has_waited(self, installation: Installation) -> bool:
+        """Whether the installation, which is held up now, has been for HELD_SECONDS."""
+        who = (installation.user_id, installation.installation_id)
+        since = _remembered(self._held, who, self._monotonic())
+        return self._monotonic() - since >= HELD_SECONDS
+
+    def is_free(self, installation: Installation) -> None:
+        """Remember that nothing holds up the installation."""
+        self._held.pop((installation.user_id, installation.installation_id), None)
+
+    def _unchanged_seconds(self, path: str, facts: os.stat_result | None) -> float:
+        """For how long this process has seen the file as it is now."""
+        now = self._monotonic()
+        mark = (facts.st_mtime_ns, facts.st_size) if facts else None
+        before, since = _remembered(self._seen, hash(path), (mark, now))
+        if before != mark:
+            self._seen[hash(path)] = (mark, now)
+            return 0.0
+        return now - since
+
+
+def _remembered(memory: dict[_Key, _Value], key: _Key, new: _Value) -> _Value:
+    """What is remembered under `key`, from now on `new` where there is nothing yet."""
+    value = memory.setdefault(key, new)
+    if len(memory) > MOST_REMEMBERED:
+        del memory[next(iter(memory))]
+    return value
