@@ -1,4 +1,4 @@
-"""`tixd analyze` on real recordings, against what the original computes (golden.jsonl).
+"""`tixd analyze` on archives of windows that the original has read too.
 
 Tolerance: all equal, Hurst within 1e-6 relative: the original rounds the clock offset.
 """
@@ -6,33 +6,24 @@ Tolerance: all equal, Hurst within 1e-6 relative: the original rounds the clock 
 from __future__ import annotations
 
 import json
-from functools import cache
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from tests.support.shared import shared_data
+from tests.support.recordings import WINDOWS, archive, expected
 from tixd.commands import Invocation
 from tixd.commands.analyze import command
 
-EXPERIMENTS = ("batch-test-report-1b", "batch-test-reports-3b", "batch-test-reports-5b")
 
-
-@cache
-def first_windows(experiment: str) -> dict[str, dict]:
+def first_windows(path: Path) -> dict[str, dict]:
     """The first window of each folder of the archive, by the folder's name."""
-    archive = shared_data(f"tix/{experiment}.tar.gz")
-    done = CliRunner().invoke(command, ["--format", "json", str(archive)], obj=Invocation({}, None))
+    done = CliRunner().invoke(command, ["--format", "json", str(path)], obj=Invocation({}, None))
     assert done.exit_code == 0, done.stderr
     first: dict[str, dict] = {}
     for line in map(json.loads, done.stdout.splitlines()):
-        first.setdefault(line["path"].removeprefix(f"{archive}/"), line)
+        first.setdefault(line["path"].removeprefix(f"{path}/"), line)
     return first
-
-
-def golden(experiment: str) -> list[dict]:
-    lines = shared_data("tix/golden.jsonl").read_text().splitlines()
-    return [line for line in map(json.loads, lines) if line["experiment"] == experiment]
 
 
 def split(result: dict) -> tuple[dict, list[float]]:
@@ -45,18 +36,14 @@ def split(result: dict) -> tuple[dict, list[float]]:
     return exact, hurst
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_the_first_window_of_each_folder_is_what_the_original_computes(experiment):
-    due, got = golden(experiment), first_windows(experiment)
-    assert due
-    for line in due:
-        window = got[line["window"]]
+@pytest.mark.parametrize("experiment", WINDOWS)
+def test_the_first_window_of_each_folder_is_what_the_original_computes(tmp_path, experiment):
+    found, lines = first_windows(archive(experiment, tmp_path)), expected(experiment)
+    assert len(lines) == WINDOWS[experiment]
+    for line in lines:
+        window = found[line["window"]]
         assert (window["ip"], window["observations"]) == (line["ip"], line["observations"])
         exact, hurst = split(window["result"])
-        due_exact, due_hurst = split(line["result"])
-        assert exact == due_exact, line["window"]
-        assert hurst == pytest.approx(due_hurst, rel=1e-6), line["window"]
-
-
-def test_all_61_golden_windows_are_compared():
-    assert sum(len(golden(experiment)) for experiment in EXPERIMENTS) == 61
+        expected_exact, expected_hurst = split(line["result"])
+        assert exact == expected_exact, line["window"]
+        assert hurst == pytest.approx(expected_hurst, rel=1e-6), line["window"]

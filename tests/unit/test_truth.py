@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from tests.support.shared import shared_data
+from tests.support import recordings
 from tests.support.truths import of_experiment
 from tixd import errors
 from tixd.truth import Part, Truth, agreement, expected, read
-
-EXPERIMENTS = ("batch-test-report-1b", "batch-test-reports-3b", "batch-test-reports-5b")
 
 RECORDED = b"""connection_speed: 1500
 experiment:
@@ -72,13 +68,10 @@ def test_agreement_of_nothing_and_of_idle_lines_is_undefined_where_it_must_be():
     assert (idle.error, idle.bias, idle.relative, idle.correlation) == (0.375, 0.375, None, None)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", recordings.RECORDED)
 def test_the_truth_of_real_windows_is_what_their_authors_expected(experiment):
     truth = read(of_experiment(experiment))
-    lines = shared_data("tix/golden.jsonl").read_text().splitlines()
-    golden = [line for line in map(json.loads, lines) if line["experiment"] == experiment]
-    assert golden
-    for line in golden:
+    for line in recordings.expected(experiment):
         due = line["scheduled_downstream_usage"]
         last = line["result"]["timestamp"]
         found = expected(truth.downstream, int(line["window"]), last)
