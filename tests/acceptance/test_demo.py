@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,10 @@ def test_an_unknown_option_is_explained_and_nothing_is_run():
     done = subprocess.run([ROOT / "scripts" / "demo", "--help"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "Usage: scripts/demo [--keep]" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["stand_in_api", "bundles"])
+def test_what_the_demos_take_from_the_tests_needs_python_alone(module):
+    without_packages = [sys.executable, "-S", "-c", f"import tests.support.{module}"]
+    done = subprocess.run(without_packages, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
