@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
+import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -12,6 +16,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.broker import Broker
+from tests.support.program import OWN_VARIABLES
+from tixd import config
 
 # How long an example takes, and how long it takes to make one, says how busy the machine is.
 settings.register_profile(
@@ -21,6 +27,17 @@ settings.load_profile("patient")
 
 # A shell keeps SIGINT from what it runs in the background, and so from every process of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A tixd that is installed here is neither seen nor touched: not its variables, those of its service
+# manager, its tixd.toml, its sockets. Programs are called as support/program.py says; that all of
+# this is enough: acceptance/test_beside_tixd.py.
+_OF_A_SERVICE = ("CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NOTIFY_SOCKET", "XDG_RUNTIME_DIR")
+for name in list(os.environ):
+    if name.startswith((*OWN_VARIABLES, *_OF_A_SERVICE)):
+        del os.environ[name]
+os.environ["RUNTIME_DIRECTORY"] = tempfile.mkdtemp(prefix="tixd-")
+atexit.register(shutil.rmtree, os.environ["RUNTIME_DIRECTORY"], ignore_errors=True)
+config.DEFAULT_FILE = Path(os.devnull)
 
 #: Programs, which read their environment when they start.
 collect_ignore = ["support/original"]

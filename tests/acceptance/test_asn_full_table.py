@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from tests.support.full_table import full_table
 from tests.support.original_service import database, files_of
 from tests.support.plain_search import PlainSearch
-from tests.support.program import ROOT
+from tests.support.program import ROOT, TIXD
 from tixd.localisation.asn import Table
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -29,7 +28,7 @@ KNOWN = {
 
 def build(path: Path, *sources: str | Path) -> Path:
     """A table at `path`, made by the program with all its checks."""
-    command = [sys.executable, "-m", "tixd", "asn", "build", "--table", path, *sources]
+    command = [*TIXD, "asn", "build", "--table", path, *sources]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return path

@@ -18,7 +18,7 @@ from tests.support import made, readable
 from tests.support.collector import Collector
 from tests.support.direct import Direct
 from tests.support.fleet import Fleet, is_ready
-from tests.support.program import ROOT, environment, until
+from tests.support.program import ROOT, TIXD, environment, until
 from tests.support.relay import Relay
 from tests.support.service import LONG, service
 from tests.support.stand_in_api import StandInApi, closed_port
@@ -49,7 +49,7 @@ def told(
     env: dict[str, str], *options: str, before: Sequence[str] = ()
 ) -> tuple[int, dict[str, str]]:
     """Exit code, and what the command says of each thing: "fine: ..." or "WRONG: ..."."""
-    command = [*before, sys.executable, "-m", "tixd", *options, "check-config", "--connect"]
+    command = [*before, *TIXD, *options, "check-config", "--connect"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
     lines = done.stdout.partition("configuration: fine\n")[2].splitlines()
@@ -113,7 +113,7 @@ def test_all_is_fine_beside_a_service_that_does_not_notice(tmp_path):
 def test_something_wrong_is_exit_code_1_also_as_json_and_a_setting_is_2(tmp_path):
     env = environment(tmp_path, closed_port()) | {"TIX_HTTP_ADDRESS": "off"}
     env["RUNTIME_DIRECTORY"] = str(tmp_path)
-    command = [sys.executable, "-m", "tixd", "check-config", "--connect", "--format", "json"]
+    command = [*TIXD, "check-config", "--connect", "--format", "json"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     found = {one["what"]: one for one in json.loads(done.stdout)["connect"]}
     assert done.returncode == 1
@@ -127,7 +127,7 @@ def test_something_wrong_is_exit_code_1_also_as_json_and_a_setting_is_2(tmp_path
 def test_it_forks_while_it_has_no_threads(tmp_path):
     note, env = tmp_path / "note", environment(tmp_path, closed_port(), TIX_HTTP_ADDRESS="off")
     env |= {"TIX_RABBITMQ_HOST": "127.0.0.1", "TIX_RABBITMQ_PORT": str(closed_port())}
-    words = (str(note), "--role", "worker", "check-config", "--connect")
+    words = (str(note), *TIXD[3:], "--role", "worker", "check-config", "--connect")
     subprocess.run([sys.executable, "-c", NOTING, *words], cwd=ROOT, env=env, capture_output=True)
     seen = note.read_text().splitlines()
     assert len(seen) >= 5

@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from tests.support.bundles import PING, form
 from tests.support.collecting import FORM
 from tests.support.collector import Collector
-from tests.support.program import ROOT, until
+from tests.support.program import ROOT, TIXD, until
 from tests.support.senders import Senders
 from tests.support.stand_in_api import closed_port
 from tixd.collector.server import SERVLET
@@ -42,7 +41,7 @@ def said(*options: str, **env: str) -> tuple[int, str]:
 def answered(*words: str, **env: str) -> tuple[int, str]:
     """Exit code and all output of a command."""
     done = subprocess.run(
-        [sys.executable, "-m", "tixd", *words],
+        [*TIXD, *words],
         cwd=ROOT,
         env=os.environ | env,
         capture_output=True,

@@ -8,21 +8,16 @@ import sys
 
 import pytest
 
+from tests.support.program import TIXD, bare_environment
+
 COMMANDS = ("once", "analyze", "simulate", "status", "health", "failed", "asn", "check-config")
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """This environment without settings of tixd, and with `variables`."""
-    foreign = ("TIX_", "CELERY_", "PROCESSOR_", "REQUESTS_", "CURL_")
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
-    return {name: text for name, text in kept.items() if "proxy" not in name.lower()} | variables
 
 
 def tixd(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the program to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "tixd", *arguments],
-        env=environment(**variables),
+        [*TIXD, *arguments],
+        env=bare_environment(**variables),
         capture_output=True,
         text=True,
         timeout=60,
@@ -105,7 +100,8 @@ def test_a_log_that_cannot_be_opened_is_a_configuration_error(tmp_path):
 
 def test_warnings_go_to_the_log_that_the_options_name(tmp_path):
     log = tmp_path / "log"
-    done = tixd("-l", str(log), "-l", "warning", TIX_API_HOTS="x")
+    nowhere = str(tmp_path / "nowhere")
+    done = tixd("-l", str(log), "-l", "warning", TIX_API_HOTS="x", TIX_REPORTS_BASE_PATH=nowhere)
     assert done.returncode == 3
     assert 'did you mean \\"TIX_API_HOST\\"?' in log.read_text(encoding="utf-8")
 
@@ -121,8 +117,8 @@ def test_journald_gets_priorities_from_parent_and_workers(tmp_path):
             "TIX_API_HOTS": "x",
             "TIX_WORKERS": "1",
         }
-        command = [sys.executable, "-m", "tixd", "once"]
-        subprocess.run(command, env=environment(**variables), stderr=journal, timeout=60)
+        command = [*TIXD, "once"]
+        subprocess.run(command, env=bare_environment(**variables), stderr=journal, timeout=60)
     events = [line.split()[0] for line in (tmp_path / "journal").read_text().splitlines()]
     who = ["<6>privileges"] if os.geteuid() == 0 else []
     assert events == [*who, "<4>configuration", "<4>posting_off", "<4>file_ignored"]
@@ -132,8 +128,8 @@ def test_journald_gets_the_last_words_of_a_start_as_an_error(tmp_path):
     with (tmp_path / "journal").open("w") as journal:
         facts = os.fstat(journal.fileno())
         stream = {"JOURNAL_STREAM": f"{facts.st_dev}:{facts.st_ino}", "TIX_API_PORT": "eighty"}
-        command = [sys.executable, "-m", "tixd"]
-        subprocess.run(command, env=environment(**stream), stderr=journal, timeout=60)
+        command = TIXD
+        subprocess.run(command, env=bare_environment(**stream), stderr=journal, timeout=60)
     assert (tmp_path / "journal").read_text().startswith("<3>tixd: environment TIX_API_PORT")
 
 
@@ -179,8 +175,8 @@ def test_check_config_reports_problems_as_json_when_asked(tmp_path):
 @pytest.mark.parametrize(("columns", "has_keys"), [("80", False), ("160", True)])
 def test_check_config_fits_its_table_to_the_terminal(columns, has_keys):
     terminal, end = pty.openpty()
-    command = [sys.executable, "-m", "tixd", "check-config"]
-    variables = environment(COLUMNS=columns, LINES="60", TERM="xterm")
+    command = [*TIXD, "check-config"]
+    variables = bare_environment(COLUMNS=columns, LINES="60", TERM="xterm")
     with subprocess.Popen(command, env=variables, stdout=end) as running:
         os.close(end)
         text = _everything(terminal)

@@ -16,7 +16,7 @@ import pytest
 from tests.support import made, readable
 from tests.support.collector import Collector
 from tests.support.ledger import set_back_pauses
-from tests.support.program import PATIENCE_SECONDS, ROOT, environment, until
+from tests.support.program import COMMAND, PATIENCE_SECONDS, ROOT, TIXD, environment, until
 from tests.support.service import Service, service
 from tests.support.stand_in_api import StandInApi
 
@@ -27,6 +27,14 @@ USER, GROUP = 41_234, 41_235
 
 #: CAP_DAC_OVERRIDE and CAP_FOWNER as the kernel shows them (linux/capability.h).
 FEW = 1 << 1 | 1 << 3
+
+#: Before a command: it has no /run to write to, and does not see the sockets of a tixd of root's.
+NO_OTHER_TIXD = (
+    *("unshare", "--mount", "--propagation", "private", "sh", "-euc"),
+    "mount -t tmpfs -o ro tmpfs /run; for own in /tmp/tixd-0 /dev/shm/tixd-0; do"
+    ' [ ! -d "$own" ] || mount -t tmpfs -o ro tmpfs "$own"; done; exec "$@"',
+    "sh",
+)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not run: only root can start as root")
 
@@ -182,13 +190,12 @@ def test_a_user_that_is_not_there_stops_the_start(place, base, name):
 
 
 def test_a_capability_is_enough_to_post_what_root_has_left_behind(place, base, api):
-    once = [sys.executable, "-m", "tixd", "once"]
     given = environment(base, 1, RUNTIME_DIRECTORY=str(place), TIX_RUN_AS="root")
-    subprocess.run(once, cwd=ROOT, env=given, capture_output=True, check=True)
+    subprocess.run(COMMAND, cwd=ROOT, env=given, capture_output=True, check=True)
     give(base, 0, 0)
     ids = (f"--reuid={USER}", f"--regid={GROUP}", "--clear-groups")
     caps = ("--inh-caps=+dac_override,+fowner", "--ambient-caps=+dac_override,+fowner")
-    words = [*readable.by_all(), "setpriv", *ids, *caps, *once]
+    words = [*readable.by_all(), "setpriv", *ids, *caps, *COMMAND]
     given = environment(base, api.port, RUNTIME_DIRECTORY=str(place / "run"))
     set_back_pauses(base)
     done = subprocess.run(words, cwd=ROOT, env=given, capture_output=True, text=True)
@@ -196,37 +203,30 @@ def test_a_capability_is_enough_to_post_what_root_has_left_behind(place, base, a
 
 
 def test_root_finds_a_service_that_has_become_somebody_else(place, base, api):
-    asked = {**environment(base, 1), "RUNTIME_DIRECTORY": "", "XDG_RUNTIME_DIR": ""}
-    closed = ("sh", "-euc", 'mkdir -p /run/tixd && mount -t tmpfs -o ro tmpfs /run && exec "$@"')
-    before = (*readable.by_all(), "unshare", "--mount", *closed, "sh")
     own = Path(f"/tmp/tixd-{USER}")
-    command = [sys.executable, "-m", "tixd", "health"]
+    before = (*readable.by_all(), *NO_OTHER_TIXD)
     try:
-        with service_without_folder(base, place, api, before) as daemon:
+        with Service(base, place, api.port, before=before, RUNTIME_DIRECTORY="") as daemon:
             until((own / "standalone.sock").exists)
-            until(lambda: health(command, asked) == (0, "ready\n"))
+            until(lambda: health(base) == (0, "ready\n"))
             daemon.ends()
-        assert health(command, asked)[0] == 1
+        assert health(base)[0] == 1
     finally:
         shutil.rmtree(own, ignore_errors=True)
 
 
-def service_without_folder(base: Path, place: Path, api: StandInApi, before: tuple[str, ...]):
-    """A service that has no runtime folder given, and no /run to write to."""
-    unset = {"RUNTIME_DIRECTORY": "", "XDG_RUNTIME_DIR": ""}
-    return Service(base, place, api.port, before=before, **unset)
-
-
-def health(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
-    """Exit code and words of `tixd health`."""
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
+def health(base: Path) -> tuple[int, str]:
+    """Exit code and words of `tixd health` where no runtime folder is given."""
+    variables = environment(base, 1, RUNTIME_DIRECTORY="")
+    words = [*NO_OTHER_TIXD, *TIXD, "health"]
+    done = subprocess.run(words, cwd=ROOT, env=variables, capture_output=True, text=True)
     return done.returncode, done.stdout
 
 
 def test_a_single_cycle_leaves_the_schedule_folder_as_it_is(place, base, api):
     (place / "schedule").mkdir()
     given = {"CELERY_BEAT_SCHEDULE_DIR": str(place / "schedule"), "RUNTIME_DIRECTORY": str(place)}
-    words = [*readable.by_all(), sys.executable, "-m", "tixd", "once"]
+    words = [*readable.by_all(), *COMMAND]
     done = subprocess.run(
         words, cwd=ROOT, env=environment(base, api.port, **given), capture_output=True, text=True
     )

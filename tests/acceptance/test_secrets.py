@@ -77,7 +77,7 @@ def answers(running: Service, questions: Iterable[str] = QUESTIONS) -> dict[str,
     """What it says over HTTP and its socket, and what the commands make of that."""
     found = {path: running.get(path)[1] for path in ("/metrics", "/readyz", "/healthz", "/")}
     for words in questions:
-        command = [sys.executable, "-m", "tixd", *words.split()]
+        command = [*program.TIXD, *words.split()]
         done = subprocess.run(command, env=running.env, capture_output=True, text=True, timeout=60)
         found[words] = done.stdout + done.stderr
     return {**found, "status": json.dumps(running.status()), "titles": titles(running)}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.live import Arrivals, Fleet
-from tests.support.program import ROOT, environment, until
+from tests.support.program import ROOT, TIXD, environment, until
 from tests.support.stand_in_api import StandInApi
 
 
@@ -81,9 +81,9 @@ def running(base: Path, state: Path, port: int, pace: Pace) -> subprocess.Popen[
         "RUNTIME_DIRECTORY": str(state / "run"),
         "TIX_HTTP_ADDRESS": "off",
     }
-    command, env = [sys.executable, "-m", "tixd"], environment(base, port, **variables)
+    env = environment(base, port, **variables)
     with (state / "log").open("wb") as log:
-        return subprocess.Popen(command, cwd=ROOT, env=env, stderr=log)
+        return subprocess.Popen(TIXD, cwd=ROOT, env=env, stderr=log)
 
 
 def check_ledger(

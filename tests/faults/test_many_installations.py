@@ -24,7 +24,7 @@ from typing import Any, Self
 import psutil
 import pytest
 
-from tests.support.program import ROOT, environment, until
+from tests.support.program import ROOT, TIXD, environment, until
 from tests.support.stand_in_api import Behaviour, StandInApi
 from tests.support.waves import write
 
@@ -125,9 +125,9 @@ class Service:
             "TIX_API_READ_SECONDS": "20",
             "TIX_API_TOTAL_SECONDS": "30",
         }
-        command, env = [sys.executable, "-m", "tixd"], environment(base, port, **variables)
+        env = environment(base, port, **variables)
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=env, stderr=log)
+            self.process = subprocess.Popen(TIXD, cwd=ROOT, env=env, stderr=log)
         self._parent = psutil.Process(self.process.pid)
 
     def scans(self) -> list[Scan]:

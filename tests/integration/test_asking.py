@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.program import TIXD
 from tests.support.results import result
 from tests.support.snapshots import snapshot
 from tixd import control
@@ -39,7 +39,7 @@ async def tixd(tmp_path: Path, *arguments: str, **variables: str) -> Ended:
     own = {"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(tmp_path / "run")}
     environ = own | variables
     pipe = asyncio.subprocess.PIPE
-    command = (sys.executable, "-m", "tixd", *arguments)
+    command = (*TIXD, *arguments)
     process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=pipe, stderr=pipe)
     out, err = await asyncio.wait_for(process.communicate(), 60)
     return Ended(process.returncode, out.decode().splitlines(), err.decode())

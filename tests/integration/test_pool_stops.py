@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.support.pools import (
     window,
     work_off,
 )
+from tests.support.program import COMMAND, ROOT, environment
 from tests.support.stand_in_api import Behaviour, StandInApi
 from tests.support.waiting import until
 from tixd.dispatch.job import ListUsers
@@ -175,23 +175,17 @@ def program(
     """`tixd once` with two workers over these installations."""
     for user in range(1, installations + 1):
         window(tmp_path / "reports", user, windows=3)
-    settings = {
-        "TIX_REPORTS_BASE_PATH": str(tmp_path / "reports"),
-        "TIX_API_HOST": "127.0.0.1",
-        "TIX_API_PORT": str(api.port),
-        "TIX_API_USER": "tix",
-        "TIX_API_PASSWORD": "secret",
+    variables = {
         "TIX_API_READ_SECONDS": "100",
         "TIX_API_TOTAL_SECONDS": "100",
         "TIX_WORKERS": "2",
-        "TMPDIR": str(tmp_path_factory.mktemp("t")),  # a killed parent leaves its socket there
-        "PATH": os.environ["PATH"],
+        "TIX_LOG_FORMAT": "text",
+        "RUNTIME_DIRECTORY": str(tmp_path_factory.mktemp("r")),  # a killed parent leaves a socket
     }
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tixd", "once"]
+    env = environment(tmp_path / "reports", api.port, **variables)
     with (
         (tmp_path / "log").open("wb") as log,
-        subprocess.Popen(command, cwd=root, env=settings, stderr=log) as process,
+        subprocess.Popen(COMMAND, cwd=ROOT, env=env, stderr=log) as process,
     ):
         yield process
         process.kill()

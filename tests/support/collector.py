@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 
 from tests.support.bundles import PING
 from tests.support.collecting import FORM
-from tests.support.program import PATIENCE_SECONDS, ROOT, until
+from tests.support.program import PATIENCE_SECONDS, ROOT, TIXD, bare_environment, until
 from tests.support.stand_in_api import closed_port
 from tixd.collector.server import SERVLET
 
@@ -39,15 +37,13 @@ class Collector(subprocess.Popen[bytes]):
         self.port = port or closed_port()
         self.log_file, self.file = folder / log, folder / "gracc.toml"
         self.file.write_text(_toml({**USUAL, "port": str(self.port), **settings}))
-        command = (*before, sys.executable, "-m", "tixd", "--role", "collector")
+        command = (*before, *TIXD, "--role", "collector")
         words = (*command, "-c", str(self.file), *options)
-        foreign = ("TIX_", "GRACC_", "PYTHONDONTWRITE")
-        env = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
         self.runtime_folder = folder / "r"
         self.runtime_folder.mkdir(mode=0o700, exist_ok=True)
-        env["RUNTIME_DIRECTORY"] = str(self.runtime_folder)
+        own = {"RUNTIME_DIRECTORY": str(self.runtime_folder), "TIX_LOG_FORMAT": "json"}
         with self.log_file.open("ab") as log_file:
-            super().__init__(words, cwd=ROOT, env=env | {"TIX_LOG_FORMAT": "json"}, stderr=log_file)
+            super().__init__(words, cwd=ROOT, env=bare_environment(**own), stderr=log_file)
 
     def __exit__(self, *error: Any) -> None:
         """When the test ends first, so does the collector."""

@@ -18,8 +18,14 @@ from tixd.commands.words import WORDS
 
 ROOT = Path(__file__).parents[2]
 
-#: How the program is called.
-COMMAND = (sys.executable, "-m", "tixd", "once")
+#: How the program is called: with no tixd.toml, whatever lies in /etc/tixd.
+TIXD = (sys.executable, "-m", "tixd", "-c", os.devnull)
+
+#: How a cycle is called.
+COMMAND = (*TIXD, "once")
+
+#: How variables begin that are settings of tixd and of nothing else.
+OWN_VARIABLES = ("TIX_", "GRACC_", "CELERY_", "PROCESSOR_")
 
 #: Put before it to have the largest process's memory in the log.
 MEASURE = (sys.executable, "-m", "tests.support.peak_memory")
@@ -46,12 +52,17 @@ class Ended:
         return [line for line in self.log if line["event"] == name]
 
 
+def bare_environment(**variables: str) -> dict[str, str]:
+    """This environment without any setting of tixd, and with `variables`."""
+    # Compiling tixd anew in each process takes longer than what most tests want of it.
+    foreign = (*OWN_VARIABLES, "REQUESTS_", "CURL_", "PYTHONDONTWRITE")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
+    return {name: text for name, text in kept.items() if "proxy" not in name.lower()} | variables
+
+
 def environment(base: Path, port: int, **variables: str) -> dict[str, str]:
     """This environment with tixd's settings and no others: one worker process, much patience."""
-    # Compiling tixd anew in each process takes longer than what most tests want of it.
-    foreign = ("TIX_", "CELERY_", "PROCESSOR_", "REQUESTS_", "CURL_", "PYTHONDONTWRITE")
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
-    return {name: text for name, text in kept.items() if "proxy" not in name.lower()} | {
+    return bare_environment() | {
         "TIX_REPORTS_BASE_PATH": str(base),
         "TIX_API_HOST": "127.0.0.1",
         "TIX_API_PORT": str(port),

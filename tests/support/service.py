@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from tests.support.program import PATIENCE_SECONDS, ROOT, environment, until
+from tests.support.program import PATIENCE_SECONDS, ROOT, TIXD, environment, until
 from tests.support.stand_in_api import closed_port
 from tixd import control, errors
 from tixd.surroundings import Surroundings
@@ -58,7 +57,7 @@ class Service(subprocess.Popen[bytes]):
             "TIX_HTTP_ADDRESS": self.http,
             **variables,
         }
-        command = (*before, sys.executable, "-m", "tixd")
+        command = (*before, *TIXD)
         with self.log_file.open("ab") as log:
             super().__init__(command, cwd=ROOT, env=self.env, stderr=log, start_new_session=True)
 
