@@ -25,8 +25,10 @@ settings.register_profile(
 )
 settings.load_profile("patient")
 
-# A shell keeps SIGINT from what it runs in the background, and so from every process of the tests.
+# A shell keeps SIGINT from what it runs in the background, nohup SIGHUP, and so from every process
+# of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A tixd that is installed here is neither seen nor touched: not its variables, those of its service
 # manager, its tixd.toml, its sockets. Programs are called as support/program.py says; that all of

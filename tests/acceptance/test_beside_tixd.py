@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,10 @@ TOUCHY = (
 #: All that the normal run has, but for this module.
 ALL = ("tests", "--ignore", "tests/acceptance/test_beside_tixd.py", "-m", "not long")
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not run: only root can hide folders")
+#: How a program is called that reads the machine's own tixd.toml.
+READS_TIXD_TOML = re.compile(r'sys\.executable, "-m", "tixd"(?!, "-c")')
+
+by_root = pytest.mark.skipif(os.geteuid() != 0, reason="not run: only root can hide folders")
 
 
 def beside(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -34,12 +38,14 @@ def beside(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
+@by_root
 def test_tests_that_once_saw_an_installation_neither_see_nor_touch_it(tmp_path):
     done = beside(tmp_path, "-x", *TOUCHY)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed in " in done.stdout
 
 
+@by_root
 def test_the_check_tells_of_a_test_that_touches_the_installation(tmp_path):
     (tmp_path / "tmp").mkdir()
     (tmp_path / "tmp" / "test_touching.py").write_text(
@@ -54,8 +60,15 @@ def test_the_check_tells_of_a_test_that_touches_the_installation(tmp_path):
     assert "touched: requests: " in done.stdout
 
 
+@by_root
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 def test_no_test_sees_or_touches_an_installation(tmp_path):
     done = beside(tmp_path, *ALL)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_only_the_installation_itself_is_called_without_a_tixd_toml():
+    modules = (ROOT / "tests").rglob("*.py")
+    found = {path.name for path in modules if READS_TIXD_TOML.search(path.read_text())}
+    assert found == {"beside.py"}

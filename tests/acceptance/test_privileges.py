@@ -259,7 +259,7 @@ def test_who_may_not_read_the_program_is_told_before_anything_is_done(place, bas
     )
     hidden = place / "python"
     hidden.touch(mode=0o600)
-    words = [*readable.by_all(), sys.executable, "-c", program, str(hidden)]
+    words = [*readable.by_all(), sys.executable, "-c", program, str(hidden), *TIXD[3:]]
     given = environment(base, 1, CELERY_BEAT_SCHEDULE_DIR=str(place / "schedule"))
     done = subprocess.run(words, cwd=ROOT, env=given, capture_output=True, text=True)
     assert done.returncode == 3

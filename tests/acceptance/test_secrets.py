@@ -120,7 +120,7 @@ def test_an_unexpected_end_shows_no_password_with_all_its_stack(tmp_path):
     main = (
         "import sys, tixd.cli, tixd.roles\n"
         "def live(*everything): raise RuntimeError(everything)\n"
-        "tixd.roles.live, sys.argv = live, ['tixd', '-l', 'DEBUG']\n"
+        "tixd.roles.live, sys.argv = live, ['tixd', '-c', '/dev/null', '-l', 'DEBUG']\n"
         "tixd.cli.run()"
     )
     command = [sys.executable, "-c", main]

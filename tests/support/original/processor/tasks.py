@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import sys
+from pathlib import Path
 
 from celery import Celery
 
@@ -27,7 +28,7 @@ def _broker(settings: Settings) -> str:
 
 
 # Read once: Celery's worker sets CELERY_LOG_LEVEL to something else for its processes.
-_GIVEN = config.load({}, os.environ, None).settings
+_GIVEN = config.load({}, os.environ, Path(os.devnull)).settings
 
 app = Celery("processor.tasks", broker=_broker(_GIVEN))
 app.conf.broker_connection_retry_on_startup = True
