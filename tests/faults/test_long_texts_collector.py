@@ -108,7 +108,7 @@ def cases() -> Iterator[ParameterSet]:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize(("places", "length"), cases())
+@pytest.mark.parametrize(("places", "length"), list(cases()))
 def test_a_long_text_from_a_sender_costs_little_time_memory_and_log(collector, places, length):
     assert wrong(collector, places(length)) == {}
     assert longest_line(collector) <= MOST_BYTES
