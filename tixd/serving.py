@@ -14,13 +14,12 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Protocol
 
 from aiohttp import web
 
-from tixd import errors
+from tixd import bounded, errors
 from tixd.metrics import CONTENT_TYPE
 from tixd.status import Snapshot
 
@@ -35,6 +34,9 @@ MOST_CONNECTIONS = 32
 
 #: Longest request line, and longest header field, and how many of them.
 LONGEST_LINE_BYTES, MOST_HEADERS = 2048, 32
+
+#: What is read of a connection at once: so much of each may wait to be looked at.
+READ_BYTES = 64 * 1024
 
 #: Connections that are taken before others have their turn in the loop: each needs a descriptor
 #: before somebody else's can be closed.
@@ -66,35 +68,135 @@ async def serve(
         return None
     advice = "; if another tixd runs here, give this one another TIX_HTTP_ADDRESS, or off"
     sockets = await bound_or_refused(address, advice)
-    http = web.Server(
+    http = HttpServer(
         _Answers(snapshot, metrics).answer,
-        access_log=None,
-        logger=UNHEARD,
+        BriefConnections(),
         keepalive_timeout=IDLE_SECONDS,
         lingering_time=0,
         max_line_size=LONGEST_LINE_BYTES,
         max_field_size=LONGEST_LINE_BYTES,
         max_headers=MOST_HEADERS,
     )
-    listener = Listener(http, partial(_admit_for_seconds, http))
+    listener = Listener(http)
     await listener.start(sockets)
     return listener
 
 
-def _admit_for_seconds(http: web.Server, protocol: web.RequestHandler) -> None:
-    """Give a new connection its time and its place among few."""
-    present = http.connections
-    if len(present) >= MOST_CONNECTIONS:
-        present[0].force_close()
-    asyncio.get_running_loop().call_later(CONNECTION_SECONDS, protocol.force_close)
+class Watch(Protocol):
+    """Is told what happens to connections."""
+
+    def admit(self, protocol: web.RequestHandler) -> None:
+        """A new one, which has no transport yet."""
+
+    def received(self, protocol: web.RequestHandler, size: int) -> None:
+        """So many bytes have arrived."""
+
+    def lost(self, protocol: web.RequestHandler) -> None:
+        """It has ended."""
+
+
+class HttpServer(web.Server):
+    """aiohttp's server, whose connections are watched."""
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        watch: Watch,
+        **options: Any,
+    ) -> None:
+        """`options`: those of aiohttp's RequestHandler."""
+        super().__init__(handler)
+        self._watch = watch
+        self._options = {**options, "access_log": None, "logger": UNHEARD}
+
+    def __call__(self) -> web.RequestHandler:
+        """A protocol for a new connection."""
+        protocol = _Connection(self, loop=asyncio.get_running_loop(), **self._options)
+        protocol.watch = self._watch
+        self._watch.admit(protocol)
+        return protocol
+
+
+class _Connection(web.RequestHandler):
+    """A connection that tells what happens to it, and repeats nothing of what it was sent."""
+
+    watch: Watch
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined] # asyncio's, else 256 KiB
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.watch.received(self, len(data))
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.watch.lost(self)
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        shown = bounded.text(message) if message else None
+        return super().handle_error(request, status, exc, shown)
+
+
+def cut(protocol: web.RequestHandler) -> None:
+    """Close a connection at once; what its other end does not read is not waited for."""
+    transport = protocol.transport
+    protocol.force_close()
+    if transport:
+        transport.abort()
+
+
+class BriefConnections:
+    """Few connections, each for seconds; the oldest makes room, but not while it is at work."""
+
+    def __init__(self) -> None:
+        self._timers: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._at_work: set[web.RequestHandler] = set()
+
+    def admit(self, protocol: web.RequestHandler) -> None:
+        """Give a new connection its time and its place among few."""
+        loop = asyncio.get_running_loop()
+        if len(self._timers) >= MOST_CONNECTIONS:
+            idle = (one for one in self._timers if one not in self._at_work)
+            if oldest := next(idle, None):
+                self._end(oldest)
+        self._timers[protocol] = loop.call_later(CONNECTION_SECONDS, self._end, protocol)
+
+    def received(self, protocol: web.RequestHandler, size: int) -> None:
+        """Requests are short, their heads limited."""
+
+    def lost(self, protocol: web.RequestHandler) -> None:
+        """Keep nothing of a connection that has ended."""
+        if timer := self._timers.pop(protocol, None):
+            timer.cancel()
+
+    @contextlib.contextmanager
+    def at_work(self, protocol: web.RequestHandler) -> Iterator[None]:
+        """A request of it takes its time, as long as the block runs."""
+        self._at_work.add(protocol)
+        try:
+            yield
+        finally:
+            self._at_work.discard(protocol)
+
+    def _end(self, protocol: web.RequestHandler) -> None:
+        if protocol not in self._at_work:
+            self.lost(protocol)
+            cut(protocol)
 
 
 class Listener:
     """Sockets on which HTTP is spoken; stop it before the loop ends."""
 
-    def __init__(self, http: web.Server, admit: Callable[[web.RequestHandler], None]) -> None:
-        """`admit` is called with the protocol of each new connection."""
-        self._http, self._admit = http, admit
+    def __init__(self, http: web.Server) -> None:
+        self._http = http
         self._servers: list[asyncio.Server] = []
         self.addresses: tuple[tuple[str, int], ...] = ()
 
@@ -104,7 +206,7 @@ class Listener:
         self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
         for sock in sockets:
             taken = TAKEN_AT_ONCE  # asyncio gives the kernel the same number
-            server = await loop.create_server(self._connection, sock=sock, backlog=taken)
+            server = await loop.create_server(self._http, sock=sock, backlog=taken)
             sock.listen(QUEUED_CONNECTIONS)
             self._servers.append(server)
 
@@ -125,11 +227,6 @@ class Listener:
         except TimeoutError:
             for protocol in self._http.connections:
                 protocol.force_close()
-
-    def _connection(self) -> asyncio.Protocol:
-        protocol = self._http()
-        self._admit(protocol)
-        return protocol
 
 
 class _Answers:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.support.bundles import PING, form, job, parameters
-from tests.support.collecting import Client, Said, collecting
+from tests.support.collecting import FORM, Client, Said, collecting
 from tests.support.log_events import heard
+from tests.support.waiting import until_answer
 from tixd.collector.server import SERVLET
 from tixd.sinks.memory import MemorySink
 
@@ -197,9 +198,112 @@ def test_a_kept_connection_lives_longer_than_a_request_may_take():
     assert run(test, timeout_seconds=1.0).endswith(b"ok\n")
 
 
-def test_more_in_hand_than_allowed_is_503():
+def test_a_request_that_needs_more_memory_than_all_may_have_is_413():
     said = run(lambda client, _: client.post(form(["a"])), max_bytes_in_hand=100)
-    assert said.status == 503
+    assert (said.status, b"maxBytesInHand" in said.body) == (413, True)
+
+
+async def begun(client: Client, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A sender that has sent so much of a body of a megabyte, and then nothing."""
+    reader, writer = await client.connect()
+    head = f"POST {SERVLET} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+    writer.write(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\n".encode() + sent)
+    await writer.drain()
+    return reader, writer
+
+
+async def in_hand(client: Client, name: str = "bytes") -> float:
+    """What /metrics says is in hand."""
+    metrics = (await client.get("/metrics")).body.decode()
+    (line,) = [x for x in metrics.splitlines() if x.startswith(f"tixd_collector_{name}_in_hand ")]
+    return float(line.split()[1])
+
+
+def test_bodies_that_stall_make_room_for_a_good_bundle():
+    async def test(client: Client, sink: MemorySink) -> list[bytes]:
+        stalled = [await begun(client, b"arg1=" + bytes(65_000)) for _ in range(9)]
+        await until_answer(lambda: in_hand(client), lambda held: held > 450_000)
+        await until_answer(lambda: client.post(form(range(50))), lambda said: said.status == 200)
+        assert len(sink.kept) == 50
+        answers = [asyncio.ensure_future(reader.readuntil(b"held")) for reader, _ in stalled]
+        done, _ = await asyncio.wait(answers, timeout=0.5)
+        for _, writer in stalled:
+            writer.close()
+        await asyncio.gather(*answers, return_exceptions=True)
+        return [answer.result() for answer in done]
+
+    evicted = run(test, max_bytes_in_hand=760_000)
+    assert 0 < len(evicted) < 9
+    assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in evicted)
+
+
+def test_heads_that_do_not_end_count_and_make_room():
+    async def test(client: Client, _: MemorySink) -> None:
+        heads = [await client.connect() for _ in range(9)]
+        for _, writer in heads:
+            writer.write(b"GET /" + b"a" * 90_000)
+        await until_answer(lambda: in_hand(client), lambda held: held > 500_000)
+        await until_answer(lambda: client.post(form(range(50))), lambda said: said.status == 200)
+        ended = [asyncio.ensure_future(reader.read()) for reader, _ in heads]
+        await asyncio.wait(ended, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        for _, writer in heads:
+            writer.close()
+        await asyncio.gather(*ended)
+        await until_answer(lambda: in_hand(client), lambda held: held == 0)
+
+    run(test, max_bytes_in_hand=760_000)
+
+
+def test_the_work_for_a_sender_that_leaves_ends_and_nothing_is_published():
+    text = f"<RecordEnvelope>{job('a') * 9000}</RecordEnvelope>"
+    body = form([], command="multiupdate", arg1=text)
+
+    async def test(client: Client, sink: MemorySink) -> int:
+        _, writer = await client.connect()
+        head = f"POST {SERVLET} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+        writer.write(f"{head}Content-Type: {FORM['Content-Type']}\r\n\r\n".encode() + body)
+        await until_answer(lambda: in_hand(client, "requests"), lambda count: count == 1)
+        writer.close()
+        await until_answer(lambda: in_hand(client), lambda held: held == 0)
+        return len(sink.kept)
+
+    with heard() as log:
+        assert run(test) == 0
+    (line,) = [record for record in log.records if record.getMessage() == "request"]
+    assert (line.values["code"], line.values["reason"]) == (0, "the sender has left")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /" + b"\xff" * 50_000,
+        b"\xff" * 50_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"y" * 50_000,
+        b"GET / HTTP/1.1\r\n" + b"\xfe" * 60_000 + b"\r\n\r\n",
+        b"POST %b HTTP/1.1\r\nContent-Length: 3\r\nContent-Type: %b\r\n\r\na=b"
+        % (SERVLET.encode(), b"z" * 16_000),
+        b"POST %b HTTP/1.1\r\nContent-Length: 3\r\nContent-Type: %b\r\n"
+        b"Content-Encoding: %b\r\n\r\na=b"
+        % (SERVLET.encode(), FORM["Content-Type"].encode(), b"z" * 16_000),
+    ],
+)
+def test_no_answer_repeats_much_of_what_was_sent(request_):
+    answer = run(lambda client, _: client.raw(request_ + b"\r\n\r\n"))
+    assert answer.split()[1] in (b"400", b"415")
+    assert len(answer) < 4096
+
+
+@pytest.mark.parametrize("command", ["update", "multiupdate"])
+def test_an_answer_names_the_beginning_of_a_long_name_only(command):
+    name = "Z" * 400_000
+    text = f"<RecordEnvelope><{name}/></RecordEnvelope>"
+    arg1 = f"replication|<{name}/>|||" if command == "update" else text
+    body = form([], command=command, arg1=arg1, bundlesize="1")
+    with heard() as log:
+        said = run(lambda client, _: client.post(body), unknown_records="reject")
+    assert (said.status, b"ZZZ" in said.body) == (400, True)
+    assert len(said.body) < 4096
+    assert len(log.text) < 20_000
 
 
 def test_records_larger_than_an_output_takes_are_400_before_any_is_out():

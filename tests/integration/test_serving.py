@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,7 @@ from tests.support.log_events import heard
 from tests.support.snapshots import snapshot
 from tests.support.waiting import until
 from tixd import errors, serving
-from tixd.serving import Listener, bound_or_refused, serve
+from tixd.serving import BriefConnections, HttpServer, Listener, bound_or_refused, serve
 from tixd.status import Snapshot
 
 
@@ -184,6 +185,42 @@ def test_a_kept_connection_serves_several_requests():
 
 
 @pytest.mark.alone
+def test_nothing_is_kept_of_connections_that_have_ended():
+    def kept() -> int:
+        return sum(isinstance(found, web.RequestHandler) for found in gc.get_objects())
+
+    async def run() -> None:
+        async with listening() as listener:
+            for _ in range(100):
+                assert (await ask(listener, "/healthz")).startswith(b"HTTP/1.1 200")
+            await until(lambda: not gc.collect() or kept() < 10)
+            assert kept() < 10
+
+    asyncio.run(run())
+
+
+def test_one_who_does_not_read_its_answer_holds_nothing_after_its_time(monkeypatch):
+    monkeypatch.setattr(serving, "CONNECTION_SECONDS", 0.2)
+    connections = BriefConnections()
+
+    async def long(_: web.BaseRequest) -> web.Response:
+        return web.Response(body=bytes(50_000_000))
+
+    async def run() -> None:
+        http = HttpServer(long, connections)
+        listener = Listener(http)
+        await listener.start(await bound_or_refused("127.0.0.1:0"))
+        _, writer = await connect(listener)
+        writer.transport.pause_reading()
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: http.connections)
+        await until(lambda: not http.connections)
+        writer.close()
+        await listener.stop()
+
+    asyncio.run(run())
+
+
 def test_a_request_that_goes_on_is_given_up_when_its_time_is_over():
     async def run() -> tuple[float, bytes]:
         begun = asyncio.Event()
@@ -192,7 +229,7 @@ def test_a_request_that_goes_on_is_given_up_when_its_time_is_over():
             begun.set()
             return await asyncio.get_running_loop().create_future()
 
-        listener = Listener(web.Server(for_ever), lambda _: None)
+        listener = Listener(web.Server(for_ever))
         await listener.start(await bound_or_refused("127.0.0.1:0"))
         reader, writer = await connect(listener)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -218,7 +255,7 @@ def test_no_request_is_answered_after_the_stop_has_waited_for_all(turns):
         return web.Response()
 
     async def run() -> list[int]:
-        listener = Listener(web.Server(answer), lambda _: None)
+        listener = Listener(web.Server(answer))
         await listener.start(await bound_or_refused("127.0.0.1:0"))
         with contextlib.ExitStack() as opened:
             asked(opened, listener)  # the kernel has the requests before the loop has

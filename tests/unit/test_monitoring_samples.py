@@ -52,7 +52,7 @@ def produced() -> Labels:
         for role in PROCESSOR_TYPES.values()
     ]
     outputs = Outputs([MemorySink()], 1.0)
-    collector = counts.metrics(counts.Counts(), Hand(1, 1), outputs, is_ready=True)
+    collector = counts.metrics(counts.Counts(), Hand(1, 1, float), outputs, is_ready=True)
     return labels_of(*roles, collector)
 
 

@@ -1,54 +1,97 @@
-"""The body of a request, read within its limits.
+"""The parameters of a request, read within its limits.
 
-In: aiohttp's request, when its time is up, what it may hold. Out: the form as bytes, or BadRequest,
-TooSlow, OverLimit, WrongType, NotAccepted, Left. Rules: what can be refused by its head is refused
-before anything of it is read; whoever asks for it is told to go on only then; a body counts as
-held as it arrives; a large one is inflated piece by piece, and others have their turn between.
+In: aiohttp's request, when its time is up, what it may hold. Out: the parameters of its query and
+its body, or BadRequest, TooSlow, OverLimit, WrongType, NotAccepted, Left. Rules: what can be
+refused by its head is refused before anything of it is read; whoever asks for it is told to go on
+only then; what arrives is decoded at once, and only that is held; a compressed body is inflated
+once it is whole, piece by piece, straight into the form.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from tixd import errors
+from tixd import bounded, errors
 from tixd.collector import inflate
-from tixd.collector.hand import Share
+from tixd.collector.cooperative import Scheduler, limited
+from tixd.collector.form import Form
+from tixd.collector.hand import Left, Share
 from tixd.collector.settings import CollectorSettings
+from tixd.collector.steps import Steps
 
 #: The only content type that a form may have here.
 FORM = "application/x-www-form-urlencoded"
 
+#: How much of a content type is repeated to its sender.
+_TYPE_CHARACTERS = 100
 
-class Left(Exception):
-    """The sender has gone, nobody is there to be answered."""
 
+class Reader:
+    """Reads requests within these settings."""
 
-async def read(
-    request: web.BaseRequest, settings: CollectorSettings, share: Share, since: float
-) -> bytes:
-    """The form in the body, b"" where there is none; `since`: monotonic, when the request began."""
-    if request.method != "POST" or not request.can_read_body:
-        return b""
-    encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    _check_head(request, encoding, settings)
-    seconds = since + settings.timeout_seconds - time.monotonic()
-    try:
-        async with asyncio.timeout(seconds):
+    def __init__(self, settings: CollectorSettings, scheduler: Scheduler) -> None:
+        self._settings, self._scheduler = settings, scheduler
+
+    async def parameters(
+        self, request: web.BaseRequest, share: Share, deadline: float
+    ) -> dict[str, bytes]:
+        """What query and body say, the body where both do; `deadline`: of the loop's clock."""
+        async with limited(share, deadline):
+            query = request.raw_path.partition("?")[2].encode("utf-8", "surrogateescape")
+            asked, posted = Form(), Form()
+            if request.method == "POST" and request.can_read_body:
+                await self._read(request, posted, share)
+            share.is_whole = True
+            if query:
+                await self._scheduler.run(asked.feeding(query), share)
+            return {**asked.values(), **posted.values()}
+
+    async def _read(self, request: web.BaseRequest, form: Form, share: Share) -> None:
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        _check_head(request, encoding, self._settings)
+        try:
             await _tell_to_go_on(request)
-            body = await _received(request, settings.max_body_bytes, share)
-    except TimeoutError:
-        raise errors.TooSlow(f"not whole within {settings.timeout_seconds:g} s") from None
-    except ConnectionError:
-        raise Left from None
-    except (web.RequestPayloadError, HttpProcessingError):
-        raise errors.BadRequest("body is not as its head says") from None
-    if not inflate.is_compressed(encoding):
+            if not inflate.is_compressed(encoding):
+                await self._decode(request, form, share)
+                return
+            body = await self._received(request, share)
+        except ConnectionError:
+            raise Left from None
+        except (web.RequestPayloadError, HttpProcessingError):
+            raise errors.BadRequest("body is not as its head says") from None
+        share.is_whole = True
+        await self._scheduler.run(self._inflating(body, encoding, form), share)
+        share.take(-len(body))
+
+    async def _decode(self, request: web.BaseRequest, form: Form, share: Share) -> None:
+        """Decode a body as it arrives."""
+        before, size = share.bytes, 0
+        while piece := await request.content.readany():
+            size = self._checked(size + len(piece))
+            share.take(len(piece))
+            form.feed(piece)
+            share.hold(before + form.held_bytes)
+
+    async def _received(self, request: web.BaseRequest, share: Share) -> bytearray:
+        """A body as sent."""
+        body = bytearray()
+        while piece := await request.content.readany():
+            self._checked(len(body) + len(piece))
+            share.take(len(piece))
+            body += piece
         return body
-    return await _inflated(body, encoding, settings.max_inflated_bytes, share)
+
+    def _checked(self, size: int) -> int:
+        if size > self._settings.max_body_bytes:
+            raise errors.OverLimit(f"body of more than {self._settings.max_body_bytes} bytes")
+        return size
+
+    def _inflating(self, body: bytearray, encoding: str, form: Form) -> Steps[None]:
+        most_bytes, most_members = self._settings.max_inflated_bytes, self._settings.max_members
+        for piece in inflate.pieces(body, encoding, most_bytes, most_members):
+            form.feed(piece)
+            yield form.held_bytes
 
 
 def _check_head(request: web.BaseRequest, encoding: str, settings: CollectorSettings) -> None:
@@ -57,7 +100,8 @@ def _check_head(request: web.BaseRequest, encoding: str, settings: CollectorSett
         raise errors.OverLimit(f"body of more than {settings.max_body_bytes} bytes")
     media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media != FORM:
-        raise errors.WrongType(f"content type {media!r} is not {FORM}")
+        found = bounded.text(media, _TYPE_CHARACTERS)
+        raise errors.WrongType(f"content type {found!r} is not {FORM}")
     inflate.check_encoding(encoding)
 
 
@@ -66,28 +110,3 @@ async def _tell_to_go_on(request: web.BaseRequest) -> None:
     expected = request.headers.get("Expect", "").lower() == "100-continue"
     if expected and request.version >= HttpVersion11 and request.transport:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-async def _received(request: web.BaseRequest, most_bytes: int, share: Share) -> bytes:
-    pieces, size = [], 0
-    while piece := await request.content.readany():
-        size += len(piece)
-        if size > most_bytes:
-            raise errors.OverLimit(f"body of more than {most_bytes} bytes")
-        share.take(len(piece))
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-async def _inflated(body: bytes, encoding: str, most_bytes: int, share: Share) -> bytes:
-    """Measure first, then keep: a bomb is found out without being held."""
-    size = 0
-    for piece in inflate.pieces(body, encoding, most_bytes):
-        size += len(piece)
-        await asyncio.sleep(0)
-    share.take(size)
-    content = bytearray()
-    for piece in inflate.pieces(body, encoding, most_bytes):
-        content += piece
-        await asyncio.sleep(0)
-    return bytes(content)

@@ -31,8 +31,8 @@ ENVELOPE = "RecordEnvelope"
 
 #: Bytes of records between two pauses: 5 ms of work.
 _STEP_BYTES = 32 * 1024
-#: What a token that is no record counts as.
-_TOKEN_BYTES = 16
+#: What a token that is no record counts as, and what a record does beside its source.
+_TOKEN_BYTES, _RECORD_BYTES = 16, 400
 
 #: Bytes whose encoding is checked between two pauses.
 _DECODED_BYTES = 1 << 20
@@ -99,7 +99,7 @@ def _read_update(text: bytes, size: int, limits: Limits, way: _Way) -> Steps[Bun
     records: list[Record] = []
     worked = held = 0
     for found in way(text, limits):
-        worked += len(found.source) if found else _TOKEN_BYTES
+        worked += len(found.source) + _RECORD_BYTES if found else _TOKEN_BYTES
         if found:
             if len(records) == limits.records:
                 raise OverLimit(f"over {limits.records} records")
@@ -121,7 +121,7 @@ def _read_envelope(text: bytes, limits: Limits) -> Steps[Bundle]:
     unknown, names = 0, dict[str, None]()
     worked = held = 0
     for found in envelope(text, ENVELOPE, limits):
-        worked += len(found.source)
+        worked += len(found.source) + _RECORD_BYTES
         if found.name in KINDS:
             records.append(_record(found, len(records) + unknown))
             held += records[-1].held_bytes

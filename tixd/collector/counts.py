@@ -75,7 +75,8 @@ def _families(counts: Counts, hand: Hand, outputs: Outputs, *, is_ready: bool) -
     yield Family("tixd_collector_request_seconds", "counter", words, {"": counts.seconds})
     words = "Bundles that are worked on."
     yield Family("tixd_collector_requests_in_hand", "gauge", words, {"": hand.requests})
-    yield Family("tixd_collector_bytes_in_hand", "gauge", "Bodies held.", {"": hand.bytes})
+    words = "Memory that requests hold: heads, bodies, records."
+    yield Family("tixd_collector_bytes_in_hand", "gauge", words, {"": hand.bytes})
     ready = {sink.name: float(not sink.not_ready()) for sink in outputs.sinks}
     yield Family(
         "tixd_collector_output_ready", "gauge", "1 where it can take records.", ready, "output"

@@ -11,19 +11,26 @@ import asyncio
 import io
 import signal
 import sys
+import time
 from collections import Counter
 from types import FrameType, MappingProxyType
 
 from aiohttp import web
 
 from tixd.collector.answer import Answer, Handler, other, text, written
-from tixd.serving import UNHEARD, Listener, bound_or_refused
+from tixd.serving import IDLE_SECONDS, BriefConnections, HttpServer, Listener, bound_or_refused
 
 #: How often a profile looks where the program is, seconds of CPU time.
 SAMPLE_SECONDS = 0.005
 
 #: How long a profile takes where nobody says, and at most (also the time-out of senders).
 USUAL_SECONDS, MOST_SECONDS = 30, 300
+
+#: How many different stacks a profile keeps; all others are one.
+MOST_STACKS, OTHER_STACKS = 5000, "(others)"
+
+#: How often a profile looks whether it is still asked for, seconds.
+LOOK_SECONDS = 0.5
 
 #: Where all of it is.
 ROOT = "/debug/pprof/"
@@ -54,7 +61,7 @@ class Profiler:
         signal.signal(signal.SIGPROF, self._sample)
         signal.setitimer(signal.ITIMER_PROF, SAMPLE_SECONDS, SAMPLE_SECONDS)
         try:
-            await asyncio.sleep(int(wanted))
+            await _still_asked(request, int(wanted))
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             self._busy = False
@@ -66,7 +73,16 @@ class Profiler:
             code = frame.f_code
             names.append(f"{code.co_qualname} ({code.co_filename}:{code.co_firstlineno})")
             frame = frame.f_back
-        self._stacks[";".join(reversed(names))] += 1
+        stack = ";".join(reversed(names))
+        is_known = stack in self._stacks or len(self._stacks) < MOST_STACKS
+        self._stacks[stack if is_known else OTHER_STACKS] += 1
+
+
+async def _still_asked(request: web.BaseRequest, seconds: float) -> None:
+    """Wait so long, or until whoever asked has left."""
+    end = time.monotonic() + seconds
+    while request.transport and (left := end - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, LOOK_SECONDS))
 
 
 async def _index(_: web.BaseRequest) -> Answer:
@@ -102,10 +118,12 @@ async def listen(address: str) -> Listener:
     """Answer on an address of its own (host:port); raises CannotStart."""
     paths = handlers()
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        return await written(request, await other(request, paths))
+    connections = BriefConnections()
 
-    http = web.Server(answer, access_log=None, logger=UNHEARD)
-    listener = Listener(http, lambda _: None)
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        with connections.at_work(request.protocol):
+            return await written(request, await other(request, paths))
+
+    listener = Listener(HttpServer(answer, connections, keepalive_timeout=IDLE_SECONDS))
     await listener.start(await bound_or_refused(address))
     return listener

@@ -1,24 +1,63 @@
-"""How much is in hand: bodies that are being received or worked on, and bundles at work.
+"""How much is in hand: what requests hold in memory, and bundles at work. Pure.
 
-In: sizes as they become known. Out: leave to go on, or NotAccepted. Pure.
-Rules: a body counts with what has arrived of it, so that whoever only announces much takes no room
-from others; what a request took is free again when it ends, however it ends.
+In: sizes as they become known, a clock. Out: leave to go on, or NotAccepted, OverLimit. Rules:
+- what a request holds counts as it grows: what has arrived, what it was decoded to, its records;
+- a quarter of the bytes is kept for small requests, so that large ones never shut them out;
+- when bytes are short, requests still being received make room, the one with least progress first;
+- when no bundle more may be worked on, the latest of those that have taken much CPU makes room;
+- what a request took is free again when it ends, however it ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from tixd import errors
+
+#: What is kept for small requests is one part in so many; one is small up to 1 part in so many.
+RESERVED_PART, SMALL_PART = 4, 256
+
+#: After so many seconds a byte counts half as progress.
+HALF_LIFE_SECONDS = 0.5
+
+#: A request of whose bytes a smaller share is recent makes no progress: it may have to make room.
+STALLED = 0.5
+
+#: Steps in which progress is compared; of equal ones the largest makes room.
+PROGRESS_STEPS = 16
+
+#: CPU seconds after which a bundle has taken much.
+MUCH_CPU_SECONDS = 0.1
+
+
+#: Makes the exception that a request ends with; never the same one twice, because an exception
+#: that is kept keeps everything that its traceback knows.
+Reason = Callable[[], Exception]
+
+_COSTLY = partial(errors.NotAccepted, "it took much CPU time while others waited")
+_STALLED = partial(errors.TooSlow, "others needed the memory it held")
+
+
+class Left(Exception):
+    """The sender has gone, nobody is there to be answered."""
 
 
 class Hand:
     """What all requests together hold; `most_requests` and `most_bytes` are the limits."""
 
-    def __init__(self, most_requests: int, most_bytes: int) -> None:
+    def __init__(self, most_requests: int, most_bytes: int, clock: Callable[[], float]) -> None:
         self._most_requests, self._most_bytes = most_requests, most_bytes
-        self.requests = self.bytes = 0
+        self._clock = clock
+        self._shares: dict[Share, None] = {}
+        self._at_work: dict[Share, None] = {}
+        self.bytes = 0
+
+    @property
+    def requests(self) -> int:
+        """How many bundles are worked on."""
+        return len(self._at_work)
 
     @contextmanager
     def share(self) -> Iterator[Share]:
@@ -29,36 +68,129 @@ class Hand:
         finally:
             share.release()
 
-    def room_for(self, size: int) -> bool:
-        """Whether so many more bytes may be held."""
-        return self.bytes + size <= self._most_bytes
-
     @contextmanager
-    def work(self) -> Iterator[None]:
+    def work(self, share: Share) -> Iterator[None]:
         """Work on one bundle; raises NotAccepted where too many are worked on already."""
         if self.requests >= self._most_requests:
-            raise errors.NotAccepted(f"{self.requests} requests are in hand")
-        self.requests += 1
+            costly = [other for other in self._at_work if other.can_end and other.is_costly]
+            if not costly:
+                raise errors.NotAccepted(f"{self.requests} requests are in hand")
+            costly[-1].end(_COSTLY)
+        self._at_work[share] = None
         try:
             yield
         finally:
-            self.requests -= 1
+            self._at_work.pop(share, None)
+
+    def now(self) -> float:
+        """The time of its clock, seconds."""
+        return self._clock()
+
+    def change(self, share: Share, size: int) -> None:
+        """Count so many bytes more (or fewer) for this share; `size` has been checked."""
+        self.bytes += size
+        if share.bytes + size:
+            self._shares[share] = None
+        else:
+            self._shares.pop(share, None)
+
+    def forget(self, share: Share) -> None:
+        """It was ended: it does no work any more, although its task has not noticed yet."""
+        self._at_work.pop(share, None)
+
+    def make_room(self, share: Share, size: int) -> None:
+        """See that this share can hold so many more bytes; raises NotAccepted, OverLimit."""
+        total, most = share.bytes + size, self._most_bytes
+        if total > most // SMALL_PART:
+            most -= most // RESERVED_PART
+        if total > most:
+            part = "three quarters of maxBytesInHand"
+            raise errors.OverLimit(f"a request that takes over {most} bytes of memory, {part}")
+        while self.bytes + size > most:
+            self._least_progress(share).end(_STALLED)
+
+    def _least_progress(self, asking: Share) -> Share:
+        now = self._clock()
+        stalled = [
+            (int(progress * PROGRESS_STEPS), -share.bytes, share)
+            for share in self._shares
+            if share is not asking and share.can_end and (progress := share.progress(now)) < STALLED
+        ]
+        if not stalled:
+            raise errors.NotAccepted(f"{self.bytes} bytes are in hand")
+        return min(stalled, key=lambda found: found[:2])[2]
 
 
 class Share:
-    """What one request holds."""
+    """What one request holds, and how it can be ended from outside.
 
-    def __init__(self, hand: Hand) -> None:
-        self._hand, self._bytes = hand, 0
+    is_whole: everything has arrived; from then on it is not judged by its progress.
+    """
+
+    def __init__(self, hand: Hand, interrupt: Callable[[], object] | None = None) -> None:
+        """`interrupt`: has its task, or its connection, see that it was ended."""
+        self._hand = hand
+        self.bytes = 0
+        self.cpu_seconds = 0.0
+        self.ended: Reason | None = None
+        self._interrupt = interrupt
+        self.is_whole = False
+        self._recent, self._moment = 0.0, 0.0
 
     def take(self, size: int) -> None:
-        """Hold so many more bytes; raises NotAccepted where there is no room."""
-        if not self._hand.room_for(size):
-            raise errors.NotAccepted(f"{self._hand.bytes} bytes are in hand")
-        self._hand.bytes += size
-        self._bytes += size
+        """Hold so many more bytes; raises NotAccepted where there is no room, OverLimit."""
+        self.hold(self.bytes + size)
+
+    def hold(self, total: int) -> None:
+        """Hold so many bytes in all; raises as take."""
+        if self.ended:
+            raise self.ended()
+        more = total - self.bytes
+        if more > 0:
+            self._hand.make_room(self, more)
+            now = self._hand.now()
+            self._recent, self._moment = self._recent_at(now) + more, now
+        self._change(more)
 
     def release(self) -> None:
         """Hold nothing any more."""
-        self._hand.bytes -= self._bytes
-        self._bytes = 0
+        self._change(-self.bytes)
+
+    def progress(self, now: float) -> float:
+        """What part of its bytes is recent; 1 where all has arrived."""
+        return 1.0 if self.is_whole else self._recent_at(now) / max(self.bytes, 1)
+
+    @contextmanager
+    def interruptible(self, interrupt: Callable[[], object]) -> Iterator[None]:
+        """While the block runs, the request can be ended by calling `interrupt`."""
+        self._interrupt = interrupt
+        try:
+            yield
+        finally:
+            self._interrupt = None
+
+    @property
+    def can_end(self) -> bool:
+        """Whether it can be ended from outside, and has not been."""
+        return self._interrupt is not None and self.ended is None
+
+    @property
+    def is_costly(self) -> bool:
+        """Whether it has taken much CPU time."""
+        return self.cpu_seconds > MUCH_CPU_SECONDS
+
+    def end(self, reason: Reason) -> None:
+        """End the request, whose task raises the reason soon; what it held is free at once."""
+        if self._interrupt is None or self.ended:
+            return
+        self.ended = reason
+        self.release()
+        self._hand.forget(self)
+        self._interrupt()
+
+    def _recent_at(self, now: float) -> float:
+        return float(self._recent * 2.0 ** ((self._moment - now) / HALF_LIFE_SECONDS))
+
+    def _change(self, size: int) -> None:
+        self._hand.change(self, size)
+        self.bytes += size

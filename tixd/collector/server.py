@@ -13,18 +13,19 @@ from collections.abc import Callable
 import orjson
 from aiohttp import web
 
-from tixd import errors, logs
-from tixd.collector import body, counts, given, sender
+from tixd import bounded, errors, logs
+from tixd.collector import counts, given, sender
 from tixd.collector.answer import Answer, Handler, other, text, written
-from tixd.collector.body import Left
+from tixd.collector.body import Reader
 from tixd.collector.connections import Connections
+from tixd.collector.cooperative import Scheduler
 from tixd.collector.counts import Counts
-from tixd.collector.hand import Hand
+from tixd.collector.hand import Hand, Left
 from tixd.collector.limits import Limits
 from tixd.collector.receive import Receiver, Visit
 from tixd.collector.settings import CollectorSettings
 from tixd.metrics import CONTENT_TYPE
-from tixd.serving import UNHEARD, Listener, bound_or_refused
+from tixd.serving import HttpServer, Listener, bound_or_refused
 from tixd.sinks.outputs import Outputs
 
 #: Where senders post bundles.
@@ -43,6 +44,9 @@ IDLE_SECONDS = 75.0
 #: Longest request line (a GET has the bundle in it), and longest header field, and how many.
 LONGEST_LINE_BYTES, LONGEST_FIELD_BYTES, MOST_HEADERS = 1024 * 1024, 16 * 1024, 100
 
+#: Most of what is wrong that a sender is told, characters.
+ANSWER_CHARACTERS = 900
+
 #: How long what a refused sender still sends is read and dropped, so that it sees the answer.
 LINGER_SECONDS = 2.0
 
@@ -58,9 +62,14 @@ class Server:
     ) -> None:
         self._settings, self._outputs, self._not_ready = settings, outputs, not_ready
         self.counts, self._trusted = Counts(), given.networks(settings.trusted_proxies)
-        self._hand = Hand(settings.max_requests, settings.max_bytes_in_hand)
-        self._receiver = Receiver(outputs, _limits(settings), self._hand, self.counts)
-        self._connections = Connections(settings.max_connections, settings.timeout_seconds)
+        self._hand = Hand(settings.max_requests, settings.max_bytes_in_hand, time.monotonic)
+        self._seconds = settings.timeout_seconds
+        scheduler = Scheduler()
+        self._reader = Reader(settings, scheduler)
+        self._receiver = Receiver(outputs, _limits(settings), self._hand, self.counts, scheduler)
+        self._connections = Connections(
+            settings.max_connections, settings.timeout_seconds, self._hand
+        )
         self.paths: dict[str, Handler] = {
             "/stats": self._stats,
             "/metrics": self._metrics,
@@ -75,10 +84,9 @@ class Server:
 
     async def listen(self, address: str) -> Listener:
         """Answer on this address (host:port) from now on; raises CannotStart."""
-        http = web.Server(
+        http = HttpServer(
             self.answer,
-            access_log=None,
-            logger=UNHEARD,
+            self._connections,
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=LINGER_SECONDS,
             max_line_size=LONGEST_LINE_BYTES,
@@ -86,8 +94,7 @@ class Server:
             max_headers=MOST_HEADERS,
             auto_decompress=False,
         )
-        self._connections.present = lambda: http.connections
-        listener = Listener(http, self._connections.admit)
+        listener = Listener(http)
         await listener.start(await bound_or_refused(address))
         return listener
 
@@ -97,30 +104,43 @@ class Server:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The response to one request, written already."""
-        begun, since = time.monotonic(), self._connections.begun(request.protocol)
-        if request.path != SERVLET:
+        with self._hand.share() as share:
+            try:
+                with self._connections.serving(request, share) as since:
+                    if request.path != SERVLET:
+                        return await self._look(request)
+                    return await self._serve(request, Visit(share, since + self._seconds))
+            except Left:
+                return web.Response()
+
+    async def _look(self, request: web.BaseRequest) -> web.StreamResponse:
+        with self._connections.at_work(request.protocol):
             return await written(request, await other(request, self.paths))
-        visit = Visit()
-        said = await self._servlet(request, visit, since)
+
+    # --- the servlet -----------------------------------------------------------------------------
+
+    async def _serve(self, request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
+        """Take a bundle, answer, and tell of it."""
+        begun = time.monotonic()
+        said = await self._servlet(request, visit)
+        visit.share.release()
         response = await written(request, said) if said else web.Response()
         code = said.status if said else _NOBODY
         self.counts.answered(code, time.monotonic() - begun)
         self._log(request, visit, said, time.monotonic() - begun)
         return response
 
-    # --- the servlet -----------------------------------------------------------------------------
-
-    async def _servlet(self, request: web.BaseRequest, visit: Visit, since: float) -> Answer | None:
+    async def _servlet(self, request: web.BaseRequest, visit: Visit) -> Answer | None:
         """What a sender is told; None where it has left."""
         if request.method not in ("GET", "POST"):
             return text("only GET and POST", 405, Allow="GET, POST")
         try:
-            return text(await self._take(request, visit, since))
+            return text(await self._take(request, visit))
         except Left:
             visit.problem = "the sender has left"
             return None
         except errors.BadRequest as error:
-            return text(error.answer, error.status)
+            return text(bounded.text(error.answer, ANSWER_CHARACTERS), error.status)
         except errors.NotAccepted as error:
             visit.problem = error.detail
             return text(error.answer, error.status, Retry_After=str(RETRY_AFTER_SECONDS))
@@ -129,13 +149,12 @@ class Server:
             visit.problem = "unexpected"
             return text("Internal server error", 500)
 
-    async def _take(self, request: web.BaseRequest, visit: Visit, since: float) -> str:
+    async def _take(self, request: web.BaseRequest, visit: Visit) -> str:
         """Read a request and have it received."""
-        query = request.raw_path.partition("?")[2].encode("utf-8", "surrogateescape")
-        with self._hand.share() as share:
-            form = await body.read(request, self._settings, share, since)
-            with self._connections.at_work(request.protocol):
-                return await self._receiver.receive(query, form, visit)
+        visit.share.take(_head_bytes(request))
+        parameters = await self._reader.parameters(request, visit.share, visit.deadline)
+        with self._connections.at_work(request.protocol):
+            return await self._receiver.receive(parameters, visit)
 
     def _log(
         self, request: web.BaseRequest, visit: Visit, said: Answer | None, seconds: float
@@ -171,6 +190,12 @@ class Server:
     async def _readiness(self, _: web.BaseRequest) -> Answer:
         reasons = self._not_ready()
         return text("\n".join([*reasons, ""]), 503) if reasons else text("ready\n")
+
+
+def _head_bytes(request: web.BaseRequest) -> int:
+    """How long a request's head is."""
+    fields = sum(len(name) + len(field) for name, field in request.raw_headers)
+    return len(request.raw_path) + fields
 
 
 async def _health(_: web.BaseRequest) -> Answer:

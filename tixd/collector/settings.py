@@ -152,11 +152,18 @@ class CollectorSettings:
     )
     max_body_bytes: int = _bytes(16 * 1024 * 1024, "maxBody", "longest body as sent")
     max_inflated_bytes: int = _bytes(64 * 1024 * 1024, "maxInflated", "longest body inflated")
+    max_members: int = _count(
+        2000, "maxMembers", "gzip members in a body, each compressed by itself", "members"
+    )
     max_records: int = _count(10_000, "maxRecords", "records in a bundle", "records")
     max_depth: int = _count(64, "maxDepth", "elements within each other", "levels")
     max_attributes: int = _count(256, "maxAttributes", "attributes of an element", "attributes")
     max_requests: int = _count(64, "maxRequests", "requests in hand at once", "requests")
-    max_bytes_in_hand: int = _bytes(256 * 1024 * 1024, "maxBytesInHand", "bodies in hand at once")
+    max_bytes_in_hand: int = _bytes(
+        96 * 1024 * 1024,
+        "maxBytesInHand",
+        "memory that requests hold at once: heads, bodies, records; one has three quarters of it",
+    )
     max_connections: int = _count(
         2048, "maxConnections", "connections at once; fewer where descriptors are", "connections"
     )

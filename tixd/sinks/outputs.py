@@ -2,14 +2,16 @@
 
 In: records. Out: nothing, or NotAccepted. Rules: all are seen to be ready before any is published
 to; what can never fit is refused before any is published to; all publish at the same time, with
-one deadline; an answer is given only when all have ended, well or not.
+one deadline; an answer is given only when all have ended, well or not. A large bundle is rendered
+and published in parts, so that its messages are never in memory all at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from tixd import errors, tasks
 from tixd.collector.formats import render
@@ -18,6 +20,16 @@ from tixd.sinks.contract import Outgoing, Sink
 
 #: A sink that was last seen to accept something longer ago than this is not ready.
 FRESH_SECONDS = 30.0
+
+#: Records of a bundle that are published at once: bytes, and how many.
+PART_BYTES, PART_RECORDS = 1024 * 1024, 1000
+
+#: How often the bytes of a record are held while it is published to an output: its message, and
+#: what of it waits to be sent.
+COPIES = 3
+
+#: Parts of more records than a slice that are published at once: small bundles go between.
+LARGE_AT_ONCE = 2
 
 #: Records rendered before others have their turn in the loop.
 SLICE = 100
@@ -29,6 +41,7 @@ class Outputs:
     def __init__(self, sinks: Sequence[Sink], timeout_seconds: float) -> None:
         self.sinks = tuple(sinks)
         self._timeout_seconds = timeout_seconds
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def start(self) -> None:
         """Start all; raises CannotStart, and has stopped those that had started then."""
@@ -66,24 +79,74 @@ class Outputs:
 
         Raises NotAccepted, or TooLargeForOutput where nothing was published.
         """
+        parts, deadline = _parts(records), time.monotonic() + self._timeout_seconds
+        if len(parts) > 1:
+            for part in parts:
+                await self._rendered(part)
+        for part in parts:
+            async with self._turn(len(part), deadline):
+                messages = await self._rendered(part)
+                self.check_ready()
+                await self._publish(messages, deadline - time.monotonic())
+
+    @asynccontextmanager
+    async def _turn(self, count: int, deadline: float) -> AsyncIterator[None]:
+        """Wait until so many records may be published; raises NotAccepted at the deadline."""
+        if count <= SLICE:
+            yield
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._large.acquire()
+        except TimeoutError:
+            raise self._late() from None
+        try:
+            yield
+        finally:
+            self._large.release()
+
+    def _late(self) -> errors.NotAccepted:
+        return errors.NotAccepted(f"no confirm of all records within {self._timeout_seconds} s")
+
+    def held_bytes(self, records: Sequence[Record]) -> int:
+        """How much memory publishing these takes beside them."""
+        largest = max((sum(r.held_bytes for r in part) for part in _parts(records)), default=0)
+        return COPIES * largest * len(self.sinks)
+
+    async def _rendered(self, records: Sequence[Record]) -> list[list[Outgoing]]:
+        """The messages for each sink; raises TooLargeForOutput where it never takes one of them."""
         bundles = [await _rendered(records, sink) for sink in self.sinks]
         for sink, messages in zip(self.sinks, bundles, strict=True):
             sink.check(messages)
-        self.check_ready()
+        return bundles
+
+    async def _publish(self, bundles: Sequence[Sequence[Outgoing]], seconds: float) -> None:
+        """Have each sink publish its messages, all at the same time."""
         jobs = [
             tasks.start(sink.publish(messages), f"publishing to {sink.name}")
             for sink, messages in zip(self.sinks, bundles, strict=True)
         ]
         try:
-            _, late = await asyncio.wait(jobs, timeout=self._timeout_seconds)
+            _, late = await asyncio.wait(jobs, timeout=seconds)
         finally:
             for job in jobs:
                 job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         if late:
-            raise errors.NotAccepted(f"no confirm of all records within {self._timeout_seconds} s")
+            raise self._late()
         for job in jobs:
             job.result()
+
+
+def _parts(records: Sequence[Record]) -> list[Sequence[Record]]:
+    """The records in parts that are published at once; of none one part, so that it is tried."""
+    parts, start, size = [], 0, 0
+    for number, record in enumerate(records):
+        if number > start and (size > PART_BYTES or number - start == PART_RECORDS):
+            parts.append(records[start:number])
+            start, size = number, 0
+        size += record.held_bytes
+    return [*parts, records[start:]]
 
 
 async def _rendered(records: Sequence[Record], sink: Sink) -> list[Outgoing]:

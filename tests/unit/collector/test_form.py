@@ -40,16 +40,34 @@ def test_of_a_name_that_repeats_the_first_value_stands() -> None:
     assert form.parse(b"a=1&b=2&a=3&%61=4") == {"a": b"1", "b": b"2"}
 
 
-def test_a_text_longer_than_a_step_is_cut_between_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_in_pieces_is_the_same_wherever_it_is_cut() -> None:
     value = bytes(range(256)) * 3
-    for step in range(4, 12):
-        monkeypatch.setattr(form, "_STEP_BYTES", step)
-        assert form.parse(b"a=" + quote_from_bytes(value).encode()) == {"a": value}
+    encoded = b"x%61=1&a=" + quote_from_bytes(value).encode() + b"&b=%41"
+    for step in (1, 2, 3, 5, 7, 300):
+        found = form.Form(None)
+        for start in range(0, len(encoded), step):
+            found.feed(encoded[start : start + step])
+        assert found.values() == {"xa": b"1", "a": value, "b": b"A"}
 
 
-def test_a_long_text_is_decoded_in_steps() -> None:
-    steps = list(form.parsing(b"a=" + b"%41" * (1 << 20)))
-    assert len(steps) >= 3
+def test_a_long_text_is_decoded_in_steps_that_tell_what_is_held() -> None:
+    held = list(form.Form(None).feeding(b"a=" + b"%41" * (1 << 20)))
+    assert len(held) >= 3
+    assert held == sorted(held)
+    assert 1 << 20 <= held[-1] <= 5 << 18
+
+
+def test_parameters_that_are_not_wanted_are_not_held() -> None:
+    found = form.Form()
+    found.feed(b"zap=" + b"x" * 1_000_000 + b"&command=a&command=" + b"y" * 1_000_000)
+    assert found.held_bytes < 10
+    assert found.values() == {"command": b"a"}
+
+
+@pytest.mark.parametrize("start", [b"x" * 2000, b"from=" + b"x" * 70_000])
+def test_a_name_or_a_value_that_goes_on_is_refused_before_its_end(start: bytes) -> None:
+    with pytest.raises(OverLimit, match="a parameter"):
+        form.Form().feed(start)
 
 
 def test_too_many_parameters_are_refused() -> None:

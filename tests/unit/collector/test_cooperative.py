@@ -1,0 +1,125 @@
+"""Steps of many requests in one loop: small ones first, none left out, none that goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from tixd import errors
+from tixd.collector.cooperative import Scheduler, limited
+from tixd.collector.hand import Hand, Left, Share
+from tixd.collector.steps import Steps
+
+#: CPU time of a step of made-up work, seconds.
+STEP_SECONDS = 0.003
+
+
+def work(steps: int, done: list[str], name: str = "", held: int = 0) -> Steps[str]:
+    """So many steps; each is in the list."""
+    for _ in range(steps):
+        begun = time.thread_time()
+        while time.thread_time() - begun < STEP_SECONDS:
+            pass
+        done.append(name)
+        yield held
+    return name
+
+
+def hand(most_bytes: int = 1 << 20) -> Hand:
+    """A hand with room."""
+    return Hand(10, most_bytes, time.monotonic)
+
+
+def test_a_small_request_is_worked_through_before_large_ones_that_came_earlier():
+    done: list[str] = []
+
+    async def run() -> None:
+        scheduler, shares = Scheduler(), hand()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(20):
+                group.create_task(scheduler.run(work(60, done, "large"), Share(shares)))
+            while done.count("large") < 200:
+                await asyncio.sleep(0)
+            assert await scheduler.run(work(3, done, "small"), Share(shares)) == "small"
+            assert done.count("large") < 220
+
+    asyncio.run(run())
+    assert done.count("large") == 1200
+
+
+def test_the_first_large_request_is_worked_through_although_small_ones_keep_coming():
+    done: list[str] = []
+
+    async def run() -> None:
+        scheduler, shares = Scheduler(), hand()
+
+        async def small() -> None:
+            while "end" not in done:
+                await scheduler.run(work(1, done, "small"), Share(shares))
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(small()) for _ in range(5)]
+            await scheduler.run(work(40, done, "large"), Share(shares))
+            done.append("end")
+            assert tasks
+
+    asyncio.run(run())
+    assert done.count("small") > done.count("large") == 40
+
+
+def test_what_work_holds_counts_and_ends_it_where_there_is_no_room():
+    done: list[str] = []
+
+    async def run() -> int:
+        shares = hand(4000)
+        share = Share(shares)
+        share.take(500)
+        await Scheduler().run(work(2, done, held=1000), share)
+        with pytest.raises(errors.OverLimit):
+            await Scheduler().run(work(9, done, held=2000), share)
+        return share.bytes
+
+    assert asyncio.run(run()) == 1500
+    assert len(done) == 3
+
+
+async def left(scheduler: Scheduler, share: Share, done: list[str]) -> None:
+    """Endless work for a sender that leaves."""
+    with pytest.raises(Left):
+        async with limited(share, asyncio.get_running_loop().time() + 60):
+            await scheduler.run(work(10**6, done, "left"), share)
+
+
+def test_work_for_a_sender_that_leaves_ends_although_it_waits_for_its_turn():
+    done: list[str] = []
+
+    async def run() -> None:
+        scheduler, shares = Scheduler(), hand()
+        share = Share(shares)
+        async with asyncio.TaskGroup() as group:
+            other = group.create_task(scheduler.run(work(30, done, "stays"), Share(shares)))
+            gone = group.create_task(left(scheduler, share, done))
+            while "left" not in done:
+                await asyncio.sleep(0)
+            share.end(Left)
+            await gone
+            assert await other == "stays"
+
+    asyncio.run(run())
+    assert done.count("stays") == 30
+
+
+@pytest.mark.parametrize(
+    ("is_whole", "kind"), [(False, errors.TooSlow), (True, errors.NotAccepted)]
+)
+def test_work_on_a_request_ends_with_its_time(is_whole, kind):
+    async def run() -> None:
+        share = Share(hand())
+        share.is_whole = is_whole
+        async with limited(share, asyncio.get_running_loop().time() + 0.05):
+            await Scheduler().run(work(10**6, []), share)
+
+    with pytest.raises(kind, match="within its time-out"):
+        asyncio.run(run())

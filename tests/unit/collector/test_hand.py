@@ -1,0 +1,121 @@
+"""What requests hold together: who makes room, and who is refused."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from tixd import errors
+from tixd.collector.hand import Hand, Left, Share
+
+
+class Clock:
+    """A time that tests set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def receiving(hand: Hand, size: int, ended: list[Share]) -> Share:
+    """A request of which so much has arrived; it is in the list once it was ended."""
+    share = Share(hand, lambda: ended.append(share))
+    share.take(size)
+    return share
+
+
+def test_what_a_request_held_is_free_when_it_ends():
+    hand = Hand(most_requests=1, most_bytes=4000, clock=Clock())
+    with hand.share() as share:
+        share.take(2000)
+        with hand.share() as other, pytest.raises(errors.NotAccepted, match="2000 bytes are in"):
+            other.take(1500)
+        share.hold(3000)
+        share.hold(10)
+        assert hand.bytes == 10
+    assert (hand.bytes, hand.requests) == (0, 0)
+
+
+def test_large_requests_leave_a_quarter_of_the_memory_to_small_ones():
+    hand = Hand(most_requests=1, most_bytes=4000, clock=Clock())
+    with hand.share() as large, hand.share() as second, hand.share() as small:
+        large.take(2900)
+        with pytest.raises(errors.NotAccepted):
+            second.take(200)
+        small.take(15)
+        with pytest.raises(errors.OverLimit, match="three quarters of maxBytesInHand"):
+            large.take(200)
+
+
+def test_the_stalled_body_makes_room_and_of_several_the_one_with_least_progress():
+    clock, ended = Clock(), []
+    hand = Hand(1, 4000, clock)
+    old = receiving(hand, 500, ended)
+    largest_old = receiving(hand, 900, ended)
+    clock.now = 10.0
+    fresh = receiving(hand, 900, ended)
+    newest = receiving(hand, 1000, ended)
+    assert (ended, old.bytes, fresh.bytes) == ([largest_old], 500, 900)
+    newest.take(800)
+    assert ended == [largest_old, old]
+    assert hand.bytes == fresh.bytes + newest.bytes
+
+
+def test_a_body_that_trickles_makes_room_before_one_that_flows():
+    clock, ended = Clock(), []
+    hand = Hand(1, 4000, clock)
+    flowing, trickling = receiving(hand, 100, ended), receiving(hand, 1400, ended)
+    for second in range(1, 4):
+        clock.now = second
+        trickling.take(1)
+        flowing.hold(300 * second + 100)
+    receiving(hand, 1000, ended)
+    assert ended == [trickling]
+
+
+def test_what_was_ended_raises_its_reason_and_counts_no_more():
+    clock, ended = Clock(), []
+    hand = Hand(1, 4000, clock)
+    stalled = receiving(hand, 2000, ended)
+    clock.now = 5.0
+    receiving(hand, 2000, ended)
+    with pytest.raises(errors.TooSlow, match="others needed the memory"):
+        stalled.take(1)
+    stalled.release()
+    assert hand.bytes == 2000
+
+
+def test_a_whole_body_is_not_ended_for_another_but_when_its_sender_leaves():
+    clock, ended = Clock(), []
+    hand = Hand(1, 4000, clock)
+    whole = receiving(hand, 2000, ended)
+    whole.is_whole, clock.now = True, 100.0
+    with pytest.raises(errors.NotAccepted):
+        receiving(hand, 2000, ended)
+    whole.end(Left)
+    with pytest.raises(Left):
+        whole.take(1)
+
+
+def test_one_bundle_more_than_allowed_is_not_worked_on():
+    hand = Hand(most_requests=1, most_bytes=10, clock=Clock())
+    first, second = Share(hand), Share(hand)
+    with hand.work(first):
+        with pytest.raises(errors.NotAccepted), hand.work(second):
+            pass
+        assert hand.requests == 1
+    with hand.work(second):
+        pass
+
+
+def test_the_latest_bundle_that_took_much_cpu_makes_room_for_another():
+    hand, ended = Hand(3, 4000, Clock()), []
+    shares = [receiving(hand, 10, ended) for _ in range(4)]
+    shares[0].cpu_seconds = shares[1].cpu_seconds = 1.0
+    with contextlib.ExitStack() as work:
+        for share in shares:
+            work.enter_context(hand.work(share))
+        assert ended == [shares[1]]
+        assert hand.requests == 3
