@@ -35,6 +35,9 @@ PROBE_SECONDS, AWAY_PROBE_SECONDS, PROBE_ANSWER_SECONDS = 10.0, 1.0, 2.0
 #: What a record costs beside key and value, at most (headers of batch and record, format 2).
 OVERHEAD_BYTES = 512
 
+#: Codes of errors after which no producer publishes again, although they are not called fatal.
+_FATAL = frozenset({KafkaError._FATAL, KafkaError._FENCED, KafkaError._STATE})  # noqa: SLF001
+
 #: Messages produced before others have their turn in the loop.
 SLICE = 100
 
@@ -67,11 +70,13 @@ class KafkaSink:
         }
         self._away = "not connected to Kafka yet"
         self._told = ""
-        self._failed = False
+        self._failed, self._replace_after = "", 0.0
         self._producer = self._new_producer()
+        self._undelivered: set[asyncio.Future[str]] = set()
         self._waiting = 0
-        self._somebody_waits = asyncio.Event()
+        self._somebody_waits, self._probe_now = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._hourly = logs.Hourly()
 
     def _new_producer(self) -> Producer:
         try:
@@ -89,12 +94,13 @@ class KafkaSink:
     async def stop(self) -> None:
         """End; what librdkafka still holds is of bundles that were not accepted."""
         await tasks.end(*self._tasks)
-        self._producer.purge()
-        self._producer.poll(0)
+        with contextlib.suppress(KafkaException):
+            self._producer.purge()
+            self._producer.poll(0)
 
     def not_ready(self) -> str:
-        """That no broker can be reached."""
-        return self._away
+        """That no broker can be reached, or that the producer has failed."""
+        return self._failed or self._away
 
     def hurry(self) -> None:
         """Brokers that are away are looked for all the time."""
@@ -127,6 +133,8 @@ class KafkaSink:
     def _produce(self, message: Outgoing) -> asyncio.Future[str]:
         """Hand a message to librdkafka; the future says why it was not delivered, or ""."""
         delivered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._undelivered.add(delivered)
+        delivered.add_done_callback(self._undelivered.discard)
         headers: dict[str, str | bytes | None] = {
             "message_id": message.message_id,
             "content_type": message.content_type,
@@ -147,8 +155,13 @@ class KafkaSink:
             delivered.set_result(_words(error) if error else "")
 
     def _check_fatal(self, error: object) -> None:
-        """An idempotent producer that lost its place in the sequence never publishes again."""
-        self._failed = self._failed or (isinstance(error, KafkaError) and error.fatal())
+        """Note that the producer can never publish again: it has lost its place in the sequence."""
+        if isinstance(error, KafkaError) and (error.fatal() or error.code() in _FATAL):
+            self._fail(_words(error))
+
+    def _fail(self, reason: str) -> None:
+        self._failed = self._failed or f"the producer has failed: {reason}"
+        self._somebody_waits.set()
 
     def ask(self, seconds: float) -> str:
         """Why the topic cannot be had, "" where it can; waits so long at most."""
@@ -162,11 +175,14 @@ class KafkaSink:
 
     async def _poll(self) -> None:
         while True:
-            self._producer.poll(0)
-            if self._failed and not self._waiting:
-                logs.warning("kafka_producer_replaced")
-                self._producer, self._failed = self._new_producer(), False
-            if self._waiting:
+            try:
+                self._producer.poll(0)
+            except KafkaException as error:
+                self._failed = ""  # produce() may have failed before, and knows no cause
+                self._fail(_words(error))
+            if self._failed and time.monotonic() >= self._replace_after:
+                self._replace()
+            if self._waiting or self._failed:
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             self._somebody_waits.clear()
@@ -174,13 +190,31 @@ class KafkaSink:
                 async with asyncio.timeout(IDLE_POLL_SECONDS):
                     await self._somebody_waits.wait()
 
+    def _replace(self) -> None:
+        """Go on with a new producer; what the old one has not delivered counts as failed."""
+        failed, old, self._producer = self._failed, self._producer, self._new_producer()
+        self._failed, self._replace_after = "", time.monotonic() + AWAY_PROBE_SECONDS
+        for delivered in list(self._undelivered):
+            if not delivered.done():
+                delivered.set_result(failed)
+        self._away, self._told = failed, "replaced"
+        self._hourly.log(
+            logs.warning, "kafka_producer_replaced", failed, now=time.monotonic(), reason=failed
+        )
+        self._probe_now.set()
+        # Its end waits for its threads; the executor holds the last reference.
+        asyncio.get_running_loop().run_in_executor(None, _purge, old)
+
     async def _watch(self) -> None:
         """Ask for the topic; the executor waits for the answer, because librdkafka blocks."""
         loop = asyncio.get_running_loop()
         while True:
             reason = await loop.run_in_executor(None, self.ask, PROBE_ANSWER_SECONDS)
             self._is_away(reason) if reason else self._is_back()
-            await asyncio.sleep(AWAY_PROBE_SECONDS if self._away else PROBE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AWAY_PROBE_SECONDS if self._away else PROBE_SECONDS):
+                    await self._probe_now.wait()
+            self._probe_now.clear()
 
     def _on_error(self, error: KafkaError) -> None:
         self._check_fatal(error)
@@ -198,6 +232,12 @@ class KafkaSink:
         if self._told != "connected":
             self._told = "connected"
             logs.info("broker_connected", connection="Kafka", broker=self._brokers)
+
+
+def _purge(producer: Producer) -> None:
+    """Have a failed producer forget what it holds, so that its end is quick."""
+    with contextlib.suppress(KafkaException):
+        producer.purge()
 
 
 def _words(error: object) -> str:
