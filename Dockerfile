@@ -1,5 +1,6 @@
 # tixd as an image; how to run it: README.md, "Run it: Docker".
 #   docker build -t tixd .
+#   docker build -t tixd-collector --target collector .    runs as the collector, as gracc-collector's
 
 FROM python:3.13-slim AS build
 # kafka: the collector's output to Kafka (17 MB); mysql: tixd asn build out of a database.
@@ -13,7 +14,7 @@ RUN python3 -m venv --without-pip /opt/tixd \
         -c scripts/constraints.txt ".${EXTRAS:+[$EXTRAS]}" \
     && find /opt/tixd -type d -name tests -prune -exec rm -r {} +
 
-FROM python:3.13-slim
+FROM python:3.13-slim AS program
 LABEL org.opencontainers.image.title="tixd" \
       org.opencontainers.image.description="Turns TiX packet timing reports into line usage, quality and Hurst results" \
       org.opencontainers.image.licenses="Apache-2.0" \
@@ -22,15 +23,23 @@ COPY --from=build /opt/tixd /opt/tixd
 # Whoever tixd runs as puts its sockets and its schedule there; a new volume takes over the mode.
 RUN mkdir /tmp/reports && mkdir -m 0777 /run/tixd /tmp/celerybeat-schedule.d
 # docker stop kills after 10 seconds. All other settings have the defaults of the tixd command:
-# a variable of the image would overrule the tixd.toml that somebody mounts.
+# a variable of the image would overrule the tixd.toml that somebody mounts. The last two do not:
+# they are where the collector listens if neither environment nor file says it.
 ENV PATH=/opt/tixd/bin:$PATH \
-    TIX_STOP_SECONDS=8
+    TIX_STOP_SECONDS=8 \
+    GRACC_DEFAULT_ADDRESS=0.0.0.0 \
+    GRACC_DEFAULT_PORT=8080
 VOLUME ["/tmp/reports", "/tmp/celerybeat-schedule.d"]
 # HTTP of standalone and dispatcher, of worker, of collector.
-EXPOSE 8889 8890 8888
+EXPOSE 8889 8890 8080
 STOPSIGNAL SIGTERM
 # "not ready" counts once a start may take no longer; the answer comes from memory.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["tixd", "health"]
 # No USER: tixd gives up root by itself, for the owner of the reports folder, which only the
 # volume tells. It runs with --user as well.
 ENTRYPOINT ["tixd"]
+
+FROM program AS collector
+ENTRYPOINT ["tixd", "--role", "collector"]
+
+FROM program

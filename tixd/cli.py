@@ -182,10 +182,21 @@ def _collect(
     if schedule_dir is not None:
         raise click.UsageError("-s is not for --role collector, which has no schedule")
     context.obj = CollectorInvocation(_log_options(log, COLLECTOR_LEVELS), file)
+    where = _pprof(pprof)
     if context.invoked_subcommand is None:
         from tixd.roles import collector  # noqa: PLC0415 - only this role pays for it
 
-        collector.run(context.obj.start(), context.obj.load, pprof)
+        collector.run(context.obj.start(), context.obj.load, where)
+
+
+def _pprof(text: str) -> str:
+    """Where -pprof wants its pages: "", on, or an address; all addresses where no host is named."""
+    from tixd import values  # noqa: PLC0415 - --help needs no settings
+
+    try:
+        return text if text in ("", "on") else values.host_and_port(text, "on", host_needed=False)
+    except ValueError as error:
+        raise click.UsageError(f"-pprof {values.quoted(text[:80])}: {error}") from None
 
 
 def _run_daemon(invocation: Invocation) -> None:

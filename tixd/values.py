@@ -226,14 +226,20 @@ def host_alone(text: str) -> str:
 
 def _address(text: str) -> str:
     """host:port with an IPv6 address in brackets, or the word "off"."""
-    if text.lower() == "off":
-        return "off"
+    return "off" if text.lower() == "off" else host_and_port(text, "off")
+
+
+def host_and_port(text: str, word: str, *, host_needed: bool = True) -> str:
+    """host:port with an IPv6 address in brackets; `word`: what else messages say is allowed."""
     host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise ValueError("must be host:port with a port from 1 to 65535, or off")
+    is_number = port.isascii() and port.isdigit() and len(port) <= 5
+    if not (colon and is_number and 1 <= int(port) <= 65535):
+        raise ValueError(f"must be host:port with a port from 1 to 65535, or {word}")
+    if not host and not host_needed:
+        return text
     bracketed = host.startswith("[") and host.endswith("]")
     if not host or (":" in host) is not bracketed:
-        raise ValueError("must be host:port, with an IPv6 address in brackets, or off")
+        raise ValueError(f"must be host:port, with an IPv6 address in brackets, or {word}")
     return f"[{host_alone(host)}]:{port}" if bracketed else f"{host_alone(host)}:{port}"
 
 

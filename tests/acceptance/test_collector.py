@@ -121,6 +121,14 @@ def test_check_config_shows_the_collectors_settings_and_no_secret(tmp_path):
     assert "hidden" not in output
 
 
+@pytest.mark.parametrize("where", ["foo", "127.0.0.1:99999", "127.0.0.1:0", "a:b", "::1:6060"])
+def test_a_place_for_profiles_that_is_none_stops_the_start_with_what_is_allowed(where):
+    code, told = said("-pprof", where)
+    assert code == 2
+    assert f'-pprof "{where}": must be host:port' in told
+    assert "Traceback" not in told
+
+
 @pytest.mark.parametrize("spelling", ["-pprof=on", "--pprof on"])
 def test_options_have_one_dash_or_two_and_an_equals_sign_or_none(tmp_path, spelling):
     with Collector(tmp_path, to_file(tmp_path), *spelling.split(), "-l=DEBUG") as collector:

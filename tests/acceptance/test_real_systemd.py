@@ -399,9 +399,10 @@ def posted(port: int, body: bytes) -> int:
 def test_a_collector_works_as_an_instance_and_by_the_environment(host):
     host.sets()
     port = closed_port()
-    output = '[AMQP]\nenable = false\n[file]\npath = "/var/lib/tixd-collector/records"\n'
+    records = "/var/lib/tixd-collector/records"
+    output = f'[collector.AMQP]\nenable = false\n[collector.file]\npath = "{records}"\n'
     host.path("/etc/tixd/gracc.toml").write_text(
-        f'address = "127.0.0.1"\nport = "{port}"\n{output}'
+        f'[collector]\naddress = "127.0.0.1"\nport = "{port}"\n{output}'
     )
     host.sets("collector", TIXD_OPTIONS="--role collector -c /etc/tixd/gracc.toml")
     host.starts("tixd@collector")

@@ -36,7 +36,8 @@ class Collector(subprocess.Popen[bytes]):
     ) -> None:
         self.port = port or closed_port()
         self.log_file, self.file = folder / log, folder / "gracc.toml"
-        self.file.write_text(_toml({**USUAL, "port": str(self.port), **settings}))
+        text = _toml(_form({**USUAL, "port": str(self.port), **settings}))
+        self.file.write_text(text)
         command = (*before, *TIXD, "--role", "collector")
         words = (*command, "-c", str(self.file), *options)
         self.runtime_folder = folder / "r"
@@ -111,9 +112,16 @@ class Collector(subprocess.Popen[bytes]):
         return self.wait(seconds), time.monotonic() - begun
 
 
-def _toml(settings: Mapping[str, Any]) -> str:
+def _toml(settings: Mapping[str, Any], place: str = "") -> str:
     """The settings as TOML; texts, numbers and switches, sections last."""
     plain = {key: value for key, value in settings.items() if not isinstance(value, dict)}
     sections = {key: value for key, value in settings.items() if isinstance(value, dict)}
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in plain.items())
-    return text + "".join(f"[{name}]\n{_toml(inner)}" for name, inner in sections.items())
+    return text + "".join(
+        f"[{place}{name}]\n{_toml(inner, f'{place}{name}.')}" for name, inner in sections.items()
+    )
+
+
+def _form(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """In the form of gracc-collector, or of tixd.toml, which alone has an output to files."""
+    return {"collector": settings} if "file" in settings else settings

@@ -13,12 +13,16 @@ import yaml
 
 from tests.unit.test_readme import section
 from tixd import __version__, cli, values
+from tixd.collector.configuration import IMAGE_DEFAULTS, load
 from tixd.collector.settings import CollectorSettings
 from tixd.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+#: All addresses of the container.
+ALL = "0.0.0.0"  # noqa: S104 - that is what the image is for
 
 #: docker stop kills after so many seconds.
 KILLED_AFTER_SECONDS = 10.0
@@ -43,7 +47,7 @@ def pairs(instruction: str) -> dict[str, str]:
 
 
 def test_both_stages_have_the_same_slim_base_which_tixd_can_run_on():
-    (first, _, stage), (second,) = (words.split() for words in said("FROM"))
+    (first, _, stage), (second, *_), *_ = (words.split() for words in said("FROM"))
     assert first == second
     assert f"COPY --from={stage.lower()}" in TEXT
     version = re.fullmatch(r"python:3\.(\d+)-slim", first)
@@ -65,7 +69,7 @@ def test_nothing_of_apt_or_of_a_secret_is_left_in_the_image():
 
 
 def test_the_image_sets_only_what_the_default_of_tixd_cannot_be():
-    env = pairs("ENV")
+    env = {name: text for name, text in pairs("ENV").items() if name not in IMAGE_DEFAULTS}
     assert env.pop("PATH").startswith("/opt/tixd/bin:")
     known = {field.metadata["env"]: name for name, field in values.FIELDS.items()}
     assert {known[variable] for variable in env} == {"stop_seconds"}
@@ -96,11 +100,30 @@ def test_the_volumes_are_the_folders_that_tixd_works_in():
 def test_the_ports_are_those_of_all_roles():
     roles = ("standalone", "dispatcher", "worker")
     ports = {Settings(role=role).http_address_used.rpartition(":")[2] for role in roles}
-    assert set(" ".join(said("EXPOSE")).split()) == ports | {str(CollectorSettings().port)}
+    collector = pairs("ENV")["GRACC_DEFAULT_PORT"]
+    assert set(" ".join(said("EXPOSE")).split()) == ports | {collector}
+
+
+def test_the_collector_of_the_image_listens_as_the_originals_image_unless_told_otherwise(tmp_path):
+    image, file = pairs("ENV"), tmp_path / "gracc.toml"
+    file.write_text("")
+    found = load({}, {**image, "GRACC_AMQP_HOST": "broker", "GRACC_AMQP_USER": "u"}, file)
+    settings = found.settings
+    assert (settings.address, settings.port, settings.amqp_format) == (ALL, 8080, "json")
+    assert found.warnings == ()
+    file.write_text('address = "localhost"\n')
+    settings = load({}, {**image, "GRACC_PORT": "1"}, file).settings
+    assert (settings.address, settings.port) == ("localhost", 1)
+
+
+def test_the_image_of_the_collector_is_the_same_program_with_its_role():
+    stages = [words.split() for words in said("FROM")]
+    assert stages[2:] == [["program", "AS", "collector"], ["program"]]
+    assert json.loads(said("ENTRYPOINT")[1]) == ["tixd", "--role", "collector"]
 
 
 def test_tixd_itself_is_the_first_process_and_starts_as_root():
-    assert json.loads(*said("ENTRYPOINT")) == ["tixd"]
+    assert json.loads(said("ENTRYPOINT")[0]) == ["tixd"]
     assert (said("CMD"), said("USER"), said("STOPSIGNAL")) == ([], [], ["SIGTERM"])
     assert "tixd" in PROJECT["scripts"]
 

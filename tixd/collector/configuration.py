@@ -2,9 +2,10 @@
 
 In: options, environment, a file: the original's flat TOML, or tixd.toml with its [collector].
 Out: frozen CollectorSettings, the source of each value, warnings. Rules: command line >
-environment > file > default; an empty variable counts as unset; keys in any letter case; in the
-original's form an unknown key is a warning, because its parser ignored them, in tixd.toml it stops
-the start; every value given is checked, all problems are reported at once, none shows a secret.
+environment > file > the image's default > default; an empty variable counts as unset; keys in any
+letter case; in the original's form an unknown key is a warning, because its parser ignored them, in
+tixd.toml it stops the start; every value given is checked, all problems are reported at once, none
+shows a secret.
 """
 
 from __future__ import annotations
@@ -40,6 +41,19 @@ _KEYS = MappingProxyType(
     | {f"{k}file": f"{given.FIELDS[n].metadata['key']}File" for k, n in _NAMES.items()}
 )
 
+#: Variables by which an image changes the default of a setting; files and all else overrule them.
+IMAGE_DEFAULTS = MappingProxyType(
+    {"GRACC_DEFAULT_ADDRESS": "address", "GRACC_DEFAULT_PORT": "port"}
+)
+
+#: Keys of the original that mean nothing here, in small letters, and what is to be done instead.
+_GONE = MappingProxyType(
+    {
+        "amqp.skipverify": "the broker's certificate is always checked; name the certificates that"
+        " vouch for it in AMQP.caFile"
+    }
+)
+
 #: Sections of the file.
 _SECTIONS = frozenset(key.split(".")[0] for key in _NAMES if "." in key)
 
@@ -62,6 +76,9 @@ def load(
     Raises ConfigError with every problem found, one a line.
     """
     draft = _Draft()
+    for variable, name in IMAGE_DEFAULTS.items():
+        if environ.get(variable):
+            draft.take(name, environ[variable], f"the image's {variable}")
     _read_document(draft, *read_toml(file, draft.problems))
     _read_environment(draft, environ)
     for name, text in options.items():
@@ -70,7 +87,7 @@ def load(
     draft.problems += _contradictions(settings, draft.sources)
     if draft.problems:
         raise errors.ConfigError("\n".join(draft.problems))
-    draft.warnings += _doubts(settings)
+    draft.warnings += _doubts(settings, draft.sources)
     around = surroundings.read(environ, uid=os.geteuid())
     return CollectorConfig(settings, MappingProxyType(draft.sources), tuple(draft.warnings), around)
 
@@ -117,7 +134,18 @@ def _read_document(draft: _Draft, path: Path, document: Mapping[str, Any]) -> No
     elif tixd:
         _read_keys(draft, f"{path} [collector]", document.get("collector", {}), strict=True)
     else:
-        _read_keys(draft, str(path), document, strict=False)
+        _read_keys(draft, str(path), _without_files(draft, path, document), strict=False)
+
+
+def _without_files(draft: _Draft, path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The original's form has no output to files for us: an old section may still lie there."""
+    kept = {word: part for word, part in document.items() if word.lower() != "file"}
+    if len(kept) < len(document):
+        draft.warnings.append(
+            f"{path} [file]: ignored, because gracc-collector meant something else by it; to append"
+            " records to a file set GRACC_FILE_PATH, or file.path in tixd.toml"
+        )
+    return kept
 
 
 def _read_keys(draft: _Draft, place: str, part: Any, *, strict: bool) -> None:
@@ -154,13 +182,22 @@ def _key(name: str) -> str:
 
 
 def _unknown(draft: _Draft, source: str, key: str, *, strict: bool) -> None:
-    near = values.did_you_mean(key.lower(), _KEYS)
-    for small, written in _KEYS.items():
-        near = near.replace(f'"{small}"', f'"{written}"')
+    advice = _advice(key)
     if strict:
-        draft.problems.append(f"{source}: no such setting{near}")
+        draft.problems.append(f"{source}: no such setting{advice}")
     else:
-        draft.warnings.append(f"{source}: no such setting, ignored{near}")
+        draft.warnings.append(f"{source}: no such setting, ignored{advice}")
+
+
+def _advice(key: str) -> str:
+    """The end of a message about an unknown key: what to do instead, or the nearest known key."""
+    small = key.lower()
+    if small in _GONE:
+        return f": {_GONE[small]}"
+    near = values.did_you_mean(small, _KEYS)
+    for known, written in _KEYS.items():
+        near = near.replace(f'"{known}"', f'"{written}"')
+    return near
 
 
 # --- environment ---------------------------------------------------------------------------------
@@ -175,9 +212,11 @@ def _read_environment(draft: _Draft, environ: Mapping[str, str]) -> None:
             draft.take(variables[variable], environ[variable], source)
         elif variable in files:
             draft.take_file(files[variable], environ[variable], source)
-        elif variable.startswith("GRACC_"):
+        elif variable.startswith("GRACC_") and variable not in IMAGE_DEFAULTS:
+            gone = _GONE.get(variable.removeprefix("GRACC_").replace("_", ".").lower())
             near = values.did_you_mean(variable, [*variables, *files])
-            draft.warnings.append(f"{source}: no such setting, ignored{near}")
+            advice = f": {gone}" if gone else near
+            draft.warnings.append(f"{source}: no such setting, ignored{advice}")
     draft.problems += [
         f"environment {file} and {file[:-4]} contradict each other: keep one of them"
         for file in files
@@ -207,8 +246,14 @@ def _contradictions(settings: CollectorSettings, sources: Mapping[str, str]) -> 
     return found
 
 
-def _doubts(settings: CollectorSettings) -> Iterator[str]:
+def _doubts(settings: CollectorSettings, sources: Mapping[str, str]) -> Iterator[str]:
     """What is allowed and probably not meant."""
+    if sources["address"] == "default":
+        yield (
+            f"address is not set: the collector listens on localhost, port {settings.port};"
+            " gracc-collector listened on all addresses then, where port was not set at 8080:"
+            ' for that set address to "0.0.0.0" and port to 8080'
+        )
     if not settings.amqp_enable:
         return
     if settings.amqp_routing_key:

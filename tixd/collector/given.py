@@ -8,11 +8,12 @@ raises ValueError, whose message says what is allowed and never repeats the valu
 from __future__ import annotations
 
 import ipaddress
+import math
+import re
 from dataclasses import Field, fields
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from tixd import values
 from tixd.collector import go_duration
 from tixd.collector.settings import CollectorSettings
 from tixd.declared import Secret
@@ -33,6 +34,9 @@ _SWITCHES = MappingProxyType(
 #: Log levels of the original by their other names here.
 _LEVELS = MappingProxyType({"WARN": "WARNING", "FATAL": "CRITICAL", "PANIC": "CRITICAL"})
 
+#: A broker of Kafka: a host, or an address in brackets, and its port.
+_BROKER = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:;/\[\]]+):([0-9]{1,5})")
+
 #: Levels in the words of the original, which messages and tables show.
 _LEVEL_WORDS = ("debug", "info", "warn", "error", "fatal", "panic")
 
@@ -52,8 +56,8 @@ def checked(name: str, value: object) -> Any:
             return value if isinstance(value, bool) else _SWITCHES[_text(value)]
         if kind is int:
             return _number(value, facts)
-        if kind is float:  # as the processing roles have it
-            return values.checked(name, value, strict=False)
+        if kind is float:
+            return _float(value, facts)
         found = _text(value, empty=facts.get("empty", False) or kind is Secret)
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"must be {allowed(name)}") from None
@@ -66,9 +70,22 @@ def _place(name: str, text: str) -> str:
     """The text of a setting; where it says who is where, it says so and no more."""
     if name == "trusted_proxies":
         networks(text)
-    if name == "kafka_brokers" and "@" in text:
-        raise ValueError("give host:port alone, without user and password")
+    if name == "kafka_brokers":
+        _check_brokers(text)
     return host_alone(text) if name == "amqp_host" else text
+
+
+def _check_brokers(text: str) -> None:
+    """Raises ValueError where librdkafka would look for brokers that nobody meant."""
+    if "@" in text:
+        raise ValueError("give host:port alone, without user and password")
+    words = [word.strip() for word in text.split(",")]
+    found = [_BROKER.fullmatch(word) for word in words]
+    if not all(match and 1 <= int(match[1]) <= 65535 for match in found):
+        raise ValueError(
+            "must be host:port of each broker, with commas between, such as "
+            '"kafka1:9092,kafka2:9092": no scheme, no semicolon, a port for each'
+        )
 
 
 def _duration(value: object) -> float:
@@ -86,6 +103,20 @@ def _number(value: object, facts: Any) -> int:
     if not facts["minimum"] <= found <= facts.get("maximum", found):
         raise ValueError
     return found
+
+
+def _float(value: object, facts: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError
+    found = float(value)
+    if not (math.isfinite(found) and _least(facts) <= found <= facts.get("maximum", found)):
+        raise ValueError
+    return found
+
+
+def _least(facts: Any) -> float:
+    """The least that a number may be; nothing here can be negative."""
+    return float(facts.get("minimum", 0))
 
 
 def _text(value: object, *, empty: bool = False) -> str:
@@ -129,13 +160,12 @@ def allowed(name: str) -> str:
         return f"one of {', '.join(words)}"
     if kind is bool:
         return "true or false"
-    if kind is float:
-        return values.allowed(name)
-    if kind is int:
-        of = f" of {facts['unit']}" if "unit" in facts else ""
+    if kind in (int, float):
+        number = "a whole number" if kind is int else "a number"
+        number += f" of {facts['unit']}" if "unit" in facts else ""
         if "maximum" in facts:
-            return f"a whole number{of} from {facts['minimum']} to {facts['maximum']}"
-        return f"a whole number{of}, {facts['minimum']} or more"
+            return f"{number} from {facts.get('minimum', 0)} to {facts['maximum']}"
+        return f"{number}, {facts.get('minimum', 0)} or more"
     empty = "" if facts.get("empty") or kind is Secret else ", not empty"
     return f"a text in one line{empty}"
 

@@ -108,7 +108,7 @@ class CollectorSettings:
         "AMQP.internal",
         "must be false: nobody can publish to an internal exchange",
     )
-    amqp_format: Format = _setting("raw", "AMQP.format", "form of the published records")
+    amqp_format: Format = _setting("json", "AMQP.format", "form of the published records")
     amqp_retry_seconds: float = _duration(
         "10s", "AMQP.retry", "pause before the second try to connect; then it doubles"
     )

@@ -39,6 +39,14 @@ format = "json"
 """
 
 
+#: What stands among the warnings where nothing says where to listen.
+DOUBT = (
+    "address is not set: the collector listens on localhost, port 8888; gracc-collector listened"
+    ' on all addresses then, where port was not set at 8080: for that set address to "0.0.0.0" and'
+    " port to 8080"
+)
+
+
 @pytest.fixture
 def read(tmp_path: Path):
     """Load this text as the file of -c, with these variables and options."""
@@ -94,11 +102,12 @@ def test_without_a_file_there_are_the_defaults_of_the_sample(monkeypatch):
     found = load({}, {}, None)
     assert found.settings == CollectorSettings()
     assert found.settings.timeout_seconds == 60.0
-    assert found.warnings == ()
+    assert found.warnings == (DOUBT,)
 
 
 def test_an_unknown_key_in_the_originals_form_is_a_warning_with_the_nearest_name(read):
-    (text,) = read('[AMQP]\nroutingkye = "x"').warnings
+    text, doubt = read('[AMQP]\nroutingkye = "x"').warnings
+    assert doubt == DOUBT
     assert text.endswith(
         'AMQP.routingkye: no such setting, ignored; did you mean "AMQP.routingKey"?'
     )
@@ -109,7 +118,7 @@ def test_an_unknown_key_in_tixd_toml_stops_the_start(read):
 
 
 def test_an_unknown_variable_is_a_warning_with_the_nearest_name(read):
-    (text,) = read("", GRACC_AMQP_HSOT="x").warnings
+    text, _ = read("", GRACC_AMQP_HSOT="x").warnings
     assert text.endswith('; did you mean "GRACC_AMQP_HOST"?')
 
 
@@ -136,6 +145,17 @@ def test_both_forms_in_one_file_contradict_each_other(read):
         ('trustedProxies = "ten"', "'ten' is no network"),
         ('[AMQP]\npassword = "a"\npasswordFile = "b"', "contradict each other"),
         ("a b", "is not valid TOML"),
+        *[
+            (f'[kafka]\nbrokers = "{text}"', 'such as "kafka1:9092,kafka2:9092"')
+            for text in (
+                *("kafka", "PLAINTEXT://a:9092", "a:1;b:2", "a:1,b", "a:0", "a:70000"),
+                *("a:1,", "a b:1", "fe80::1:9092", "a:1/x"),
+            )
+        ],
+        ('[kafka]\nbrokers = "u:p@a:1"', "without user and password"),
+        ("stopSeconds = -1", "must be a number of seconds, 0 or more"),
+        ('stopSeconds = "inf"', "must be a number of seconds, 0 or more"),
+        ("stopSeconds = true", "must be a number of seconds, 0 or more"),
     ],
 )
 def test_a_bad_value_stops_the_start_and_says_what_is_allowed(read, text, said):
@@ -163,8 +183,9 @@ def test_a_password_is_read_from_its_file_and_shown_nowhere(read, tmp_path):
     ],
 )
 def test_what_is_probably_not_meant_is_a_warning(read, text, said):
-    assert said in "\n".join(read(text).warnings)
-    assert len(read(text).warnings) == bool(said)
+    found = read('address = "localhost"\n' + text).warnings
+    assert said in "\n".join(found)
+    assert len(found) == bool(said)
 
 
 def test_every_default_is_a_value_that_could_be_given():
@@ -190,3 +211,40 @@ def test_the_readme_and_the_code_agree_on_the_collectors_settings():
     table, end, _ = after.partition("\n<!-- /collector settings -->")
     assert end, "the README has no table between its markers"
     assert table == given.settings_table(), "put given.settings_table() into the README"
+
+
+@pytest.mark.parametrize(
+    "text", ["a:1", "a.example:9092, b:9093", "127.0.0.1:1", "[::1]:9092,kafka_2:65535"]
+)
+def test_brokers_of_kafka_are_hosts_with_ports(read, text):
+    assert read(f'[kafka]\nbrokers = "{text}"').settings.kafka_brokers == text
+
+
+def test_an_old_section_for_files_is_ignored_and_said_so(read):
+    found = read('[file]\nenable = true\npath = "/var/lib/gracc/records"\nformat = "json"')
+    assert found.settings.file_path == ""
+    text, _ = found.warnings
+    assert "[file]: ignored" in text
+    assert "GRACC_FILE_PATH" in text
+    assert read("[file]\nmaxBytes = 0", GRACC_FILE_PATH="/r").settings.file_path == "/r"
+    assert read('[collector.file]\npath = "/r"').settings.file_path == "/r"
+
+
+def test_what_switches_off_the_check_of_a_certificate_is_refused_with_advice(read):
+    for warnings in (
+        read("[AMQP]\nskipVerify = true").warnings,
+        read("", GRACC_AMQP_SKIPVERIFY="true").warnings,
+    ):
+        assert warnings[0].endswith(
+            "no such setting, ignored: the broker's certificate is always checked;"
+            " name the certificates that vouch for it in AMQP.caFile"
+        )
+    assert "is always checked" in problem(read, "[collector.AMQP]\nskipVerify = true")
+
+
+def test_a_setting_that_is_a_number_with_a_point_needs_no_twin_in_the_other_roles(monkeypatch):
+    monkeypatch.setitem(given.FIELDS, "ratio", given.FIELDS["stop_seconds"])
+    monkeypatch.setitem(given.TYPES, "ratio", float)
+    assert given.checked("ratio", "1.5") == 1.5
+    with pytest.raises(ValueError, match="must be a number of seconds, 0 or more"):
+        given.checked("ratio", "x")
