@@ -117,11 +117,16 @@ class BadTask(InputError):
 class BadRequest(InputError):
     """The collector cannot take a request; its sender must correct what the answer names.
 
-    `status` is that of the HTTP answer and `answer` its text.
+    `status` is that of the HTTP answer and `answer` its text; `at`: where in the bundle the record
+    begins that is wrong, if it is one.
     """
 
     status = 400
     doing = "handling request"
+
+    def __init__(self, detail: str = "", at: int | None = None) -> None:
+        super().__init__(detail if at is None else f"{detail} at byte {at}")
+        self.at = at
 
     @property
     def answer(self) -> str:

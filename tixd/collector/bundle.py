@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from dataclasses import dataclass
 from tixd import bounded
 from tixd.collector import split
 from tixd.collector.cut import envelope
-from tixd.collector.elements import Found
-from tixd.collector.kinds import KINDS
+from tixd.collector.elements import Found, called
+from tixd.collector.kinds import HANDSHAKE, KINDS
 from tixd.collector.limits import Limits
 from tixd.collector.record import Record, record
 from tixd.collector.steps import Steps, finished
@@ -50,12 +51,19 @@ class Bundle:
     """What a request brings.
 
     records: in their order; unknown: how many others an envelope held, which are left out;
-    unknown_names: some of their elements' names.
+    unknown_names: some of their elements' names; handshakes: with which a probe begins its run.
     """
 
     records: tuple[Record, ...] = ()
     unknown: int = 0
     unknown_names: tuple[str, ...] = ()
+    handshakes: int = 0
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many of each type, handshakes too."""
+        found = Counter(record.kind for record in self.records)
+        return found + Counter({HANDSHAKE: self.handshakes})
 
 
 def is_ping(parameters: Mapping[str, bytes]) -> bool:
@@ -96,52 +104,81 @@ def reading(parameters: Mapping[str, bytes], limits: Limits) -> Steps[Bundle]:
 
 
 def _read_update(text: bytes, size: int, limits: Limits, way: _Way) -> Steps[Bundle]:
-    records: list[Record] = []
-    worked = held = 0
-    for found in way(text, limits):
-        worked += len(found.source) + _RECORD_BYTES if found else _TOKEN_BYTES
-        if found:
-            if len(records) == limits.records:
-                raise OverLimit(f"over {limits.records} records")
-            if found.name not in KINDS:
-                raise BadRecord(f"unknown record type {found.name}")
-            records.append(_record(found, len(records)))
-            held += records[-1].held_bytes
-        if worked > _STEP_BYTES:
-            worked = 0
-            yield held
-    if len(records) != size:
-        count = len(records)
+    draft = _Draft(text, limits, unknown_refused=True)
+    yield from _read(way(text, limits), draft)
+    count = len(draft.records)
+    if size not in (count, count + draft.handshakes):
         raise Malformed(f"number of records in bundle ({count}) different than expected ({size})")
-    return Bundle(tuple(records))
+    return draft.bundle()
 
 
 def _read_envelope(text: bytes, limits: Limits) -> Steps[Bundle]:
-    records: list[Record] = []
-    unknown, names = 0, dict[str, None]()
-    worked = held = 0
-    for found in envelope(text, ENVELOPE, limits):
-        worked += len(found.source) + _RECORD_BYTES
-        if found.name in KINDS:
-            records.append(_record(found, len(records) + unknown))
-            held += records[-1].held_bytes
-        elif limits.unknown_refused:
-            raise BadRecord(f"unknown record type {found.name}")
-        else:
-            unknown += 1
-            if len(names) < _UNKNOWN_NAMES:
-                names[bounded.text(found.name, _NAME_CHARACTERS)] = None
-        if worked > _STEP_BYTES:
-            worked = 0
-            yield held
-    return Bundle(tuple(records), unknown, tuple(names))
+    draft = _Draft(text, limits, unknown_refused=limits.unknown_refused)
+    yield from _read(envelope(text, ENVELOPE, limits), draft)
+    return draft.bundle()
 
 
-def _record(found: Found, before: int) -> Record:
+def _read(elements: Iterator[Found | None], draft: _Draft) -> Steps[None]:
+    """Add every element to the draft; an error says which record it is about."""
+    worked = 0
     try:
-        return record(found)
-    except BadRecord as error:
-        raise BadRecord(f"record {before + 1}: {error.detail}") from error
+        for found in elements:
+            worked += len(found.source) + _RECORD_BYTES if found else _TOKEN_BYTES
+            if found:
+                draft.add(found)
+            del found  # whose tree would be held over a pause
+            if worked > _STEP_BYTES:
+                worked = 0
+                yield draft.held
+    except BadRequest as error:
+        if error.at is None:
+            raise
+        raise draft.about(draft.text, error.at, error) from error
+
+
+class _Draft:
+    """A bundle while it is read; `held`: bytes that its records take."""
+
+    def __init__(self, text: bytes, limits: Limits, *, unknown_refused: bool) -> None:
+        self.text, self._limits, self._unknown_refused = text, limits, unknown_refused
+        self.records: list[Record] = []
+        self.handshakes = self.held = self._unknown = 0
+        self._names: dict[str, None] = {}
+
+    def add(self, found: Found) -> None:
+        """Take the next element; raises BadRecord, OverLimit."""
+        if self._count() == self._limits.records:
+            raise OverLimit(f"over {self._limits.records} records")
+        if found.name in KINDS:
+            try:
+                self.records.append(record(found))
+            except BadRequest as error:
+                raise self.about(found.source, 0, error) from error
+            self.held += self.records[-1].held_bytes
+        elif found.name == HANDSHAKE:
+            self.handshakes += 1
+        else:
+            self._add_unknown(found)
+
+    def _add_unknown(self, found: Found) -> None:
+        name = bounded.text(found.name, _NAME_CHARACTERS)
+        if self._unknown_refused:
+            raise self.about(found.source, 0, BadRecord(f"unknown record type {name}"))
+        self._unknown += 1
+        if len(self._names) < _UNKNOWN_NAMES:
+            self._names[name] = None
+
+    def about(self, text: bytes, start: int, error: BadRequest) -> BadRequest:
+        """The error, with what the next record is called, whose text begins at `start`."""
+        return type(error)(f"{called(text, start, self._count() + 1)}: {error.detail}")
+
+    def bundle(self) -> Bundle:
+        """The bundle, once everything was added."""
+        names = tuple(self._names)
+        return Bundle(tuple(self.records), self._unknown, names, self.handshakes)
+
+    def _count(self) -> int:
+        return len(self.records) + self._unknown + self.handshakes
 
 
 def _required(parameters: Mapping[str, bytes], name: str) -> None:

@@ -9,8 +9,9 @@ senders could use to fill the memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from xml.parsers import expat
+from collections.abc import Mapping, Sequence
+
+from tixd.collector.elements import new_parser
 
 #: What characters become in texts and in values of attributes; & first.
 _IN_TEXTS = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"}
@@ -23,35 +24,30 @@ _XML = "http://www.w3.org/XML/1998/namespace"
 def canonical(source: bytes) -> bytes:
     """The canonical form of a record's source; what is no XML with namespaces is not for here."""
     parts: list[str] = []
-    scopes: list[dict[str, str]] = [{"": "", "xml": _XML}]
+    scope = {"": [""], "xml": [_XML]}
+    opened: list[list[str]] = []
 
     def begin(name: str, raw: dict[str, str]) -> None:
-        outer = scopes[-1]
-        if not raw:
-            scopes.append(outer)
-            parts.append(f"<{name}>")
-            return
-        given = {key[6:]: uri for key, uri in raw.items() if _declares(key)}
-        scopes.append({**outer, **given} if given else outer)
+        given = {key[6:]: uri for key, uri in raw.items() if _declares(key)} if raw else {}
+        opened.append(list(given))
+        new = sorted(prefix for prefix, uri in given.items() if scope.get(prefix, [])[-1:] != [uri])
+        for prefix, uri in given.items():
+            scope.setdefault(prefix, []).append(uri)
         parts.append(f"<{name}")
-        parts.extend(
-            _attribute(f"xmlns:{prefix}" if prefix else "xmlns", uri)
-            for prefix, uri in sorted(given.items())
-            if outer.get(prefix) != uri
-        )
-        keyed = sorted((_sort_key(key, scopes[-1]), key) for key in raw if not _declares(key))
+        parts.extend(_attribute(f"xmlns:{p}" if p else "xmlns", given[p]) for p in new)
+        keyed = sorted((_sort_key(key, scope), key) for key in raw if not _declares(key))
         parts.extend(_attribute(key, raw[key]) for _, key in keyed)
         parts.append(">")
 
     def end(name: str) -> None:
-        scopes.pop()
+        for prefix in opened.pop():
+            scope[prefix].pop()
         parts.append(f"</{name}>")
 
     def instruct(target: str, data: str) -> None:
         parts.append(f"<?{target} {data}?>" if data else f"<?{target}?>")
 
-    parser = expat.ParserCreate("UTF-8")
-    parser.buffer_text = True
+    parser = new_parser()
     parser.StartElementHandler = begin
     parser.EndElementHandler = end
     parser.CharacterDataHandler = lambda text: parts.append(_escaped(text, _IN_TEXTS))
@@ -64,10 +60,10 @@ def _declares(name: str) -> bool:
     return name == "xmlns" or name.startswith("xmlns:")
 
 
-def _sort_key(name: str, scope: Mapping[str, str]) -> tuple[str, str]:
+def _sort_key(name: str, scope: Mapping[str, Sequence[str]]) -> tuple[str, str]:
     """Namespace, then local name; an attribute without a prefix has no namespace."""
     prefix, colon, local = name.rpartition(":")
-    return (scope[prefix], local) if colon else ("", name)
+    return (scope[prefix][-1], local) if colon else ("", name)
 
 
 def _attribute(name: str, value: str) -> str:

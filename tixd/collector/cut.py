@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-from tixd.collector.elements import MAX_TAGS, START_TAG, Found, check_size, declared, parse, root_at
+from tixd.collector.elements import (
+    START_TAG,
+    Found,
+    check_size,
+    declared,
+    parse,
+    root_at,
+)
 from tixd.collector.limits import Limits
 from tixd.errors import BadRequest, Malformed, OverLimit
 
-#: Longest record in an envelope, bytes; in an `update` the longest token is. Real ones have 3 kB.
-MAX_RECORD_BYTES = 4 << 20
-
-#: Longest declarations of namespaces in an envelope, bytes: each record gets them.
-MAX_DECLARATION_BYTES = 2048
+#: Longest declarations of an envelope, in longest namespaces: each record gets them.
+_DECLARATIONS = 4
 
 #: Comments, character data and instructions; open ones too, up to the end of the text.
 _NO_TAG = rb"<!--(?:.*?-->|(?P<a>))|<!\[CDATA\[(?:.*?\]\]>|(?P<b>))|<\?(?:.*?\?>|(?P<c>))"
@@ -39,29 +44,37 @@ _ANY = re.compile(_NO_TAG + b"|" + _TAG, re.DOTALL)
 _XML_DECLARATION = re.compile(rb"<\?xml\s")
 
 
-def element_end(text: bytes, start: int) -> int:
-    """Where the element ends that begins at `start`; raises Malformed where it does not, OverLimit.
+def element_end(text: bytes, start: int, limits: Limits) -> int:
+    """Where the element ends that begins at `start`; raises BadRequest where it does not.
 
-    >>> element_end(b"<R>1<R/><!-- </R> --></R >|<R/>", 0)
+    >>> element_end(b"<R>1<R/><!-- </R> --></R >|<R/>", 0, Limits())
     26
     """
-    most = start + MAX_RECORD_BYTES
+    most = start + limits.record_bytes
     if simple := _SIMPLE.match(text, start, most):
         return simple.end()
-    first, depth = START_TAG.match(text, start, most), 0
-    name = first[1] if first else b""
-    for count, found in enumerate(_ANY.finditer(text, start, most) if first else ()):
-        if count > MAX_TAGS:
-            raise OverLimit(f"a record of over {MAX_TAGS} tags")
+    first = START_TAG.match(text, start, most)
+    if first and (end := _nested_end(text, start, first[1], limits)):
+        return end
+    if first and len(text) > most:
+        raise OverLimit(f"a record of over {limits.record_bytes} bytes", start)
+    root_at(text, start)  # which knows a DOCTYPE
+    raise Malformed("no element, or one without end,", start)
+
+
+def _nested_end(text: bytes, start: int, name: bytes, limits: Limits) -> int:
+    """Where the element of this name ends in which others have it; 0 where it does not."""
+    depth, tags = 0, _ANY.finditer(text, start, start + limits.record_bytes)
+    for count, found in enumerate(tags):
+        if count > limits.tags:
+            raise OverLimit(f"a record of over {limits.tags} tags", start)
         if found.lastgroup == "name" and found["name"] == name:
             depth += -1 if found["slash"] else not found[0].endswith(b"/>")
             if not depth:
                 return found.end()
         elif found.lastgroup not in (None, "name"):
             break
-    if first and len(text) > most:
-        raise OverLimit(f"a record of over {MAX_RECORD_BYTES} bytes")
-    raise Malformed(f"no element, or one without end, at byte {start}")
+    return 0
 
 
 def envelope(text: bytes, name: str, limits: Limits) -> Iterator[Found]:
@@ -69,22 +82,39 @@ def envelope(text: bytes, name: str, limits: Limits) -> Iterator[Found]:
 
     An XML declaration before a child is let pass.
     """
-    start = root_at(text)
-    root = START_TAG.match(text, start)
-    if not root or root[1].rpartition(b":")[2] != name.encode():
-        raise BadRequest(f"the root element is not {name}")
-    check_size(root[0], limits)
-    outer, at = declared(root[0]), root.end()
-    if sum(len(name) + len(uri) for name, uri in outer.items()) > MAX_DECLARATION_BYTES:
-        raise OverLimit(f"over {MAX_DECLARATION_BYTES} bytes of namespaces")
+    with _about(name):
+        start = root_at(text)
+        root = START_TAG.match(text, start)
+        if not root or root[1].rpartition(b":")[2] != name.encode():
+            raise BadRequest(f"the root element is not {name}")
+        outer, at = _outer(root[0], limits), root.end()
     kept = [text[start:at]]
     for begin, end in _children(text, at, limits) if not root[0].endswith(b"/>") else ():
         kept.append(text[at:begin])
         at = end
         if not _XML_DECLARATION.match(text, begin):
             yield parse(text[begin:end], limits, outer, begin)
-    kept.append(text[at:])
-    parse(b"".join(kept), limits, {}, start)
+    kept.append(text[at : text.rfind(b">") + 1])
+    with _about(name):
+        parse(b"".join(kept), limits, {}, start)
+
+
+@contextmanager
+def _about(name: str) -> Iterator[None]:
+    """Let an error say that it is about the envelope, and about no record."""
+    try:
+        yield
+    except BadRequest as error:
+        raise type(error)(f"{name}: {error.detail}") from error
+
+
+def _outer(tag: bytes, limits: Limits) -> dict[bytes, bytes]:
+    """What an envelope declares; raises OverLimit."""
+    check_size(tag, limits)
+    outer, most = declared(tag), _DECLARATIONS * limits.namespace_bytes
+    if sum(len(name) + len(uri) for name, uri in outer.items()) > most:
+        raise OverLimit(f"over {most} bytes of namespaces")
+    return outer
 
 
 def _children(text: bytes, at: int, limits: Limits) -> Iterator[tuple[int, int]]:
@@ -98,8 +128,8 @@ def _children(text: bytes, at: int, limits: Limits) -> Iterator[tuple[int, int]]
                 raise Malformed(f"a comment or the like that does not end at byte {at}")
         else:
             records += 1
-            end = element_end(text, at)
-        if records > limits.records or others > MAX_TAGS:
+            end = element_end(text, at, limits)
+        if records > limits.records or others > limits.tags:
             raise OverLimit(f"over {limits.records} records")
         if not other or _XML_DECLARATION.match(text, at):
             yield at, end

@@ -1,43 +1,50 @@
 """A record's XML to its elements, with every namespace in it declared; pure.
 
-In: the source of one element. Out: Found: the tree, and the source as it is published. Rules: no
-DOCTYPE ever, so there are no entities but the five of XML; the source keeps every byte it has, and
-gets the declarations that it lacks: those of the envelope around it, and `urn:undeclared:PREFIX`
-for a prefix that nobody declares. The standard library reads: expat builds the trees in C, and
-forgets every name afterwards (lxml keeps them until the process ends).
+In: the source of one element. Out: Found: the tree, and the source as it is published. Rules:
+- no DOCTYPE, so no entities but the five of XML: the parser is given what begins with a start tag,
+  behind which XML has no place for one, and raises at one wherever it meets it;
+- the tree is not many times as large as its source: what could make it so (tags, attributes, long
+  namespaces) is bounded before it is made, by patterns that match whenever the parser would;
+- the source keeps every byte it has, and gets the declarations that it lacks: those of the envelope
+  around it, and `urn:undeclared:PREFIX` for a prefix that nobody declares.
+The standard library reads: expat builds the trees in C, and forgets every name afterwards (lxml
+keeps them until the process ends).
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
-from xml.etree.ElementTree import Element, ParseError, XMLParser
+from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from tixd.collector.limits import Limits
 from tixd.errors import BadRequest, Malformed, OverLimit
 
-#: Most tags and comments of one record, so that its tree stays small; a real record has about 100.
-MAX_TAGS = 20_000
-
 #: How many names are remembered with their local names; real bundles have about 100. What a hostile
 #: sender makes up is worked out anew each time.
 _REMEMBERED_NAMES = 2000
+
+#: Longest local name, characters: keys are made of it, up to seven of one.
+_LONGEST_NAME = 1000
 
 #: Longest name that is remembered, characters.
 _REMEMBERED_CHARACTERS = 100
 
 _UNBOUND_PREFIX = expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]
 
-#: Prefixes that XML itself declares; "" is that of a name without one.
-_BUILT_IN = frozenset(("", "xml", "xmlns"))
+#: Prefixes that XML itself declares.
+_BUILT_IN = frozenset(("xml", "xmlns"))
 
-#: What may stand before the root element: blanks, an XML declaration, instructions, comments.
-_PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
+#: What may stand before the root element, where the original looks for the first start tag.
+_PROLOG = re.compile(rb"(?:[^<|]++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
 
 #: The beginning of a start tag, up to the end of the name.
-_TAG_NAME = re.compile(rb"<[^\s/>]++")
+_TAG_NAME = re.compile(rb"<[^\s/>!?]++")
 
 #: A start tag, or an empty one.
 START_TAG = re.compile(rb"<([^\s/>!?]++)(?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+>")
@@ -45,7 +52,23 @@ START_TAG = re.compile(rb"<([^\s/>!?]++)(?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+>")
 #: A tag of more attributes than are put in for %d.
 _WIDE_TAG = rb"<(?![!?])[^<>\"']*+(?:(?:\"[^\"]*+\"|'[^']*+')[^<>\"']*+){%d}[\"']"
 
+#: Where the value of an attribute may begin.
+_VALUE = re.compile(rb"=\s*+[\"']")
+
 _ATTRIBUTE = re.compile(rb"\s([^\s=]++)\s*+=\s*+(\"[^\"]*+\"|'[^']*+')")
+
+_ATTRIBUTE = re.compile(rb"\s([^\s=]++)\s*+=\s*+(\"[^\"]*+\"|'[^']*+')")
+
+
+#: What identifies a record, and where its text ends at the latest.
+_IDENTITY = re.compile(rb"[\s:]recordId\s*+=\s*+[\"']([^\"'<>]++)|UniqueID[^<>]*+>([^<>]++)<")
+_RECORD_END = re.compile(rb"\|replication\||</[^<>]*Record\s*+>")
+
+#: How far the identity of a record is looked for, bytes.
+_IDENTITY_BYTES = 4096
+
+#: How much of it is shown, characters.
+_SHOWN_CHARACTERS = 100
 
 
 class Found(NamedTuple):
@@ -57,10 +80,12 @@ class Found(NamedTuple):
 
 
 class _LocalNames(dict[str, str]):
-    """Local names by `{namespace}name`; fills itself."""
+    """Local names by the names of a tree, NAMESPACE}NAME; fills itself, raises OverLimit."""
 
     def __missing__(self, name: str) -> str:
         local = name.rpartition("}")[2]
+        if len(local) > _LONGEST_NAME:
+            raise OverLimit(f"a name of over {_LONGEST_NAME} characters")
         if len(self) < _REMEMBERED_NAMES and len(name) < _REMEMBERED_CHARACTERS:
             self[name] = local
         return local
@@ -82,7 +107,9 @@ def attributes(element: Element) -> dict[str, str]:
 
 
 def root_at(source: bytes, start: int = 0) -> int:
-    """Where the root element begins of XML that begins at `start`; raises BadRequest for a DOCTYPE.
+    """Where the first start tag begins, behind what may stand before it.
+
+    Raises BadRequest for a DOCTYPE, Malformed for anything else.
 
     >>> root_at(b" <?xml version='1.0'?><!-- > --> <R/>")
     33
@@ -90,8 +117,24 @@ def root_at(source: bytes, start: int = 0) -> int:
     found = _PROLOG.match(source, start)
     at = found.end() if found else start
     if source.startswith(b"<!DOCTYPE", at):
-        raise BadRequest("a DOCTYPE is not accepted")
+        raise _doctype(at)
+    if not _TAG_NAME.match(source, at):
+        raise Malformed("no element", start)
     return at
+
+
+def called(text: bytes, start: int, number: int) -> str:
+    """What messages call the record that begins there: its number, and its id where it has one.
+
+    >>> called(b'<UsageRecord><RecordIdentity a:recordId="host:1"/></Usage', 0, 3)
+    'record 3 ("host:1")'
+    """
+    end = _RECORD_END.search(text, start, start + _IDENTITY_BYTES)
+    found = _IDENTITY.search(text, start, end.start() if end else start + _IDENTITY_BYTES)
+    if not found:
+        return f"record {number}"
+    identity = (found[1] or found[2])[:_SHOWN_CHARACTERS].decode(errors="replace")
+    return f"record {number} ({json.dumps(identity)})"
 
 
 def declared(tag: bytes) -> dict[bytes, bytes]:
@@ -104,41 +147,79 @@ def declared(tag: bytes) -> dict[bytes, bytes]:
     return {name: uri for name, uri in pairs if name.partition(b":")[0] == b"xmlns"}
 
 
+def new_parser(separator: str | None = None) -> expat.XMLParserType:
+    """A parser of UTF-8, whatever the text says of itself, that raises BadRequest at a DOCTYPE.
+
+    separator: what stands between namespace and name; None: it knows of no namespaces.
+    """
+    made = expat.ParserCreate("UTF-8", separator)
+    made.buffer_text = True
+    made.StartDoctypeDeclHandler = _refuse_doctype
+    return made
+
+
 def parse(source: bytes, limits: Limits, outer: Mapping[bytes, bytes], at: int = 0) -> Found:
     """The one element that the source is.
 
     outer: what the envelope declares; at: where in the bundle the source begins, for messages.
     Raises Malformed where it is no XML, OverLimit.
     """
-    check_size(source, limits)
+    check_size(source, limits, at)
     if outer and (tag := START_TAG.match(source)):
         own = declared(tag[0])
         source = _with(source, {name: uri for name, uri in outer.items() if name not in own})
+    if not _TAG_NAME.match(source):
+        raise Malformed("no element", at)
     try:
-        source, tree = _completed(source)
-    except (ParseError, expat.ExpatError) as error:
-        raise Malformed(f"no XML in what begins at byte {at}: {error}") from error
+        source, tree = _completed(source, limits, at)
+    except expat.ExpatError as error:
+        raise Malformed(f"no XML ({error}) in what begins", at) from error
     if source.count(b"</") >= limits.depth:
-        _check_depth(tree, limits)
-    return Found(LOCAL[tree.tag], tree, source)
+        _check_depth(tree, limits, at)
+    return Found(tree.tag.rpartition("}")[2], tree, source)
 
 
-def _completed(source: bytes) -> tuple[bytes, Element]:
-    """The source with its undeclared prefixes declared, and its tree."""
+def check_size(source: bytes, limits: Limits, at: int = 0) -> None:
+    """Look for what would make a tree many times as large as its source; raises OverLimit."""
+    values = source.count(b"=")
+    if source.count(b"<") > limits.tags or (
+        values > limits.tags and _are_over(limits.tags, _VALUE.finditer(source))
+    ):
+        raise OverLimit(f"a record of over {limits.tags} tags or attributes", at)
+    most = limits.attributes
+    if values > most and re.search(_WIDE_TAG % most, source):
+        raise OverLimit(f"an element of over {most} attributes", at)
+    if _long_namespace(limits.namespace_bytes).search(source):
+        raise OverLimit(f"a namespace of over {limits.namespace_bytes} bytes", at)
+
+
+@functools.cache
+def _long_namespace(most: int) -> re.Pattern[bytes]:
+    """A namespace of over so many bytes: each name in it becomes as long."""
+    return re.compile(
+        b"\\sxmlns[^\\s=<>\"']*+\\s*+=\\s*+(?:\"[^\"]{%d}[^\"]|'[^']{%d}[^'])" % (most, most)
+    )
+
+
+def _completed(source: bytes, limits: Limits, at: int) -> tuple[bytes, Element]:
+    """The source with its undeclared prefixes declared, and its tree; raises ExpatError."""
     try:
         return source, _tree(source)
-    except ParseError as error:
+    except expat.ExpatError as error:
         if error.code != _UNBOUND_PREFIX:
             raise
-    missing = _undeclared(source)
+    missing = _undeclared(source, limits.attributes, at)
     source = _with(source, {b"xmlns:" + p: b'"urn:undeclared:%b"' % p for p in missing})
     return source, _tree(source)
 
 
 def _tree(source: bytes) -> Element:
-    parser = XMLParser(encoding="utf-8")  # noqa: S314 - there is no DOCTYPE
-    parser.feed(source)
-    tree: Element = parser.close()
+    builder, parser = TreeBuilder(), new_parser("}")
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.Parse(source, True)  # noqa: FBT003 - expat takes it by position only
+    tree: Element = builder.close()
     return tree
 
 
@@ -151,35 +232,56 @@ def _with(source: bytes, declarations: Mapping[bytes, bytes]) -> bytes:
     return name[0] + added + source[name.end() :]
 
 
-def _undeclared(source: bytes) -> list[bytes]:
-    """The prefixes that are used where nobody has declared them."""
+def _undeclared(source: bytes, most: int, at: int) -> list[bytes]:
+    """The prefixes that are used where nobody has declared them; raises OverLimit."""
     missing: dict[str, None] = {}
-    scopes = [_BUILT_IN]
+    scope = Counter(_BUILT_IN)
+    opened: list[list[str]] = []
 
     def begin(name: str, given: dict[str, str]) -> None:
-        scopes.append(scopes[-1].union(n[6:] for n in given if n.startswith("xmlns:")))
-        prefixes = (n.partition(":")[0] for n in (name, *given) if ":" in n)
-        missing.update((prefix, None) for prefix in prefixes if prefix not in scopes[-1])
+        own = [key[6:] for key in given if key.startswith("xmlns:")]
+        opened.append(own)
+        if own:
+            scope.update(own)
+        for key in (name, *given):
+            prefix, colon, _ = key.partition(":")
+            if colon and not scope[prefix]:
+                missing[prefix] = None
+        if len(missing) > most:
+            raise OverLimit(f"over {most} undeclared prefixes", at)
 
-    parser = expat.ParserCreate("UTF-8")
+    def end(_: str) -> None:
+        if own := opened.pop():
+            scope.subtract(own)
+
+    parser = new_parser()
     parser.StartElementHandler = begin
-    parser.EndElementHandler = lambda _: scopes.pop()
+    parser.EndElementHandler = end
     parser.Parse(source, True)  # noqa: FBT003 - expat takes it by position only
     return [prefix.encode() for prefix in missing]
 
 
-def check_size(source: bytes, limits: Limits) -> None:
-    """Look for what would make a tree many times as large as its source; raises OverLimit."""
-    if source.count(b"<") > MAX_TAGS:
-        raise OverLimit(f"a record of over {MAX_TAGS} tags")
-    most = limits.attributes
-    if source.count(b"=") > most and re.search(_WIDE_TAG % most, source):
-        raise OverLimit(f"an element of over {most} attributes")
+# --- limits --------------------------------------------------------------------------------------
 
 
-def _check_depth(tree: Element, limits: Limits) -> None:
+def _are_over(most: int, found: Iterable[object]) -> bool:
+    return any(number > most for number, _ in enumerate(found, 1))
+
+
+def _check_depth(tree: Element, limits: Limits, at: int) -> None:
     depth, row = 0, [tree]
     while row:
         depth, row = depth + 1, [child for element in row for child in element]
     if depth > limits.depth:
-        raise OverLimit(f"elements over {limits.depth} deep")
+        raise OverLimit(f"elements over {limits.depth} deep", at)
+
+
+# --- a DOCTYPE -----------------------------------------------------------------------------------
+
+
+def _refuse_doctype(*_: object) -> None:
+    raise _doctype()
+
+
+def _doctype(at: int | None = None) -> BadRequest:
+    return BadRequest("a DOCTYPE is not accepted", at)

@@ -118,6 +118,9 @@ _SPACES = {
     for key in ("TotalSpace", "FreeSpace", "UsedSpace", "FileCount", "FileCountLimit")
 }
 
+#: What a probe begins its run with: no record, and nothing unknown.
+HANDSHAKE = "ProbeDetails"
+
 _JOB = Kind("JobUsageRecord", _JOB_RULES, "RecordId", _finish_job)
 
 #: Every type of record that is known, by the local name of its element.

@@ -30,7 +30,7 @@ NAME_BYTES = 1024
 class Visit:
     """A request: what it holds, until when (of the loop's clock) it must be read.
 
-    And what the log tells of it: sender's name, records by type, what went wrong.
+    And what the log tells of it: sender's name, records and handshakes by type, what went wrong.
     """
 
     share: Share
@@ -57,7 +57,7 @@ class Receiver:
         self._outputs.check_ready()
         with self._hand.work(visit.share):
             bundle = await self._read(given, visit)
-            visit.records = Counter(record.kind for record in bundle.records)
+            visit.records = bundle.counts
             visit.share.take(self._outputs.held_bytes(bundle.records))
             await self._publish(bundle)
         return OK

@@ -208,5 +208,8 @@ def _limits(settings: CollectorSettings) -> Limits:
         records=settings.max_records,
         depth=settings.max_depth,
         attributes=settings.max_attributes,
+        tags=settings.max_tags,
+        record_bytes=settings.max_record_bytes,
+        namespace_bytes=settings.max_namespace_bytes,
         unknown_refused=settings.unknown_records == "reject",
     )

@@ -158,6 +158,13 @@ class CollectorSettings:
     max_records: int = _count(10_000, "maxRecords", "records in a bundle", "records")
     max_depth: int = _count(64, "maxDepth", "elements within each other", "levels")
     max_attributes: int = _count(256, "maxAttributes", "attributes of an element", "attributes")
+    max_tags: int = _count(20_000, "maxTags", "tags of a record, and its attributes", "tags")
+    max_record_bytes: int = _bytes(
+        4 * 1024 * 1024, "maxRecordSize", "longest record of a multiupdate"
+    )
+    max_namespace_bytes: int = _bytes(
+        256, "maxNamespace", "longest namespace; an envelope may declare four times as much"
+    )
     max_requests: int = _count(64, "maxRequests", "requests in hand at once", "requests")
     max_bytes_in_hand: int = _bytes(
         96 * 1024 * 1024,

@@ -30,6 +30,9 @@ _TOKEN = re.compile(rb"[^|]*+")
 
 _BLANKS = re.compile(rb"\s*+")
 
+#: What may stand behind a record: anything but an element.
+_BEHIND = re.compile(rb"(?:[^<|]++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
+
 
 def by_quotes(text: bytes, limits: Limits) -> Iterator[Found | None]:
     """The records, cut out by the quote rule.
@@ -37,14 +40,20 @@ def by_quotes(text: bytes, limits: Limits) -> Iterator[Found | None]:
     Raises Malformed where the rule does not fit the text, BadRequest for a DOCTYPE, OverLimit.
     """
     following = 0
-    for at, token in _quoted_tokens(text, limits):
-        yield parse(token[root_at(token) :], limits, {}, at) if following == _FOLLOWING else None
+    for at, end in _quoted_tokens(text, limits):
+        yield _record(text, at, end, limits) if following == _FOLLOWING else None
         if following:
             following -= 1
-        elif token == _KEYWORD:
+        elif text[at:end].strip() == _KEYWORD:
             following = _FOLLOWING
     if following:
-        raise _too_few()
+        raise Malformed("a replication that too few tokens follow")
+
+
+def _record(text: bytes, at: int, end: int, limits: Limits) -> Found:
+    """The record in a token, without what stands before and behind it."""
+    start = root_at(text, at)
+    return parse(text[start : text.rfind(b">", start, end) + 1], limits, {}, start)
 
 
 def by_structure(text: bytes, limits: Limits) -> Iterator[Found | None]:
@@ -54,12 +63,12 @@ def by_structure(text: bytes, limits: Limits) -> Iterator[Found | None]:
         end = _end(_TOKEN, text, at)
         if text[at:end].strip() == _KEYWORD:
             start = root_at(text, end + 1)
-            end = element_end(text, start)
-            _check_size(end - start, start, limits)
-            yield parse(text[start:end], limits, {}, start)
-            end = _cut_behind(text, end)
+            record_end = element_end(text, start, limits)
+            _check_size(record_end - start, start, limits)
+            end = _cut_behind(text, record_end)
             for _ in range(_FOLLOWING - 1):
-                end = _end_of_xml(text, end)
+                end = _end_of_xml(text, end, start, limits)
+            yield parse(text[start:record_end], limits, {}, start)
         else:
             yield None
         if end == len(text):
@@ -68,15 +77,15 @@ def by_structure(text: bytes, limits: Limits) -> Iterator[Found | None]:
     raise _too_many(limits)
 
 
-def _quoted_tokens(text: bytes, limits: Limits) -> Iterator[tuple[int, bytes]]:
-    """Where each token begins by the quote rule, and what it is without blanks around it."""
+def _quoted_tokens(text: bytes, limits: Limits) -> Iterator[tuple[int, int]]:
+    """Where each token begins and ends by the quote rule."""
     at = 0
     for _ in range(_TOKENS_PER_RECORD * limits.records):
         end = _quoted_end(text, at, limits.token_bytes)
         _check_size(end - at, at, limits)
         if end < len(text) and not text.startswith(b"|", end):
-            raise Malformed(f"a quote that stays open at byte {end}")
-        yield at, text[at:end].strip()
+            raise Malformed("a quote that stays open", end)
+        yield at, end
         if end == len(text):
             return
         at = end + 1
@@ -91,22 +100,22 @@ def _quoted_end(text: bytes, at: int, most: int) -> int:
     return _end(_QUOTED_TOKEN, text, at)
 
 
-def _end_of_xml(text: bytes, cut: int) -> int:
+def _end_of_xml(text: bytes, cut: int, record: int, limits: Limits) -> int:
     """Where the token behind a `|` ends: with the XML that it begins with, if it does."""
     if cut == len(text):
-        raise _too_few()
+        raise Malformed(f"too few of {_FOLLOWING} tokens of the record", record)
     start = _end(_BLANKS, text, cut + 1)
     if text.startswith(b"<", start):
-        return _cut_behind(text, element_end(text, root_at(text, start)))
+        return _cut_behind(text, element_end(text, root_at(text, start), limits))
     return _end(_TOKEN, text, start)
 
 
 def _cut_behind(text: bytes, at: int) -> int:
-    """The next `|`, or the end of the text, with nothing but blanks before it."""
-    at = _end(_BLANKS, text, at)
-    if at < len(text) and not text.startswith(b"|", at):
-        raise Malformed(f"neither | nor the end behind a record at byte {at}")
-    return at
+    """The next `|`, or the end of the text, with no other element before it."""
+    end = _end(_BEHIND, text, at)
+    if end < len(text) and not text.startswith(b"|", end):
+        raise Malformed("neither | nor the end behind a record", at)
+    return end
 
 
 def _end(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
@@ -117,11 +126,7 @@ def _end(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
 
 def _check_size(size: int, at: int, limits: Limits) -> None:
     if size > limits.token_bytes:
-        raise Malformed(f"a token of over {limits.token_bytes} bytes at byte {at}")
-
-
-def _too_few() -> Malformed:
-    return Malformed(f"a replication that {_FOLLOWING} tokens do not follow")
+        raise Malformed(f"a token of over {limits.token_bytes} bytes", at)
 
 
 def _too_many(limits: Limits) -> OverLimit:

@@ -26,8 +26,8 @@ _PLACES = (10**6, 10**3, 1)
 
 #: A duration anywhere in a text: ISO 8601 with whole numbers but for the seconds, without a sign.
 _DURATION = re.compile(
-    r"P(?=\d|T\d)(?:(\d+)W|(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)D)?"
-    r"(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?)",
+    r"P(?=\d|T\d)(?:(\d++)W|(?:(\d++)Y)?(?:(\d++)M)?(?:(\d++)D)?"
+    r"(?:T(?:(\d++)H)?(?:(\d++)M)?(?:(\d++(?:\.\d++)?)S)?)?)",
     re.ASCII,
 )
 

@@ -66,7 +66,7 @@ def test_a_record_cut_by_structure_may_hold_its_own_name_and_markup_as_text() ->
         ("replication|", "neither|no element|3 tokens"),
         (f"replication|{ONE}", "3 tokens"),
         (f"replication|{ONE}|", "3 tokens"),
-        ("replication|x|||", "no element, or one without end, at byte 12"),
+        ("replication|x|||", "no element at byte 12"),
         ("replication|<UsageRecord>|||", "at byte 12"),
         ("replication|<UsageRecord></Usage>|||", "at byte 12"),
         (f"replication|{ONE}{ONE}|||", "at byte 26"),
@@ -119,9 +119,9 @@ def test_names_of_unknown_records_are_few_and_short() -> None:
 
 
 def test_reading_tells_how_much_memory_its_records_take() -> None:
-    declared = f"xmlns:a='{'u' * 2000}'"
+    declared = " ".join(f"xmlns:{prefix}='{'u' * 240}'" for prefix in "abcd")
     *_, held = reading(enveloped(ONE * 3000, declared), LIMITS)
-    assert 2000 * 2500 < held < 2800 * 3000
+    assert 960 * 2500 < held < 1800 * 3000
 
 
 def test_an_unknown_record_fails_an_update_and_where_asked_an_envelope() -> None:
@@ -156,9 +156,60 @@ def test_an_envelope_that_is_none_or_no_xml_is_refused(text: str) -> None:
 def test_a_bad_record_fails_its_bundle_and_is_named() -> None:
     records = [ONE, storage("<TotalSpace>-1</TotalSpace>")]
     for parameters in (replicated(records), enveloped("".join(records))):
-        with pytest.raises(BadRequest, match='record 2: TotalSpace "-1" is no whole') as caught:
+        with pytest.raises(
+            BadRequest, match=r'record 2 \("u"\): TotalSpace "-1" is no whole'
+        ) as caught:
             read_bundle(parameters, LIMITS)
         assert caught.value.answer.startswith("Error processing record: ")
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (job("<A>", record_id="x:2"), "no XML .* in what begins at byte"),
+        (job("<A>", record_id="x:2")[:-4], "no XML"),
+        (job("&nbsp;", record_id="x:2"), "undefined entity"),
+        (job("<a>" * 99 + "</a>" * 99, record_id="x:2"), "elements over 64 deep"),
+        (job(f'<a b="{"c" * 5 * (1 << 20)}"/>', record_id="x:2"), "over [0-9]+ bytes"),
+        (job("<StartTime/>", record_id="x:2"), 'StartTime "" is no RFC 3339'),
+        ("<Metric recordId='x:2'></Metric>", "unknown record type Metric"),
+        (f"<!DOCTYPE R>{job(record_id='x:2')}", "DOCTYPE"),
+    ],
+)
+def test_an_error_names_the_record_by_number_and_id(bad: str, reason: str) -> None:
+    records = [job(), job(record_id="x:3")]
+    for parameters in (
+        replicated([records[0], bad, records[1]]),
+        enveloped("".join([records[0], bad, records[1]])),
+    ):
+        with pytest.raises(BadRequest, match=rf'record 2 \("x:2"\): .*{reason}') as caught:
+            read_bundle(parameters, Limits(unknown_refused=True))
+        assert len(caught.value.answer) < 400
+
+
+def test_an_error_names_no_other_record_by_its_id() -> None:
+    records = ["<UsageRecord><A></UsageRecord>", job(record_id="x:2")]
+    for parameters in (replicated(records), enveloped("".join(records))):
+        with pytest.raises(BadRequest, match=r"^record 1: "):
+            read_bundle(parameters, LIMITS)
+    with pytest.raises(BadRequest, match=r"^RecordEnvelope: "):
+        read_bundle(enveloped(job() + "&x;"), LIMITS)
+
+
+HANDSHAKE = "<ProbeDetails xmlns='urn:a'><ReporterLibrary>x</ReporterLibrary></ProbeDetails>"
+
+
+@pytest.mark.parametrize("limits", [LIMITS, Limits(unknown_refused=True)])
+def test_a_handshake_is_neither_a_record_nor_unknown(limits: Limits) -> None:
+    text = f"replication|{HANDSHAKE}|||replication|{ONE}|||"
+    for parameters in (enveloped(HANDSHAKE + ONE), update(text, 1), update(text, 2)):
+        bundle = read_bundle(parameters, limits)
+        assert (len(bundle.records), bundle.unknown, bundle.handshakes) == (1, 0, 1)
+        assert bundle.counts == {"JobUsageRecord": 1, "ProbeDetails": 1}
+    for parameters in (enveloped(HANDSHAKE), replicated([HANDSHAKE])):
+        assert read_bundle(parameters, limits) == Bundle(handshakes=1)
+    with pytest.raises(Malformed, match=r"\(1\) different than expected \(3\)"):
+        read_bundle(update(text, 3), limits)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +260,15 @@ def test_a_large_bundle_is_read_in_steps(wrap) -> None:
         (replicated([job("<a>" * 4 + "</a>" * 4)]), Limits(depth=4)),
         (replicated([job('<a b="1" c="2" d="3" e="4"/>')]), Limits(attributes=3)),
         (enveloped(job("<a/>" * 20_001)), LIMITS),
-        (enveloped(ONE, f'xmlns:a="{"u" * 3000}"'), LIMITS),
+        (enveloped(job("<a/>" * 30)), Limits(tags=20)),
+        (replicated([job("<a b='1' c='2'/>" * 9)]), Limits(tags=20)),
+        (enveloped(job("x" * 1000)), Limits(record_bytes=1000)),
+        (enveloped(job(f"<a xmlns = '{'u' * 257}'/>")), LIMITS),
+        (replicated([job(f'<a xmlns:p="{"u" * (1 << 18)}"/>')]), LIMITS),
+        (replicated([job("".join(f"<p{n}:a/>" for n in range(300)))]), LIMITS),
+        (enveloped(job(f"<{'n' * 1001}/>")), LIMITS),
+        (enveloped(job(f"<a {'n' * 1001}='1'/>")), LIMITS),
+        (enveloped(ONE, f'xmlns:a="{"u" * 5000}"'), LIMITS),
         (enveloped("<UsageRecord>" + "x" * (4 << 20) + "</UsageRecord>"), LIMITS),
     ],
 )
