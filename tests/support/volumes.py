@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Self
 import pytest
 
 from tests.support.debian import program
+from tests.support.program import ROOT
 
 
 @contextlib.contextmanager
@@ -98,12 +100,36 @@ class HangingVolume:
             process.wait(60)
 
 
+@contextlib.contextmanager
+def failing_files(folder: Path, errors: dict[str, str]) -> Iterator[Path]:
+    """A volume over `folder` where reading a file of such a name ends in that error (errno's name).
+
+    While there is a file `FOLDER.fails` beside the folder, reading any file does, in EIO.
+    """
+    path = folder.with_name(f"{folder.name}.mounted")
+    path.mkdir()
+    program("bindfs", "bindfs")  # brings the library
+    faults = [f"{error}:{name}" for name, error in errors.items()]
+    command = (sys.executable, "-m", "tests.support.failing_files", str(folder), str(path))
+    process = _mounted((*command, *faults), path)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+        process.kill()
+        process.wait(60)
+
+
 def _bindfs(below: Path, path: Path) -> subprocess.Popen[bytes]:
     """Mount one folder at another; the process that does it."""
+    return _mounted((program("bindfs", "bindfs"), "-f", str(below), str(path)), path)
+
+
+def _mounted(command: tuple[str, ...], path: Path) -> subprocess.Popen[bytes]:
+    """The process of a command that mounts a volume at `path`, once it has."""
     if os.geteuid() != 0:
-        pytest.skip("not run: not root, who alone may mount a volume that hangs")
-    bindfs = program("bindfs", "bindfs")
-    process = subprocess.Popen([bindfs, "-f", str(below), str(path)], stderr=subprocess.DEVNULL)
+        pytest.skip("not run: not root, who alone may mount such a volume")
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not path.is_mount():
         if process.poll() is not None or time.monotonic() > deadline:
