@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tixd import errors, logs
 from tixd.dispatch.job import ListInstallations
 from tixd.dispatch.scan import free_bytes, list_installations, list_users
 from tixd.folder import Folder
+from tixd.reports.ages import LOCK_FILE
 from tixd.reports.ignored import MOST_NAMED
 
 
@@ -98,3 +100,58 @@ def test_the_volume_tells_how_many_bytes_are_free(tmp_path: Path) -> None:
     assert free_bytes(str(tmp_path), logs.Hourly()) > 0
     with pytest.raises(errors.Vanished):
         free_bytes(str(tmp_path / "nowhere"), logs.Hourly())
+
+
+def test_folders_that_file_systems_and_their_servers_make_are_no_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("lost+found", ".snapshot", ".zfs", "@eaDir", "@Recycle"):
+        (tmp_path / name).mkdir()
+        (tmp_path / "7" / name).mkdir(parents=True)
+    hourly = logs.Hourly()
+    assert list_users(str(tmp_path), hourly) == [7]
+    assert list_installations(every(tmp_path, 7), hourly) == []
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("error", "listed"), [(errors.Vanished, [1, 3]), (errors.VolumeFailed, [1, 2, 3])]
+)
+def test_one_installation_whose_facts_cannot_be_had_hides_no_other(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[errors.VolumeError],
+    listed: list[int],
+) -> None:
+    for number in (1, 2, 3):
+        (tmp_path / f"1/{number}").mkdir(parents=True)
+    facts = Folder.facts
+
+    def fail(self: Folder, name: str) -> os.stat_result:
+        if name == "2":
+            raise error(name)
+        return facts(self, name)
+
+    monkeypatch.setattr(Folder, "facts", fail)
+    job = ListInstallations(str(tmp_path), (1,), 950.0, 0, 6)
+    assert list_installations(job, logs.Hourly()) == [(1, number) for number in listed]
+
+
+@pytest.mark.parametrize("ahead_seconds", [-7200.0, 0.0, 7200.0])
+def test_what_has_changed_is_told_by_the_clock_of_the_volume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead_seconds: float
+) -> None:
+    real = time.time
+    for number in range(1, 61):
+        (tmp_path / f"1/{number}").mkdir(parents=True)
+        (tmp_path / f"1/{number}" / LOCK_FILE).touch()
+        age_seconds = 600 if number == 7 else 3600
+        os.utime(tmp_path / f"1/{number}", (0, real() - age_seconds))
+    monkeypatch.setattr(time, "time", lambda: real() + ahead_seconds)
+    since = time.time() - 1800
+    rounds = [
+        list_installations(ListInstallations(str(tmp_path), (1,), since, slot, 6), logs.Hourly())
+        for slot in range(6)
+    ]
+    assert all((1, 7) in listed for listed in rounds)
+    assert sum(len(listed) for listed in rounds) == 59 + 6, "the others once in a round"

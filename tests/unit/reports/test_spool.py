@@ -300,3 +300,159 @@ def test_a_bad_report_that_cannot_be_moved_is_passed_over(
     assert len(Opened(folder).firsts()) == 3
     assert warnings(caplog) == ["report_not_set_aside"]
     assert (folder / "tix-report-1000030.json").exists()
+
+
+# --- ages ----------------------------------------------------------------------------------------
+
+HALF_WRITTEN = minute(1_000_030)[:-9]
+DAY_SECONDS = 24 * 3600
+
+
+@pytest.mark.parametrize("ahead_seconds", [-40 * DAY_SECONDS, -90, 90, 40 * DAY_SECONDS])
+def test_files_are_judged_by_the_clock_of_their_volume_whatever_the_host_says(
+    folder: Path, ahead_seconds: int
+) -> None:
+    put(folder, "tix-report-1000030.json", HALF_WRITTEN, age_seconds=1)
+    (folder / "bad-reports").mkdir()
+    put(folder / "bad-reports", "tix-report-7.json", b"")
+    opened = Opened(folder, now=time.time() + ahead_seconds)
+    assert opened.firsts() == [1_000_000]
+    assert (folder / "tix-report-1000030.json").exists()
+    assert (folder / "bad-reports/tix-report-7.json").exists()
+
+
+@pytest.mark.parametrize("jump_seconds", [-40 * DAY_SECONDS, -90, 90, 40 * DAY_SECONDS])
+def test_a_volume_whose_clock_jumps_makes_no_file_old(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, jump_seconds: int
+) -> None:
+    (folder / "bad-reports").mkdir()
+    put(folder / "bad-reports", "tix-report-7.json", b"")
+    ages, touch = Ages(), Folder.touch
+    Opened(folder, ages=ages)
+    monkeypatch.setattr(Folder, "touch", lambda *at: touch(*at) + jump_seconds)
+    put(folder, "tix-report-1000030.json", HALF_WRITTEN, age_seconds=1)
+    assert Opened(folder, ages=ages).firsts() == [1_000_000]
+    put(folder, "tix-report-1000030.json", HALF_WRITTEN, age_seconds=1 - jump_seconds)
+    assert Opened(folder, ages=ages).firsts() == [1_000_000]
+    assert os.listdir(folder / "bad-reports") == ["tix-report-7.json"]
+
+
+def test_without_the_volumes_clock_a_file_is_old_once_it_was_seen_unchanged_for_a_minute(
+    folder: Path,
+) -> None:
+    (folder / LOCK_FILE).unlink()
+    (folder / "bad-reports").mkdir()
+    put(folder / "bad-reports", "tix-report-7.json", b"")
+    put(folder, "tix-report-1000030.json", HALF_WRITTEN)
+    clock = Clock()
+    ages = Ages(clock)
+    for seconds in (0, 59, 60):
+        clock.seconds = seconds
+        opened = Opened(folder, ages=ages, bad_reports_keep_days=0)
+        assert len(opened.firsts()) == (3 if seconds == 60 else 1)
+    assert sorted(os.listdir(folder / "bad-reports"))[0] == "tix-report-1000030.json"
+    assert (folder / "bad-reports/tix-report-7.json").exists(), "its age is not known"
+
+
+def test_a_file_that_keeps_changing_holds_up_its_installation_for_an_hour_at_most(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, hourly = Clock(), logs.Hourly()
+    ages = Ages(clock)
+    for clock.seconds in (0, 1800, 3599):
+        put(folder, f"tix-report-100003{clock.seconds % 7}.json", b"", age_seconds=0)
+        assert Opened(folder, ages=ages, hourly=hourly).firsts() == [1_000_000]
+    assert warnings(caplog) == []
+    for clock.seconds in (3600, 4200):
+        put(folder, "tix-report-1000030.json", b"", age_seconds=0)
+        assert len(Opened(folder, ages=ages, hourly=hourly).firsts()) == 3
+    assert set(warnings(caplog)) == {"report_unfinished"}
+    assert not (folder / "bad-reports").exists(), "somebody writes it"
+
+
+def test_after_a_visit_that_nothing_holds_up_the_hour_begins_anew(folder: Path) -> None:
+    clock = Clock()
+    ages = Ages(clock)
+    for clock.seconds in (0, 1800, 3600):
+        young = put(folder, "tix-report-1000030.json", b"", age_seconds=0)
+        assert Opened(folder, ages=ages).firsts() == [1_000_000]
+        young.write_bytes(minute(1_000_030, 10))
+        assert len(Opened(folder, ages=ages).firsts()) == 4
+
+
+class Clock:
+    """Monotonic seconds that a test sets."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+# --- many files, large files ---------------------------------------------------------------------
+
+
+def test_many_bad_reports_are_named_twenty_times_and_counted(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for second in range(200):
+        put(folder, f"tix-report-{second}.json", b"")
+    opened = Opened(folder)
+    opened.firsts()
+    assert opened.tally["reports_bad"] == 200
+    assert warnings(caplog) == ["report_set_aside"] * MOST_NAMED + ["more_ignored"]
+    more = caplog.records[-1].values  # type: ignore[attr-defined]
+    assert (more["of"], more["names"]) == ("report_set_aside", 200 - MOST_NAMED)
+
+
+def test_ids_and_names_that_differ_are_told_once_an_hour_however_often_they_are_seen(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(folder, "tix-report-1000180.json", minute(1_000_181, userId=7))
+    hourly = logs.Hourly()
+    for seconds in (0.0, 600.0, 3599.0, 3600.0):
+        Opened(folder, hourly=hourly, now=1e9 + seconds).firsts()
+    assert sorted(warnings(caplog)) == ["report_ids_differ"] * 2 + ["report_name_differs"] * 2
+
+
+def test_a_batch_ends_when_it_has_many_bytes(folder: Path) -> None:
+    for number in range(8):
+        put(folder, f"tix-report-{number}.json", b" " * MAX_REPORT_BYTES)
+    opened = Opened(folder)
+    batches: list[int] = []
+    opened.spool._reading = lambda names: batches.append(len(names))
+    assert len(opened.firsts()) == 3
+    assert batches == [11, 8, 5, 2], "three files at a time, as long as they are large"
+
+
+def test_when_the_time_of_the_job_is_up_after_reports_were_moved_the_rest_is_left_to_another(
+    folder: Path,
+) -> None:
+    for number in range(8):
+        put(folder, f"tix-report-{number}.json", b"")
+    opened = Opened(folder, batch_files=2)
+    opened.spool._go_on = lambda: opened.tally["reports_bad"] < 4
+    assert opened.firsts() == []
+    assert (opened.spool.has_more, opened.tally["reports_bad"]) == (True, 4)
+
+
+def test_more_expired_reports_than_fit_one_visit_go_in_several(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tixd.reports.aside.MOST_EXPIRED", 5)
+    (folder / "bad-reports").mkdir()
+    for number in range(20):
+        put(folder / "bad-reports", f"tix-report-{number}.json", b"")
+    visits = [Opened(folder, bad_reports_keep_files=8) for _ in range(4)]
+    expired = [opened.tally["bad_reports_expired"] for opened in visits]
+    assert expired == [5, 5, 2, 0]
+
+
+def test_long_names_that_differ_at_their_ends_stay_different_in_bad_reports(folder: Path) -> None:
+    for letter in "ab":
+        put(folder, f"{'x' * 248}{letter}.json", b"")
+    put(folder, f"{'x' * 249}.json", b"")
+    assert len(Opened(folder).firsts()) == 3
+    kept = sorted(os.listdir(folder / "bad-reports"))
+    assert len(kept) == 6, "each with its reason"
+    assert max(len(name) for name in kept) <= 255
