@@ -103,6 +103,7 @@ COUNTERS = (
             "worker_restarts_signal": "signal",
             "worker_restarts_time": "time",
             "worker_restarts_exception": "exception",
+            "worker_restarts_memory": "memory",
         },
     ),
     _alone("observations_duplicate", "Observations that came twice and were counted once."),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.log_events import Heard, heard
-from tests.support.made import report
+from tests.support.made import lively, record, report
 from tests.support.pools import (
     BEGIN,
     QUARTER,
@@ -256,6 +256,29 @@ async def test_a_window_that_crashes_its_worker_three_times_is_set_aside(
     assert reasons == {"reading or analysing it ended three worker processes\n"}
     assert users(api) == dict.fromkeys(range(2, 8), 1)
     assert summary["reports_bad"] == 4
+
+
+@pytest.mark.parametrize("how", ["lacks_memory", "aborts_without_memory"])
+@in_loop
+async def test_lack_of_memory_is_never_blamed_on_reports(tmp_path, settings, api, monkeypatch, how):
+    odd(monkeypatch, how)
+    crowded(tmp_path, 1)
+    async with Pool(settings) as pool:
+        jobs = await find_installations(pool, str(tmp_path))
+        summary = await work_off(pool, *jobs)
+        assert pool.restarts["memory"] >= 2
+    assert summary["jobs_given_up"] == 1
+    assert (left(tmp_path, 1), left(tmp_path, 1, "bad-reports")) == (11, 0)
+
+
+def crowded(base: Path, user: int) -> None:
+    """A window of 96,000 observations in 11 reports."""
+    folder = base / str(user) / "1"
+    folder.mkdir(parents=True)
+    for first in range(BEGIN, BEGIN + 11 * 60, 60):
+        rows = b"".join(record(first + i % 60, size=i) for i in range(96_000 // 11))
+        (folder / f"tix-report-{first}.json").write_bytes(report(rows))
+    lively(folder)
 
 
 @in_loop

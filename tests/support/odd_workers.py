@@ -7,6 +7,7 @@ report ("exit", "segfault", …), or on files in the reports folder (`hold`, `br
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -64,6 +65,40 @@ def holds(endpoint: str, identity: bytes, settings: Settings) -> None:
 
     ordinary, installation.summarise = installation.summarise, summarise
     _main(endpoint, identity, settings)
+
+
+def lacks_memory(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """May take, once it has loaded everything, 12 MiB of address space more: too little."""
+    _limit_memory()
+    _main(endpoint, identity, settings)
+
+
+def aborts_without_memory(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """The same, and a library in it that ends the process where it gets none."""
+    from tixd import installation
+
+    def summarise(*given: Any, **more: Any) -> Any:
+        try:
+            return ordinary(*given, **more)
+        except MemoryError:
+            os.abort()
+
+    ordinary, installation.summarise = installation.summarise, summarise
+    _limit_memory()
+    _main(endpoint, identity, settings)
+
+
+def _limit_memory() -> None:
+    from tixd.dispatch import worker
+
+    def serve(*given: Any) -> None:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            pages = int(file.read().split()[0])
+        most = pages * resource.getpagesize() + 12 * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        ordinary(*given)
+
+    ordinary, worker._serve = worker._serve, serve
 
 
 def cannot_start(endpoint: str, identity: bytes, settings: Settings) -> None:

@@ -28,6 +28,7 @@ WORDS = {
     "worker_restarts_exit": "workers replaced: they had ended by themselves",
     "worker_restarts_signal": "workers replaced: a signal had ended them",
     "worker_restarts_exception": "jobs given out again: something unexpected, see the log",
+    "worker_restarts_memory": "jobs given out again: no memory was to be had",
     "worker_restarts_time": "workers replaced: their time was up",
     "jobs_not_finished": "installations left unfinished: stopped",
     "jobs_not_begun": "installations not looked at, or not again: stopped",

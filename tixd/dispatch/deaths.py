@@ -2,8 +2,8 @@
 
 In: how a worker ended and the phase that it was in. Out: a Verdict. Pure: the time is given.
 Rules (operations.md §4): a crash counts against the window in hand (before one is chosen: against
-the file being read); at the third, the reports of it are set aside. Being killed from outside, or
-waiting for API or disk, never counts; three in a row only make the installation wait.
+the file being read); at the third, the reports of it are set aside. Being killed from outside,
+lack of memory, waiting for API or disk never count; three in a row only make the installation wait.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from tixd.dispatch.job import Phase, ProcessInstallation
 
@@ -30,7 +30,10 @@ BLAMED_CPU_NS = 60 * 10**9
 #: Signals that a process gets for its own deeds.
 _OWN_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE})
 
-Cause = Literal["exit", "signal", "time", "exception"]
+#: So many installations, and causes of deaths in each, are remembered; then the oldest go.
+MOST_REMEMBERED = 10_000
+
+Cause = Literal["exit", "signal", "time", "exception", "memory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Death:
                 return analysing and self.cpu_ns > BLAMED_CPU_NS
             case "exception":
                 return True
+            case "memory":
+                return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class Deaths:
     """The parent's memory of deaths, by installation and by window."""
 
     def __init__(self) -> None:
-        self._blamed: dict[tuple[int, int], Counter[tuple[str, ...] | None]] = {}
+        self._blamed: dict[tuple[int, int], Counter[int | None]] = {}
         self._killed: Counter[tuple[int, int]] = Counter()
         self._waits: dict[tuple[int, int], tuple[float, float]] = {}
 
@@ -95,8 +100,10 @@ class Deaths:
         """
         names = death.phase.names if death.phase else ()
         blamed = self._blamed.setdefault(who, Counter())
-        blamed[names if job.one_by_one else None] += 1
-        if not job.one_by_one or blamed[names] + blamed[None] < MOST_DEATHS:
+        blamed[hash(names) if job.one_by_one else None] += 1
+        _forget_oldest(blamed)
+        _forget_oldest(self._blamed)
+        if not job.one_by_one or blamed[hash(names)] + blamed[None] < MOST_DEATHS:
             return Verdict(replace(job, one_by_one=True))
         del self._blamed[who]
         if not names or names == job.set_aside:  # nothing to set aside, or it could not be done
@@ -106,6 +113,7 @@ class Deaths:
     def _excuse(self, job: ProcessInstallation, who: tuple[int, int], now: float) -> Verdict:
         """A death that does not count: again, but not for ever in a row."""
         self._killed[who] += 1
+        _forget_oldest(self._killed)
         return Verdict(job) if self._killed[who] < MOST_DEATHS else self._wait(who, now)
 
     def waits(self, job: ProcessInstallation, now: float) -> bool:
@@ -124,5 +132,11 @@ class Deaths:
         _, last_seconds = self._waits.get(who, (0.0, FIRST_WAIT_SECONDS / 2))
         wait_seconds = min(2 * last_seconds, LONGEST_WAIT_SECONDS)
         self._waits[who] = (now + wait_seconds, wait_seconds)
+        _forget_oldest(self._waits)
         self._killed.pop(who, None)
         return Verdict(None)
+
+
+def _forget_oldest(memory: dict[Any, Any]) -> None:
+    if len(memory) > MOST_REMEMBERED:
+        del memory[next(iter(memory))]

@@ -128,7 +128,7 @@ class Done:
 
     counts: what happened, by name; more: there is work left, queue the job again; found: ids, or
     rows of numbers, as each kind of job says; failure: an unexpected exception; kept: why results
-    were kept for the tix-api's sake, "" where it takes them.
+    were kept for the tix-api's sake, "" where it takes them; lacks_memory: why it failed.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -136,6 +136,7 @@ class Done:
     found: tuple[tuple[int, ...], ...] = ()
     failure: str = ""
     kept: str = ""
+    lacks_memory: bool = False
 
 
 Job = ProcessInstallation | ListUsers | ListInstallations | CheckVolume | ListFailed | RetryFailed

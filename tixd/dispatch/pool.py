@@ -15,7 +15,7 @@ from typing import Self
 
 from tixd import errors, logs, tasks
 from tixd.dispatch.backlog import Backlog, Task
-from tixd.dispatch.deaths import Death
+from tixd.dispatch.deaths import Cause, Death
 from tixd.dispatch.job import Done, Job, Phase, ProcessInstallation, Ready, decode
 from tixd.dispatch.line import ParentEnd
 from tixd.dispatch.seat import KILLED_SECONDS, REAP_SECONDS, Seat, WorkerNow
@@ -179,8 +179,9 @@ class Pool:
         phase = seat.phase
         seat.take(None)
         if done.failure and isinstance(task.job, ProcessInstallation):
-            self.restarts["exception"] += 1
-            self._backlog.put_back(task, Death("exception", 0, phase))
+            cause: Cause = "memory" if done.lacks_memory else "exception"
+            self.restarts[cause] += 1
+            self._backlog.put_back(task, Death(cause, 0, phase))
         else:
             task.finish(done)
 

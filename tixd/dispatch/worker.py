@@ -13,9 +13,11 @@ import contextlib
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from types import FrameType
 
 from tixd import bounded, errors, logs
+from tixd.dispatch import out_of_memory
 from tixd.dispatch.job import (
     CheckVolume,
     Done,
@@ -24,6 +26,7 @@ from tixd.dispatch.job import (
     ListInstallations,
     ListUsers,
     Message,
+    Phase,
     ProcessInstallation,
     Ready,
     RetryFailed,
@@ -54,7 +57,7 @@ def main(endpoint: str, identity: bytes, settings: Settings) -> None:
     worker = Worker(
         settings=settings,
         client=client,
-        say=line.say,
+        say=partial(_say, line),
         stopping=lambda: signals.asked or line.cut,
         origins=Origins(settings.asn_table),
     )
@@ -62,6 +65,13 @@ def main(endpoint: str, identity: bytes, settings: Settings) -> None:
         _serve(line, worker, signals)
     finally:
         line.close()
+
+
+def _say(line: WorkerEnd, phase: Phase) -> None:
+    """Tell the parent what begins; in a job whose worker died before, only if there is room."""
+    if line.careful:
+        out_of_memory.prove_room()
+    line.say(phase)
 
 
 def _client(settings: Settings) -> ApiClient:
@@ -93,8 +103,13 @@ def _do(job: Message, worker: Worker) -> Done:
         return Done(failure=str(error)[:MAX_FAILURE_CHARACTERS])
     except Exception as error:  # noqa: BLE001 - the worker survives, the parent decides
         doing = in_words(job) if isinstance(job, Job) else type(job).__name__
-        logs.failure("job_failed", error, job=doing)
-        return Done(failure=bounded.error(error, MAX_FAILURE_CHARACTERS))
+        failure = bounded.error(error, MAX_FAILURE_CHARACTERS)
+        lacks_memory = out_of_memory.is_lack(error)
+        if lacks_memory:
+            logs.error("memory_lacking", job=doing, reason=failure)
+        else:
+            logs.failure("job_failed", error, job=doing)
+        return Done(failure=failure, lacks_memory=lacks_memory)
 
 
 def _done(job: Message, worker: Worker) -> Done:

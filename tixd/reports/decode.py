@@ -30,6 +30,9 @@ RECORD_CHARACTERS = RECORD_BYTES * 4 // 3
 #: Longest member "from", characters: a longer one reaches no cache.
 MAX_FROM_CHARACTERS = 300
 
+#: What orjson says, as if the JSON were wrong, where it gets no memory.
+NO_MEMORY = "Not enough memory"
+
 #: Latest time of day that is believed: some clients count on past midnight, none for a week.
 MAX_TIME_NS = 7 * 24 * 3600 * 10**9
 
@@ -85,6 +88,8 @@ def _open_envelope(name: str, content: bytes) -> _Envelope | BadReport:
             members["installationId"],
         )
     except orjson.JSONDecodeError as error:
+        if NO_MEMORY in error.msg:
+            raise MemoryError(f"{name}: {error.msg}") from error
         return BadReport(f"{name}: no JSON ({error})" if content else f"{name}: empty file")
     except BadReport as error:
         return BadReport(f"{name}: {error.detail}")

@@ -32,6 +32,7 @@ def phase(name: PhaseName = "analyse", window: int | None = 1000) -> Phase:
         (Death("exit", 1, phase()), True),
         (Death("exit", 0, phase()), False),
         (Death("exception", 0, phase()), True),
+        (Death("memory", 0, phase()), False),
         (Death("time", 0, phase(), MINUTE_NS + 1), True),
         (Death("time", 0, phase(), MINUTE_NS), False),
         (Death("time", 0, phase("post"), MINUTE_NS + 1), False),

@@ -30,15 +30,16 @@ PINNED = [
     (job.Ready(77), b'["ready",77]'),
     (job.Phase("read", None, ("a.json",), 5), b'["phase","read",null,["a.json"],5]'),
     (job.Phase("post", 1505082345, (), 0), b'["phase","post",1505082345,[],0]'),
-    (job.Done(), b'["done",{},false,[],"",""]'),
+    (job.Done(), b'["done",{},false,[],"","",false]'),
     (
         job.Done({"windows_posted": 2}, more=True, found=((1, 2), (3, 4)), failure="x"),
-        b'["done",{"windows_posted":2},true,[[1,2],[3,4]],"x",""]',
+        b'["done",{"windows_posted":2},true,[[1,2],[3,4]],"x","",false]',
     ),
     (
         job.Done({"windows_stored": 1}, kept="no answer"),
-        b'["done",{"windows_stored":1},false,[],"","no answer"]',
+        b'["done",{"windows_stored":1},false,[],"","no answer",false]',
     ),
+    (job.Done(failure="x", lacks_memory=True), b'["done",{},false,[],"x","",true]'),
 ]
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.made import minute, record, report
+from tests.support.program import ROOT
 from tixd.analysis.summary import Direction, Summary
 from tixd.errors import BadReport
 from tixd.reports.decode import decode, decode_many, source_address
@@ -177,3 +180,26 @@ def test_sources_of_any_length_leave_nothing_in_the_cache() -> None:
         with pytest.raises(BadReport, match="more than 300 characters"):
             decode("r.json", report(GOOD, source=f"{number}" + "x" * 70_000))
     assert source_address.cache_info().currsize == 0
+
+
+#: Decodes a good report of nearly 1 MiB where 4 MiB of address space are left.
+IN_LITTLE_SPACE = """
+import resource
+from tests.support.made import record, report
+from tixd.reports.decode import decode
+content = report(record(1000) * 17_000)
+with open("/proc/self/statm") as file:
+    pages = int(file.read().split()[0])
+most = pages * resource.getpagesize() + 4 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+try:
+    decode("r.json", content)
+except BaseException as error:
+    print(type(error).__name__)
+"""
+
+
+def test_a_good_report_for_which_there_is_no_memory_is_no_bad_one() -> None:
+    command = (sys.executable, "-c", IN_LITTLE_SPACE)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "MemoryError\n", done.stderr
