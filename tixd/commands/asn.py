@@ -16,13 +16,12 @@ from pathlib import Path
 
 import click
 
-from tixd import errors
+from tixd import errors, values
 from tixd.commands import Invocation, format_option
 from tixd.commands.bars import bar
 from tixd.commands.status import duration
-from tixd.localisation.asn import Table, TableFacts
+from tixd.localisation.asn import KNOWN, Table, TableFacts
 from tixd.localisation.install import (
-    KNOWN,
     LARGEST_CHANGE,
     LEAST_NETWORKS,
     Demands,
@@ -31,6 +30,9 @@ from tixd.localisation.install import (
 )
 from tixd.localisation.origin import as_number
 from tixd.localisation.sources import Harvest, harvest_file
+
+#: The latest second that a date can tell.
+LATEST = 253_402_300_799
 
 
 @click.group(short_help="Make or ask the table that tells the AS of addresses")
@@ -112,8 +114,9 @@ def build(
     """Make the table out of FILEs, plain, gzip or xz, or of the original service's database.
 
     A FILE holds prefixes ("192.0.2.0/24 64500"), CAIDA's pfx2as, ranges of iptoasn.com (TSV) or
-    CSV ranges ("first,last,number,name"), or names of AS numbers ("64500 NAME"); its first line
-    tells. Several are taken together: the longest prefix counts, of equal ones the first.
+    IP2Location, CSV ranges ("first,last,number,name"), CSV with a header (GeoLite2, IPinfo,
+    IPLocate), or names of AS numbers ("64500 NAME"); its first line tells. Several are taken
+    together: the longest prefix counts, of equal ones the first.
 
     The new table replaces the old one at once, when it has been found good; tixd takes it up by
     itself.
@@ -152,8 +155,8 @@ def _from_database(harvest: Harvest, url: str, password_file: Path | None) -> No
     password = ""
     if password_file:
         try:
-            password = password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, ValueError) as error:
+            password = values.from_file(password_file)
+        except ValueError as error:
             raise errors.BadSource(f"{password_file}: {error}") from error
     with bar("reading the database") as progress:
         harvest_database(harvest, url, password, progress)
@@ -216,11 +219,11 @@ def info(invocation: Invocation, *, table: str | None, form: str) -> None:
 
 
 def _show(path: str, facts: TableFacts) -> None:
-    built = datetime.fromtimestamp(facts.built, UTC).strftime("%Y-%m-%d %H:%M")
+    at = datetime.fromtimestamp(min(facts.built, LATEST), UTC).strftime("%Y-%m-%d %H:%M")
     versions = "IPv4 and IPv6" if facts.ip_version == 6 else "IPv4"
     print(f"table    {path}")
     print(f"kind     {facts.kind}, {versions}")
-    print(f"built    {built} UTC, {duration(time.time() - facts.built)} ago")
+    print(f"built    {at} UTC, {duration(time.time() - facts.built)} ago")
     print(f"size     {facts.size_bytes:,} bytes, {facts.nodes:,} nodes")
 
 

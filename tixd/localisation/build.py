@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from mmdb_writer import MMDBWriter, SearchTreeLeaf, SearchTreeNode
 
+from tixd import errors
 from tixd.localisation.formats import BITS
 from tixd.localisation.ranges import disjoint, networks
 from tixd.localisation.sources import Harvest, Progress
 
 #: The kind of database that a built file says it is.
 DATABASE_TYPE = "tixd-ASN"
+
+#: Most nodes of the search tree, of 216 bytes each: three times what a full table needs.
+MOST_NODES = 6_000_000
 
 #: After so many pieces the progress is told.
 _PIECES_BETWEEN_REPORTS = 5_000
@@ -26,7 +30,7 @@ Tree = SearchTreeNode
 def write_table(harvest: Harvest, path: str, progress: Progress) -> int:
     """Write the table to `path`; returns how many networks it has.
 
-    progress: told ranges laid so far and in all. Raises OSError.
+    progress: told ranges laid so far and in all. Raises OSError, BadSource for too large a tree.
     """
     writer = MMDBWriter(
         ip_version=6,
@@ -45,16 +49,16 @@ def _lay(tree: Tree, harvest: Harvest, progress: Progress) -> int:
     """Hang every network into the tree; the networks do not overlap."""
     leaves = _leaves(harvest)
     total, count = sum(map(len, harvest.ranges.values())), 0
-    done = 0
+    done, free = 0, [MOST_NODES]
     for version, ranges in harvest.ranges.items():
         bits = BITS[version]
-        root = _below(tree, 0, BITS[6], BITS[6] - BITS[4]) if version == 4 else tree
+        root = _below(tree, 0, BITS[6], BITS[6] - BITS[4], free) if version == 4 else tree
         for piece in disjoint(ranges):
             if done % _PIECES_BETWEEN_REPORTS == 0:
                 progress(min(done, total), total)
             done += 1
             for first, length in networks(piece, bits):
-                parent = _below(root, first, bits, length - 1)
+                parent = _below(root, first, bits, length - 1, free)
                 parent[first >> bits - length & 1] = leaves[piece.value]
                 count += 1
     progress(total, total)
@@ -74,12 +78,18 @@ def _leaves(harvest: Harvest) -> list[SearchTreeLeaf]:
     return found
 
 
-def _below(node: Tree, address: int, bits: int, depth: int) -> Tree:
-    """The node that the first `depth` bits of the address lead to, made where it is missing."""
+def _below(node: Tree, address: int, bits: int, depth: int, free: list[int]) -> Tree:
+    """The node that the first `depth` bits of the address lead to, made where it is missing.
+
+    free: holds how many more may be made; raises BadSource when it is none.
+    """
     for shift in range(bits - 1, bits - 1 - depth, -1):
         bit = address >> shift & 1
         child = node.right if bit else node.left
         if not isinstance(child, Tree):
+            if not free[0]:
+                raise errors.BadSource(f"the networks need more than {MOST_NODES} nodes of a tree")
+            free[0] -= 1
             child = node[bit] = Tree()
         node = child
     return node

@@ -15,13 +15,10 @@ from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
 from tixd import errors
-from tixd.localisation.asn import Table
+from tixd.localisation.asn import KNOWN, Table
 from tixd.localisation.build import write_table
 from tixd.localisation.origin import Address
 from tixd.localisation.sources import Harvest, Progress
-
-#: Addresses whose AS has been the same for many years: Google's and Cloudflare's resolvers.
-KNOWN = (("8.8.8.8", 15169), ("1.1.1.1", 13335), ("2001:4860:4860::8888", 15169))
 
 #: A table of the whole Internet has several hundred thousand networks.
 LEAST_NETWORKS = 10_000

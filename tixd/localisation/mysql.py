@@ -47,16 +47,20 @@ def harvest_database(harvest: Harvest, url: str, password: str, progress: Progre
             for table, columns, kind in _TABLES:
                 with contextlib.closing(_rows(connection, table, columns, progress)) as rows:
                     harvest.take(f"{where}, table {table}", rows, FORMATS[kind])
-    except (pymysql.MySQLError, OSError, RuntimeError, ValueError) as error:
+    except (pymysql.MySQLError, OSError, RuntimeError, OverflowError, ValueError) as error:
         raise errors.BadSource(f"{where}: {error.args[-1] if error.args else error}") from error
 
 
 def _connected(parts: Any, password: str) -> pymysql.Connection[SSCursor]:
-    if parts.scheme != "mysql" or not parts.hostname or len(parts.path) < 2:
-        raise ValueError("mysql://user@host/database is due")
+    try:
+        port = parts.port or PORT
+    except ValueError:
+        port = 0
+    if parts.scheme != "mysql" or not parts.hostname or len(parts.path) < 2 or not port:
+        raise ValueError("expected mysql://user@host:port/database")
     return pymysql.connect(
         host=parts.hostname,
-        port=parts.port or PORT,
+        port=port,
         user=unquote(parts.username or ""),
         password=password or unquote(parts.password or ""),
         database=unquote(parts.path[1:]),

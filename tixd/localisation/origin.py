@@ -40,7 +40,20 @@ _NUMBER_KEYS = ("autonomous_system_number", "asn")
 _NAME_KEYS = ("autonomous_system_organization", "as_name", "name")
 _COUNTRY_KEYS = ("country_code", "country")
 
-_NUMBER = re.compile(r"\s*(?:AS)?([0-9]{1,10})", re.ASCII | re.IGNORECASE)
+#: One AS number: digits, also in two halves (asdot, RFC 5396).
+_ONE = r"(?:AS)?(?:[0-9]{1,10}|[0-9]{1,5}\.[0-9]{1,5})"
+
+#: One origin of several: an AS number, or a set of them in braces.
+_PART = rf"(?:{_ONE}|\{{{_ONE}(?:,{_ONE})*\}})"
+
+#: A field that holds AS numbers and nothing else, of which the first counts.
+_NUMBERS = re.compile(rf"{_PART}(?:[_,]{_PART})*", re.ASCII | re.IGNORECASE)
+
+#: A field with an AS number and its name, as the older files of GeoIP have it.
+_WITH_NAME = re.compile(rf"(?=AS){_ONE}\s+(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
+
+#: The digits of a field's first AS number.
+_FIRST = re.compile(r"[0-9.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +102,14 @@ def origin_in(record: object, prefix: str | None = None) -> Origin:
     """
     if not isinstance(record, Mapping):
         return UNKNOWN
-    asn = next((n for n in (as_number(record.get(key)) for key in _NUMBER_KEYS) if n), None)
+    traits = record.get("traits")  # where GeoIP2 Enterprise has it
+    if isinstance(traits, Mapping):
+        record = {**traits, **record}
+    found = (as_number_and_name(record.get(key)) for key in _NUMBER_KEYS)
+    asn, own_name = next((each for each in found if each and each[0]), (None, None))
     if asn is None:
         return UNKNOWN
-    name = next((n for n in (clean(record.get(key)) for key in _NAME_KEYS) if n), None)
+    name = next((n for n in (clean(record.get(key)) for key in _NAME_KEYS) if n), own_name)
     codes = (country_code(record.get(key)) for key in _COUNTRY_KEYS)
     return Origin(asn, name, prefix, next((code for code in codes if code), None))
 
@@ -103,12 +120,35 @@ def as_number(value: object) -> int | None:
     >>> as_number("AS15169"), as_number("13335_38803"), as_number(0), as_number("{64500,64501}")
     (15169, 13335, None, 64500)
     """
+    found = as_number_and_name(value)
+    return found[0] or None if found else None
+
+
+def as_number_and_name(value: object) -> tuple[int, str | None] | None:
+    """The AS number in a number or a text, 0 for no AS, and the name beside it; None: neither.
+
+    >>> as_number_and_name("1.10"), as_number_and_name("AS15169 Google")
+    ((65546, None), (15169, 'Google'))
+    """
+    name = None
     if isinstance(value, str):
-        match = _NUMBER.match(value.lstrip("{"))
-        value = int(match[1]) if match else None
+        text = value.strip()
+        named = _WITH_NAME.fullmatch(text)
+        name = clean(named[1]) if named else None
+        first = _FIRST.search(text) if named or _NUMBERS.fullmatch(text) else None
+        value = _number(first[0]) if first else None
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return value if 0 < value <= LARGEST_ASN else None
+    return (value, name) if 0 <= value <= LARGEST_ASN else None
+
+
+def _number(text: str) -> int | None:
+    """The AS number in digits or in asdot notation, whose halves have 16 bits each."""
+    high, dot, low = text.rpartition(".")
+    if not dot:
+        return int(low)
+    halves = int(high), int(low)
+    return (halves[0] << 16) + halves[1] if max(halves) < 1 << 16 else None
 
 
 def clean(value: object) -> str | None:

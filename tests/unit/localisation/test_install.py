@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.tables import NAMES, PREFIXES, harvest, quiet
 from tixd import errors
+from tixd.localisation import build
 from tixd.localisation import install as module
 from tixd.localisation.asn import Table
 from tixd.localisation.install import Demands, install
@@ -111,6 +112,16 @@ def test_a_full_disk_leaves_the_old_table_and_no_leftover(path, monkeypatch):
     monkeypatch.setattr(module, "write_table", full)
     with pytest.raises(errors.TableRefused, match="No space left"):
         put(path, PREFIXES)
+    assert (path.read_bytes(), os.listdir(path.parent)) == (before, ["asn.mmdb"])
+
+
+def test_a_tree_of_more_nodes_than_any_table_needs_is_refused(path, monkeypatch):
+    put(path, PREFIXES)
+    before = path.read_bytes()
+    monkeypatch.setattr(build, "MOST_NODES", 1000)
+    scattered = "".join(f"2a00:{n:x}::1/128 64500\n" for n in range(20))
+    with pytest.raises(errors.BadSource, match="more than 1000 nodes"):
+        put(path, PREFIXES + scattered)
     assert (path.read_bytes(), os.listdir(path.parent)) == (before, ["asn.mmdb"])
 
 

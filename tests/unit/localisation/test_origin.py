@@ -65,6 +65,22 @@ def test_addresses_beside_the_special_ones_can_have_an_as(address):
         ({"asn": "", "as_name": "", "country_code": "US"}, UNKNOWN),
         ({"country": {"iso_code": "US"}, "location": {"latitude": 37.7}}, UNKNOWN),
         ({"asn": 64500, "as_name": ["x"], "country": {"iso_code": "US"}}, Origin(64500)),
+        ({"asn": "AS15169 Google LLC"}, Origin(15169, "Google LLC")),
+        ({"asn": "15169 Google LLC", "autonomous_system_number": "8.8.8.0/24"}, UNKNOWN),
+        (
+            {
+                "country": {"iso_code": "US"},
+                "traits": {
+                    "autonomous_system_number": 15169,
+                    "autonomous_system_organization": "GOOGLE",
+                },
+            },
+            Origin(15169, "GOOGLE"),
+        ),
+        *(
+            ({"traits": nonsense}, UNKNOWN)
+            for nonsense in (None, "AS1", [{"asn": 1}], {"asn": "x"})
+        ),
         *((nonsense, UNKNOWN) for nonsense in (None, "AS1", 5, [], {}, {"asn": [1]})),
     ],
 )
@@ -80,9 +96,15 @@ def test_records_of_every_provider_are_understood(record, origin):
         *(("4200000000", 4200000000), (2**32 - 1, 2**32 - 1), (2**32, None), ("9" * 10, None)),
         *((0, None), ("0", None), (-1, None), ("-1", None), (True, None), (1.5, None), ("", None)),
         *((None, None), ("None", None), ("AS", None), ("x", None)),
+        *(("AS15169 Google LLC", 15169), ("AS1.10 Two Bytes", 65546), (" 15169\t", 15169)),
+        *(("1.10", 65546), ("AS1.10", 65546), ("65535.65535", 2**32 - 1), ("1.10_7", 65546)),
+        *(("0.0", None), ("1.65536", None), ("65536.1", None), ("1.", None), ("1.2.3", None)),
+        *(("8.8.8.0/24", None), ("15169x", None), ("15169 Google", None), ("AS 15169", None)),
+        *(("13335_x", None), ("4608,", None), ("{64500", None), ("1{5}", None), ("1\n2", None)),
+        *(("AS15169Google", None), ("AS15169 \x00", 15169), ("\u0661", None), ("1_" * 10**6, None)),
     ],
 )
-def test_an_as_number_is_found_in_what_providers_write(value, number):
+def test_an_as_number_is_a_whole_field_in_what_providers_write(value, number):
     assert as_number(value) == number
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import re
+import tracemalloc
 
 import pytest
 
 from tests.support.tables import NAMES, PREFIXES, quiet
 from tixd import errors
+from tixd.localisation import sources
 from tixd.localisation.sources import Harvest, harvest_file
 
 
@@ -59,6 +62,74 @@ def test_a_file_that_is_no_source_or_damaged_is_refused(tmp_path, content):
     (tmp_path / "source").write_bytes(content)
     with pytest.raises(errors.BadSource, match=str(tmp_path)):
         read(tmp_path / "source")
+
+
+def refused(path):
+    """Why a source is refused, without its path."""
+    with pytest.raises(errors.BadSource) as caught:
+        read(path)
+    return caught.value.detail.removeprefix(f"{path}: ")
+
+
+def test_an_unknown_header_is_refused_with_the_shapes_that_are_known(tmp_path):
+    (tmp_path / "source").write_text("network,geoname_id\n1.0.0.0/24,7\n")
+    reason = refused(tmp_path / "source")
+    assert reason.startswith('"network,geoname_id": no line of a known form: ')
+    for shape in ("PREFIX ASN", "FIRST,LAST,ASN,NAME", "ASN NAME", "network", "start_ip"):
+        assert shape in reason
+
+
+def test_a_file_with_a_header_is_read_by_it(tmp_path):
+    (tmp_path / "source").write_text("network,asn,as_name\r\n8.8.8.0/24,AS15169,Google\r\n")
+    kind, harvest = read(tmp_path / "source")
+    assert (kind, list(harvest.values)) == ("header", [(15169, "Google", None)])
+    assert harvest.ranges[4][0][:2] == (0x08080800, 0x080808FF)
+
+
+def test_a_column_of_something_else_is_no_as_number(tmp_path):
+    (tmp_path / "source").write_text("1.0.0.0,1.0.0.255,8.8.8.0,x\n1.0.1.0,1.0.1.255,8.8.8,x\n")
+    assert refused(tmp_path / "source") == (
+        '2 of 2 lines make no sense, as "1.0.0.0 1.0.0.255 8.8.8.0 x": no AS number'
+    )
+
+
+def test_damage_is_told_in_plain_words(tmp_path):
+    for content in (gzip.compress(b"x" * 99)[:-5], b"\x1f\x8b" + b"x" * 99, b"\xfd7zXZ\0x"):
+        (tmp_path / "source").write_bytes(content)
+        assert refused(tmp_path / "source") == "is damaged or cut short"
+    assert refused(tmp_path / "none") == "No such file or directory"
+    assert refused(f"{tmp_path}/a\0b") == "a path has no null character"
+
+
+def test_a_line_of_any_length_is_one_bad_line_and_takes_no_memory(tmp_path):
+    lines = [f"10.{n >> 8}.{n & 255}.0/24 {n + 1}\n" for n in range(300)]
+    with gzip.open(tmp_path / "source", "wt", compresslevel=1) as file:
+        file.writelines(lines)
+        file.write("9.0.0.0/24 64500 ")
+        for _ in range(64):
+            file.write("x" * (1 << 20))
+        file.write("\n9.0.1.0/24 64500\n")
+    tracemalloc.start()
+    _, harvest = read(tmp_path / "source")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (len(harvest.ranges[4]), harvest.left_out) == (301, 1)
+    assert peak < 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("MOST_LINES", "8.8.8.0/24 15169\n" * 9),
+        ("MOST_LINES", "8.8.8.0/24 15169\n" + "# nothing\n" * 9),
+        ("MOST_VALUES", "".join(f"8.8.8.0/24 {n}\n" for n in range(1, 10))),
+        ("MOST_VALUES", "".join(f"{n} name\n" for n in range(1, 10))),
+    ],
+)
+def test_more_than_any_table_has_is_refused(tmp_path, monkeypatch, name, content):
+    monkeypatch.setattr(sources, name, 8)
+    (tmp_path / "source").write_text(content)
+    assert re.match("more than 8 (lines|different)", refused(tmp_path / "source"))
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):

@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import subprocess
+import sys
 
 import pytest
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
 
 from tests.support.plain_search import PlainSearch
+from tests.support.program import ROOT
 from tests.support.tables import csv_ranges, foreign, table
 from tixd import errors
 from tixd.localisation.asn import Table
@@ -89,6 +94,62 @@ def test_files_of_other_makers_are_read(tmp_path, record, found, ip_version):
     assert origin(path, "2001:4860:4860::8888") == UNKNOWN
 
 
+def shorter_than_ipv4(path, records):
+    """A table of IPv6 that has a block around all of IPv4."""
+    writer = MMDBWriter(6, "Somebodys-ASN")
+    for network, record in records.items():
+        writer.insert_network(IPSet([network]), record)
+    writer.to_db_file(str(path))
+    return path
+
+
+def test_a_block_around_all_of_ipv4_does_not_make_a_table_unusable(tmp_path):
+    reserved = {"autonomous_system_number": 0, "autonomous_system_organization": "reserved"}
+    networks = {"::/64": reserved, "2001:4860::/32": GEOLITE}
+    path = shorter_than_ipv4(tmp_path / "asn.mmdb", networks)
+    assert origin(path, "2001:4860:4860::8888") == Origin(15169, "GOOGLE", "2001:4860::/32")
+    assert origin(path, "8.8.8.8") == UNKNOWN
+    with Table(str(path)) as opened:
+        assert Origin(15169, "GOOGLE", "2001:4860::/32") in list(opened)
+
+
+def test_a_block_around_all_of_ipv4_can_have_an_as(tmp_path):
+    path = shorter_than_ipv4(tmp_path / "asn.mmdb", {"::/64": GEOLITE})
+    assert origin(path, "8.8.8.8") == Origin(15169, "GOOGLE", "0.0.0.0/0")
+
+
+def test_a_table_whose_first_thousand_networks_have_no_as_is_judged_by_look_ups(tmp_path):
+    networks = {f"1.{n >> 8}.{n & 255}.0/24": {"asn": 0} for n in range(1, 1200)}
+    path = foreign(tmp_path / "asn.mmdb", {**networks, "8.8.8.0/24": GEOLITE})
+    assert origin(path, "8.8.8.8").asn == 15169
+
+
+def test_the_as_numbers_of_geoip2_enterprise_are_read(tmp_path):
+    record = {"country": {"iso_code": "US"}, "traits": GEOLITE}
+    path = foreign(tmp_path / "asn.mmdb", {"8.8.8.0/24": record})
+    assert origin(path, "8.8.8.8") == Origin(15169, "GOOGLE", "8.8.8.0/24")
+
+
+def test_what_a_table_says_of_itself_is_one_short_line(tmp_path):
+    writer = MMDBWriter(6, "x\n" * 5000, ipv4_compatible=True)
+    writer.insert_network(IPSet(["8.8.8.0/24"]), GEOLITE)
+    writer.to_db_file(str(tmp_path / "asn.mmdb"))
+    with Table(str(tmp_path / "asn.mmdb")) as opened:
+        assert opened.facts.kind.startswith("x x x")
+        assert len(opened.facts.kind) <= 255
+
+
+#: What is wrong with what is no table.
+REASONS = {
+    "Somebodys-ASN names no AS",
+    "No such file or directory",
+    "Too many levels of symbolic links",
+    "a path has no null character",
+    "is no MMDB file, or is damaged",
+    "no regular file",
+}
+
+
 def test_what_is_no_table_is_a_bad_table_and_blocks_nobody(tmp_path):
     whole = table(tmp_path / "asn.mmdb").read_bytes()
     os.mkfifo(tmp_path / "fifo")
@@ -99,7 +160,9 @@ def test_what_is_no_table_is_a_bad_table_and_blocks_nobody(tmp_path):
     for name in ("missing", "empty", "text", "half", "city", "fifo", "loop", "", "a\0b"):
         with pytest.raises(errors.BadTable) as caught:
             Table(str(tmp_path / name))
-        assert caught.value.detail.startswith(str(tmp_path / name))
+        path, _, reason = caught.value.detail.partition(": ")
+        assert path == str(tmp_path / name)
+        assert reason in REASONS
 
 
 def test_damage_within_a_table_is_a_bad_table_or_another_answer_and_no_crash(tmp_path):
@@ -113,6 +176,19 @@ def test_damage_within_a_table_is_a_bad_table_or_another_answer_and_no_crash(tmp
             for address in addresses:
                 with contextlib.suppress(errors.BadTable):
                     opened.origin(address)
+
+
+def test_a_tree_that_leads_back_to_its_root_is_a_bad_table_and_ends_no_process(tmp_path):
+    content = table(tmp_path / "asn.mmdb", csv_ranges(20)).read_bytes()
+    (tmp_path / "damaged").write_bytes(b"\0" * 6 + content[6:])
+    program = "import sys; from tixd.localisation.asn import Table; Table(sys.argv[1])"
+    words = [sys.executable, "-c", program, str(tmp_path / "damaged")]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        1,
+        f"tixd.errors.BadTable: {tmp_path}/damaged: is no MMDB file, or is damaged: The AS table"
+        " cannot be used; replace it with another (tixd asn build makes one).",
+    )
 
 
 def test_a_table_says_what_it_is(tmp_path):
