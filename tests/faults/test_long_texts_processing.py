@@ -36,10 +36,6 @@ MOST_MEMORY_BYTES = 64 * MIB
 MOST_SECONDS = 1.0
 
 
-#: Known not to be so yet.
-REPEATED = pytest.mark.xfail(strict=True, reason="aiohttp's answer repeats a bad head whole")
-
-
 def longest_line(text: str) -> int:
     """Bytes of the longest line of a log."""
     return max(map(len, text.encode().split(b"\n")))
@@ -225,9 +221,7 @@ def test_a_long_text_in_a_question_costs_little(daemon, length):
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize(
-    "length", [LENGTHS[0], *(pytest.param(n, marks=REPEATED) for n in LENGTHS[1:])]
-)
+@pytest.mark.parametrize("length", LENGTHS)
 def test_a_long_text_in_an_http_request_costs_little(daemon, length):
     requests = {place: make().octets() for place, make in long_texts.heads(length).items()}
     assert costs(daemon, to_http(daemon), requests) == {}

@@ -58,7 +58,7 @@ def without_privilege() -> tuple[str, ...]:
         return ()
     if not shutil.which("setpriv"):
         pytest.skip("not run: root may read everything, and there is no setpriv to change that")
-    powers = "-dac_override,-dac_read_search"
+    powers = "-dac_override,-dac_read_search,-fowner"
     return ("setpriv", "--inh-caps", powers, "--bounding-set", powers, "--")
 
 

@@ -86,6 +86,8 @@ class JournalFile:
         try:
             file = self._folder.open_file(FILE_NAME)
         except errors.NotPermitted as error:
+            if isinstance(error, errors.Immutable):
+                raise
             raise errors.JournalNotPermitted(_owned(self._folder, error.detail)) from error
         self._file = file
         try:
