@@ -14,7 +14,7 @@ from statistics import median
 import pytest
 
 from tests.support.broker import Broker
-from tests.support.bundles import PING, form
+from tests.support.bundles import PING, form, update
 from tests.support.collector import Collector
 from tests.support.direct import Direct
 from tests.support.gracc_queue import EXCHANGE, QUEUE, bound_queue, identities, to_broker
@@ -23,6 +23,7 @@ from tests.support.relay import Relay
 from tests.support.senders import Senders
 from tests.support.stand_in_api import closed_port
 from tests.support.withheld import Withheld
+from tixd.collector.server import SERVLET
 
 SEED = 5
 
@@ -145,6 +146,35 @@ def test_an_exchange_that_is_deleted_is_503_and_declared_again(collector, direct
     assert collector.log("exchange_declared")
     bind_again(direct)
     assert collector.post(form(["a"])) == 200
+
+
+@pytest.fixture
+def narrow(broker: Broker) -> Iterator[int]:
+    """The broker takes no larger messages than this on channels that are opened from now on."""
+    usual, largest = 134_217_728, 3000
+    broker.eval(f"application:set_env(rabbit, max_message_size, {largest})")
+    yield largest
+    broker.eval(f"application:set_env(rabbit, max_message_size, {usual})")
+
+
+def test_a_record_over_the_brokers_limit_is_400_by_name_and_holds_up_nobody(
+    narrow, collector, broker, direct
+):
+    large = form(["large"], arg1=update(["large"]).replace("a job", "j" * narrow))
+    with Senders(collector.port, count=2, size=10) as others:
+        others.until_accepted(50)
+        for _ in range(3):
+            status, answer = collector.ask("POST", SERVLET, large)
+            assert status == 400
+            assert b"record 'large' has " in answer
+            assert f"max_message_size is {narrow}".encode() in answer
+        others.until_accepted(50)
+    assert set(others.statuses()) == {200}
+    check_promises(others, direct)
+    assert len(collector.log("message_too_large")) == 1, "the limit is remembered"
+    broker.eval("application:set_env(rabbit, max_message_size, 1000000)")
+    broker.close_connections()
+    until(lambda: collector.post(large) == 200)
 
 
 def test_a_full_queue_that_refuses_is_503_and_harms_nobody_else(tmp_path, broker):

@@ -17,7 +17,7 @@ import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import AMQPError
 
-from tixd import errors, logs
+from tixd import errors, logs, tasks
 from tixd.amqp.asking import Ended, as_ours, in_time, settle, translated
 from tixd.amqp.channel import Channel
 from tixd.amqp.tables import mend_pika
@@ -32,10 +32,22 @@ CONNECT_SECONDS = 10.0
 #: How long a tidy end may take before it is left to heartbeats and the kernel.
 CLOSE_SECONDS = 2.0
 
-# pika tells of each try, with stack traces; link.py says what matters.
-logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
-
 mend_pika()
+
+
+class _Pika(logging.Handler):
+    """Takes what pika logs of each try, often with a traceback: link.py says what matters of it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, Exception) and not isinstance(error, AMQPError | OSError):
+            tasks.report(error, "pika")
+        else:
+            logs.debug("pika", reason=record.getMessage())
+
+
+_LOGGER = logging.getLogger("pika")
+_LOGGER.handlers, _LOGGER.propagate = [_Pika(logging.WARNING)], False
 
 
 async def connect(endpoint: Endpoint, name: str) -> Connection:

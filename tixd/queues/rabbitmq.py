@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tixd import errors, logs, tasks
+from tixd import bounded, errors, logs, tasks
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.link import Link
@@ -160,6 +160,9 @@ class RabbitQueue:
                 self._waiting.put_nowait(RabbitDelivery(job, task, self, channel, message.tag))
         except errors.BadTask as error:
             self._spawn(self._bury(channel, message, error.detail))
+        except Exception as error:  # noqa: BLE001 - it would end the connection, and come again
+            tasks.report(error, "reading of a message")
+            self._spawn(self._bury(channel, message, f"unexpected {type(error).__name__}"))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = tasks.start(work, "answering of a message")
@@ -177,8 +180,10 @@ class RabbitQueue:
         """Send a job for each installation worth one; acknowledge when all are stored."""
         try:
             found = await self._fan_out()
-        except (errors.CannotStart, errors.BrokerError) as error:
-            logs.error("fan_out_failed", reason=str(error))
+        except Exception as error:  # noqa: BLE001 - a message without an answer holds up others
+            if not isinstance(error, errors.CannotStart | errors.BrokerError):
+                tasks.report(error, "looking through the reports")
+            logs.error("fan_out_failed", reason=bounded.error(error))
             await asyncio.sleep(AGAIN_SECONDS)
             self.answer(channel, message.tag, back=True)
         else:

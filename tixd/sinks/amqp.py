@@ -10,6 +10,7 @@ broker takes messages, because a blocked one says so only to who publishes (faul
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ from tixd.amqp.probe import probe_queue
 from tixd.amqp.values import Endpoint, Properties, Tls
 from tixd.collector.formats import Format
 from tixd.collector.settings import CollectorSettings
-from tixd.sinks.contract import Outgoing
+from tixd.sinks.contract import Outgoing, too_large
 
 #: How often a probe is published.
 PROBE_SECONDS = 10.0
@@ -34,6 +35,10 @@ SLICE = 100
 
 #: Channels without a bundle that are kept open for the next.
 MOST_IDLE_CHANNELS = 32
+
+
+#: How RabbitMQ says that a message is larger than its max_message_size.
+_TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 
 
 class AmqpSink:
@@ -50,6 +55,7 @@ class AmqpSink:
         self._running: asyncio.Task[None] | None = None
         self._idle: list[Channel] = []
         self._declared = False
+        self._largest_bytes: int | None = None
 
     async def start(self) -> None:
         """Connect, and again whenever the connection is lost."""
@@ -77,7 +83,12 @@ class AmqpSink:
         self._link.renew(endpoint(settings))
 
     def check(self, messages: Sequence[Outgoing]) -> None:
-        """The broker's own limit (128 MiB and more) is above any record that gets here."""
+        """Raises TooLargeForOutput where a message is larger than the broker has said it takes."""
+        most = self._largest_bytes
+        for message in messages:
+            if most is not None and len(message.body) > most:
+                limit = f"the broker's max_message_size is {most}"
+                raise too_large(self.name, message, len(message.body), limit)
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Publish all, then wait until all are confirmed; raises NotAccepted."""
@@ -96,9 +107,19 @@ class AmqpSink:
         except errors.NotDeclared:
             self._declared = False
             raise
+        except errors.BrokerRefuses as error:
+            self._learn_limit(error)
+            self.check(messages)
+            raise
         finally:
             self._give_back(channel)
         self.confirmed = time.monotonic()
+
+    def _learn_limit(self, error: errors.BrokerRefuses) -> None:
+        """Remember the broker's limit, which it tells by ending the channel of a larger message."""
+        if told := _TOO_LARGE.search(error.detail):
+            self._largest_bytes = int(told[1])
+            logs.warning("message_too_large", connection=self.name, reason=error.detail)
 
     async def _confirmed(self, channel: Channel, messages: Sequence[Outgoing]) -> None:
         """Raises what the broker said of the first message that it did not take."""
@@ -116,7 +137,7 @@ class AmqpSink:
             except errors.BrokerError as error:
                 failures.append(error)
         if failures:
-            raise failures[0]
+            raise next((f for f in failures if _TOO_LARGE.search(f.detail)), failures[0])
 
     # --- channels -------------------------------------------------------------------------------
 
@@ -158,7 +179,7 @@ class AmqpSink:
 
     async def _use(self, connection: Connection) -> None:
         """Serve bundles with a new connection; ends when it is of no use any more."""
-        self._idle, self._declared = [], False
+        self._idle, self._declared, self._largest_bytes = [], False, None
         await self._declare(connection)
         try:
             channel, queue = await probe_queue(connection)

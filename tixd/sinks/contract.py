@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tixd import bounded, errors
 from tixd.collector.formats import Format
+
+#: Characters of a record's identity that a sender is shown.
+SHOWN_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,12 @@ class Outgoing:
     message_id: str
     body: bytes
     content_type: str
+
+
+def too_large(sink: str, message: Outgoing, size: int, limit: str) -> errors.TooLargeForOutput:
+    """The error for a record that the sink never takes."""
+    name = bounded.text(message.key, SHOWN_CHARACTERS)
+    return errors.TooLargeForOutput(f"{sink}: record {name!r} has {size} bytes, {limit}")
 
 
 class Sink(Protocol):
@@ -52,7 +62,10 @@ class Sink(Protocol):
         """Raises TooLargeForOutput where a message can never be accepted."""
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Return once every message is safe; raises NotAccepted. Who waits has a deadline."""
+        """Return once every message is safe; raises NotAccepted. Who waits has a deadline.
+
+        Raises TooLargeForOutput where only publishing has shown that a message can never be safe.
+        """
 
     @property
     def confirmed(self) -> float | None:

@@ -21,7 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from tixd import errors, logs, tasks
 from tixd.collector.formats import Format
 from tixd.collector.settings import CollectorSettings
-from tixd.sinks.contract import Outgoing
+from tixd.sinks.contract import Outgoing, too_large
 
 #: The part of the bundle's time that a delivery may take.
 DELIVERY_SHARE = 0.8
@@ -110,8 +110,8 @@ class KafkaSink:
         for message in messages:
             size = len(message.body) + len(message.key.encode()) + OVERHEAD_BYTES
             if size > self._largest_bytes:
-                limit = f"{size} bytes with its headers, kafka.maxMessage is {self._largest_bytes}"
-                raise errors.TooLargeForOutput(f"record of {limit}")
+                limit = f"its headers included; kafka.maxMessage is {self._largest_bytes}"
+                raise too_large(self.name, message, size, limit)
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Produce all, then wait until all are delivered; raises NotAccepted."""

@@ -123,8 +123,8 @@ class LinesSink:
             size = os.fstat(file).st_size
             if size and size + len(text) > self._max_bytes:
                 self._set_aside()
-                os.close(file)
-                file, size = self._opened(), 0
+                full, file, size = file, self._opened(), 0
+                os.close(full)
             _append_whole(file, size, text)
             if not size:
                 _sync_folder(self._path)

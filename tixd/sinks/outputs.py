@@ -134,8 +134,10 @@ class Outputs:
         await asyncio.gather(*jobs, return_exceptions=True)
         if late:
             raise self._late()
-        for job in jobs:
-            job.result()
+        failures = [error for job in jobs if (error := job.exception())]
+        never = [error for error in failures if isinstance(error, errors.BadRequest)]
+        for error in never or failures:
+            raise error
 
 
 def _parts(records: Sequence[Record]) -> list[Sequence[Record]]:

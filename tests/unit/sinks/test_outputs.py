@@ -62,6 +62,22 @@ def test_where_one_sink_refuses_the_bundle_is_not_accepted():
         publish([willing, unwilling], "a", "b")
 
 
+class Surprised(MemorySink):
+    """A sink that learns only by publishing that a record is too large."""
+
+    async def publish(self, _: Sequence[Outgoing]) -> None:
+        raise errors.TooLargeForOutput("large")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_can_never_fit_is_told_rather_than_what_failed_beside_it(first: bool):
+    refusing = MemorySink()
+    refusing.refused = {"a"}
+    sinks = [refusing, Surprised()]
+    with pytest.raises(errors.TooLargeForOutput):
+        publish(sinks if first else sinks[::-1], "a")
+
+
 class Silent(MemorySink):
     """A sink that never confirms."""
 

@@ -1,0 +1,50 @@
+"""The sink for a file: what a rotation that fails leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tixd import errors
+from tixd.sinks.contract import Outgoing
+from tixd.sinks.lines import LinesSink
+
+RECORD = Outgoing("r", "m", b"x" * 60, "application/json")
+
+
+@pytest.fixture
+def strangers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Descriptors that somebody else opens just before reopening the sink's file fails."""
+    usual, opened, found = LinesSink._opened, [], []
+
+    def open_file(self: LinesSink) -> int:
+        opened.append(1)
+        if len(opened) == 3:
+            found.append(os.open(os.devnull, os.O_RDONLY))
+            raise OSError(errno.EMFILE, "Too many open files")
+        return usual(self)
+
+    monkeypatch.setattr(LinesSink, "_opened", open_file)
+    return found
+
+
+def test_a_rotation_whose_reopening_fails_closes_nobody_elses_descriptor(
+    tmp_path: Path, strangers: list[int]
+):
+    async def test() -> None:
+        sink = LinesSink(str(tmp_path / "records"), 100, 3)
+        await sink.publish([RECORD])
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(errors.NotAccepted, match="Too many open files"):
+            await sink.publish([RECORD])
+        (stranger,) = strangers
+        os.close(stranger)  # fails where it has been closed
+        assert len(os.listdir("/proc/self/fd")) == before
+        await sink.publish([RECORD])
+
+    asyncio.run(test())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["records", "records.1"]
