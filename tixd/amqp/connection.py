@@ -15,6 +15,7 @@ from typing import Any
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflow
 from pika.exceptions import AMQPError
 
 from tixd import errors, logs, tasks
@@ -32,6 +33,15 @@ CONNECT_SECONDS = 10.0
 #: How long a tidy end may take before it is left to heartbeats and the kernel.
 CLOSE_SECONDS = 2.0
 
+_reports_done = AMQPConnectionWorkflow._report_completion_and_cleanup  # noqa: SLF001
+
+
+def _report_done(self: Any, result: Any) -> None:
+    """Of a connection that is closed while it opens, pika reports the class of an exception."""
+    _reports_done(self, result() if isinstance(result, type) else result)
+
+
+AMQPConnectionWorkflow._report_completion_and_cleanup = _report_done  # noqa: SLF001
 mend_pika()
 
 
