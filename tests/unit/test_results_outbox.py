@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.support.results import DOWN, UP, result
 from tixd import errors
-from tixd.analysis.summary import Summary
+from tixd.analysis.summary import Direction, Summary
 from tixd.folder import Folder
+from tixd.reports.decode import source_address
 from tixd.results.outbox import LONGEST_BYTES, Outbox
 from tixd.results.payload import WindowResult, failed_report
 
@@ -187,3 +190,34 @@ def test_whether_results_can_be_removed_is_known_beforehand(outbox, failed, monk
     assert outbox.writable()
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
     assert not outbox.writable()
+
+
+@pytest.mark.parametrize("size", [LONGEST_BYTES + 1, 10**9])
+def test_a_result_that_is_too_long_is_told_with_its_size_and_the_limit(outbox, failed, size):
+    with (failed / NAME).open("wb") as file:
+        file.truncate(size)
+    with pytest.raises(errors.BadFailedResult, match=f"{size:,} bytes, at most 65,536 are read"):
+        outbox.load(NAME)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.none() | st.floats(), min_size=8, max_size=8),
+    st.text().map(lambda text: f"{text}:4500"),
+)
+def test_whatever_reports_can_give_is_stored_so_that_it_can_be_read(outbox, second, values, text):
+    try:
+        source = source_address(text)
+    except errors.BadReport:
+        return
+    up, down = Direction(*values[:4]), Direction(*values[4:])
+    stored = outbox.load(outbox.store(WindowResult(source, Summary(second, up, down))))
+    assert (stored.ip, stored.summary.timestamp) == (source, second)
+
+
+@pytest.mark.parametrize("odd", [result(-1), result(2**32), result(ip=""), result(ip="x" * 65536)])
+def test_what_could_not_be_read_again_is_never_stored(outbox, tmp_path, odd):
+    with pytest.raises(errors.BadFailedResult):
+        outbox.store(odd)
+    assert os.listdir(tmp_path) == []

@@ -53,10 +53,12 @@ class Outbox:
     def store(self, result: WindowResult) -> str:
         """Keep `result` for later; returns its name. It survives a kill and a power cut.
 
-        Raises errors.DiskFull, ReadOnlyVolume, NotPermitted, ...: then nothing is stored.
+        Raises errors.DiskFull, ReadOnlyVolume, NotPermitted, ..., or BadFailedResult for a result
+        that could not be read again: then nothing is stored.
         """
-        folder = self._made()
         content = failed_report(result)
+        parse_failed_report(content)  # what could not be read again must never be kept
+        folder = self._made()
         suffix = 0
         while True:
             name = _name(result.summary.timestamp, suffix)
