@@ -68,8 +68,7 @@ def load(path: str) -> LastScan | None:
     """The last completed scan that the folder knows; None, and a warning, where it should know."""
     try:
         with Folder(path, follow=True) as folder:
-            content, _ = folder.read(STATE_FILE, _LONGEST_BYTES)
-        return parse(content)
+            return parse(folder.load(STATE_FILE, _LONGEST_BYTES))
     except errors.Vanished:
         return None
     except (errors.VolumeError, ValueError, TypeError, KeyError) as error:
