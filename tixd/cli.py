@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tixd import __version__, errors, group, signals
+from tixd import __version__, bounded, errors, group, signals
 from tixd.group import COLLECTOR, LEVELS, LazyGroup
 from tixd.settings import Settings
 
@@ -68,6 +68,9 @@ COMMANDS = MappingProxyType(
 
 #: Words of the collector's -l that are a level.
 COLLECTOR_LEVELS = LEVELS | {"PANIC"}
+
+#: Longest line about an error; a path may have 4096 characters, and more stands beside it.
+MOST_CHARACTERS = 5000
 
 #: The name of the file that Celery's -s usually has; it need not exist to be told from a folder.
 CELERY_SCHEDULE_FILE = "celerybeat-schedule"
@@ -235,7 +238,8 @@ def run() -> None:
         tixd(prog_name="tixd")
     except errors.OperatorError as error:
         for line in str(error).splitlines():
-            click.echo(f"{_priority()}tixd: {line}", err=True)
+            shown = bounded.text(line, MOST_CHARACTERS)
+            click.echo(f"{_priority()}tixd: {shown}", err=True)
         sys.exit(error.exit_code)
 
 
@@ -253,5 +257,6 @@ def _report_unexpected(
     """One line of what nobody foresaw; Python ends with exit code 1 after it."""
     if logging.getLogger("tixd").getEffectiveLevel() <= logging.DEBUG:
         traceback.print_exception(kind, error, trace)
-    what = str(error) if isinstance(error, errors.TixdError) else f"{kind.__name__}: {error}"
-    click.echo(f"tixd: {' '.join(what.split())} (-l DEBUG shows where)", err=True)
+    what = str(error) if isinstance(error, errors.TixdError) else bounded.error(error)
+    line = " ".join(bounded.text(what, MOST_CHARACTERS).split())
+    click.echo(f"tixd: {line} (-l DEBUG shows where)", err=True)

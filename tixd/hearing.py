@@ -13,8 +13,13 @@ from typing import Any
 
 import orjson
 
+from tixd import bounded
+
 #: The longest answer; 100,000 installations whose results wait are about 12 MB.
 LONGEST_ANSWER_BYTES = 64 * 2**20
+
+#: Characters of a text that are shown.
+LONGEST_TEXT = 1000
 
 #: Bytes taken from a socket at once.
 _PIECE_BYTES = 2**18
@@ -39,12 +44,13 @@ def heard(sock: socket.socket, deadline: float) -> Any:
 
 
 def harmless(value: Any) -> Any:
-    """The value with a question mark for each character that is not printed.
+    """The value with a question mark for each character that is not printed; long texts are cut.
 
     >>> harmless({"a": ["red\\x1b[31m", 1]})
     {'a': ['red?[31m', 1]}
     """
     if isinstance(value, str):
+        value = bounded.text(value, LONGEST_TEXT)
         plain = value.isprintable()
         return value if plain else "".join(c if c.isprintable() else "?" for c in value)
     if isinstance(value, dict):

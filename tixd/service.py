@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 import tixd
-from tixd import answers, control, errors, first_process, logs, signals, tasks
+from tixd import answers, bounded, control, errors, first_process, logs, signals, tasks
 from tixd.config import Config
 from tixd.dispatch.dispatcher import Dispatcher
 from tixd.dispatch.job import CheckVolume, Done
@@ -124,7 +124,7 @@ class Service:
             fresh = self._reload().settings
         except errors.ConfigError as error:
             logs.error("secrets_not_read_again", reason=str(error))
-            self._not_renewed = f"secrets not read again: {error}"
+            self._not_renewed = bounded.text(f"secrets not read again: {error}")
         else:
             self._not_renewed = ""
             secrets = {name: getattr(fresh, name) for name in _SECRETS}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tixd import bounded
+
 #: A worker that says nothing for longer than this while its job is to check the volume: it hangs.
 VOLUME_SILENCE_SECONDS = 60.0
 
@@ -125,7 +127,7 @@ class Snapshot:
             return (f"it is {self.state}",)
         volume = () if self.role == "dispatcher" else self._of_volume()
         reasons = (self._of_workers(), *volume, self._of_broker(), self._of_cycle())
-        return tuple(reason for reason in reasons if reason)
+        return tuple(bounded.text(reason) for reason in reasons if reason)
 
     def _of_workers(self) -> str:
         return "" if any(w.ready for w in self.workers) else "no worker process is ready"

@@ -14,10 +14,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
-from tixd import logs, tasks
+from tixd import bounded, logs, tasks
 
 #: How often the state of a service is looked at, at most, for its line in `systemctl status`.
 STATUS_SECONDS = 2.0
+
+
+#: Characters of a status; a datagram is not sent where it is too long.
+LONGEST_STATUS = 1000
 
 
 class Notifier:
@@ -98,4 +102,4 @@ class Notifier:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(bounded.text(text, LONGEST_STATUS).split())

@@ -203,3 +203,10 @@ def test_hundreds_of_silent_connections_keep_nobody_from_asking(tmp_path, comman
 
     done = asyncio.run(run())
     assert (done.code, done.err) == (0, "")
+
+
+def test_what_a_stranger_says_of_himself_is_not_shown_at_any_length(tmp_path):
+    long = "x" * 16_000_000
+    done = asked(tmp_path, "status", leader=long, not_renewed=long)
+    assert done.code == 0
+    assert max(map(len, done.out)) < 1100

@@ -165,7 +165,8 @@ class Pool:
             case Done() if seat.task:
                 self._end(seat, seat.task, message)
             case _:
-                logs.error("worker_garbled", worker=seat.pid, reason=f"not now: {message!r}")
+                reason = f"{type(message).__name__} at the wrong moment"
+                logs.error("worker_garbled", worker=seat.pid, reason=reason)
                 seat.kill()
 
     def _welcome(self, seat: Seat) -> None:

@@ -22,7 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import tixd
-from tixd import control, errors, first_process, logs, signals, tasks
+from tixd import bounded, control, errors, first_process, logs, signals, tasks
 from tixd.collector import debug
 from tixd.collector.configuration import CollectorConfig
 from tixd.collector.server import Server
@@ -183,7 +183,7 @@ class Collector:
             fresh = self._reload().settings
         except errors.ConfigError as error:
             logs.error("secrets_not_read_again", reason=str(error))
-            self._not_renewed = f"secrets not read again: {error}"
+            self._not_renewed = bounded.text(f"secrets not read again: {error}")
         else:
             self._not_renewed = ""
             for sink in self._outputs.sinks:
