@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pika
 import pytest
 
 from tests.support.direct import Direct
@@ -12,7 +13,8 @@ from tests.support.pools import in_loop
 from tests.support.rabbit import PREFETCH, consumer
 from tests.support.task_messages import TASK_ID
 from tests.support.waiting import until
-from tixd.amqp.values import Properties
+from tixd import errors
+from tixd.amqp.values import Message, Properties
 from tixd.queues import rabbitmq
 from tixd.queues.celery_message import RunInstallation, RunUsers, Task, decode, encode
 
@@ -36,8 +38,6 @@ async def publish(direct: Direct, *tasks: Task) -> None:
 
 def put(direct: Direct, body: bytes, properties: Properties) -> None:
     """Publish one message with the headers of Celery."""
-    import pika
-
     raw = pika.BasicProperties(
         headers=dict(properties.headers),
         content_type=properties.content_type,
@@ -93,3 +93,45 @@ async def test_looking_through_that_fails_for_an_unknown_reason_gives_its_messag
         await delivery.done()
         await until(lambda: not queue.open)
         assert looked["times"] == 2 * PREFETCH
+
+
+@in_loop
+async def test_messages_that_tixd_dead_refuses_do_not_hold_up_jobs(
+    broker, direct, monkeypatch
+) -> None:
+    monkeypatch.setattr(rabbitmq, "AGAIN_SECONDS", 0.01)
+    direct.declare("tixd.dead", x_max_length=1, x_overflow="reject-publish")
+    await asyncio.to_thread(direct.publish, "tixd.dead", "full")
+    bad = RunInstallation(TASK_ID, "/elsewhere", 7, 7)
+    async with consumer(broker.port, "/r") as queue:
+        await publish(direct, *[bad] * (PREFETCH + 1), GOOD)
+        delivery = await asyncio.wait_for(queue.take(), 30)
+        assert delivery.job.user_id == 1
+        await delivery.done()
+        direct.delete("tixd.dead")
+        await until(lambda: direct.exists("tixd.dead") and direct.count("tixd.dead") == 3)
+        await until(lambda: not queue.open)
+    assert direct.count("celery") == 0
+
+
+@in_loop
+async def test_what_a_consumer_raises_ends_neither_its_channel_nor_the_connection(
+    broker, direct, monkeypatch
+) -> None:
+    async with consumer(broker.port, "/r") as queue:
+        before = queue.link.connection
+        taken: list[Message] = []
+
+        def take(message: Message) -> None:
+            taken.append(message)
+            raise KeyError("x") if len(taken) == 1 else errors.BrokerAway("x")
+
+        channel = await before.channel()
+        direct.declare("here")
+        await channel.consume("here", 0, take, no_ack=True)
+        for _ in range(3):
+            await asyncio.to_thread(direct.publish, "here", "x")
+        await until(lambda: len(taken) == 3)
+        assert queue.link.connection is before
+        assert not channel.ended.done()
+    direct.delete("here")

@@ -19,7 +19,7 @@ import pika
 from pika.channel import Channel as RawChannel
 from pika.exceptions import AMQPError
 
-from tixd import errors
+from tixd import errors, tasks
 from tixd.amqp.asking import Ended, as_ours, ask, in_time, settle, translated
 from tixd.amqp.values import Declared, Message, Properties
 
@@ -179,7 +179,12 @@ class Channel:
     def _on_message(
         take: Callable[[Message], None], _: Any, method: Any, properties: Any, body: bytes
     ) -> None:
-        take(Message(method.delivery_tag, body, _ours(properties)))
+        try:
+            take(Message(method.delivery_tag, body, _ours(properties)))
+        except errors.BrokerError:
+            pass  # of a channel that is ending
+        except Exception as error:  # noqa: BLE001 - in pika it would end the connection
+            tasks.report(error, "taking of a message")
 
     async def cancel(self, consumer: str) -> None:
         """Have nothing delivered any more; what was delivered may still be answered."""

@@ -34,6 +34,13 @@ _SWITCHES = MappingProxyType(
 #: Log levels of the original by their other names here.
 _LEVELS = MappingProxyType({"WARN": "WARNING", "FATAL": "CRITICAL", "PANIC": "CRITICAL"})
 
+#: The longest name that AMQP 0.9.1 can write, and the settings that are such names.
+MOST_AMQP_BYTES = 255
+_AMQP_NAMES = frozenset({"amqp_exchange", "amqp_routing_key", "amqp_vhost", "amqp_user"})
+
+#: What Kafka takes as the name of a topic.
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
 #: A broker of Kafka: a host, or an address in brackets, and its port.
 _BROKER = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:;/\[\]]+):([0-9]{1,5})")
 
@@ -72,6 +79,10 @@ def _place(name: str, text: str) -> str:
         networks(text)
     if name == "kafka_brokers":
         _check_brokers(text)
+    if name == "kafka_topic" and not _TOPIC.fullmatch(text):
+        raise ValueError("must be at most 249 letters, digits, dots, underscores and dashes")
+    if name in _AMQP_NAMES and len(text.encode()) > MOST_AMQP_BYTES:
+        raise ValueError(f"must have at most {MOST_AMQP_BYTES} bytes, as all names in AMQP")
     return host_alone(text) if name == "amqp_host" else text
 
 

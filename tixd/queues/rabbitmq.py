@@ -20,7 +20,7 @@ from tixd import bounded, errors, logs, tasks
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.link import Link
-from tixd.amqp.values import Endpoint, Message
+from tixd.amqp.values import Endpoint, Message, Properties
 from tixd.dispatch.job import ProcessInstallation
 from tixd.queues.celery_message import RunInstallation, RunUsers, decode
 from tixd.queues.dead import DEAD, with_reason
@@ -202,11 +202,24 @@ class RabbitQueue:
                     logs.error("message_not_buried", reason=str(error))
                 told = True
                 await asyncio.sleep(AGAIN_SECONDS)
+                if isinstance(error, errors.MessageRefused) and await self._put_behind(
+                    channel, message, properties
+                ):
+                    return
             else:
                 self._count({"messages_dead": 1})
                 logs.warning("message_refused", queue=DEAD, reason=reason)
                 self.answer(channel, message.tag)
                 return
+
+    async def _put_behind(self, channel: Channel, message: Message, properties: Properties) -> bool:
+        """Let a message that cannot be buried wait behind the others; False where it cannot be."""
+        try:
+            await self._sender.send(JOBS, message.body, properties, exchange=JOBS)
+        except errors.BrokerError:
+            return False
+        self.answer(channel, message.tag)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +241,9 @@ class RabbitDelivery:
         task = self.task
         try:
             await self.queue.jobs.put_path(task.path, task.user_id, task.installation_id)
-        except errors.BrokerError:
+        except Exception as error:  # noqa: BLE001 - it would end the role, and come again
+            if not isinstance(error, errors.BrokerError):
+                tasks.report(error, "sending of a job")
             await self.back()
         else:
             await self.done()

@@ -180,6 +180,13 @@ class Collector:
             return
         self._systemd.reloading()
         try:
+            self._renew_outputs()
+        finally:
+            self._systemd.reloaded(self._sentence())
+
+    def _renew_outputs(self) -> None:
+        """Give the outputs the secrets of now."""
+        try:
             fresh = self._reload().settings
         except errors.ConfigError as error:
             logs.error("secrets_not_read_again", reason=str(error))
@@ -190,7 +197,6 @@ class Collector:
                 if isinstance(sink, AmqpSink):
                     sink.renew(fresh)
             logs.info("secrets_read_again")
-        self._systemd.reloaded(self._sentence())
 
 
 def sinks(settings: CollectorSettings) -> list[Sink]:

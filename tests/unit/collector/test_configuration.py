@@ -153,6 +153,9 @@ def test_both_forms_in_one_file_contradict_each_other(read):
             )
         ],
         ('[kafka]\nbrokers = "u:p@a:1"', "without user and password"),
+        ('[kafka]\ntopic = "a topic"', "must be at most 249 letters"),
+        (f'[AMQP]\nroutingKey = "{"x" * 256}"', "must have at most 255 bytes"),
+        (f'[AMQP]\nexchange = "{"é" * 128}"', "must have at most 255 bytes"),
         ("stopSeconds = -1", "must be a number of seconds, 0 or more"),
         ('stopSeconds = "inf"', "must be a number of seconds, 0 or more"),
         ("stopSeconds = true", "must be a number of seconds, 0 or more"),
