@@ -127,6 +127,7 @@ class KafkaSink:
         finally:
             self._waiting -= 1
         if failures:
+            self._probe_now.set()
             raise errors.NotAccepted(f"{self.name}: {', '.join(sorted(failures))}")
         self._is_back()
 
@@ -198,9 +199,8 @@ class KafkaSink:
             if not delivered.done():
                 delivered.set_result(failed)
         self._away, self._told = failed, "replaced"
-        self._hourly.log(
-            logs.warning, "kafka_producer_replaced", failed, now=time.monotonic(), reason=failed
-        )
+        now = time.monotonic()
+        self._hourly.log(logs.warning, "kafka_producer_replaced", now=now, reason=failed)
         self._probe_now.set()
         # Its end waits for its threads; the executor holds the last reference.
         asyncio.get_running_loop().run_in_executor(None, _purge, old)
@@ -211,9 +211,11 @@ class KafkaSink:
         while True:
             reason = await loop.run_in_executor(None, self.ask, PROBE_ANSWER_SECONDS)
             self._is_away(reason) if reason else self._is_back()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(AWAY_PROBE_SECONDS if self._away else PROBE_SECONDS):
-                    await self._probe_now.wait()
+            await asyncio.sleep(AWAY_PROBE_SECONDS)
+            if not self._away:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PROBE_SECONDS):
+                        await self._probe_now.wait()
             self._probe_now.clear()
 
     def _on_error(self, error: KafkaError) -> None:
