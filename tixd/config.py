@@ -71,14 +71,14 @@ def load(options: Mapping[str, str], environ: Mapping[str, str], file: Path | No
     """
     draft = _drafted(options, environ, file)
     if draft.problems:
-        raise errors.ConfigError(in_lines(draft.problems))
+        raise errors.ConfigError("\n".join(few(draft.problems)))
     return _finished(draft, environ)
 
 
-def in_lines(problems: Sequence[str]) -> str:
-    """Problems as ConfigError has them: one a line, and of very many the first ones."""
-    more = len(problems) - MOST_PROBLEMS
-    return "\n".join([*problems[:MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])
+def few(texts: Sequence[str]) -> list[str]:
+    """The first problems or warnings of very many, and how many more there are."""
+    more = len(texts) - MOST_PROBLEMS
+    return [*texts[:MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
 
 
 def load_for_asking(

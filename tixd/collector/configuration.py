@@ -20,7 +20,7 @@ from typing import Any
 from tixd import errors, surroundings, values
 from tixd.collector import given
 from tixd.collector.settings import CollectorSettings
-from tixd.config import read_toml
+from tixd.config import few, read_toml
 from tixd.surroundings import Surroundings
 
 #: Settings that the command line has an option for.
@@ -86,10 +86,11 @@ def load(
     settings = replace(CollectorSettings(), **draft.values)
     draft.problems += _contradictions(settings, draft.sources)
     if draft.problems:
-        raise errors.ConfigError("\n".join(draft.problems))
+        raise errors.ConfigError("\n".join(few(draft.problems)))
     draft.warnings += _doubts(settings, draft.sources)
     around = surroundings.read(environ, uid=os.geteuid())
-    return CollectorConfig(settings, MappingProxyType(draft.sources), tuple(draft.warnings), around)
+    sources, warnings = MappingProxyType(draft.sources), tuple(few(draft.warnings))
+    return CollectorConfig(settings, sources, warnings, around)
 
 
 class _Draft:
@@ -204,6 +205,7 @@ def _advice(key: str) -> str:
 
 
 def _read_environment(draft: _Draft, environ: Mapping[str, str]) -> None:
+    environ = _without_links(draft, environ)
     variables = {f.metadata["env"]: name for name, f in given.FIELDS.items()}
     files = {f"{v}FILE": n for v, n in variables.items() if given.is_secret(n)}
     for variable in sorted(v for v in environ if environ[v]):
@@ -222,6 +224,14 @@ def _read_environment(draft: _Draft, environ: Mapping[str, str]) -> None:
         for file in files
         if environ.get(file) and environ.get(file[:-4])
     ]
+
+
+def _without_links(draft: _Draft, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment without what Kubernetes or docker made of a service called gracc."""
+    links = surroundings.service_links(environ, "GRACC_")
+    if links:
+        draft.warnings.append(surroundings.about_links(links))
+    return {name: text for name, text in environ.items() if name not in links}
 
 
 # --- all together --------------------------------------------------------------------------------

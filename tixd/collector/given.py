@@ -14,10 +14,11 @@ from dataclasses import Field, fields
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from tixd import bounded
 from tixd.collector import go_duration
 from tixd.collector.settings import CollectorSettings
 from tixd.declared import Secret
-from tixd.values import host_alone
+from tixd.values import MAX_CHARACTERS, host_alone
 
 #: Every setting by its name, in the order in which operators are shown them.
 FIELDS: dict[str, Field[Any]] = {field.name: field for field in fields(CollectorSettings)}
@@ -56,6 +57,8 @@ def is_secret(name: str) -> bool:
 def checked(name: str, value: object) -> Any:
     """The value as CollectorSettings holds it; raises ValueError with what is allowed."""
     kind, facts = TYPES[name], FIELDS[name].metadata
+    if isinstance(value, str) and len(value) > MAX_CHARACTERS:
+        raise ValueError(f"must have at most {MAX_CHARACTERS} characters")
     try:
         if "duration" in facts:
             return _duration(value)
@@ -158,7 +161,8 @@ def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, 
         try:
             found.append(ipaddress.ip_network(word))
         except ValueError:
-            raise ValueError(f"{word!r} is no network such as 10.0.0.0/8 or ::1") from None
+            shown = bounded.text(word)
+            raise ValueError(f"{shown!r} is no network such as 10.0.0.0/8 or ::1") from None
     return tuple(found)
 
 

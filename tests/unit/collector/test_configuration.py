@@ -251,3 +251,38 @@ def test_a_setting_that_is_a_number_with_a_point_needs_no_twin_in_the_other_role
     assert given.checked("ratio", "1.5") == 1.5
     with pytest.raises(ValueError, match="must be a number of seconds, 0 or more"):
         given.checked("ratio", "x")
+
+
+def test_variables_that_kubernetes_made_of_a_service_called_gracc_are_ignored_in_one_line(read):
+    links = {
+        "GRACC_PORT": "tcp://10.96.12.7:8888",
+        "GRACC_SERVICE_HOST": "10.96.12.7",
+        "GRACC_SERVICE_PORT_HTTP": "8888",
+        "GRACC_PORT_8888_TCP_ADDR": "10.96.12.7",
+    }
+    loaded = read(FLAT, **links)
+    assert (loaded.settings.port, loaded.sources["port"].endswith("port")) == (8899, True)
+    (warning,) = [text for text in loaded.warnings if text.startswith("environment")]
+    assert "enableServiceLinks" in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "env"),
+    [
+        (FLAT, {"GRACC_ADDRESS": "x" * 100_000}),
+        (FLAT, {"GRACC_TIMEOUT": "x" * 100_000}),
+        (FLAT, {"GRACC_TRUSTEDPROXIES": "x" * 4_000}),
+        (FLAT, {"GRACC_KAFKA_BROKERS": "x" * 100_000 + "@"}),
+        (f'address = "{"x" * 1_000_000}"', {}),
+        (f"[collector]\n{'x' * 1_000_000} = 1", {}),
+    ],
+)
+def test_no_message_repeats_a_long_value_or_key(read, text, env):
+    with pytest.raises(errors.ConfigError) as caught:
+        read(text, **env)
+    assert len(str(caught.value)) <= 1500
+
+
+def test_of_very_many_unknown_keys_the_first_are_told(read):
+    unknown = "\n".join(f"strange_{n} = 1" for n in range(1000))
+    assert len(read(unknown + FLAT).warnings) <= 51
