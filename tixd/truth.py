@@ -21,7 +21,7 @@ import yaml
 from tixd import errors
 
 #: A description holds a few lines; anything much larger is something else.
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,21 @@ class Agreement:
     correlation: float | None
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses aliases: a few lines of them can stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise ValueError("has an alias (*), which no description needs")
+        return super().compose_node(parent, index)
+
+
 def read(content: bytes) -> Truth:
     """The truth in a description.yml; raises errors.BadDescription."""
     if len(content) > MAX_BYTES:
         raise errors.BadDescription(f"over {MAX_BYTES} bytes")
     try:
-        stated = yaml.safe_load(content)
+        stated = yaml.load(content, _Loader)  # noqa: S506 - it is a safe one
         downstream = _schedule(stated, "")
         upstream = _schedule(stated, "upstream_") if "upstream_experiment" in stated else ()
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:

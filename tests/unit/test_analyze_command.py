@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import re
 
 import pytest
@@ -85,6 +87,23 @@ def test_a_file_without_truth_of_any_window_fails(tmp_path, text):
     done = run("--truth", tmp_path / "truth.yml", tree)
     assert (done.exit_code, done.stdout) == (1, "")
     assert "truth" in done.stderr
+
+
+def test_a_fifo_in_place_of_the_truth_is_named_and_nobody_waits(tmp_path):
+    tree = lay_out(tmp_path / "tree", WINDOW)
+    os.mkfifo(tmp_path / "fifo")
+    done = run("--truth", tmp_path / "fifo", tree)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"tixd analyze: {tmp_path}/fifo: is no regular file")
+
+
+def test_a_table_of_many_windows_holds_no_observations(tmp_path, monkeypatch):
+    tree = lay_out(tmp_path / "tree", WINDOW)
+    shown = []
+    monkeypatch.setattr("tixd.commands.analyze._show", shown.extend)
+    assert run(tree).exit_code == 0
+    assert all(len(pickle.dumps(window)) < 2000 for window in shown)
+    assert shown
 
 
 def test_a_folder_and_its_archive_give_the_same_but_for_the_path(tmp_path):

@@ -6,12 +6,14 @@ import gzip
 import io
 import os
 import tarfile
+import tracemalloc
 
 import pytest
 
 from tests.support.kept import lay_out, made_reports, member, pack
 from tixd import errors
-from tixd.reports.archive import MAX_COMPLAINTS, installations, printable
+from tixd.reports import archive as module
+from tixd.reports.archive import MAX_COMPLAINTS, _Streamed, installations, printable
 from tixd.reports.spool import MAX_REPORT_BYTES
 
 FEW = made_reports()[:3]
@@ -191,6 +193,93 @@ def test_a_thousand_chained_long_names_end_the_reading(tmp_path):
     path = raw(tmp_path / "kept.tar.gz", *[info.tobuf(tarfile.GNU_FORMAT) + b"y" * 512] * 3000)
     with pytest.raises(errors.BadArchive):
         list(installations(str(path)))
+
+
+def headers(kind: bytes, content: bytes, count: int) -> bytes:
+    """So many extended headers of this content, one after the other."""
+    info, _ = member("x", type=kind, size=len(content))
+    padding = bytes(-len(content) % 512)
+    return (info.tobuf(tarfile.GNU_FORMAT) + content + padding) * count
+
+
+def sparse(blocks: int) -> bytes:
+    """The header of a sparse file whose list of holes has so many blocks more."""
+    info, _ = member("x", type=tarfile.GNUTYPE_SPARSE)
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[482] = 1  # more follows
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 32 + sum(header[156:]))
+    return bytes(header) + (b"00000000001\0" * 42 + b"\1" + bytes(7)) * blocks
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        headers(tarfile.XGLTYPE, b"1000012 a=" + b"x" * 1_000_001 + b"\n", 40),
+        headers(tarfile.XHDTYPE, b"1000015 path=" + b"a/" * 500_000 + b"\n", 1),
+        headers(tarfile.GNUTYPE_LONGNAME, b"a/" * 500_000, 20),
+        sparse(40_000),
+    ],
+    ids=["global headers", "a name of parts", "long names", "holes"],
+)
+def test_headers_of_any_kind_and_number_take_little_memory(tmp_path, hostile):
+    path = raw(tmp_path / "kept.tar.gz", hostile)
+    tracemalloc.start()
+    with pytest.raises(errors.BadArchive, match="a header is too large"):
+        list(installations(str(path)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_global_headers_are_not_remembered_beyond_the_next_file(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(_Streamed, "open", noting(_Streamed.open, opened))
+    note = headers(tarfile.XGLTYPE, b"%d comment=" % 1020 + b"x" * 1006 + b"\n", 1)
+    path = raw(tmp_path / "kept.tar.gz", note)
+    assert found(path) == [("/1", 1)]
+    assert opened[0].pax_headers == {}
+
+
+def noting(function, results):
+    """The function, of which all results are noted."""
+
+    def noted(*arguments, **options):
+        results.append(function(*arguments, **options))
+        return results[-1]
+
+    return noted
+
+
+def test_an_archive_of_more_than_can_be_held_ends_after_what_is_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_HELD_BYTES", 2 * len(FEW[0][1]) + 4000)
+    path = pack(tmp_path / "kept.tar.gz", archived("1"))
+    reading = installations(str(path))
+    assert 0 < len(next(reading).reports()) < len(FEW)
+    with pytest.raises(errors.BadArchive, match="unpack it, and name the folder"):
+        next(reading)
+
+
+def test_folders_without_a_usable_report_are_held_in_bounds_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_HELD_BYTES", 100_000)
+    name = FEW[0][0]
+    path = pack(tmp_path / "kept.tar.gz", (member(f"{n}/{name}", b"x") for n in range(1000)))
+    with pytest.raises(errors.BadArchive, match="unpack it, and name the folder"):
+        list(installations(str(path)))
+
+
+def test_a_file_with_a_name_longer_than_any_files_is_passed_over(tmp_path):
+    long = [member(f"{'a/' * 3000}{name}", content) for name, content in FEW]
+    assert found(pack(tmp_path / "kept.tar.gz", long + archived("1"))) == [("/1", 3)]
+
+
+def test_what_is_wrong_with_an_archive_is_told_without_words_of_python(tmp_path):
+    (tmp_path / "xz").write_bytes(b"\xfd7zXZ\0" * 100)
+    whole = pack(tmp_path / "whole", archived("1")).read_bytes()
+    (tmp_path / "cut").write_bytes(whole[: len(whole) // 2])
+    for name in ("xz", "cut"):
+        with pytest.raises(errors.BadArchive) as caught:
+            list(installations(str(tmp_path / name)))
+        assert caught.value.detail == f"{tmp_path / name}: is not gzip, or is damaged or cut short"
 
 
 def test_a_folder_that_cannot_be_opened_is_reported_and_its_neighbours_are_used(

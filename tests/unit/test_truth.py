@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from tests.support import recordings
@@ -44,6 +46,12 @@ def test_a_gap_carries_nothing_and_what_lies_outside_is_left_out():
     assert expected(schedule, 2000, 2500) is None
 
 
+#: Each line has all of the line before ten times: 10**6 members.
+LAUGHING = b"l0: &l0 {a: 1}\n" + b"".join(
+    b"l%d: &l%d {<<: [%s]}\n" % (n, n, b", ".join([b"*l%d" % (n - 1)] * 10)) for n in range(1, 7)
+)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -54,12 +62,24 @@ def test_a_gap_carries_nothing_and_what_lies_outside_is_left_out():
         b"!!python/object/apply:os.system [true]",
         b"connection_speed: 5\nexperiment: 7\n",
         b"x" * (1 << 20) + b"x",
+        b"connection_speed: 1" + b":0" * 120_000 + b"\nexperiment: []",
+        RECORDED + b"a: &a {b: c}\nd: *a\n",
+        RECORDED + LAUGHING,
     ],
 )
 def test_what_states_no_truth_is_refused(content):
     with pytest.raises(errors.BadDescription) as caught:
         read(content)
     assert len(str(caught.value)) < 400
+
+
+def test_a_file_that_names_its_parts_again_and_again_takes_little_memory():
+    tracemalloc.start()
+    with pytest.raises(errors.BadDescription, match="an alias"):
+        read(RECORDED + LAUGHING)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
 
 
 def test_agreement_of_nothing_and_of_idle_lines_is_undefined_where_it_must_be():

@@ -42,28 +42,18 @@ _PLAIN_COLUMNS = 10_000
 class Analysed:
     """One window of the folder `path` and its result; None where it has no short packet.
 
-    origin: the AS that it came from; None where no AS table is set.
+    first: its first epoch second; source: the address that all its reports came from; reports,
+    observations: how many it holds, duplicates included; origin: the AS that it came from; None
+    where no AS table is set.
     """
 
     path: str
-    reports: tuple[Report, ...]
+    first: int
+    source: str
+    reports: int
+    observations: int
     summary: Summary | None
     origin: Origin | None
-
-    @property
-    def first(self) -> int:
-        """Its first epoch second."""
-        return min(report.first for report in self.reports)
-
-    @property
-    def source(self) -> str:
-        """The address that all its reports came from."""
-        return self.reports[0].source
-
-    @property
-    def observations(self) -> int:
-        """How many observations it holds, duplicates included."""
-        return sum(report.count for report in self.reports)
 
 
 @click.command()
@@ -162,12 +152,27 @@ def _installation(
     for window in windows(in_order):
         made += 1
         summary = analyse(joined(report.observations for report in window))
-        yield Analysed(found.path, window, summary, origins.of(window[0].source))
+        yield _analysed(found.path, window, summary, origins.of(window[0].source))
     if in_order and not made:
         _say(
             f"{found.path}: {len(in_order)} reports make no window: it takes {MIN_OBSERVATIONS}"
             f" observations of one source over {MEANINGFUL_SECONDS} s without a long gap"
         )
+
+
+def _analysed(
+    path: str, window: tuple[Report, ...], summary: Summary | None, origin: Origin | None
+) -> Analysed:
+    """What is kept of a window: nothing of its observations, of which there may be millions."""
+    return Analysed(
+        path,
+        first=min(report.first for report in window),
+        source=window[0].source,
+        reports=len(window),
+        observations=sum(report.count for report in window),
+        summary=summary,
+        origin=origin,
+    )
 
 
 def _say(message: str) -> None:
@@ -189,7 +194,7 @@ def _as_json(window: Analysed) -> bytes:
             "window": window.first,
             "ip": window.source,
             **({"asn": origin.asn, "asName": origin.name} if origin else {}),
-            "reports": len(window.reports),
+            "reports": window.reports,
             "observations": window.observations,
             "result": result,
         }
@@ -243,4 +248,4 @@ def _cells(window: Analysed) -> list[str]:
     numbers = ["-" if value is None else f"{value:.2f}" for value in values]
     for place, way in zip((0, len(_VALUES)), ways, strict=True):
         numbers[place] += "" if way.usage_alt is None else f" ({way.usage_alt:.2f})"
-    return [when, str(len(window.reports)), str(window.observations), *numbers]
+    return [when, str(window.reports), str(window.observations), *numbers]

@@ -7,6 +7,8 @@ Rules: estimates are limited to 0..1, as they are posted.
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -25,7 +27,7 @@ from tixd import errors
 from tixd.analysis.observations import Observations
 from tixd.analysis.summary import Estimator, Summary, summarise
 from tixd.commands import Command
-from tixd.truth import Agreement, Truth, agreement, expected, read
+from tixd.truth import MAX_BYTES, Agreement, Truth, agreement, expected, read
 
 #: Width of a table that nobody looks at on a terminal: no line of it is ever folded.
 _PLAIN_COLUMNS = 10_000
@@ -77,10 +79,21 @@ def analysis_by(estimator: str) -> Analyse:
 def read_truth(path: Path) -> Truth:
     """What the file states; where it states nothing, that is said and the command ends."""
     try:
-        return read(path.read_bytes())
-    except (errors.BadDescription, OSError) as error:
-        click.echo(f"tixd analyze: {path}: {error}", err=True)
-        sys.exit(1)
+        return read(_content(path))
+    except errors.BadDescription as error:
+        reason: object = error
+    except OSError as error:
+        reason = error.strerror
+    click.echo(f"tixd analyze: {path}: {reason}", err=True)
+    sys.exit(1)
+
+
+def _content(path: Path) -> bytes:
+    """What the file holds, a little more than a description may; raises BadDescription, OSError."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise errors.BadDescription("is no regular file")
+        return file.read(MAX_BYTES + 1)
 
 
 def show(windows: Iterable[tuple[str, int, Summary | None]], truth: Truth, form: str) -> None:

@@ -26,6 +26,19 @@ from tixd.reports.spool import MAX_REPORT_BYTES, is_report_name, named_second
 _NO_REPORTS = frozenset({"bad-reports", "failed-results"})
 #: How many complaints about one folder are kept; what is more is only counted.
 MAX_COMPLAINTS = 5
+
+#: Most bytes of the headers of one member of an archive: a name of MAX_NAME_BYTES, and more.
+MAX_HEADER_BYTES = 64 * 1024
+
+#: Longest name of a member, as files have it (PATH_MAX).
+MAX_NAME_BYTES = 4096
+
+#: Most bytes of the reports of an archive, which are held together: a quarter of a million reports.
+MOST_HELD_BYTES = 1 << 30
+
+#: What a report or a folder takes besides, bytes.
+_HELD_BESIDES_BYTES = 1000
+
 #: What reading a damaged archive may raise (ValueError: numbers and texts in its headers).
 _DAMAGED = (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, RecursionError)
 
@@ -136,11 +149,14 @@ def _too_large(name: str, size_bytes: int) -> str:
 
 
 class _Sparing(gzip.GzipFile):
-    """Refuses to read much at once: a header may claim gigabytes that compress to nothing."""
+    """Gives as much as is allowed: headers may claim gigabytes that compress to nothing."""
+
+    allowed_bytes = 0
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= 2 * MAX_REPORT_BYTES:
+        if size is None or not 0 <= size <= self.allowed_bytes:
             raise tarfile.ReadError("a header is too large")
+        self.allowed_bytes -= size
         return super().read(size)
 
 
@@ -155,41 +171,66 @@ def _in_archive(path: str) -> Iterator[Found]:
     by_folder: dict[tuple[str, ...], Found] = {}
     damage: Exception | None = None
     try:
-        with _Sparing(path) as content, _Streamed.open(fileobj=content, mode="r:") as archive:
-            for member in _members(archive):
-                _read_member(archive, member, path, by_folder)
+        with _Sparing(path) as content:
+            content.allowed_bytes = MAX_HEADER_BYTES
+            with _Streamed.open(fileobj=content, mode="r:") as archive:
+                _read_members(archive, content, path, by_folder)
     except _DAMAGED as error:
         damage = error
     for folder in sorted(by_folder, key=lambda parts: [_counting(part) for part in parts]):
         yield by_folder[folder]
     if damage:
-        raise errors.BadArchive(printable(f"{path}: {damage}")) from damage
+        raise errors.BadArchive(printable(f"{path}: {_reason(damage)}")) from damage
 
 
-def _members(archive: _Streamed) -> Iterator[tarfile.TarInfo]:
+def _reason(damage: Exception) -> str:
+    """What is wrong with an archive, in words of ours or of tarfile."""
+    if isinstance(damage, tarfile.TarError):
+        return str(damage)
+    return getattr(damage, "strerror", None) or "is not gzip, or is damaged or cut short"
+
+
+def _read_members(
+    archive: _Streamed, content: _Sparing, path: str, by_folder: dict[tuple[str, ...], Found]
+) -> None:
+    """Take the reports in the archive; raises tarfile.ReadError where they are too many."""
+    held_bytes = 0
+    for member in _members(archive, content):
+        parts = [part for part in member.name.split("/") if part not in ("", ".")]
+        if not parts or not is_report_name(parts[-1]) or any(map(_passed_over, parts[:-1])):
+            continue
+        held_bytes += min(member.size, MAX_REPORT_BYTES) + len(member.name) + _HELD_BESIDES_BYTES
+        if held_bytes > MOST_HELD_BYTES:
+            held = f"reports of more than {MOST_HELD_BYTES} bytes"
+            raise tarfile.ReadError(f"{held}: unpack it, and name the folder")
+        label = printable("/".join([path, *parts[:-1]]))
+        found = by_folder.setdefault(tuple(parts[:-1]), Found(label))
+        content.allowed_bytes = 2 * MAX_REPORT_BYTES  # tarfile may read a little more than it needs
+        _read_member(archive, member, parts[-1], found)
+
+
+def _members(archive: _Streamed, content: _Sparing) -> Iterator[tarfile.TarInfo]:
     """The regular files in the archive, one after the other; none is remembered."""
     end = -1
-    while member := archive.next():
+    while member := _next(archive, content):
         if member.size < 0 or archive.offset <= end:
             raise tarfile.ReadError("a header leads backwards")
         end = archive.offset
-        archive.members = []
-        if member.isreg():
+        if member.isreg() and len(member.name) <= MAX_NAME_BYTES:
             yield member
 
 
+def _next(archive: _Streamed, content: _Sparing) -> tarfile.TarInfo | None:
+    """The next member, without what those before it have left behind."""
+    archive.members = []
+    archive.pax_headers = {}
+    content.allowed_bytes = MAX_HEADER_BYTES
+    return archive.next()
+
+
 def _read_member(
-    archive: tarfile.TarFile,
-    member: tarfile.TarInfo,
-    path: str,
-    by_folder: dict[tuple[str, ...], Found],
+    archive: tarfile.TarFile, member: tarfile.TarInfo, name: str, found: Found
 ) -> None:
-    """Take the member if it may be a report."""
-    *folder, name = [part for part in member.name.split("/") if part not in ("", ".")] or [""]
-    if not is_report_name(name) or any(map(_passed_over, folder)):
-        return
-    label = printable("/".join([path, *folder]))
-    found = by_folder.setdefault(tuple(folder), Found(label))
     if member.size > MAX_REPORT_BYTES:
         found.leave_out(_too_large(name, member.size))
     elif content := archive.extractfile(member):
