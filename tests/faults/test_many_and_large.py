@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support import made
+from tests.support.pools import in_loop, window, work_off
 from tests.support.program import MEASURE, Ended, once
-from tests.support.stand_in_api import StandInApi
+from tests.support.results import settings_for
+from tests.support.stand_in_api import StandInApi, closed_port
+from tixd.dispatch.pool import Pool
 
 START = 1_600_000_000
 
@@ -95,3 +100,35 @@ def test_200_000_reports_in_one_folder_take_bounded_memory(tmp_path):
 @pytest.mark.timeout(900)
 def test_50_000_installations_are_looked_at_within_a_period(tmp_path):
     many_folders(tmp_path, 50_000, most_seconds=600)
+
+
+#: Most that a worker may have grown by after reports that are large and bad.
+GROWN_BYTES = 64 * 2**20
+
+
+def wave(folder: Path, number: int) -> None:
+    """100 reports, each with another sender's address of a million characters."""
+    for i in range(100):
+        path = folder / f"tix-report-{START + 100 * number + i}.json"
+        path.write_bytes(made.report(made.record(START), source=f"{number} {i} ".ljust(10**6, "x")))
+        os.utime(path, (START, START))
+
+
+@pytest.mark.parametrize("waves", [3, pytest.param(12, marks=pytest.mark.long)])
+@in_loop
+async def test_reports_with_endless_addresses_leave_no_memory_taken(tmp_path, waves):
+    settings = settings_for(closed_port(), reports_base_path=str(tmp_path), workers=1)
+    job = window(tmp_path, 1)
+    folder = tmp_path / "1/1"
+    async with Pool(settings) as pool:
+        await work_off(pool, job)
+        (worker,) = pool.workers
+        idle_bytes = psutil.Process(worker.pid).memory_info().rss
+        for number in range(waves):
+            wave(folder, number)
+            assert (await work_off(pool, job))["reports_bad"] == 100
+            shutil.rmtree(folder / "bad-reports")
+        assert pool.workers[0].pid == worker.pid
+        grown_bytes = psutil.Process(worker.pid).memory_info().rss - idle_bytes
+    sys.stdout.write(f"grown by {grown_bytes / 2**20:.1f} MiB\n")
+    assert grown_bytes < GROWN_BYTES
