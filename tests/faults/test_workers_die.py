@@ -339,3 +339,17 @@ async def test_a_listing_that_crashes_each_time_ends_with_an_error(settings, mon
         with pytest.raises(errors.CannotStart, match="signal 11"):
             await find_installations(pool, settings.reports_base_path)
         assert pool.restarts == {"signal": 3}
+
+
+@in_loop
+async def test_a_user_whose_listing_crashes_takes_no_other_user_along(
+    tmp_path, settings, monkeypatch
+):
+    odd(monkeypatch, "dies_listing_user_2")
+    for user in (1, 2, 3):
+        window(tmp_path, user)
+    with heard() as log:
+        async with Pool(settings) as pool:
+            jobs = await find_installations(pool, str(tmp_path))
+    assert [job.user_id for job in jobs] == [1, 3]
+    assert log.events.count(("error", "user_skipped")) == 1

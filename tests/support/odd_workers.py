@@ -153,6 +153,19 @@ def dies_listing(endpoint: str, identity: bytes, settings: Settings) -> None:
     _main(endpoint, identity, settings)
 
 
+def dies_listing_user_2(endpoint: str, identity: bytes, settings: Settings) -> None:
+    """Crashes at the folder of one user."""
+    from tixd.dispatch import worker
+
+    def list_installations(job: Any, *more: Any) -> Any:
+        if 2 in job.user_ids:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return ordinary(job, *more)
+
+    ordinary, worker.list_installations = worker.list_installations, list_installations
+    _main(endpoint, identity, settings)
+
+
 def _odd_once(endpoint: str, identity: bytes, settings: Settings, frame: bytes) -> None:
     from tixd.dispatch import job, line
 

@@ -56,7 +56,7 @@ async def scan(pool: Pool, which: ListInstallations, put: Put) -> Counter[str]:
     users = [ids[0] for ids in (await _listing(pool, ListUsers(which.base))).found]
     for at in range(0, len(users), USERS_PER_JOB):
         job = replace(which, user_ids=tuple(users[at : at + USERS_PER_JOB]))
-        found = (await _listing(pool, job)).found
+        found = await _installations(pool, job)
         taken = await asyncio.gather(*(put(_job(which.base, *ids)) for ids in found))
         counts["installations_queued"] += sum(taken)
         counts["installations_skipped"] += len(taken) - sum(taken)
@@ -68,11 +68,29 @@ def _job(base: str, user_id: int, installation_id: int) -> ProcessInstallation:
     return ProcessInstallation(path, user_id, installation_id)
 
 
-async def _listing(pool: Pool, job: ListUsers | ListInstallations) -> Done:
+async def _listing(pool: Pool, job: ListUsers) -> Done:
     done = await pool.submit(job)
     if done.failure:
         raise errors.CannotStart(done.failure)
     return done
+
+
+async def _installations(pool: Pool, job: ListInstallations) -> list[tuple[int, ...]]:
+    """What the job finds; a user whose folder ends or holds up workers is left out (an error).
+
+    Raises CannotStart where no user's folder can be listed.
+    """
+    done = await pool.submit(job)
+    if not done.failure:
+        return list(done.found)
+    alone = [replace(job, user_ids=(user_id,)) for user_id in job.user_ids]
+    each = await asyncio.gather(*map(pool.submit, alone)) if len(alone) > 1 else [done]
+    if all(done.failure for done in each):
+        raise errors.CannotStart(done.failure)
+    for user_id, done in zip(job.user_ids, each, strict=True):
+        if done.failure:
+            logs.error("user_skipped", user=user_id, reason=done.failure)
+    return [ids for done in each for ids in done.found]
 
 
 class Dispatcher:
