@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -11,7 +13,7 @@ import pytest
 
 from tests.support import made
 from tests.support.ledger import Ledger
-from tests.support.program import until
+from tests.support.program import once, until
 from tests.support.service import SHORT, SHORT_SECONDS, Service, service
 from tests.support.stand_in_api import Behaviour, StandInApi
 
@@ -65,6 +67,7 @@ def fake_time(tmp_path: Path, said: str) -> dict[str, str]:
         "FAKETIME_NO_CACHE": "1",
         "DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",
+        "FAKE_UTIME": "1",  # a touched file gets the kernel's time, as a server gives its own
         "TIX_PROCESSING_PERIOD": SHORT,
     }
 
@@ -119,3 +122,20 @@ def test_while_no_worker_can_be_started_jobs_wait(tmp_path):
             until(lambda: api.accepted)
             assert daemon.ends()[0] == 0
         ledger.settled()
+
+
+@pytest.mark.parametrize("ahead", ["-3456000", "+90", "+3456000"], ids=["-40d", "+90s", "+40d"])
+def test_a_host_whose_clock_differs_from_the_volumes_judges_files_as_the_volume_does(
+    tmp_path, ahead
+):
+    folder = made.installation(tmp_path / "base", START)
+    (folder / f"tix-report-{START + 19 * 60}.json").write_bytes(b'{"from":')
+    (folder / "bad-reports").mkdir()
+    (folder / "bad-reports/tix-report-7.json").touch()
+    with StandInApi() as api:
+        ended = once(tmp_path / "base", api.port, **fake_time(tmp_path, ahead))
+        assert len(api.accepted) == 1
+    moment = datetime.fromisoformat(ended.log[0]["time"]).timestamp()
+    assert abs(moment - time.time() - int(ahead)) < 60, "the fault acted"
+    assert (folder / f"tix-report-{START + 19 * 60}.json").exists()
+    assert os.listdir(folder / "bad-reports") == ["tix-report-7.json"]
