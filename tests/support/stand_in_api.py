@@ -5,6 +5,10 @@ As a program, for the demo and the benchmark, with the standard library alone:
 `python stand_in_api.py --port 0 --log FILE` prints where it listens and appends one JSON line
 {"user", "installation", "body", "status"} for each accepted post. Listens on 127.0.0.1 only,
 unless a test names another address.
+
+As the real one it never answers a post for an installation that its database lacks (`unknown`),
+answers 500 where it finds no AS for the source, lets only an enabled user of role admin post for
+others, says both at /api/user/current, and reads Basic credentials as UTF-8.
 """
 
 from __future__ import annotations
@@ -26,14 +30,22 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self, cast
 
 sys.path.append(str(Path(__file__).parents[2]))  # as a program it must find its other half
-from tests.support.tix_api_rules import Rejected, measure, next_request, target
+from tests.support.tix_api_rules import (
+    Rejected,
+    has_as,
+    is_question,
+    measure,
+    next_request,
+    target,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
     """How a post is answered; faults: the answer never comes, or a byte a time, or is cut.
 
-    held: what is posted is noted, and answered when the test lets go.
+    held: what is posted is noted, and answered when the test lets go; interim: statuses of answers
+    that come before it.
     """
 
     status: int = 200
@@ -41,6 +53,7 @@ class Behaviour:
     fault: Literal["", "silent", "held", "trickle", "cut", "store_then_cut", "cut_body"] = ""
     body: bytes = b'{"ok": true}'
     trickle_seconds: float = 1.0
+    interim: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +84,17 @@ class StandInApi:
         log: BinaryIO | None = None,
     ) -> None:
         self.posts: list[Post] = []
+        #: Installations, as (user, installation), that its database lacks.
+        self.unknown: set[tuple[int, int]] = set()
+        self.role, self.enabled = "admin", True
+        self.has_as: Callable[[str], bool] = has_as
+        #: How often it was asked who asks.
+        self.questions = 0
         self.heads: list[dict[str, str]] = []
         self.connections = 0
         self._decide: Decide = lambda *_: Behaviour()
+        self._always = Behaviour()
+        self._user = user
         self._basic = _basic(user, password) if user else ""
         self._log, self._tls = log, tls
         self._socket = socket.create_server((host, port))
@@ -85,12 +106,14 @@ class StandInApi:
         self.held: list[tuple[_Connection, Behaviour]] = []
 
     def answer(self, behaviour: Behaviour | Decide) -> None:
-        """From now on answer so, or as a function of (user, installation, body) says."""
-        self._decide = (lambda *_: behaviour) if isinstance(behaviour, Behaviour) else behaviour
+        """From now on answer everything so, or posts as (user, installation, body) say."""
+        fixed = isinstance(behaviour, Behaviour)
+        self._always = behaviour if isinstance(behaviour, Behaviour) else Behaviour()
+        self._decide = (lambda *_: self._always) if fixed else cast(Decide, behaviour)
 
     def let_go(self) -> None:
         """Answer whatever is held; what comes later is accepted at once."""
-        self._decide = lambda *_: Behaviour()
+        self.answer(Behaviour())
         self._loop.call_soon_threadsafe(self._answer_held)
 
     def _answer_held(self) -> None:
@@ -136,14 +159,16 @@ class StandInApi:
 
     def judge(self, line: str, headers: dict[str, str], body: bytes) -> Behaviour:
         """How to answer a request; where it is a post it is noted."""
-        if self._basic and headers.get("authorization") != self._basic:
+        if self._basic and not (self.enabled and headers.get("authorization") == self._basic):
             return Behaviour(401, {"WWW-Authenticate": "Basic"})
+        if self._basic and is_question(line):
+            return self._who_asks()
         try:
             user, installation = target(line)
             content = measure(headers, body)
         except Rejected as error:
             return Behaviour(error.status)
-        behaviour = self._decide(user, installation, content)
+        behaviour = self._judge_post(user, installation, content)
         status = (
             None if behaviour.fault in ("cut", "silent", "store_then_cut") else behaviour.status
         )
@@ -153,6 +178,24 @@ class StandInApi:
         if self._log and kept:
             noted = {"user": user, "installation": installation, "body": content, "status": status}
             self._log.write(json.dumps(noted).encode() + b"\n")
+        return behaviour
+
+    def _who_asks(self) -> Behaviour:
+        """Who asks, or what was set for everything."""
+        self.questions += 1
+        told = {"id": 1, "username": self._user, "role": self.role, "enabled": self.enabled}
+        fine = self._always == Behaviour()
+        return Behaviour(body=json.dumps(told).encode()) if fine else self._always
+
+    def _judge_post(self, user: int, installation: int, content: dict[str, Any]) -> Behaviour:
+        """What the real one would answer where nothing else was set."""
+        if self.role != "admin":
+            return Behaviour(403)
+        if (user, installation) in self.unknown:
+            return Behaviour(fault="silent")
+        behaviour = self._decide(user, installation, content)
+        if behaviour == Behaviour() and not self.has_as(content["ip"]):
+            return Behaviour(500, body=b'{"error": "no AS of this address"}')
         return behaviour
 
 
@@ -182,7 +225,7 @@ class _Connection(asyncio.Protocol):
 
     def answer(self, behaviour: Behaviour) -> None:
         """Answer the request that has come, or do not, as the fault says."""
-        response = _response(behaviour)
+        response = _interim(behaviour) + _response(behaviour)
         if behaviour.fault == "trickle":
             self._trickle(response, behaviour.trickle_seconds)
         elif behaviour.fault == "cut_body":
@@ -210,8 +253,14 @@ def _response(behaviour: Behaviour) -> bytes:
     return f"HTTP/1.1 {behaviour.status} Status\r\n{lines}\r\n".encode() + body
 
 
+def _interim(behaviour: Behaviour) -> bytes:
+    """Answers that are none yet, as 102 and 103."""
+    lines = (f"HTTP/1.1 {status} Soon\r\nLink: </x>\r\n\r\n" for status in behaviour.interim)
+    return "".join(lines).encode()
+
+
 def _basic(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode("latin-1")).decode()
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 #: Ports that closed_port has given: who has been given one may come to use it much later.

@@ -5,6 +5,8 @@ Strict on purpose: what the client sends must be right to the letter, else the t
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 import re
 from typing import Any
@@ -64,6 +66,18 @@ def target(line: str) -> tuple[int, int]:
     if method != "POST":
         raise Rejected(405)
     return int(found[1]), int(found[2])
+
+
+def is_question(line: str) -> bool:
+    """Whether it asks who asks."""
+    return line == "GET /api/user/current HTTP/1.1"
+
+
+def has_as(address: str) -> bool:
+    """Whether the real one finds an AS: never of IPv6 addresses and host names, which get 500."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(address).version == 4
+    return False
 
 
 def measure(headers: dict[str, str], body: bytes) -> dict[str, Any]:
