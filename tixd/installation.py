@@ -23,13 +23,14 @@ from tixd.reports.ages import Ages
 from tixd.reports.model import Installation, Report
 from tixd.reports.spool import BATCH_FILES, Spool, opened
 from tixd.reports.window import Discard, Window, next_step
+from tixd.results.answer import held
 from tixd.results.client import ApiClient
 from tixd.results.journal import Journal, in_parts
 from tixd.results.journal_file import JournalFile
 from tixd.results.keeper import JournalKeeper, Unwritten
 from tixd.results.outbox import Outbox
 from tixd.results.payload import WindowResult
-from tixd.results.repost import after, repost
+from tixd.results.repost import after_fresh, repost
 from tixd.settings import Settings
 
 #: After so many windows and discards a job goes to the end of the queue: nobody starves.
@@ -76,6 +77,8 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> Done:
         tally["jobs_failed"] += 1
         if worker.hourly.due(type(error).__name__, installation.path, now=worker.now()):
             logs.error("installation_skipped", **installation.labels, reason=str(error))
+    tally.update(worker.client.tally)
+    worker.client.tally.clear()
     return Done(counts={name: n for name, n in tally.items() if n}, more=more)
 
 
@@ -111,6 +114,8 @@ class _Visit:
             self._spool.take_stock()
             self._repost()
             more = self._take_steps()
+            backoff = replace(self._journal.entry.backoff, unfinished=more)
+            self._journal.set_backoff(backoff, self._outbox.left)
             self._journal.close()
         finally:
             self._spool.close()
@@ -215,24 +220,30 @@ class _Visit:
     def _make_safe(self, result: WindowResult, entry: Journal) -> Journal:
         """Post the result or store it; returns the journal with what that means for it."""
         self._say("post")
-        answer = self._worker.client.post(self._installation, result)
+        worker, backoff = self._worker, entry.backoff
+        answer = (
+            held(backoff.reason)
+            if backoff.holds_fresh(worker.now())
+            else worker.client.post(self._installation, result, known_silent=backoff.unanswered)
+        )
         if answer.outcome == "accepted":
             self._tally["windows_posted"] += 1
-            return entry
-        self._outbox.store(result)
+            return replace(entry, backoff=backoff.answered())
+        name = self._outbox.store(result)
         self._tally["windows_stored"] += 1
-        if answer.outcome == "refused":
-            self._warn_of_refusal(answer.reason)
         logs.debug(
             "result_stored", **self._installation.labels, window=entry.window, reason=answer.reason
         )
-        now, jitter = self._worker.now(), self._worker.random
-        return replace(entry, backoff=after(answer, entry.backoff, now, jitter))
-
-    def _warn_of_refusal(self, reason: str) -> None:
-        """The tix-api wants nothing of this result: somebody should look, but not at every one."""
-        if self._worker.hourly.due("refused", self._installation.path, now=self._worker.now()):
-            logs.warning("result_refused", **self._installation.labels, reason=reason)
+        backoff = after_fresh(
+            answer,
+            name,
+            backoff,
+            worker.client,
+            self._installation,
+            now=worker.now(),
+            jitter=worker.random,
+        )
+        return replace(entry, backoff=backoff)
 
     def _forget(self, reports: Sequence[Report], entry: Journal, *, safe: bool = False) -> None:
         """Delete reports whose result is safe, or that can have none: first the list, then they.

@@ -72,6 +72,20 @@ COUNTERS = (
             "results_parked": "parked",
         },
     ),
+    Counted(
+        "posts",
+        "Posts to the tix-api; failed: 5xx, delayed: 408 and 429, refused: other 4xx and 3xx.",
+        "outcome",
+        {
+            "posts_accepted": "accepted",
+            "posts_failed": "failed",
+            "posts_refused": "refused",
+            "posts_unauthorised": "unauthorised",
+            "posts_delayed": "delayed",
+            "posts_unanswered": "unanswered",
+            "posts_unreachable": "unreachable",
+        },
+    ),
     _alone("reports_deleted", "Reports deleted, their result being safe or impossible."),
     Counted(
         "reports_discarded",

@@ -84,6 +84,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path, base, api):
         code, took_seconds = daemon.ends()
         assert time.monotonic() - begun == pytest.approx(took_seconds, abs=1)
     assert (code, took_seconds < 2) == (0, True)
+    assert [line["event"] for line in daemon.log() if line["level"] == "error"] == []
     nothing_lies_about(daemon, base)
     ledger.balance()
 

@@ -122,12 +122,9 @@ def test_results_never_refused_come_before_those_that_were():
     assert backoff.in_turn(["a", "b", "c", "d"]) == ["b", "d", "a", "c"]
 
 
-def test_only_an_error_of_the_server_is_a_try_that_was_had():
+def test_in_a_continued_job_results_that_met_an_error_have_had_their_try():
     backoff = Backoff().refused("a", NOW, None, 500).refused("b", NOW, None, 404)
-    assert backoff.had_error_since("a", NOW - 1, NOW + 1)
-    assert not backoff.had_error_since("a", NOW, NOW + 1)
-    assert not backoff.had_error_since("a", NOW - 1, NOW - 1), "a clock that was set back"
-    assert not backoff.had_error_since("b", NOW - 1, NOW + 1)
+    assert replace(backoff, unfinished=True).in_turn(["a", "b", "c"]) == ["c", "b"]
 
 
 def test_of_many_refusals_those_that_came_furthest_are_remembered():

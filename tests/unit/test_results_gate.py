@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tixd.results.answer import Answer, held, of_status
 from tixd.results.gate import Gate
 
-UNREACHABLE = Answer("later", "no connection", unreachable=True)
-BROKE_WHILE_KEPT = Answer("later", "the connection broke before the answer")
+UNREACHABLE = Answer("later", "no connection", cause="connect")
+BROKE_WHILE_KEPT = Answer("later", "the connection broke before the answer", cause="idle")
+SILENT = Answer("later", "no answer in time", cause="silent")
 OK, FAILED, UNAUTHORISED, NOT_FOUND = (of_status(s, None, 0.0) for s in (200, 500, 401, 404))
 PERIOD_SECONDS = 600.0
 
@@ -15,13 +18,13 @@ def gate_after(*heard: tuple[int, Answer], now: float = 0.0) -> Gate:
     """A gate that heard these answers to posts of these users."""
     gate = Gate(PERIOD_SECONDS)
     for user, answer in heard:
-        gate.heard(user, answer, now)
+        gate.heard((user, 10), answer, now)
     return gate
 
 
 def events(gate: Gate, user: int, answer: Answer, now: float = 0.0) -> list[tuple[str, str]]:
     """The log lines that an answer causes."""
-    return [(change.level, change.event) for change in gate.heard(user, answer, now)]
+    return [(change.level, change.event) for change in gate.heard((user, 10), answer, now)]
 
 
 def test_a_new_gate_lets_every_user_through():
@@ -63,7 +66,7 @@ def test_a_held_post_teaches_the_gate_nothing():
 def test_a_refused_user_waits_twice_as_long_each_time_up_to_an_hour():
     gate, now = Gate(PERIOD_SECONDS), 0.0
     for pause in (60, 120, 240, 480, 960, 1920, 3600, 3600):
-        gate.heard(1, UNAUTHORISED, now)
+        gate.heard((1, 10), UNAUTHORISED, now)
         assert gate.reason_to_wait(1, now + pause - 0.1)
         assert gate.reason_to_wait(1, now + pause) == ""
         now += pause
@@ -107,10 +110,19 @@ def test_an_accepted_post_between_refusals_clears_the_credentials():
 def test_while_all_posting_is_paused_one_trial_goes_per_five_minutes():
     gate = gate_after(*[(user, UNAUTHORISED) for user in (1, 2, 3)])
     for trial, answer in ((300.0, UNAUTHORISED), (600.0, FAILED), (900.0, NOT_FOUND)):
-        assert gate.reason_to_wait(1, trial - 0.1)
-        assert gate.reason_to_wait(1, trial) == ""
-        assert events(gate, 1, answer, trial) == []
-        assert gate.reason_to_wait(2, trial + 299.0)
+        user = int(trial / 300)
+        assert gate.reason_to_wait(user, trial - 0.1)
+        assert gate.reason_to_wait(user, trial) == ""
+        assert events(gate, user, answer, trial) == []
+        assert gate.reason_to_wait(4, trial + 299.0)
+
+
+def test_a_user_whose_trial_was_refused_leaves_the_next_ones_to_others():
+    gate = gate_after(*[(user, UNAUTHORISED) for user in (1, 2, 3)])
+    assert events(gate, 1, UNAUTHORISED, 600.0) == []
+    assert gate.reason_to_wait(1, 1200.0), "a cycle later it comes first again"
+    assert gate.reason_to_wait(2, 1200.0) == ""
+    assert gate.reason_to_wait(1, 1500.0) == "", "nobody else has come in a whole period"
 
 
 def test_an_accepted_trial_lets_everybody_through_again():
@@ -120,4 +132,82 @@ def test_an_accepted_trial_lets_everybody_through_again():
 
 
 def test_changes_name_the_user_that_they_are_about():
-    assert [change.user for change in Gate(1.0).heard(7, UNAUTHORISED, 0.0)] == [7]
+    assert [change.user for change in Gate(1.0).heard((7, 10), UNAUTHORISED, 0.0)] == [7]
+
+
+def silent(gate: Gate, user: int, now: float = 0.0, *, known: bool = False, others: bool) -> list:
+    """The events after a post of the user was not answered; others: whether a question was."""
+    key = (user, 10)
+    asked = others if gate.must_ask(key, SILENT, known_silent=known) else None
+    changes = gate.heard(key, SILENT, now, known_silent=known, answers_others=asked)
+    return [change.event for change in changes]
+
+
+def test_one_installation_without_an_answer_stops_nobody():
+    gate = gate_after((9, OK))
+    for _ in range(5):
+        assert silent(gate, 1, others=False) == []
+    assert gate.reason_to_wait(2, 0.0) == ""
+    assert gate.trouble == ""
+
+
+def test_two_installations_without_an_answer_in_a_row_open_the_breaker():
+    gate = Gate(PERIOD_SECONDS)
+    assert silent(gate, 1, others=False) == []
+    assert silent(gate, 2, others=False) == ["api_unreachable"]
+    assert gate.reason_to_wait(3, 539.9)
+    assert gate.reason_to_wait(3, 540.0) == ""
+
+
+@pytest.mark.parametrize("answer", [OK, FAILED, NOT_FOUND, UNAUTHORISED])
+def test_an_answer_to_anybody_between_two_without_one_keeps_the_breaker_closed(answer):
+    gate = Gate(PERIOD_SECONDS)
+    silent(gate, 1, others=False)
+    gate.heard((3, 10), answer, 0.0)
+    assert silent(gate, 2, others=False) == []
+    assert gate.reason_to_wait(4, 0.0) == ""
+
+
+def test_a_tix_api_that_answers_a_question_is_not_left_alone_for_two_silent_installations():
+    gate = Gate(PERIOD_SECONDS)
+    assert [silent(gate, user, others=True) for user in (1, 2, 3)] == [[], [], []]
+    assert silent(gate, 4, others=True) == ["api_unreachable"], "it takes no posts"
+
+
+def test_installations_known_to_be_silent_do_not_put_the_tix_api_in_doubt():
+    gate = Gate(PERIOD_SECONDS)
+    assert [silent(gate, user, known=True, others=False) for user in range(9)] == [[]] * 9
+    assert gate.reason_to_wait(1, 0.0) == ""
+
+
+def test_a_breaker_that_was_open_is_closed_or_opened_again_by_one_question():
+    for others, events_heard in ((True, ["api_back"]), (False, [])):
+        gate = gate_after((1, UNREACHABLE))
+        assert silent(gate, 1, 600.0, known=True, others=others) == events_heard
+        assert (gate.reason_to_wait(2, 600.0) == "") == others
+
+
+def test_errors_are_the_tix_apis_own_after_two_with_nothing_accepted_lately():
+    gate = gate_after((1, FAILED))
+    assert not gate.seems_broken(0.0)
+    gate.heard((1, 10), FAILED, 0.0)
+    assert gate.seems_broken(0.0)
+    gate.heard((2, 10), OK, 0.0)
+    for _ in range(5):
+        gate.heard((1, 10), FAILED, 1.0)
+    assert not gate.seems_broken(539.0), "somebody was accepted within the period"
+    assert gate.seems_broken(541.0)
+
+
+def test_what_is_remembered_of_users_is_bounded(monkeypatch):
+    monkeypatch.setattr("tixd.results.gate.MOST_USERS", 100)
+    gate = Gate(PERIOD_SECONDS)
+    for user in range(1, 1000):
+        gate.heard((user, 10), OK, 0.0)
+        gate.heard((user, 10), UNAUTHORISED, 0.0)
+    assert [gate.reason_to_wait(user, 1.0) == "" for user in (1, 899, 900, 999)] == [
+        True,
+        True,
+        False,
+        False,
+    ]

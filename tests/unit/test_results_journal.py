@@ -19,6 +19,7 @@ FULL = Journal(
         (Refusal("failed-report-7.json", 1, 1505082999.25, 500),),
         reason="no answer in time",
         unanswered=True,
+        unfinished=True,
     ),
     accepted=("failed-report-3.json",),
 )
@@ -30,12 +31,14 @@ PINNED = [
         b'"delete":["tix-report-1505080698.json","1505080700123-tix-log.json"],'
         b'"accepted":["failed-report-3.json"],"failures":2,'
         b'"not_before":1505083000.5,"refusals":[["failed-report-7.json",1,1505082999.25,500]],'
-        b'"reason":"no answer in time","unanswered":true}',
+        b'"reason":"no answer in time","unanswered":true,'
+        b'"unfinished":true}',
     ),
     (
         Journal(),
         b'{"format":2,"window":null,"timestamp":null,"delete":[],"accepted":[],"failures":0,'
-        b'"not_before":0.0,"refusals":[],"reason":"","unanswered":false}',
+        b'"not_before":0.0,"refusals":[],"reason":"","unanswered":false,'
+        b'"unfinished":false}',
     ),
 ]
 

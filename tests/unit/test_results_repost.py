@@ -20,10 +20,11 @@ from tixd.results.answer import Answer, of_status
 from tixd.results.backoff import Backoff, Refusal
 from tixd.results.outbox import Outbox
 from tixd.results.payload import WindowResult
-from tixd.results.repost import Reposted, after, repost
+from tixd.results.repost import Reposted, after_fresh, repost
 
 NOW = 1_700_000_000.0
-UNREACHABLE = Answer("later", "no connection", unreachable=True)
+UNREACHABLE = Answer("later", "no connection", cause="connect")
+SILENT = Answer("later", "no answer in time", cause="silent")
 
 
 @dataclass
@@ -35,11 +36,17 @@ class ClientTwin:
     waits: str = ""
     posted: list[int] = field(default_factory=list)
     origins: list[Origin | None] = field(default_factory=list)
+    known_silent: list[bool] = field(default_factory=list)
+    broken: bool = False
 
     def reason_to_wait(self, _: Installation) -> str:
         return self.waits
 
-    def post(self, _: Installation, window: WindowResult) -> Answer:
+    def seems_broken(self) -> bool:
+        return self.broken
+
+    def post(self, _: Installation, window: WindowResult, *, known_silent: bool = False) -> Answer:
+        self.known_silent.append(known_silent)
         self.posted.append(window.summary.timestamp)
         self.origins.append(window.origin)
         return self.answers.get(window.summary.timestamp, of_status(200, None, NOW))
@@ -106,13 +113,75 @@ def test_a_round_ends_when_the_job_must_end(run):
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
-def test_a_failure_ends_the_round_and_starts_a_pause(run, outbox, status):
-    client = refusing(2, status=status)
+def test_a_failure_of_the_api_itself_ends_the_round_and_starts_a_pause(run, outbox, status):
+    client = refusing(2, status=status, broken=True)
     done = run(client)
     assert (done.accepted, client.posted, len(outbox.oldest(10))) == (1, [1, 2], 4)
     assert done.backoff.failures == 1
     assert NOW < done.backoff.not_before <= NOW + 60
     assert done.stopped.startswith(f"HTTP {status}")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 599])
+def test_an_error_over_one_result_holds_up_no_other(run, outbox, status):
+    client = refusing(1, 3, status=status)
+    done = run(client)
+    assert (client.posted, done.accepted, done.stopped) == ([1, 2, 3, 4, 5], 3, "")
+    assert (done.backoff.failures, done.backoff.not_before) == (0, 0.0)
+    assert [(r.name, r.count, r.status) for r in done.backoff.refusals] == [
+        (f"failed-report-{n}.json", 1, status) for n in (1, 3)
+    ]
+    assert done.backoff.reason.startswith(f"HTTP {status}")
+    assert outbox.oldest(10) == ["failed-report-1.json", "failed-report-3.json"]
+
+
+def test_a_server_that_asks_for_a_pause_gets_it(run):
+    done = run(refusing(1, status=503, retry_after="1800"))
+    assert (done.backoff.not_before, done.accepted) == (NOW + 1800, 0)
+
+
+def test_results_behind_many_errors_have_their_turn_first(run, outbox):
+    backoff = run(refusing(1, 2, 3, status=500), limit=3).backoff
+    client = refusing(1, 2, 3, status=500)
+    assert run(client, backoff, limit=3, now=NOW + 600).accepted == 2
+    assert client.posted == [4, 5, 1]
+
+
+def test_after_three_errors_with_others_accepted_a_result_is_parked_with_the_apis_words(
+    run, failed
+):
+    backoff, parked = Backoff(), []
+    answer = of_status(500, None, NOW, b'{"error": "no AS\x1b[2J of\n2001:db8::1"}')
+    for cycle in range(3):
+        now = NOW + 600 * cycle
+        done = run(ClientTwin({2: answer}, elsewhere=now - 1), backoff, now=now)
+        backoff = done.backoff
+        parked.append((done.parked, done.refused))
+    assert (parked, backoff) == ([(0, 0), (0, 0), (1, 0)], Backoff())
+    assert sorted(os.listdir(failed / "rejected")) == [
+        "failed-report-2.json",
+        "failed-report-2.json.reason",
+    ]
+    reason = (failed / "rejected" / "failed-report-2.json.reason").read_text()
+    assert reason == 'HTTP 500 Internal Server Error\n{"error": "no AS [2J of 2001:db8::1"}\n'
+
+
+def test_errors_within_one_cycle_are_one(run):
+    backoff = run(refusing(1, status=500, elsewhere=NOW)).backoff
+    client = refusing(1, status=500, elsewhere=NOW + 5)
+    again = run(client, replace(backoff, unfinished=True), now=NOW + 60)
+    assert (client.posted, again.backoff.refusals) == ([], backoff.refusals)
+
+
+def test_no_answer_ends_the_round_and_says_so_to_the_next_post(run):
+    client = ClientTwin({2: SILENT})
+    done = run(client)
+    assert (done.accepted, done.stopped) == (1, "no answer in time")
+    assert (done.backoff.unanswered, client.known_silent) == (True, [False, False])
+    client.posted.clear()
+    run(client, done.backoff, now=NOW + 60)
+    assert (client.posted, client.known_silent[2:]) == ([2], [True])
+    assert NOW + 30 <= done.backoff.not_before <= NOW + 60
 
 
 def test_an_unreachable_api_ends_the_round_and_starts_a_pause(run):
@@ -135,7 +204,8 @@ def test_nothing_is_posted_before_the_pause_has_passed(run, outbox):
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_credentials_end_the_round_without_a_pause_of_the_installation(run, status):
     client = refusing(1, status=status)
-    assert run(client).backoff == Backoff()
+    after = run(client).backoff
+    assert (after.failures, after.not_before, after.reason[:8]) == (0, 0.0, f"HTTP {status}")
     assert client.posted == [1]
 
 
@@ -154,7 +224,7 @@ def test_a_refused_result_is_counted_and_the_next_ones_have_their_turn(run, outb
     client = refusing(2, status=status)
     done = run(client)
     assert client.posted == [1, 2, 3, 4, 5]
-    assert done.backoff.refusals == (Refusal("failed-report-2.json", 1, NOW),)
+    assert done.backoff.refusals == (Refusal("failed-report-2.json", 1, NOW, status),)
     assert outbox.oldest(10) == ["failed-report-2.json"]
 
 
@@ -166,7 +236,7 @@ def test_after_three_refusals_with_others_accepted_a_result_is_parked(run, outbo
         done = run(replace(client, elsewhere=now - 1), backoff, now=now)
         backoff = done.backoff
     assert (done.parked, backoff, outbox.oldest(10)) == (1, Backoff(), [])
-    assert os.listdir(failed / "rejected") == ["failed-report-2.json"]
+    assert (failed / "rejected" / "failed-report-2.json").is_file()
 
 
 def test_while_nobody_else_is_accepted_a_refused_result_is_never_parked(run, outbox):
@@ -180,7 +250,7 @@ def test_while_nobody_else_is_accepted_a_refused_result_is_never_parked(run, out
 def test_refusals_of_results_that_are_gone_do_not_pile_up(run):
     gone = tuple(Refusal(f"failed-report-{n}.json", 1, NOW) for n in range(100, 200))
     assert run(refusing(1), Backoff(refusals=gone)).backoff.refusals == (
-        Refusal("failed-report-1.json", 1, NOW),
+        Refusal("failed-report-1.json", 1, NOW, 400),
     )
 
 
@@ -191,7 +261,8 @@ def test_a_result_that_cannot_be_read_is_parked_at_once(run, failed):
         done = run(client)
     assert (done.parked, done.accepted, client.posted) == (1, 4, [2, 3, 4, 5])
     assert log.events == [("warning", "failed_result_parked")]
-    assert os.listdir(failed / "rejected") == ["failed-report-1.json"]
+    assert (failed / "rejected" / "failed-report-1.json").read_bytes() == b'{"results": {'
+    assert (failed / "rejected" / "failed-report-1.json.reason").read_text()
 
 
 def test_a_full_disk_leaves_a_damaged_result_and_drains_the_others(run, failed, monkeypatch):
@@ -227,24 +298,60 @@ def test_nothing_is_posted_that_could_not_be_removed_afterwards(run, monkeypatch
     assert log.events == [("warning", "failed_results_unusable")]
 
 
-def test_a_disk_at_fault_ends_the_job(run, monkeypatch):
+def test_a_disk_at_fault_leaves_results_and_does_not_end_the_job(run, monkeypatch):
     def failing(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "scandir", failing)
-    with pytest.raises(errors.VolumeFailed):
-        run(ClientTwin())
+    with heard() as log:
+        assert run(ClientTwin()) == Reposted(Backoff())
+    assert log.events == [("warning", "failed_results_unusable")]
+
+
+def test_one_result_that_cannot_be_read_holds_up_no_other(run, monkeypatch):
+    load = Outbox.load
+
+    def failing(self: Outbox, name: str) -> WindowResult:
+        if name == "failed-report-2.json":
+            raise errors.VolumeFailed(name)
+        return load(self, name)
+
+    monkeypatch.setattr(Outbox, "load", failing)
+    with heard() as log:
+        assert run(ClientTwin()).accepted == 4
+    assert log.events == [("warning", "failed_result_left")]
+
+
+def fresh(answer: Answer, *, broken: bool = False, backoff: Backoff | None = None) -> Backoff:
+    """The Backoff after a fresh result got this answer."""
+    client = ClientTwin(broken=broken)
+    kept, jitter = backoff or Backoff(), random.Random(1)
+    return after_fresh(answer, "failed-report-9.json", kept, client, ONE, now=NOW, jitter=jitter)
 
 
 def test_only_a_failure_of_a_fresh_result_makes_stored_ones_wait():
-    for status in (200, 401, 404):
-        answer = of_status(status, None, NOW)
-        assert after(answer, Backoff(), NOW, random.Random(1)) == Backoff()
-    assert after(UNREACHABLE, Backoff(), NOW, random.Random(1)).failures == 1
+    for status in (401, 404):
+        after = fresh(of_status(status, None, NOW))
+        assert (after.failures, after.not_before, after.refusals) == (0, 0.0, ())
+    assert fresh(UNREACHABLE).failures == 1
+
+
+def test_a_fresh_result_that_met_an_error_has_had_its_first_try_and_pauses_no_other():
+    error = of_status(500, None, NOW)
+    assert fresh(error).refusals == (Refusal("failed-report-9.json", 1, NOW, 500),)
+    assert fresh(error).not_before == 0.0
+    assert fresh(error, broken=True).not_before > NOW
+
+
+def test_any_answer_to_a_fresh_result_ends_a_pause_for_want_of_one():
+    silent = fresh(SILENT)
+    assert silent.holds_fresh(NOW + 1)
+    for status in (404, 500):
+        assert not fresh(of_status(status, None, NOW), backoff=silent).unanswered
 
 
 def test_twenty_cycles_without_an_api_need_few_posts_and_lose_nothing(run, outbox):
-    client, backoff, pauses = refusing(1, status=500), Backoff(), []
+    client, backoff, pauses = refusing(1, 2, 3, 4, 5, status=500, broken=True), Backoff(), []
     jitter = random.Random(1)
     for cycle in range(20):
         backoff = run(client, backoff, now=NOW + 600 * cycle, jitter=jitter).backoff

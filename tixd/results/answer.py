@@ -7,7 +7,7 @@ In: a status, a Retry-After header, a reason. Out: an Answer. Rules: only 2xx is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Literal
@@ -20,20 +20,68 @@ LONGEST_RETRY_AFTER_SECONDS = 3600.0
 Outcome = Literal["accepted", "later", "refused", "unauthorised", "held"]
 
 
+#: Why no response came. Before the request was sent: proxy, name (unknown), connect, connect_time,
+#: tls, setup and setup_time (TLS or the way through a proxy broke, or took too long). After it:
+#: silent, late (the total deadline), cut; idle: cut, on a connection kept from an earlier post.
+Cause = Literal[
+    "proxy",
+    "name",
+    "connect",
+    "connect_time",
+    "tls",
+    "setup",
+    "setup_time",
+    "silent",
+    "late",
+    "cut",
+    "idle",
+]
+
+#: The request has gone out, so it may be what the other side does not survive.
+_AFTER_SENDING = frozenset[Cause | None](("silent", "late", "cut"))
+
+#: Longest excerpt of a body that is shown to people, characters.
+_LONGEST_WORDS = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What became of one post.
 
     status: of the response, None without one; reason: for the log, never a secret;
-    retry_after_seconds: what the tix-api asked for, 0..3600; unreachable: nothing came back from
-    it, and that was not the fault of a connection kept from an earlier post.
+    retry_after_seconds: what the tix-api asked for, 0..3600; cause: why there was no response;
+    body: the beginning of the response's.
     """
 
     outcome: Outcome
     reason: str
     status: int | None = None
     retry_after_seconds: float | None = None
-    unreachable: bool = False
+    cause: Cause | None = None
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether the request could not even be sent, so that nobody's post would do better."""
+        return self.cause not in (None, "idle") and not self.unanswered
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the request was taken and nothing came back, maybe for what was in it."""
+        return self.cause in _AFTER_SENDING
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the other side failed over it (5xx) without asking for a pause."""
+        failed = self.status is not None and self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return failed and self.retry_after_seconds is None
+
+    @property
+    def words(self) -> str:
+        """What the other side wrote, on one line of printable characters."""
+        text = self.body[: 4 * _LONGEST_WORDS].decode(errors="replace")
+        shown = "".join(c if c.isprintable() else " " for c in text)
+        return " ".join(shown.split())[:_LONGEST_WORDS]
 
 
 def held(reason: str) -> Answer:
@@ -41,13 +89,14 @@ def held(reason: str) -> Answer:
     return Answer("held", reason)
 
 
-def of_status(status: int, retry_after: str | None, now: float) -> Answer:
+def of_status(status: int, retry_after: str | None, now: float, body: bytes = b"") -> Answer:
     """The Answer that a response means; `now` (epoch seconds) turns dates into seconds."""
     return Answer(
         outcome=_outcome(status),
         reason=_phrase(status),
         status=status,
         retry_after_seconds=_seconds(retry_after, now),
+        body=body,
     )
 
 

@@ -22,6 +22,9 @@ LONGEST_PAUSE_SECONDS = 3600.0
 #: After how many counted refusals a stored result is parked (operations.md 5.4).
 REFUSALS_TO_PARK = 3
 
+#: From this HTTP status on the other side has failed.
+FIRST_ERROR = 500
+
 #: So many results with refusals are remembered, those that came furthest; the journal stays small.
 MOST_REFUSALS = 32
 
@@ -52,7 +55,8 @@ class Refusal:
 class Backoff:
     """An installation's pause: failures in a row, no post before (epoch seconds), refusals.
 
-    reason: why the last post was not accepted; unanswered: it got no answer at all.
+    reason: why the last post was not accepted; unanswered: it got no answer at all; unfinished:
+    the last job left work for another one in the same cycle.
     """
 
     failures: int = 0
@@ -60,6 +64,7 @@ class Backoff:
     refusals: tuple[Refusal, ...] = ()
     reason: str = ""
     unanswered: bool = False
+    unfinished: bool = False
 
     def paused(self, now: float) -> bool:
         """Whether stored results still wait; a pause too long to be ours means a changed clock."""
@@ -99,7 +104,12 @@ class Backoff:
 
     def accepted(self, name: str) -> Backoff:
         """After the stored result `name` was accepted: no pause, and it is gone."""
-        return replace(self.without(name), failures=0, not_before=0.0, reason="", unanswered=False)
+        return replace(self.parked(name), failures=0, not_before=0.0, unanswered=False)
+
+    def parked(self, name: str) -> Backoff:
+        """After the stored result `name` has gone, one way or the other."""
+        left = self.without(name)
+        return left if left.refusals else replace(left, reason="")
 
     def refused(
         self, name: str, now: float, accepted_elsewhere: float | None, status: int = 0
@@ -114,8 +124,12 @@ class Backoff:
             accepted_elsewhere is not None and accepted_elsewhere > before.last
         )
         count = (before.count if before else 0) + counts
-        refusals = (*self.without(name).refusals, Refusal(name, count, now, status))
-        furthest = sorted(refusals, key=lambda refusal: -refusal.count)[:MOST_REFUSALS]
+        return self.with_refusal(Refusal(name, count, now, status))
+
+    def with_refusal(self, refusal: Refusal) -> Backoff:
+        """With this refusal in place of the one before; of too many, those that came furthest."""
+        refusals = (*self.without(refusal.name).refusals, refusal)
+        furthest = sorted(refusals, key=lambda one: -one.count)[:MOST_REFUSALS]
         return replace(self, refusals=tuple(r for r in refusals if r in furthest))
 
     def given_up(self, name: str) -> bool:
@@ -123,15 +137,15 @@ class Backoff:
         refusal = self._refusal(name)
         return refusal is not None and refusal.count >= REFUSALS_TO_PARK
 
-    def had_error_since(self, name: str, moment: float, now: float) -> bool:
-        """Whether `name` got a 5xx after the epoch second `moment`: it has had its try."""
-        refusal = self._refusal(name)
-        return refusal is not None and refusal.status >= 500 and moment < refusal.last <= now
-
     def in_turn(self, names: list[str]) -> list[str]:
-        """The names in the order of their tries: those never refused first."""
-        refused = {refusal.name for refusal in self.refusals}
-        return sorted(names, key=lambda name: name in refused)
+        """The names in the order of their tries: those never refused first.
+
+        Those that met an error have had their try of this cycle where the job is a continuation.
+        """
+        refused = {r.name: r.status for r in self.refusals}
+        had = {n for n, status in refused.items() if self.unfinished and status >= FIRST_ERROR}
+        left = [name for name in names if name not in had]
+        return sorted(left, key=lambda name: name in refused)
 
     def without(self, name: str) -> Backoff:
         """With the refusals of `name` forgotten."""

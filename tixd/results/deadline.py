@@ -1,46 +1,86 @@
 """A deadline over a whole call, however many waits it is made of.
 
 In: seconds and a function. Out: what it returns, or DeadlinePassed.
-Rules: only in the main thread (a worker process has no other); a time-out per read cannot do this,
-because a server that sends a byte a second never reaches it. A name look-up in the C library ends
-first.
+Rules: a time-out per read cannot do this, because a server that sends a byte a second never reaches
+it, nor can a signal interrupt a name look-up in the C library. So the function runs in a thread,
+and the caller waits for it: whoever stops waiting must close what the function waits for, else the
+thread stays until it ends by itself. No signal is used, so that signals keep their meaning.
 """
 
 from __future__ import annotations
 
+import queue
 import signal
-import time
+import threading
 from collections.abc import Callable
-from types import FrameType
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 _Returned = TypeVar("_Returned")
 
 
-class DeadlinePassed(BaseException):
-    """Raised in the middle of whatever runs; no Exception, so that no library handles it."""
+class DeadlinePassed(Exception):
+    """The function had not returned in time."""
 
 
-def within(seconds: float, function: Callable[[], _Returned]) -> _Returned:
-    """What `function` returns; raises DeadlinePassed once `seconds` have passed.
+class _Call(Generic[_Returned]):
+    """A function, and what came of it."""
 
-    A timer and a handler that were set before are as before afterwards.
-    """
-    began = time.monotonic()
-    handler = signal.signal(signal.SIGALRM, _passed)
-    try:
-        left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    def __init__(self, function: Callable[[], _Returned]) -> None:
+        self._function = function
+        self._ended = threading.Event()
+        self._returned: list[_Returned] = []
+        self._raised: BaseException | None = None
+
+    def run(self) -> None:
         try:
-            return function()
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    finally:
-        signal.signal(signal.SIGALRM, handler)
-        if left:
-            spent = time.monotonic() - began
-            signal.setitimer(signal.ITIMER_REAL, max(left - spent, 1e-6), interval)
+            self._returned.append(self._function())
+        except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
+            self._raised = error
+        self._ended.set()
+
+    def result(self, seconds: float) -> _Returned:
+        if not self._ended.wait(seconds):
+            raise DeadlinePassed
+        if self._raised is not None:
+            raise self._raised
+        return self._returned[0]
 
 
-def _passed(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise DeadlinePassed
+class TimedCaller:
+    """Calls functions one after the other in a thread that it keeps."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[_Call[object] | None] | None = None
+
+    def call(self, seconds: float, function: Callable[[], _Returned]) -> _Returned:
+        """What `function` returns; raises DeadlinePassed once `seconds` have passed.
+
+        The thread is left behind then, and ends when the function does.
+        """
+        call = _Call(function)
+        self._thread_calls().put(call)  # type: ignore[arg-type]
+        try:
+            return call.result(seconds)
+        except DeadlinePassed:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let the thread end."""
+        if self._calls is not None:
+            self._calls.put(None)
+            self._calls = None
+
+    def _thread_calls(self) -> queue.SimpleQueue[_Call[object] | None]:
+        """The calls of the thread, which is started where there is none."""
+        if self._calls is None:
+            self._calls = queue.SimpleQueue()
+            arguments = (self._calls,)
+            threading.Thread(target=_run_calls, args=arguments, daemon=True).start()
+        return self._calls
+
+
+def _run_calls(calls: queue.SimpleQueue[_Call[object] | None]) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # the main thread's affair
+    while call := calls.get():
+        call.run()

@@ -16,16 +16,12 @@ from tixd.declared import Secret
 
 
 def basic(user: str, password: str) -> str:
-    """Basic credentials: in Latin-1 as the tix-time-processor's library, UTF-8 where that fails.
+    """Basic credentials, in UTF-8 as the tix-api decodes them.
 
     >>> basic("tix", "secret")
     'Basic dGl4OnNlY3JldA=='
     """
-    pair = f"{user}:{password}"
-    try:
-        encoded = pair.encode("latin-1")
-    except UnicodeEncodeError:
-        encoded = pair.encode("utf-8", "surrogateescape")
+    encoded = f"{user}:{password}".encode("utf-8", "surrogateescape")
     return "Basic " + base64.b64encode(encoded).decode()
 
 

@@ -56,6 +56,7 @@ def members(journal: Journal) -> dict[str, object]:
         "refusals": [[r.name, r.count, r.last, r.status] for r in backoff.refusals],
         "reason": "".join(c if c.isprintable() else "?" for c in backoff.reason),
         "unanswered": backoff.unanswered,
+        "unfinished": backoff.unfinished,
     }
 
 
@@ -73,6 +74,7 @@ def from_members(stored: object, version: int = FORMAT) -> Journal:
             refusals=tuple(_refusal(refusal) for refusal in _list(stored["refusals"])),
             reason=_words(stored.get("reason", "")),
             unanswered=stored.get("unanswered") is True,
+            unfinished=stored.get("unfinished") is True,
         ),
         accepted=tuple(_name(name) for name in _list(stored.get("accepted", []))),
     )

@@ -24,6 +24,12 @@ from tixd.results.payload import WindowResult, failed_report, parse_failed_repor
 #: Where results wait, and below it where those wait that the tix-api refused for good.
 FOLDER_NAME, REJECTED_NAME = "failed-results", "rejected"
 
+#: Ending of the file beside a rejected result that says why.
+REASON_SUFFIX = ".reason"
+
+#: Longest reason that is told, characters.
+LONGEST_REASON = 200
+
 #: A larger file is no stored result; one that tixd writes has about 300 bytes.
 LONGEST_BYTES = 64 * 2**10
 
@@ -108,6 +114,16 @@ class Outbox:
         with rejected:
             return sorted(name for _, _, name in _stored(rejected.entries()))
 
+    def why_parked(self, name: str) -> str:
+        """Why a result of failed-results/rejected lies there, as far as is written beside it."""
+        try:
+            with self._existing().subfolder(REJECTED_NAME) as rejected:
+                content, _ = rejected.read(name + REASON_SUFFIX, LONGEST_BYTES)
+        except errors.VolumeError:
+            return ""
+        first = content.decode(errors="replace").partition("\n")[0]
+        return "".join(c for c in first if c.isprintable())[:LONGEST_REASON]
+
     def bring_back(self) -> int:
         """Let what was parked wait again, overwriting nothing; returns how many there were."""
         names = self.parked()
@@ -117,6 +133,7 @@ class Outbox:
         with folder.subfolder(REJECTED_NAME) as rejected:
             for name in names:
                 rejected.rename(name, _free(folder, name), to=folder)
+                rejected.unlink(name + REASON_SUFFIX)
             folder.sync()
         return len(names)
 
@@ -145,11 +162,19 @@ class Outbox:
         else:
             self.left.discard(name)
 
-    def park(self, name: str) -> None:
-        """Move `name` to failed-results/rejected, where nothing is overwritten either."""
+    def park(self, name: str, *reasons: str) -> None:
+        """Move `name` to failed-results/rejected, where nothing is overwritten either.
+
+        Lines that say why lie beside it; on a full disk it is moved without them.
+        """
         folder = self._existing()
         with folder.subfolder(REJECTED_NAME, create=True) as rejected:
-            folder.rename(name, _free(rejected, name), to=rejected)
+            parked = _free(rejected, name)
+            lines = "".join(f"{reason}\n" for reason in reasons if reason)
+            if lines:
+                with contextlib.suppress(errors.DiskFull):
+                    rejected.write(parked + REASON_SUFFIX, lines.encode(errors="replace"))
+            folder.rename(name, parked, to=rejected)
 
     def _opened(self) -> Folder | None:
         """The folder if it is there; opened once."""

@@ -1,9 +1,10 @@
 """Post the stored results of one installation again, oldest first.
 
 In: its outbox, its Backoff from the journal, the worker's client. Out: the new Backoff and counts.
-Rules: nothing before the pause has passed; the first answer but acceptance or refusal ends it; a
-result leaves failed-results only for a 2xx, or to rejected/ after three counted refusals, or there
-at once because it cannot be read.
+Rules: nothing before the pause has passed; one result that the tix-api fails over holds up no
+other, as long as it takes somebody's; no answer, and any other answer but acceptance or refusal,
+ends the round; a result leaves failed-results only for a 2xx, or to rejected/ after three counted
+refusals or errors, or there at once because it cannot be read. No file stops the main path.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from tixd.results.backoff import Backoff
 from tixd.results.outbox import Outbox
 from tixd.results.payload import WindowResult
 
+#: Of so many times the results of one round the oldest are looked at, so that those which meet
+#: errors do not hide the others.
+ROUNDS_AHEAD = 2
+
 
 class Client(Protocol):
     """What is needed of client.ApiClient, and of its twin in the tests."""
@@ -29,8 +34,14 @@ class Client(Protocol):
         """Why a post would be held; empty: it would be tried."""
         ...
 
-    def post(self, installation: Installation, result: WindowResult) -> Answer:
-        """Post one result."""
+    def post(
+        self, installation: Installation, result: WindowResult, *, known_silent: bool = False
+    ) -> Answer:
+        """Post one result; known_silent: the one before got no answer."""
+        ...
+
+    def seems_broken(self) -> bool:
+        """Whether an error is the tix-api's own."""
         ...
 
     def accepted_elsewhere(self, installation: Installation) -> float | None:
@@ -83,10 +94,11 @@ def repost(
         return Reposted(backoff, stopped="the pause has not passed")
     if reason := client.reason_to_wait(installation):
         return Reposted(backoff, stopped=reason)
-    names = _names(installation, outbox, limit)
+    names = _names(installation, outbox, ROUNDS_AHEAD * limit)
     this = _Round(installation, outbox, client, clock, jitter, origin_of)
-    done = Reposted(backoff.only(names))
-    for name in names:
+    backoff = backoff.only(names)
+    done = Reposted(backoff)
+    for name in backoff.in_turn(names)[:limit]:
         if not go_on():
             return replace(done, stopped="the job must end")
         done = _one(this, name, done)
@@ -99,7 +111,7 @@ def _names(installation: Installation, outbox: Outbox, limit: int) -> list[str]:
     """What may be posted: nothing, where an accepted result could not be removed afterwards."""
     try:
         names = outbox.oldest(limit)
-    except (errors.NotPermitted, errors.WrongKind) as error:
+    except errors.VolumeError as error:
         logs.warning("failed_results_unusable", folder=installation.path, reason=str(error))
         return []
     if names and not outbox.writable():
@@ -113,43 +125,74 @@ def _one(this: _Round, name: str, done: Reposted) -> Reposted:
     try:
         result = this.outbox.load(name)
     except errors.BadFailedResult as error:
-        return _park(this, name, str(error), done)
-    except (errors.Vanished, errors.NotPermitted, errors.WrongKind) as error:
+        return _park(this, name, Answer("refused", str(error)), done)
+    except errors.VolumeError as error:
         logs.warning("failed_result_left", folder=this.installation.path, reason=str(error))
         return done
     located = replace(result, origin=this.origin_of(result.ip))
-    answer = this.client.post(this.installation, located)
+    silent = done.backoff.unanswered
+    answer = this.client.post(this.installation, located, known_silent=silent)
     if answer.outcome == "accepted":
         this.outbox.remove(name)
         return replace(done, backoff=done.backoff.accepted(name), accepted=done.accepted + 1)
-    if answer.outcome == "refused":
-        return _refused(this, name, answer, done)
-    return replace(
-        done, backoff=after(answer, done.backoff, this.clock(), this.jitter), stopped=answer.reason
-    )
+    backoff = done.backoff.because(answer.reason)
+    if answer.outcome == "refused" or answer.is_error:
+        done = _refused(this, name, answer, replace(done, backoff=backoff.answered()))
+        broken = answer.is_error and this.client.seems_broken()
+        return _stopped(this, answer, done) if broken else done
+    return _stopped(this, answer, replace(done, backoff=backoff))
 
 
-def after(answer: Answer, backoff: Backoff, now: float, jitter: random.Random) -> Backoff:
-    """The Backoff after a post, be it of a fresh result: only `later` makes stored ones wait."""
+def _stopped(this: _Round, answer: Answer, done: Reposted) -> Reposted:
+    """No more in this round, and maybe none for a while."""
+    backoff = later(answer, done.backoff, this.clock(), this.jitter)
+    return replace(done, backoff=backoff, stopped=answer.reason)
+
+
+def later(answer: Answer, backoff: Backoff, now: float, jitter: random.Random) -> Backoff:
+    """The Backoff after a post that ended a round: only `later` makes stored ones wait."""
     if answer.outcome != "later":
         return backoff
+    if answer.unanswered:
+        return backoff.got_no_answer(now, jitter)
     return backoff.failed(now, answer.retry_after_seconds, jitter)
 
 
+def after_fresh(
+    answer: Answer,
+    name: str,
+    backoff: Backoff,
+    client: Client,
+    installation: Installation,
+    now: float,
+    jitter: random.Random,
+) -> Backoff:
+    """The Backoff after a fresh result, which is stored as `name`, was not accepted."""
+    backoff = backoff.because(answer.reason)
+    if answer.status is not None:
+        backoff = backoff.answered().because(answer.reason)
+    if not answer.is_error:
+        return later(answer, backoff, now, jitter)
+    elsewhere = client.accepted_elsewhere(installation)
+    backoff = backoff.refused(name, now, elsewhere, answer.status or 0)
+    return later(answer, backoff, now, jitter) if client.seems_broken() else backoff
+
+
 def _refused(this: _Round, name: str, answer: Answer, done: Reposted) -> Reposted:
+    """The tix-api wants nothing of this one, or fails over it; the third time it is parked."""
     elsewhere = this.client.accepted_elsewhere(this.installation)
-    backoff = done.backoff.refused(name, this.clock(), elsewhere)
-    done = replace(done, backoff=backoff, refused=done.refused + 1)
-    return _park(this, name, answer.reason, done) if backoff.given_up(name) else done
+    backoff = done.backoff.refused(name, this.clock(), elsewhere, answer.status or 0)
+    done = replace(done, backoff=backoff, refused=done.refused + (answer.outcome == "refused"))
+    return _park(this, name, answer, done) if backoff.given_up(name) else done
 
 
-def _park(this: _Round, name: str, reason: str, done: Reposted) -> Reposted:
+def _park(this: _Round, name: str, answer: Answer, done: Reposted) -> Reposted:
     """Park `name`; where that fails it stays, and those after it have their turn."""
     folder = this.installation.path
     try:
-        this.outbox.park(name)
-    except (errors.DiskFull, errors.NotPermitted, errors.WrongKind, errors.Vanished) as error:
+        this.outbox.park(name, answer.reason, answer.words)
+    except errors.VolumeError as error:
         logs.warning("failed_result_not_parked", folder=folder, name=name, reason=str(error))
         return done
-    logs.warning("failed_result_parked", folder=folder, name=name, reason=reason)
-    return replace(done, backoff=done.backoff.without(name), parked=done.parked + 1)
+    logs.warning("failed_result_parked", folder=folder, name=name, reason=answer.reason)
+    return replace(done, backoff=done.backoff.parked(name), parked=done.parked + 1)

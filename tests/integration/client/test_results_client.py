@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
+import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from tests.support.log_events import heard
-from tests.support.results import ONE, OTHER, result, settings_for
+from tests.support.program import until
+from tests.support.results import ONE, OTHER, THIRD, result, settings_for
 from tests.support.stand_in_api import Behaviour
 from tixd import __version__
 from tixd.declared import Secret
@@ -107,11 +111,15 @@ def test_a_kept_connection_cut_before_the_answer_is_not_tried_again(api, client,
 
 
 @pytest.mark.parametrize("fault", ["cut", "store_then_cut"])
-def test_a_fresh_connection_cut_before_the_answer_opens_the_breaker(api, client, fault):
+def test_a_fresh_connection_cut_before_the_answer_counts_against_its_installation(
+    api, client, fault
+):
     api.answer(Behaviour(fault=fault))
-    assert client.post(ONE, result()).unreachable
-    assert client.post(OTHER, result()).outcome == "held"
-    assert len(api.posts) == 1
+    assert client.post(ONE, result()).unanswered
+    assert client.post(ONE, result()).unanswered
+    assert client.post(OTHER, result()).unanswered
+    assert client.post(THIRD, result()).outcome == "held", "two different ones open the breaker"
+    assert (len(api.posts), api.questions) == (3, 1)
 
 
 def test_a_status_counts_even_if_the_body_never_ends(api, client):
@@ -124,12 +132,13 @@ def test_a_status_counts_even_if_the_body_never_ends(api, client):
     assert api.connections == 3
 
 
-def timed(client: ApiClient) -> tuple[str, float]:
+def timed(client: ApiClient, *, unanswered: bool = True) -> tuple[str, float]:
     """The reason that one failing post gives, and the seconds that it takes."""
     began = time.monotonic()
     answer = client.post(ONE, result())
     client.close()
-    assert (answer.outcome, answer.status, answer.unreachable) == ("later", None, True)
+    assert (answer.outcome, answer.status, answer.unanswered) == ("later", None, unanswered)
+    assert answer.unreachable is not unanswered
     return answer.reason, time.monotonic() - began
 
 
@@ -158,7 +167,8 @@ def test_a_port_that_takes_no_connection_is_given_up_after_the_connect_time():
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         port = listener.getsockname()[1]
-        reason, seconds = timed(ApiClient(settings_for(port, api_connect_seconds=0.3)))
+        client = ApiClient(settings_for(port, api_connect_seconds=0.3))
+        reason, seconds = timed(client, unanswered=False)
     assert reason == "no connection in time"
     assert 0.25 < seconds < 10.0
 
@@ -174,13 +184,120 @@ def test_after_a_deadline_the_next_post_has_a_connection_of_its_own(api, clock):
     assert api.connections == 2
 
 
-def test_a_timer_of_somebody_else_goes_on_after_a_post(client):
-    def other(*_: object) -> None:
-        raise AssertionError("too early")
+class _Stop(Exception):
+    """What a signal asks for."""
 
-    handler = signal.signal(signal.SIGALRM, other)
-    before = signal.setitimer(signal.ITIMER_REAL, 30)
-    client.post(ONE, result())
-    left, _ = signal.setitimer(signal.ITIMER_REAL, *before)
-    assert signal.signal(signal.SIGALRM, handler) is other
-    assert 20 < left <= 30
+
+def test_a_signal_ends_a_post_that_waits_and_is_no_answer_of_the_api(api, client):
+    def stop(*_: object) -> None:
+        raise _Stop
+
+    api.answer(Behaviour(fault="silent"))
+    handler = signal.signal(signal.SIGALRM, stop)
+    before = signal.setitimer(signal.ITIMER_REAL, 0.2)
+    began = time.monotonic()
+    with heard() as log, pytest.raises(_Stop):
+        client.post(ONE, result())
+    signal.setitimer(signal.ITIMER_REAL, *before)
+    assert signal.signal(signal.SIGALRM, handler) is stop
+    assert time.monotonic() - began < 10
+    assert (log.events, client.trouble) == ([], "")
+
+
+def byte_by_byte(peer: socket.socket, content: bytes, seconds: float) -> None:
+    """Send it so, until the other side has had enough."""
+    with peer, contextlib.suppress(OSError):
+        peer.settimeout(seconds)
+        for position in range(len(content)):
+            peer.sendall(content[position : position + 1])
+            with contextlib.suppress(TimeoutError):
+                if not peer.recv(65536):
+                    return
+
+
+def test_a_deadline_holds_in_a_handshake_of_a_byte_now_and_then():
+    handshake = b"\x16\x03\x03\x40\x00" + bytes(16_000)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = settings_for(listener.getsockname()[1], api_ssl=True, api_total_seconds=0.5)
+        accepted = threading.Thread(
+            target=lambda: byte_by_byte(listener.accept()[0], handshake, 0.05)
+        )
+        accepted.start()
+        reason, seconds = timed(ApiClient(settings), unanswered=False)
+        accepted.join(20)
+    assert not accepted.is_alive(), "the connection was closed"
+    assert (reason, 0.4 < seconds < 10.0) == ("no connection in time", True)
+
+
+def test_a_deadline_holds_while_a_name_is_looked_up(monkeypatch):
+    let_go = threading.Event()
+
+    def hang(*_: object, **__: object) -> list:
+        let_go.wait(20)
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    client = ApiClient(settings_for(80, api_host="slow.invalid", api_total_seconds=0.3))
+    reason, seconds = timed(client, unanswered=False)
+    let_go.set()
+    assert (reason, 0.25 < seconds < 10.0) == ("no connection in time", True)
+
+
+def test_no_thread_or_descriptor_is_left_behind_by_deadlines(api, clock):
+    def held() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    settings = settings_for(api.port, api_total_seconds=0.1, processing_period_minutes=1)
+    before = held()
+    client = ApiClient(settings, steady=clock)
+    api.answer(Behaviour(fault="trickle", trickle_seconds=0.01))
+    for _ in range(5):
+        assert client.post(ONE, result()).cause == "late"
+    client.close()
+    until(lambda: held() <= before)
+
+
+@pytest.mark.parametrize("interim", [(100,), (102,), (103, 103), (100, 102, 103)])
+def test_answers_before_the_answer_are_passed_over(api, client, interim):
+    api.answer(Behaviour(interim=interim))
+    assert [client.post(ONE, result(n)).outcome for n in range(3)] == ["accepted"] * 3
+    api.answer(Behaviour(404, interim=interim))
+    assert [client.post(ONE, result(n)).status for n in range(3)] == [404] * 3
+    assert (api.connections, len(api.posts)) == (1, 6)
+
+
+def test_nobody_asked_for_another_protocol(api, client):
+    api.answer(Behaviour(101))
+    answer = client.post(ONE, result())
+    assert (answer.outcome, answer.status, answer.cause) == ("later", None, "cut")
+
+
+def test_a_status_counts_whatever_the_headers_after_it_say(api, client):
+    for header in ({"Content-Length": "5, 6"}, {"Transfer-Encoding": "chunked"}):
+        api.answer(Behaviour(200, header, fault="cut_body"))
+        assert client.post(ONE, result()).outcome == "accepted", header
+
+
+def test_the_tix_api_is_asked_before_two_silent_installations_are_taken_for_all(api, client):
+    api.unknown = {(1, 11), (2, 12)}
+    quick = ApiClient(replace(settings_for(api.port), api_read_seconds=0.2))
+    with heard() as log:
+        outcomes = [quick.post(who, result()).outcome for who in (ONE, OTHER, THIRD, ONE)]
+    quick.close()
+    assert outcomes == ["later", "later", "accepted", "later"]
+    assert log.events == [("warning", "result_unanswered")] * 2, "once an hour each"
+    assert api.questions == 1
+    assert quick.tally == {"posts_unanswered": 3, "posts_accepted": 1}
+
+
+def test_what_one_installation_meets_is_told_once_an_hour(api, client, clock):
+    client = ApiClient(settings_for(api.port), clock=clock, steady=clock)
+    with heard() as log:
+        for status in (500, 500, 404, 404, 502, 408):
+            api.answer(Behaviour(status))
+            client.post(ONE, result())
+        clock.now += 3600
+        client.post(OTHER, result())
+    client.close()
+    assert [event for _, event in log.events] == ["result_failed", "result_refused"]
+    assert client.tally == {"posts_failed": 3, "posts_refused": 2, "posts_delayed": 2}

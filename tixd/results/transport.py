@@ -1,0 +1,307 @@
+"""One HTTP request to the tix-api and its answer; the only user of urllib3.
+
+In: a path, a body, headers. Out: an Answer; nothing is raised for the other side's sake.
+Rules: one try, no redirects, one kept connection, not reused after 5 s. A connection that breaks
+before the answer leaves open whether the result was stored: it is not sent again here but counts
+as failed. Interim answers (1xx) are no answers. The status decides, whatever becomes of the body.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from tixd.results.answer import Answer, Cause, of_status
+from tixd.results.deadline import DeadlinePassed, TimedCaller
+from tixd.results.endpoint import proxy, trust
+from tixd.settings import Settings
+
+#: A kept connection idle for longer may be closed by the other side at any moment (operations 5.4).
+LONGEST_IDLE_SECONDS = 5.0
+
+#: Of a longer body nothing more is read; the tix-api answers with some hundred bytes.
+LONGEST_BODY_BYTES = 64 * 2**10
+
+#: What broke before the request was sent; the first match counts: some are kinds of a later one.
+_CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
+    (ProxyError, "proxy"),
+    (NameResolutionError, "name"),
+    (NewConnectionError, "connect"),
+    (ConnectTimeoutError, "connect_time"),
+    (SSLError, "tls"),
+)
+
+#: The same in words of ours: urllib3's own name addresses and objects.
+REASONS: Mapping[Cause, str] = MappingProxyType(
+    {
+        "proxy": "the proxy does not let it through",
+        "name": "the host name is not known",
+        "connect": "no connection",
+        "connect_time": "no connection in time",
+        "tls": "TLS failed",
+        "setup": "the connection broke before the request",
+        "setup_time": "no answer in time, before the request",
+        "silent": "no answer in time",
+        "late": "no answer before the deadline",
+        "cut": "the connection broke before the answer",
+        "idle": "the connection broke before the answer",
+    }
+)
+
+
+class _Attempt:
+    """One request under way: how far it has come, and the means to cut it from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._twin: socket.socket | None = None
+        self._is_cut = False
+        #: Whether the whole request has gone out.
+        self.sent = False
+        #: What the other side's status means, as soon as it is known.
+        self.answer: Answer | None = None
+        #: Whether the connection can be kept.
+        self.reusable = False
+
+    def uses(self, sock: socket.socket) -> None:
+        """The request goes over this socket; a twin of it is kept, because TLS replaces it."""
+        with self._lock:
+            if self._twin is None:
+                self._twin = socket.socket(fileno=os.dup(sock.fileno()))
+            if self._is_cut:
+                self._twin.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        """Break the connection, now or once there is one: nobody waits for the answer."""
+        with self._lock:
+            self._is_cut = True
+            if self._twin is not None:
+                with contextlib.suppress(OSError):
+                    self._twin.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """Close the twin; the connection itself stays as it is."""
+        with self._lock:
+            if self._twin is not None:
+                self._twin.close()
+
+
+class _Current(threading.local):
+    """The attempt that a thread makes: urllib3 makes connections without telling for what."""
+
+    attempt = _Attempt()
+
+
+#: What the connections of this module report to.
+_CURRENT = _Current()
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """An answer whose status is final: interim ones (1xx) before it are dropped."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200:
+                return version, status, reason
+            if status == HTTPStatus.SWITCHING_PROTOCOLS:
+                raise http.client.UnknownProtocol(f"{status}, which nobody asked for")
+            http.client.parse_headers(self.fp)
+
+    def begin(self) -> None:
+        """Read status and headers; what they mean is known from now on, whatever follows."""
+        super().begin()
+        retry_after = self.headers.get("Retry-After")
+        _CURRENT.attempt.answer = of_status(self.status, retry_after, time.time())
+
+
+class _Noted(HTTPConnection):
+    """A connection that tells the attempt about its socket and how far it has come."""
+
+    response_class = _FinalResponse
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        _CURRENT.attempt.uses(sock)
+        return sock
+
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request, over a new connection or a kept one."""
+        if self.sock is not None:
+            _CURRENT.attempt.uses(self.sock)
+        super().request(*args, **options)
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        """Wait for the answer to a request that has been sent."""
+        _CURRENT.attempt.sent = True
+        return super().getresponse()
+
+
+class _NotedSecure(_Noted, HTTPSConnection):
+    """The same with TLS."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Noted
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _NotedSecure
+
+
+class Transport:
+    """Sends one request at a time; to be closed."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        """Clock: seconds that never step.
+
+        Raises errors.ConfigError where certificates or proxy cannot be used.
+        """
+        self._clock = clock
+        self._total_seconds = settings.api_total_seconds
+        self._timeout = urllib3.Timeout(
+            connect=settings.api_connect_seconds, read=settings.api_read_seconds
+        )
+        self._base_url, self._proxied = settings.api_base_url, bool(settings.api_proxy)
+        self._connections = _connections(settings)
+        self._caller = TimedCaller()
+        self._way = self._new_way()
+        self._kept_since: float | None = None
+
+    def close(self) -> None:
+        """Close the kept connection."""
+        self._connections.clear()
+        self._caller.close()
+
+    def request(
+        self,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        seconds: float = float("inf"),
+    ) -> Answer:
+        """Send once and wait for the answer; without a body it is a GET.
+
+        seconds: a deadline for it all, where it is shorter than that of the settings.
+        """
+        kept, attempt = self._kept(), _Attempt()
+        try:
+            answer = self._caller.call(
+                min(seconds, self._total_seconds),
+                lambda: self._exchange(attempt, path, body, headers),
+            )
+        except DeadlinePassed:
+            attempt.cut()
+            return attempt.answer or _failure("late" if attempt.sent else "connect_time")
+        except (HTTPError, OSError) as error:
+            return attempt.answer or _failure(_cause(error, sent=attempt.sent, kept=kept), error)
+        if attempt.reusable:
+            self._kept_since = self._clock()
+        return answer
+
+    def _exchange(
+        self, attempt: _Attempt, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
+        """Send and read, in the thread that may be left behind."""
+        _CURRENT.attempt = attempt
+        try:
+            response = self._way.urlopen(
+                "GET" if body is None else "POST",
+                self._base_url + path if self._proxied else path,
+                redirect=False,
+                body=body,
+                headers=headers,
+                timeout=self._timeout,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            body_read, attempt.reusable = _read_body(response)
+        finally:
+            attempt.end()
+        return replace(attempt.answer or _failure("cut"), body=body_read)
+
+    def _kept(self) -> bool:
+        """Whether the connection of an earlier request will be used; if not, there is none left."""
+        since, self._kept_since = self._kept_since, None
+        if since is not None and self._clock() - since <= LONGEST_IDLE_SECONDS:
+            return True
+        self._connections.clear()
+        self._way = self._new_way()
+        return False
+
+    def _new_way(self) -> urllib3.PoolManager | urllib3.HTTPConnectionPool:
+        """What sends: the tix-api's own pool, which to look up anew costs a quarter of a post."""
+        if self._proxied:
+            return self._connections
+        return self._connections.connection_from_url(self._base_url)
+
+
+def _read_body(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
+    """The beginning of the body, and whether that was all, so that the connection can be kept."""
+    content = b""
+    with contextlib.suppress(HTTPError, OSError):
+        content = response.read(LONGEST_BODY_BYTES + 1)
+        if len(content) <= LONGEST_BODY_BYTES:
+            response.release_conn()
+            return content, True
+    response.close()
+    return content[:LONGEST_BODY_BYTES], False
+
+
+def _cause(error: Exception, *, sent: bool, kept: bool) -> Cause:
+    """What broke: before the request the way there, after it the answer."""
+    if sent:
+        return "silent" if isinstance(error, ReadTimeoutError) else "idle" if kept else "cut"
+    if isinstance(error, ReadTimeoutError):
+        return "setup_time"
+    return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "setup")
+
+
+def _failure(cause: Cause, error: Exception | None = None) -> Answer:
+    """No answer; with the system's or TLS's own words where there are some."""
+    candidates = (error.__cause__, *error.args) if error else ()
+    system = next((c for c in candidates if isinstance(c, OSError)), None)
+    detail = getattr(system, "verify_message", "") or getattr(system, "strerror", "")
+    words = REASONS[cause]
+    return Answer("later", f"{words}: {detail}" if detail else words, cause=cause)
+
+
+def _connections(settings: Settings) -> urllib3.PoolManager:
+    """Room for the one connection: to the tix-api, or to the proxy on the way there."""
+    trusted = trust(settings.api_ca_bundle) if settings.api_ssl or settings.api_proxy else None
+    if settings.api_proxy:
+        url, headers = proxy(settings.api_proxy)
+        manager: urllib3.PoolManager = urllib3.ProxyManager(
+            url,
+            num_pools=1,
+            maxsize=1,
+            proxy_headers=headers,
+            proxy_ssl_context=trusted,
+            ssl_context=trusted,
+        )
+    else:
+        manager = urllib3.PoolManager(num_pools=1, maxsize=1, ssl_context=trusted)
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    return manager
