@@ -67,7 +67,10 @@ class _Answers:
         """What waits, of one user or installation or of all."""
         members = ("user", "installation", "waiting", "oldest", "paused_until", "rejected")
         done = await self._each(ListFailed, request)
-        rows = [dict(zip(members, row, strict=True)) for row in done.found]
+        rows = [
+            {**dict(zip(members, row, strict=True)), "reason": reason}
+            for row, reason in zip(done.found, done.reasons, strict=True)
+        ]
         return {"moment": time.time(), "installations": rows, **done.counts}
 
     async def failed_retry(self, request: Mapping[str, Any]) -> object:
@@ -83,11 +86,13 @@ class _Answers:
         """Such jobs for all installations that the request means, as if they were one."""
         counts = Counter({"locked": 0, "failed": 0})
         found: list[tuple[int, ...]] = []
+        reasons: list[str] = []
         for batch in _batches(await self._meant(request)):
             done = await self._job(kind(self._base, tuple(batch)))
             counts.update(done.counts)
             found += done.found
-        return Done(counts, found=tuple(found))
+            reasons += done.reasons
+        return Done(counts, found=tuple(found), reasons=tuple(reasons))
 
     async def _meant(self, request: Mapping[str, Any]) -> list[tuple[int, ...]]:
         user, installation = _number(request, "user"), _number(request, "installation")

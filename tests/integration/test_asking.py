@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -20,6 +23,9 @@ from tixd import control
 from tixd.answers import handlers
 from tixd.dispatch.pool import Pool
 from tixd.folder import Folder
+from tixd.results.backoff import Backoff
+from tixd.results.journal import Journal
+from tixd.results.journal_file import JournalFile
 from tixd.results.outbox import Outbox
 from tixd.settings import Settings
 from tixd.surroundings import Surroundings
@@ -124,13 +130,18 @@ def test_failed_list_shows_what_waits_where(tmp_path):
     store(tmp_path, "1/2", 1_500_000_000, park=True)
     store(tmp_path, "30/4", 1_700_000_000)
     (tmp_path / "5" / "6").mkdir(parents=True)
+    with Folder(str(tmp_path / "30/4")) as folder, JournalFile(folder) as journal:
+        silent = Backoff().got_no_answer(time.time() + 3000, Random(1)).because("no answer in time")
+        journal.save(Journal(backoff=silent))
     done = asked(tmp_path, "failed", "list")
     assert (done.code, done.err) == (0, "")
-    assert done.out == [
-        "user  installation  waiting  oldest                   paused for  rejected",
-        "1     2             2        2020-09-13 12:26:40 UTC              1",
-        "30    4             1        2023-11-14 22:13:20 UTC",
+    header, first, second = done.out
+    assert re.split(r"  +", header) == [
+        *("user", "installation", "kept", "oldest", "next try", "rejected", "reason")
     ]
+    assert re.split(r"  +", first) == [*"122", "2020-09-13 12:26:40 UTC", "next cycle", "1"]
+    expected = r"30 +4 +1 +2023-11-14 22:13:20 UTC +in 50 min \d+ s +no answer in time"
+    assert re.fullmatch(expected, second)
 
 
 def test_failed_list_of_a_user_leaves_the_others_out(tmp_path):

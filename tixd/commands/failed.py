@@ -36,7 +36,10 @@ _format = format_option("a table to read, or one JSON object a line")
 @_format
 @click.pass_obj
 def list_(invocation: Invocation, user: int | None, installation: int | None, form: str) -> None:
-    """Show what waits in failed-results, of all installations or of one USER or INSTALLATION.
+    """Show what is kept in failed-results, of all installations or of one USER or INSTALLATION.
+
+    Kept results are tried again with a visit of their installation, once a cycle at most; after a
+    pause, where one is shown. Rejected ones are not, until they are brought back.
 
     \b
     Example: of everybody
@@ -47,7 +50,7 @@ def list_(invocation: Invocation, user: int | None, installation: int | None, fo
         _print_lines(answer)
         return
     rows: list[tuple[str, ...]] = [
-        ("user", "installation", "waiting", "oldest", "paused for", "rejected")
+        ("user", "installation", "kept", "oldest", "next try", "rejected", "reason")
     ]
     rows += [_row(found, answer["moment"]) for found in answer["installations"]]
     _print_table(rows)
@@ -109,14 +112,23 @@ def _row(found: Mapping[str, Any], now: float) -> tuple[str, ...]:
         str(found["installation"]),
         f"{found['waiting']:,}",
         moment(found["oldest"]) if found["waiting"] else "",
-        duration(found["paused_until"] - now) if found["paused_until"] else "",
+        _next_try(found, now),
         f"{found['rejected']:,}" if found["rejected"] else "",
+        found["reason"],
     )
+
+
+def _next_try(found: Mapping[str, Any], now: float) -> str:
+    """When kept results are tried again."""
+    if not found["waiting"]:
+        return ""
+    until = found["paused_until"]
+    return f"in {duration(until - now)}" if until else "next cycle"
 
 
 def _print_table(rows: list[tuple[str, ...]]) -> None:
     if len(rows) == 1:
-        print("nothing waits in failed-results")
+        print("nothing is kept in failed-results")
         return
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import orjson
@@ -83,7 +84,7 @@ class ListFailed:
     """Say what waits in failed-results of these (user, installation) pairs.
 
     Found: (user, installation, results that wait, timestamp of the oldest or 0, epoch second until
-    which they wait or 0, results in rejected) for those that have any.
+    which they wait or 0, results in rejected) for those that have any; reasons: why they wait.
     """
 
     base: str
@@ -128,7 +129,8 @@ class Done:
 
     counts: what happened, by name; more: there is work left, queue the job again; found: ids, or
     rows of numbers, as each kind of job says; failure: an unexpected exception; kept: why results
-    were kept for the tix-api's sake, "" where it takes them; lacks_memory: why it failed.
+    were kept for the tix-api's sake, "" where it takes them; lacks_memory: why it failed; reasons:
+    a text for each row of found.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -137,6 +139,7 @@ class Done:
     failure: str = ""
     kept: str = ""
     lacks_memory: bool = False
+    reasons: tuple[str, ...] = ()
 
 
 Job = ProcessInstallation | ListUsers | ListInstallations | CheckVolume | ListFailed | RetryFailed
@@ -154,6 +157,17 @@ _KINDS: dict[str, type[Message]] = {
     "done": Done,
 }
 _WORDS = {kind: word for word, kind in _KINDS.items()}
+
+#: What people are told of jobs that only look or bring back.
+_WORDS_FOR: Mapping[type[Job], str] = MappingProxyType(
+    {
+        ListUsers: "looking for installations",
+        ListInstallations: "looking for installations",
+        CheckVolume: "checking the volume",
+        ListFailed: "listing kept results",
+        RetryFailed: "bringing back rejected results",
+    }
+)
 
 
 def encode(message: Message) -> bytes:
@@ -178,9 +192,7 @@ def in_words(job: Job) -> str:
     """A job as people are told of it."""
     if isinstance(job, ProcessInstallation):
         return f"installation {job.user_id}/{job.installation_id}"
-    return (
-        "looking for installations" if not isinstance(job, CheckVolume) else "checking the volume"
-    )
+    return _WORDS_FOR[type(job)]
 
 
 def _frozen(value: Any) -> Any:

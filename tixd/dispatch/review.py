@@ -7,6 +7,7 @@ another process works on, holds up no other.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,9 +31,11 @@ def retry_failed(job: RetryFailed) -> Done:
     return _each(job, _retry)
 
 
-def _each(job: ListFailed | RetryFailed, look: Callable[[Folder], tuple[int, ...]]) -> Done:
-    """The numbers of each installation that has any but zeros."""
-    found, counts = [], Counter[str]()
+def _each(
+    job: ListFailed | RetryFailed, look: Callable[[Folder], tuple[tuple[int, ...], str]]
+) -> Done:
+    """The numbers, and a text, of each installation that has any but zeros."""
+    found, reasons, counts = [], [], Counter[str]()
     with Folder(job.base, follow=True) as base:
         for user_id, installation_id in job.installations:
             try:
@@ -40,7 +43,7 @@ def _each(job: ListFailed | RetryFailed, look: Callable[[Folder], tuple[int, ...
                     base.subfolder(str(user_id)) as user,
                     user.subfolder(str(installation_id)) as f,
                 ):
-                    numbers = look(f)
+                    numbers, reason = look(f)
             except errors.Vanished:
                 continue
             except errors.Locked:
@@ -49,20 +52,24 @@ def _each(job: ListFailed | RetryFailed, look: Callable[[Folder], tuple[int, ...
                 counts["failed"] += 1
                 logs.error("failed_results_unusable", reason=str(error))
             else:
-                found += [(user_id, installation_id, *numbers)] if any(numbers) else []
-    return Done(counts=counts, found=tuple(found))
+                if any(numbers):
+                    found.append((user_id, installation_id, *numbers))
+                    reasons.append(reason)
+    return Done(counts=counts, found=tuple(found), reasons=tuple(reasons))
 
 
-def _census(folder: Folder, now: float) -> tuple[int, ...]:
-    """Results that wait, timestamp of the oldest, end of their pause, results in rejected."""
+def _census(folder: Folder, now: float) -> tuple[tuple[int, ...], str]:
+    """Results that wait, timestamp of the oldest, end of their pause, those rejected; and why."""
     with Outbox(folder) as outbox:
         waiting, oldest = outbox.census()
-        rejected = len(outbox.parked())
+        parked = outbox.parked()
+        why = outbox.why_parked(parked[-1]) if parked else ""
     backoff = peek(folder).backoff if waiting else Backoff()
-    return waiting, oldest, int(backoff.not_before) if backoff.paused(now) else 0, rejected
+    paused_until = math.ceil(backoff.not_before) if backoff.paused(now) else 0
+    return (waiting, oldest, paused_until, len(parked)), backoff.reason or why
 
 
-def _retry(folder: Folder) -> tuple[int, ...]:
+def _retry(folder: Folder) -> tuple[tuple[int, ...], str]:
     """Bring back what was rejected and end the pause; returns how many results came back."""
     with JournalFile(folder) as journal, Outbox(folder) as outbox:
         entry = journal.load()
@@ -70,4 +77,4 @@ def _retry(folder: Folder) -> tuple[int, ...]:
         back = outbox.bring_back()
         if back or entry.backoff != Backoff():
             journal.commit()
-    return (back,)
+    return (back,), ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,16 +32,20 @@ PINNED = [
     (job.Ready(77), b'["ready",77]'),
     (job.Phase("read", None, ("a.json",), 5), b'["phase","read",null,["a.json"],5]'),
     (job.Phase("post", 1505082345, (), 0), b'["phase","post",1505082345,[],0]'),
-    (job.Done(), b'["done",{},false,[],"","",false]'),
+    (job.Done(), b'["done",{},false,[],"","",false,[]]'),
     (
         job.Done({"windows_posted": 2}, more=True, found=((1, 2), (3, 4)), failure="x"),
-        b'["done",{"windows_posted":2},true,[[1,2],[3,4]],"x","",false]',
+        b'["done",{"windows_posted":2},true,[[1,2],[3,4]],"x","",false,[]]',
     ),
     (
         job.Done({"windows_stored": 1}, kept="no answer"),
-        b'["done",{"windows_stored":1},false,[],"","no answer",false]',
+        b'["done",{"windows_stored":1},false,[],"","no answer",false,[]]',
     ),
-    (job.Done(failure="x", lacks_memory=True), b'["done",{},false,[],"x","",true]'),
+    (
+        job.Done(found=((1, 2),), reasons=("HTTP 500 Internal Server Error",)),
+        b'["done",{},false,[[1,2]],"","",false,["HTTP 500 Internal Server Error"]]',
+    ),
+    (job.Done(failure="x", lacks_memory=True), b'["done",{},false,[],"x","",true,[]]'),
 ]
 
 
@@ -95,3 +101,16 @@ def test_any_bytes_are_refused_or_understood(frame: bytes) -> None:
     except BadMessage:
         return
     assert job.decode(job.encode(message)) == message
+
+
+def test_every_job_has_words_of_its_own_kind():
+    words = {
+        job.ProcessInstallation("/r/1/2", 1, 2): "installation 1/2",
+        job.ListUsers("/r"): "looking for installations",
+        job.ListInstallations("/r", ()): "looking for installations",
+        job.CheckVolume("/r"): "checking the volume",
+        job.ListFailed("/r", ()): "listing kept results",
+        job.RetryFailed("/r", ()): "bringing back rejected results",
+    }
+    assert {asked: job.in_words(asked) for asked in words} == words
+    assert {type(asked) for asked in words} == set(get_args(job.Job))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from pathlib import Path
@@ -65,10 +66,23 @@ def test_what_waits_is_told_with_the_oldest_the_pause_and_the_rejected(tmp_path)
     folder = store(tmp_path, "1/2", 300, 100, 200)
     store(tmp_path, "1/2", 50, park=True)
     store(tmp_path, "3/4", 400)
-    put_journal(folder, Journal(backoff=PAUSED))
+    put_journal(folder, Journal(backoff=PAUSED.because("no answer in time")))
     done = listed(tmp_path, (1, 2), (3, 4))
-    assert done.found == ((1, 2, 3, 100, int(PAUSED.not_before), 1), (3, 4, 1, 400, 0, 0))
+    until = math.ceil(PAUSED.not_before)
+    assert done.found == ((1, 2, 3, 100, until, 1), (3, 4, 1, 400, 0, 0))
+    assert done.reasons == ("no answer in time", "")
     assert PAUSED.not_before >= NOW + 600
+
+
+def test_why_results_were_rejected_is_told_where_nothing_else_is_kept(tmp_path):
+    folder = tmp_path / "1/2"
+    folder.mkdir(parents=True)
+    with Folder(str(folder)) as opened, Outbox(opened) as outbox:
+        outbox.park(outbox.store(result(100)), "HTTP 500 Internal Server Error", "no AS")
+    assert listed(tmp_path, (1, 2)).reasons == ("HTTP 500 Internal Server Error",)
+    assert retried(tmp_path, (1, 2)).found == ((1, 2, 1),)
+    assert os.listdir(folder / "failed-results" / "rejected") == []
+    assert listed(tmp_path, (1, 2)).reasons == ("",)
 
 
 def test_an_installation_without_failed_results_or_without_a_folder_is_left_out(tmp_path):
