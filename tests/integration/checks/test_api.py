@@ -6,17 +6,20 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.relay import Relay
 from tests.support.results import settings_for
-from tests.support.stand_in_api import StandInApi, closed_port
+from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 from tests.support.stand_in_proxy import StandInProxy
 from tixd import errors
-from tixd.checks.api import api
+from tixd.checks.api import ADVICE, api
 from tixd.declared import Secret
+from tixd.results.answer import Cause
+from tixd.results.transport import REASONS
 from tixd.settings import Settings
 
 
@@ -47,9 +50,42 @@ def answering(line: str) -> StandInProxy:
 
 def test_an_api_that_takes_our_credentials_is_fine_and_gets_no_post(there):
     text = api(settings_for(there.port))
-    assert text == f"{there.url} takes user tix and the password (HTTP 404 Not Found)"
+    assert text == f"{there.url} takes user tix, an admin, and the password (HTTP 200 OK)"
     assert there.posts == []
     assert there.connections == 1
+
+
+def test_an_api_that_does_not_say_who_asks_is_fine_where_it_takes_the_password(there):
+    for answer in (Behaviour(404), Behaviour(body=b"[]"), Behaviour(body=b"\xff{")):
+        there.answer(answer)
+        assert " takes user tix and the password (HTTP " in api(settings_for(there.port))
+
+
+@pytest.mark.parametrize("role", ["user", "", 7, "x" * 9999])
+def test_a_user_who_is_no_admin_may_post_for_nobody_and_that_is_told(there, role):
+    there.role = role
+    text = wrong(settings_for(there.port))
+    assert f"user tix is no admin there (its role is {str(role)[:40]!r}), so" in text
+    assert text.endswith("name an admin in TIX_API_USER")
+
+
+def test_a_user_who_is_disabled_is_told_as_such(there):
+    there.answer(Behaviour(body=b'{"role": "admin", "enabled": false}'))
+    assert "user tix is disabled there: enable it" in wrong(settings_for(there.port))
+
+
+def test_the_word_for_an_admin_may_be_in_capitals(there):
+    there.role = "ADMIN"
+    assert "takes user tix, an admin, and the password" in api(settings_for(there.port))
+
+
+def test_there_is_advice_for_every_way_in_which_an_answer_can_fail_to_come():
+    assert set(ADVICE) == set(REASONS) == set(get_args(Cause))
+
+
+def test_an_answer_before_the_answer_is_not_taken_for_it(there):
+    there.answer(Behaviour(interim=(102, 103)))
+    assert "takes user tix and the password (HTTP 200 OK)" in api(settings_for(there.port))
 
 
 def test_an_api_that_asks_nobody_for_a_password_leaves_it_open():
@@ -123,7 +159,7 @@ def test_a_certificate_that_nobody_vouches_for_names_the_setting(certificate):
         assert "TLS failed: self-signed certificate: name a file of certificates" in text
         assert "REQUESTS_CA_BUNDLE" in text
         trusting = replace(settings, api_ca_bundle=str(certificate.file))
-        assert "takes user tix and the password" in api(trusting)
+        assert "takes user tix, an admin, and the password" in api(trusting)
 
 
 def test_https_where_http_is_spoken_and_the_reverse_are_told(there, certificate):
@@ -142,7 +178,7 @@ def test_the_way_through_a_proxy_is_tried_and_its_password_not_told(there):
     with StandInProxy() as proxy:
         url = Secret(f"http://bob:secret@127.0.0.1:{proxy.port}")
         text = api(settings_for(there.port, api_proxy=url))
-        assert "through a proxy takes user tix and the password" in text
+        assert "through a proxy takes user tix, an admin, and the password" in text
         assert all(line.startswith("GET ") for line in proxy.requests)
     assert "the proxy does not let it through" in wrong(settings_for(there.port, api_proxy=url))
 
