@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -69,4 +71,31 @@ def labels_of(*texts: bytes) -> Labels:
                 labels = found.setdefault(sample.name, {})
                 for label, value in sample.labels.items():
                     labels.setdefault(label, set()).add(value)
+    return found
+
+
+def ring(promtool: str, folder: Path, before: str, after: str) -> set[str]:
+    """The alerts that ring once /metrics has gone from `before` to `after`, and stayed so."""
+    series, then = [], _samples(before)
+    for name, value in _samples(after).items():
+        series.append({"series": name, "values": f"{then.get(name, value)}x30 {value}x60"})
+    asked = {"expr": 'ALERTS{alertstate="firing"}', "eval_time": "75m", "exp_samples": []}
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": [asked]}
+    file = folder / "ring.yml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "tests": [test]}))
+    command = [promtool, "test", "rules", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    rung = set(re.findall(r'alertname="(\w+)"', done.stdout + done.stderr))
+    assert (done.returncode == 0) == (not rung), done.stdout + done.stderr
+    return rung
+
+
+def _samples(text: str) -> dict[str, float]:
+    """Each series of one target, by the name that Prometheus gives it."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = {"job": "tixd", "instance": "a", **sample.labels}
+            named = ", ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
+            found[f"{sample.name}{{{named}}}"] = sample.value
     return found
