@@ -64,8 +64,11 @@ class JournalFile:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._file: OpenFile | None = None
-        self._slot: _Slot | None = None
+        self._has_room = False
         self._sequence = 0
+        #: The slot that counts, and the one that was prepared, with its line.
+        self._slot: _Slot | None = None
+        self._next: _Slot | None = None
         self._line = b""
 
     def __enter__(self) -> Self:
@@ -115,8 +118,8 @@ class JournalFile:
         Raises errors.DiskFull, NotPermitted, ...: then it cannot be written, nor committed.
         """
         file = self._file or self._open()
-        self._line = self._written(file, journal)
-        file.write(_PREPARED + self._line[len(_PREPARED) :], self._next_index * SLOT_BYTES)
+        index = self._lay_out(file, journal)
+        file.write(_PREPARED + self._line[len(_PREPARED) :], index * SLOT_BYTES)
 
     def commit(self) -> None:
         """Make what was prepared the journal, at once."""
@@ -124,8 +127,7 @@ class JournalFile:
 
     def save(self, journal: Journal) -> None:
         """Prepare and commit, where nothing happens between the two."""
-        file = self._file or self._open()
-        self._line = self._written(file, journal)
+        self._lay_out(self._file or self._open(), journal)
         self._write(self._line)
 
     def trim(self) -> None:
@@ -137,32 +139,39 @@ class JournalFile:
 
     def _write(self, content: bytes) -> None:
         """Write the last bytes that make the next entry count."""
-        if self._file is None:
+        if self._file is None or self._next is None:
             raise errors.InternalError("no journal was prepared")
-        index = self._next_index
-        self._file.write(content, index * SLOT_BYTES)
-        self._slot = _slot(index, self._line)
-        self._sequence += 1
+        self._file.write(content, self._next.index * SLOT_BYTES)
+        self._slot, self._sequence, self._next = self._next, self._next.sequence, None
 
-    @property
-    def _next_index(self) -> int:
-        return 1 - self._slot.index if self._slot else 0
+    def _lay_out(self, file: OpenFile, journal: Journal) -> int:
+        """Make the next slot and its line, and write what does not fit; returns its index."""
+        self._make_room(file)
+        index, sequence = 1 - self._slot.index if self._slot else 0, self._sequence + 1
+        entry = orjson.dumps({"sequence": sequence, **members(journal)})
+        self._line, at = _line(entry), 0
+        if len(self._line) > SLOT_BYTES:
+            at = self._write_long(file, entry)
+            place = {"at": at, "bytes": len(entry), "crc32": crc32(entry)}
+            self._line = _line(orjson.dumps({"sequence": sequence, **place}))
+        self._next = _Slot(index, sequence, {}, at, len(entry) if at else 0)
+        return index
 
-    def _written(self, file: OpenFile, journal: Journal) -> bytes:
-        """Make room for both slots, write what fits in none, and return the slot's line."""
-        size_bytes = file.facts().st_size
-        if size_bytes < LONG_AT:
-            file.write(bytes(LONG_AT - size_bytes), size_bytes)
-        number = {"sequence": self._sequence + 1}
-        entry = orjson.dumps(number | members(journal))
-        line = _line(entry)
-        if len(line) <= SLOT_BYTES:
-            return line
+    def _make_room(self, file: OpenFile) -> None:
+        """See to it that both slots have their place on the disk."""
+        if not self._has_room:
+            size_bytes = file.facts().st_size
+            if size_bytes < LONG_AT:
+                file.write(bytes(LONG_AT - size_bytes), size_bytes)
+            self._has_room = True
+
+    def _write_long(self, file: OpenFile, entry: bytes) -> int:
+        """Write an entry behind the slots; returns its offset."""
         if len(entry) > MAX_ENTRY_BYTES:
             raise errors.InternalError(f"a journal of {len(entry)} bytes")
         at = self._free(len(entry))
         file.write(entry, at)
-        return _line(orjson.dumps(number | {"at": at, "bytes": len(entry), "crc32": crc32(entry)}))
+        return at
 
     def _free(self, size_bytes: int) -> int:
         """Where so many bytes can be written without touching the entry that counts."""
@@ -176,6 +185,9 @@ def peek(folder: Folder) -> Journal:
     try:
         file = folder.open_file(FILE_NAME, make=False)
     except errors.Vanished:
+        return Journal()
+    except (errors.NotPermitted, errors.WrongKind) as error:
+        logs.warning("journal_unreadable", folder=folder.path, reason=str(error))
         return Journal()
     try:
         slots = _slots(file.read(LONG_AT, 0), folder.path)
