@@ -37,6 +37,9 @@ LONG_AT = 2 * SLOT_BYTES
 #: Longest entry: a list of names, each of its characters escaped, and as much again for all else.
 MAX_ENTRY_BYTES = 4 * MAX_NAMES_BYTES
 
+#: Largest sequence number and offset that are believed; adding to them overflows nothing.
+_MAX_NUMBER = 2**53
+
 #: In place of the CRC until the entry counts.
 _PREPARED = b"--------"
 
@@ -100,6 +103,14 @@ class JournalFile:
             raise
         return file
 
+    def _opened(self) -> OpenFile:
+        """The file; made now where there was no room for it before, and read, if it is not new."""
+        if self._file is None:
+            file = self._open()
+            self.load()
+            return file
+        return self._file
+
     def load(self) -> Journal:
         """The journal; an empty one where there is none that can be trusted (a warning).
 
@@ -117,7 +128,7 @@ class JournalFile:
 
         Raises errors.DiskFull, NotPermitted, ...: then it cannot be written, nor committed.
         """
-        file = self._file or self._open()
+        file = self._opened()
         index = self._lay_out(file, journal)
         file.write(_PREPARED + self._line[len(_PREPARED) :], index * SLOT_BYTES)
 
@@ -127,7 +138,7 @@ class JournalFile:
 
     def save(self, journal: Journal) -> None:
         """Prepare and commit, where nothing happens between the two."""
-        self._lay_out(self._file or self._open(), journal)
+        self._lay_out(self._opened(), journal)
         self._write(self._line)
 
     def trim(self) -> None:
@@ -224,7 +235,7 @@ def _slot(index: int, half: bytes) -> _Slot | None:
         numbers = [stored["sequence"], stored.get("at", 0), stored.get("bytes", 0)]
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    if any(type(number) is not int or number < 0 for number in numbers):
+    if any(type(number) is not int or not 0 <= number < _MAX_NUMBER for number in numbers):
         return None
     return _Slot(index, numbers[0], stored, *numbers[1:])
 
