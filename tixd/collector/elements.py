@@ -69,9 +69,6 @@ _VALUE = re.compile(rb"=\s*+[\"']")
 
 _ATTRIBUTE = re.compile(rb"\s([^\s=]++)\s*+=\s*+(\"[^\"]*+\"|'[^']*+')")
 
-_ATTRIBUTE = re.compile(rb"\s([^\s=]++)\s*+=\s*+(\"[^\"]*+\"|'[^']*+')")
-
-
 #: What identifies a record, and where its text ends at the latest.
 _IDENTITY = re.compile(rb"[\s:]recordId\s*+=\s*+[\"']([^\"'<>]++)|UniqueID[^<>]*+>([^<>]++)<")
 _RECORD_END = re.compile(rb"\|replication\||</[^<>]*Record\s*+>")
