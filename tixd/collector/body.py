@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from tixd import bounded, errors
 from tixd.collector import inflate
-from tixd.collector.cooperative import Scheduler, limited
+from tixd.collector.cooperative import Limited, Scheduler
 from tixd.collector.form import Form
 from tixd.collector.hand import Left, Share
 from tixd.collector.settings import CollectorSettings
@@ -37,7 +37,7 @@ class Reader:
         self, request: web.BaseRequest, share: Share, deadline: float
     ) -> dict[str, bytes]:
         """What query and body say, the body where both do; `deadline`: of the loop's clock."""
-        async with limited(share, deadline):
+        async with Limited(share, deadline):
             query = request.raw_path.partition("?")[2].encode("utf-8", "surrogateescape")
             asked, posted = Form(), Form()
             if request.method == "POST" and request.can_read_body:

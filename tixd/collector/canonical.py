@@ -28,11 +28,7 @@ def canonical(source: bytes) -> bytes:
     opened: list[list[str]] = []
 
     def begin(name: str, raw: dict[str, str]) -> None:
-        if not raw:
-            opened.append([])
-            parts.append(f"<{name}>")
-            return
-        given = {key[6:]: uri for key, uri in raw.items() if _declares(key)}
+        given = {key[6:]: uri for key, uri in raw.items() if _declares(key)} if raw else {}
         opened.append(list(given))
         new = sorted(prefix for prefix, uri in given.items() if scope.get(prefix, [])[-1:] != [uri])
         for prefix, uri in given.items():

@@ -26,8 +26,9 @@ from tixd.serving import cut
 #: How often connections are looked at.
 SWEEP_SECONDS = 1.0
 
-#: How long a head for which there is no room may take to be whole.
-GRACE_SECONDS = 0.1
+#: How long a head for which there is no room may take until its request begins: what has arrived
+#: may be all of it, and the loop be busy.
+GRACE_SECONDS = 1.0
 
 #: Descriptors that are not for senders: log, outputs, and connections that are being closed.
 RESERVED_DESCRIPTORS = 128
@@ -71,8 +72,7 @@ class Connections:
         """A new connection: somebody else's makes room where there is none."""
         if len(self._places) >= self._most:
             self._make_room(protocol)
-        head = Share(self._hand, partial(self._close, protocol))
-        self._places[protocol] = _Place(time.monotonic(), head)
+        self._places[protocol] = _Place(time.monotonic(), self._head(protocol))
 
     def _make_room(self, newcomer: web.RequestHandler) -> None:
         present = [one for one, place in self._places.items() if not place.leaving]
@@ -89,9 +89,19 @@ class Connections:
         place = self._places.get(protocol)
         if place is None or place.leaving or not place.expects_head:
             return
-        try:
-            place.head.take(size)
-        except (errors.NotAccepted, errors.BadRequest):  # it may be whole, and soon be looked at
+        if not place.head.ended:
+            try:
+                place.head.take(size)
+            except (errors.NotAccepted, errors.BadRequest):
+                place.head.end(Left)
+
+    def _head(self, protocol: web.RequestHandler) -> Share:
+        return Share(self._hand, partial(self._close_soon, protocol))
+
+    def _close_soon(self, protocol: web.RequestHandler) -> None:
+        """Close a connection whose head had to make room, unless it was whole."""
+        place = self._places.get(protocol)
+        if place:
             loop = asyncio.get_running_loop()
             loop.call_later(GRACE_SECONDS, self._close_unasked, protocol, place.requests)
 
@@ -127,6 +137,8 @@ class Connections:
         since = time.monotonic() if place.requests else place.since
         place.requests += 1
         place.head.release()
+        if place.head.ended:
+            place.head = self._head(request.protocol)
         place.request = share
         try:
             yield since

@@ -4,7 +4,7 @@ In: sizes as they become known, a clock. Out: leave to go on, or NotAccepted, Ov
 - what a request holds counts as it grows: what has arrived, what it was decoded to, its records;
 - a quarter of the bytes is kept for small requests, so that large ones never shut them out;
 - when bytes are short, requests still being received make room, the one with least progress first;
-- when no bundle more may be worked on, the latest of those that have taken much CPU makes room;
+- when no bundle more may be worked on, the latest of the large ones makes room for a small one;
 - what a request took is free again when it ends, however it ends.
 """
 
@@ -28,7 +28,7 @@ STALLED = 0.5
 #: Steps in which progress is compared; of equal ones the largest makes room.
 PROGRESS_STEPS = 16
 
-#: CPU seconds after which a bundle has taken much.
+#: CPU seconds after which a request is large, whatever it holds.
 MUCH_CPU_SECONDS = 0.1
 
 
@@ -36,7 +36,7 @@ MUCH_CPU_SECONDS = 0.1
 #: that is kept keeps everything that its traceback knows.
 Reason = Callable[[], Exception]
 
-_COSTLY = partial(errors.NotAccepted, "it took much CPU time while others waited")
+_LARGE = partial(errors.NotAccepted, "it is large, and small requests needed its place")
 _STALLED = partial(errors.TooSlow, "others needed the memory it held")
 
 
@@ -50,6 +50,7 @@ class Hand:
     def __init__(self, most_requests: int, most_bytes: int, clock: Callable[[], float]) -> None:
         self._most_requests, self._most_bytes = most_requests, most_bytes
         self._clock = clock
+        self._small_bytes = most_bytes // SMALL_PART
         self._shares: dict[Share, None] = {}
         self._at_work: dict[Share, None] = {}
         self.bytes = 0
@@ -72,10 +73,10 @@ class Hand:
     def work(self, share: Share) -> Iterator[None]:
         """Work on one bundle; raises NotAccepted where too many are worked on already."""
         if self.requests >= self._most_requests:
-            costly = [other for other in self._at_work if other.can_end and other.is_costly]
-            if not costly:
+            large = [one for one in self._at_work if one.can_end and self._is_large(one)]
+            if not large or self._is_large(share):
                 raise errors.NotAccepted(f"{self.requests} requests are in hand")
-            costly[-1].end(_COSTLY)
+            large[-1].end(_LARGE)
         self._at_work[share] = None
         try:
             yield
@@ -101,13 +102,16 @@ class Hand:
     def make_room(self, share: Share, size: int) -> None:
         """See that this share can hold so many more bytes; raises NotAccepted, OverLimit."""
         total, most = share.bytes + size, self._most_bytes
-        if total > most // SMALL_PART:
+        if total > self._small_bytes:
             most -= most // RESERVED_PART
         if total > most:
             part = "three quarters of maxBytesInHand"
             raise errors.OverLimit(f"a request that takes over {most} bytes of memory, {part}")
         while self.bytes + size > most:
             self._least_progress(share).end(_STALLED)
+
+    def _is_large(self, share: Share) -> bool:
+        return share.bytes > self._small_bytes or share.cpu_seconds > MUCH_CPU_SECONDS
 
     def _least_progress(self, asking: Share) -> Share:
         now = self._clock()
@@ -124,16 +128,16 @@ class Hand:
 class Share:
     """What one request holds, and how it can be ended from outside.
 
-    is_whole: everything has arrived; from then on it is not judged by its progress.
+    is_whole: everything has arrived; from then on it is not judged by its progress; cpu_seconds:
+    what the work on it took, step_seconds: what its last step took; interrupt: has its task, or its
+    connection, see that it was ended; without one it cannot be.
     """
 
     def __init__(self, hand: Hand, interrupt: Callable[[], object] | None = None) -> None:
-        """`interrupt`: has its task, or its connection, see that it was ended."""
-        self._hand = hand
+        self._hand, self.interrupt = hand, interrupt
         self.bytes = 0
-        self.cpu_seconds = 0.0
+        self.cpu_seconds = self.step_seconds = 0.0
         self.ended: Reason | None = None
-        self._interrupt = interrupt
         self.is_whole = False
         self._recent, self._moment = 0.0, 0.0
 
@@ -160,33 +164,19 @@ class Share:
         """What part of its bytes is recent; 1 where all has arrived."""
         return 1.0 if self.is_whole else self._recent_at(now) / max(self.bytes, 1)
 
-    @contextmanager
-    def interruptible(self, interrupt: Callable[[], object]) -> Iterator[None]:
-        """While the block runs, the request can be ended by calling `interrupt`."""
-        self._interrupt = interrupt
-        try:
-            yield
-        finally:
-            self._interrupt = None
-
     @property
     def can_end(self) -> bool:
         """Whether it can be ended from outside, and has not been."""
-        return self._interrupt is not None and self.ended is None
-
-    @property
-    def is_costly(self) -> bool:
-        """Whether it has taken much CPU time."""
-        return self.cpu_seconds > MUCH_CPU_SECONDS
+        return self.interrupt is not None and self.ended is None
 
     def end(self, reason: Reason) -> None:
         """End the request, whose task raises the reason soon; what it held is free at once."""
-        if self._interrupt is None or self.ended:
+        if self.interrupt is None or self.ended:
             return
         self.ended = reason
         self.release()
         self._hand.forget(self)
-        self._interrupt()
+        self.interrupt()
 
     def _recent_at(self, now: float) -> float:
         return float(self._recent * 2.0 ** ((self._moment - now) / HALF_LIFE_SECONDS))

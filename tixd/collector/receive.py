@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from tixd import errors, logs
 from tixd.collector.bundle import Bundle, is_ping, reading
-from tixd.collector.cooperative import Scheduler, limited
+from tixd.collector.cooperative import Limited, Scheduler
 from tixd.collector.counts import Counts
 from tixd.collector.hand import Hand, Share
 from tixd.collector.limits import Limits
@@ -65,7 +65,7 @@ class Receiver:
     async def _read(self, given: dict[str, bytes], visit: Visit) -> Bundle:
         """The records of the bundle, whose text is held no more then."""
         try:
-            async with limited(visit.share, visit.deadline):
+            async with Limited(visit.share, visit.deadline):
                 bundle = await self._scheduler.run(reading(given, self._limits), visit.share)
         except errors.BadRecord:
             self._counts.record_errors += 1

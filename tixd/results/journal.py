@@ -23,9 +23,6 @@ MAX_NAMES_BYTES = 2**19
 #: still: the list would grow for ever.
 MAX_LEFT = 1000
 
-#: Counts below this one can be added to, and written again.
-_MAX_COUNT = 2**53
-
 #: Longest file name of Linux's file systems.
 _LONGEST_NAME_BYTES = 255
 
@@ -119,7 +116,7 @@ def _second(value: object) -> int | None:
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_COUNT:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise TypeError("expected a count")
     return value
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 from tixd import errors, tasks
 from tixd.collector.formats import render
@@ -84,26 +83,27 @@ class Outputs:
             for part in parts:
                 await self._rendered(part)
         for part in parts:
-            async with self._turn(len(part), deadline):
-                messages = await self._rendered(part)
-                self.check_ready()
-                await self._publish(messages, deadline - time.monotonic())
+            if len(part) <= SLICE:
+                await self._publish_part(part, deadline)
+                continue
+            await self._large_turn(deadline)
+            try:
+                await self._publish_part(part, deadline)
+            finally:
+                self._large.release()
 
-    @asynccontextmanager
-    async def _turn(self, count: int, deadline: float) -> AsyncIterator[None]:
-        """Wait until so many records may be published; raises NotAccepted at the deadline."""
-        if count <= SLICE:
-            yield
-            return
+    async def _publish_part(self, records: Sequence[Record], deadline: float) -> None:
+        messages = await self._rendered(records)
+        self.check_ready()
+        await self._publish(messages, deadline - time.monotonic())
+
+    async def _large_turn(self, deadline: float) -> None:
+        """Wait until a large part may be published; raises NotAccepted at the deadline."""
         try:
             async with asyncio.timeout_at(deadline):
                 await self._large.acquire()
         except TimeoutError:
             raise self._late() from None
-        try:
-            yield
-        finally:
-            self._large.release()
 
     def _late(self) -> errors.NotAccepted:
         return errors.NotAccepted(f"no confirm of all records within {self._timeout_seconds} s")

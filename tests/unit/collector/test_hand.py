@@ -110,12 +110,18 @@ def test_one_bundle_more_than_allowed_is_not_worked_on():
         pass
 
 
-def test_the_latest_bundle_that_took_much_cpu_makes_room_for_another():
+def test_the_latest_large_bundle_makes_room_for_a_small_one_but_not_for_a_large_one():
     hand, ended = Hand(3, 4000, Clock()), []
-    shares = [receiving(hand, 10, ended) for _ in range(4)]
-    shares[0].cpu_seconds = shares[1].cpu_seconds = 1.0
+    shares = [receiving(hand, size, ended) for size in (10, 10, 300)]
+    shares[0].cpu_seconds = 1.0
     with contextlib.ExitStack() as work:
         for share in shares:
             work.enter_context(hand.work(share))
-        assert ended == [shares[1]]
+        with pytest.raises(errors.NotAccepted, match="3 requests"):
+            work.enter_context(hand.work(receiving(hand, 400, ended)))
+        for _ in range(2):
+            work.enter_context(hand.work(receiving(hand, 10, ended)))
+        with pytest.raises(errors.NotAccepted, match="3 requests"):
+            work.enter_context(hand.work(receiving(hand, 10, ended)))
+        assert ended == [shares[2], shares[0]]
         assert hand.requests == 3

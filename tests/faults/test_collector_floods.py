@@ -1,0 +1,139 @@
+"""Many hostile requests at once: memory stays bounded, good senders are served meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.broker import Broker
+from tests.support.bundles import form
+from tests.support.collecting import FORM
+from tests.support.collector import Collector
+from tests.support.floods import KINDS, flood, post
+from tests.support.gracc_queue import bound_queue, to_broker
+from tests.support.program import until
+from tixd.collector.server import SERVLET
+
+#: Most memory of a collector, whatever it is sent.
+MOST_BYTES = 256 * 1000 * 1000
+
+#: How long a good probe waits for its answer at most, and a single hostile body.
+GOOD_SECONDS, SINGLE_SECONDS = 2.0, 1.0
+
+#: Kinds that no limit refuses: each takes its time.
+ACCEPTED = ("3,000 records", "10,000 small records")
+
+#: The kinds, of which one repeats with more work what another shows.
+PARAMETERS = [
+    pytest.param(kind, marks=[pytest.mark.long] if kind == "3,000 records" else [])
+    for kind in KINDS
+]
+
+#: Longest line of the log.
+LINE_BYTES = 4096
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A RabbitMQ with the collector's exchange and a queue."""
+    with Broker(tmp_path_factory.mktemp("broker")) as running:
+        bound_queue(running)
+        yield running
+
+
+@contextlib.contextmanager
+def collecting(
+    tmp_path: Path, broker: Broker, *options: str, **settings: str
+) -> Iterator[Collector]:
+    """A collector of its own, because its peak counts from its start."""
+    with Collector(tmp_path, to_broker(broker.port, **settings), *options) as collector:
+        collector.becomes_ready()
+        yield collector
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_many_hostile_bodies_at_once_take_little_memory_and_shut_nobody_out(tmp_path, broker, kind):
+    make, is_gzip = KINDS[kind]
+    body = make()
+    with collecting(tmp_path, broker, timeout="60s") as collector:
+        begun = time.monotonic()
+        alone = post(collector.port, body, is_gzip=is_gzip)
+        seconds = time.monotonic() - begun
+        answers = flood(collector.port, body, is_gzip=is_gzip)
+        peak, log = collector.peak_bytes(), collector.log_file.read_bytes()
+    waited = max(answers.good_seconds)
+    sys.stdout.write(f"{kind}: {alone} in {seconds:.2f} s, then {dict(answers.hostile)}; ")
+    sys.stdout.write(f"good {dict(answers.good)} within {waited:.2f} s; {peak >> 20} MiB\n")
+    assert alone in (200,) if kind in ACCEPTED else (400, 413)
+    assert set(answers.hostile) <= {0, 200, 400, 408, 413, 503}
+    assert (set(answers.good), peak < MOST_BYTES) == ({200}, True)
+    assert max(map(len, log.splitlines())) <= LINE_BYTES
+    assert waited < GOOD_SECONDS
+    assert seconds < SINGLE_SECONDS or kind in ACCEPTED
+
+
+def test_a_good_bundle_is_taken_although_large_bodies_stall(tmp_path, broker):
+    head = f"POST {SERVLET} HTTP/1.1\r\nHost: x\r\nContent-Length: {16 << 20}\r\n"
+    start = f"{head}Content-Type: {FORM['Content-Type']}\r\n\r\narg1=".encode()
+    with collecting(tmp_path, broker) as collector, contextlib.ExitStack() as stack:
+        for _ in range(17):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", collector.port)))
+            with contextlib.suppress(OSError):
+                sock.sendall(start + bytes((16 << 20) - 2048))
+        statuses = [collector.post(form(range(60))) for _ in range(20)]
+        assert statuses == [200] * 20
+        assert collector.peak_bytes() < MOST_BYTES
+
+
+def test_many_small_bodies_that_stall_make_room_for_good_ones(tmp_path, broker):
+    head = f"POST {SERVLET} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+    start = f"{head}Content-Type: {FORM['Content-Type']}\r\n\r\narg1=".encode()
+    with collecting(tmp_path, broker) as collector, contextlib.ExitStack() as stack:
+        for _ in range(400):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", collector.port)))
+            sock.sendall(start + bytes(300_000))
+        until(lambda: collector.post(form(range(60))) == 200, 2.0)
+        assert [collector.post(form(range(60))) for _ in range(20)] == [200] * 20
+        assert collector.peak_bytes() < MOST_BYTES
+        evicted = [line for line in collector.log("request") if line["code"] == 408]
+        assert evicted
+
+
+@pytest.mark.parametrize("kind", ["heads", "fields"])
+def test_heads_that_do_not_end_take_little_memory(tmp_path, broker, kind):
+    start = b"GET /" + b"a" * 1_000_000
+    if kind == "fields":
+        start = b"GET / HTTP/1.1\r\n" + b"".join(
+            b"a%d: %b\r\n" % (n, b"x" * 16_000) for n in range(90)
+        )
+    with collecting(tmp_path, broker) as collector, contextlib.ExitStack() as stack:
+        for _ in range(300):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", collector.port)))
+            with contextlib.suppress(OSError):
+                sock.sendall(start)
+        assert [collector.post(form(range(60))) for _ in range(20)] == [200] * 20
+        assert collector.peak_bytes() < MOST_BYTES
+
+
+def test_connections_without_descriptors_are_events_and_accepting_goes_on(tmp_path):
+    settings = {"AMQP": {"enable": False}, "file": {"path": str(tmp_path / "records")}}
+    with Collector(tmp_path, settings, before=("prlimit", "--nofile=30:30")) as collector:
+        collector.becomes_ready()
+        held = []
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                held.append(socket.create_connection(("127.0.0.1", collector.port), 5))
+        until(lambda: any("resource" in str(line) for line in collector.log()))
+        for sock in held:
+            sock.close()
+        until(lambda: collector.post(form(["good"])) == 200)
+        lines = collector.log_file.read_text().splitlines()
+    assert all(line.startswith("{") for line in lines)
+    assert "Traceback" not in "".join(lines)
