@@ -18,7 +18,9 @@ import pytest
 
 from tests.support import made
 from tests.support.ledger import Ledger, at_api, journal, kept, set_back_pauses
-from tests.support.program import Ended, once
+from tests.support.program import Ended, once, until
+from tests.support.relay import Relay
+from tests.support.service import SHORT, service
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 from tixd.results.backoff import Backoff
 
@@ -65,6 +67,9 @@ SOON = {
     "TIX_API_READ_SECONDS": "1",
     "TIX_API_TOTAL_SECONDS": "1.5",
 }
+
+#: A service whose cycles come quickly.
+PERIODIC = {"TIX_PROCESSING_PERIOD": SHORT, "TIX_WORKERS": str(WORKERS)}
 
 
 @pytest.fixture
@@ -144,6 +149,25 @@ def test_a_tix_api_that_never_answers_costs_each_worker_two_posts_and_a_question
     assert ended.counts["windows_stored"] == ALL
     assert 3 <= tries <= 3 * WORKERS
     assert 1 <= len(ended.events("api_unreachable")) <= WORKERS
+
+
+@pytest.mark.parametrize("name", ["silent", "500", "refused"])
+def test_a_service_tries_a_dead_tix_api_a_little_and_drains_when_it_is_well(
+    tmp_path, base, api, name
+):
+    ledger = Ledger(base, api)
+    api.answer(FAULTS.get(name, FAULTS["silent"]).behaviour)
+    with Relay(api.port) as relay:
+        (relay.refuse if name == "refused" else relay.pass_on)()
+        with service(base, tmp_path, relay.port, **SOON, **PERIODIC) as running:
+            until(lambda: len(kept(base)) == ALL and len(running.log("cycle_scanned")) >= 4)
+            cycles, fresh = len(running.log("cycle_scanned")), ALL if name == "500" else 0
+            assert len(api.posts) <= fresh + WORKERS * (2 + cycles)
+            assert len(running.log("api_unreachable")) <= WORKERS
+            api.answer(Behaviour())
+            relay.pass_on()
+            until(lambda: set_back_pauses(base) or not kept(base))
+    ledger.settled()
 
 
 def test_results_wait_as_long_as_the_tix_api_asks_for(base, api):
