@@ -144,3 +144,19 @@ def test_a_volume_that_reads_nothing_ends_the_job_and_nothing_is_moved_or_delete
         fails.unlink()
         assert once(mounted, api.port).counts["windows_posted"] == 3
     assert posted(api) == WINDOWS
+
+
+#: A name whose stat fails, and the installations that are posted all the same. A report of which
+#: nothing is known is waited for until it was seen for a minute.
+HIDDEN = {"3": {2}, "9": {2, 3}, ODD: {3}}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_one_name_whose_stat_fails_hides_no_other(base, name):
+    put(laid_out(base) / ODD, b"{")
+    made.installation(base, START, 40, number=3)
+    (base / "9").mkdir()
+    with failing_files(base, {name: "EIO!"}) as mounted, StandInApi() as api:
+        ended = once(mounted, api.port)
+    assert {post.installation for post in api.accepted} == HIDDEN[name], ended.text
+    assert ended.counts.get("jobs_failed", 0) == (name == "3")

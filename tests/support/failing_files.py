@@ -1,7 +1,8 @@
 """A file system over a folder, in which reading some files fails as the kernel tells it.
 
 `python -m tests.support.failing_files FOLDER MOUNT_POINT ERROR:NAME...`: reading such a file ends
-in the error of that name. While there is a file `FOLDER.fails`, so does reading any.
+in the error of that name, and where `!` follows the error even its stat. While there is a file
+`FOLDER.fails`, reading any file fails. Listing a folder tells the names alone, as some do.
 """
 
 # ruff: noqa: ARG002 - the library calls with these arguments
@@ -24,13 +25,15 @@ class FailingFiles(mfusepy.Operations):
 
     use_ns = True
 
-    def __init__(self, folder: str, errors: dict[str, int]) -> None:
-        self.folder, self.errors = folder, errors
+    def __init__(self, folder: str, errors: dict[str, int], hidden: set[str]) -> None:
+        self.folder, self.errors, self.hidden = folder, errors, hidden
 
     def _at(self, path: str) -> str:
         return self.folder + path
 
     def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
+        if (name := os.path.basename(path)) in self.hidden:
+            raise mfusepy.FuseOSError(self.errors[name])
         found = os.lstat(self._at(path))
         times = {f"st_{kind}time": getattr(found, f"st_{kind}time_ns") for kind in "amc"}
         return {name: getattr(found, name) for name in FACTS} | times
@@ -81,7 +84,8 @@ class FailingFiles(mfusepy.Operations):
 
 if __name__ == "__main__":
     folder, mount_point, *faults = sys.argv[1:]
-    pairs = (fault.split(":") for fault in faults)
-    numbers = {name: getattr(errno, error) for error, name in pairs}
-    operations = FailingFiles(folder, numbers)
+    pairs = [fault.split(":") for fault in faults]
+    numbers = {name: getattr(errno, error.rstrip("!")) for error, name in pairs}
+    hidden = {name for error, name in pairs if error.endswith("!")}
+    operations = FailingFiles(folder, numbers, hidden)
     mfusepy.FUSE(operations, mount_point, foreground=True, nothreads=True, nonempty=True)

@@ -104,6 +104,7 @@ class HangingVolume:
 def failing_files(folder: Path, errors: dict[str, str]) -> Iterator[Path]:
     """A volume over `folder` where reading a file of such a name ends in that error (errno's name).
 
+    With `!` behind the error even its stat does.
     While there is a file `FOLDER.fails` beside the folder, reading any file does, in EIO.
     """
     path = folder.with_name(f"{folder.name}.mounted")
