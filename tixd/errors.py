@@ -288,7 +288,7 @@ class WrongType(BadRequest):
 
 
 class TooLargeForOutput(BadRecord):
-    """A usage record is larger than an output ever takes; nothing of its bundle was published."""
+    """A usage record is larger than an output takes; leave it out, or raise the limit named."""
 
 
 class NotAccepted(TixdError):

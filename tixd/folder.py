@@ -135,8 +135,9 @@ class OpenFile:
             os.ftruncate(self._fd, size_bytes)
 
     def close(self) -> None:
-        """Close the descriptor, which gives up the lock."""
-        os.close(self._fd)
+        """Close the descriptor, which gives up the lock; a network volume may fail only now."""
+        with _Translated(self._path):
+            os.close(self._fd)
 
 
 class Folder:

@@ -180,7 +180,7 @@ def test_tix_run_as_names_another_user_than_the_owner(place, base, api):
 
 
 @pytest.mark.parametrize(
-    "name", ["nobody-has-this-name", "root:no-group", "4294967295", "9" * 5000, "²"]
+    "name", ["nobody-has-this-name", "root:no-group", "4294967295", "9" * 200, "²"]
 )
 def test_a_user_that_is_not_there_stops_the_start(place, base, name):
     with Service(base, place, 1, TIX_RUN_AS=name) as daemon:

@@ -112,6 +112,8 @@ def test_a_release_is_made_tried_and_left_in_dist(checkout, tmp_path):
     done = checkout.release("--no-tests", __version__, PATH=path)
     assert done.returncode == 0, done.stderr
     assert f"docker build -t tixd:{__version__} -t tixd:latest" in done.stderr
+    collector = f"--target collector -t tixd-collector:{__version__} -t tixd-collector:latest"
+    assert f"docker build {collector}" in done.stderr
     dist = checkout.folder / "dist"
     made = {f"tixd-{__version__}.tar.gz", f"tixd-{__version__}-py3-none-any.whl"}
     assert {path.name for path in dist.iterdir()} == made | {"SHA256SUMS"}

@@ -13,6 +13,7 @@ from tests.support.collector import Collector
 from tests.support.kafka import (
     INVALID_EPOCH,
     OUT_OF_ORDER,
+    TOO_LARGE,
     MockCluster,
     NoidaDb,
     identities,
@@ -146,3 +147,18 @@ def test_readiness_says_that_the_producer_has_failed_until_the_new_one_works():
     kafka = [event for event in log.events if "kafka" in event[1] or "broker" in event[1]]
     connected = ("info", "broker_connected")
     assert kafka == [connected, ("warning", "kafka_producer_replaced"), connected]
+
+
+def test_a_topic_that_takes_less_than_the_setting_says_what_to_do():
+    async def test(cluster: MockCluster) -> None:
+        sink = KafkaSink(CollectorSettings(kafka_brokers=cluster.address), {"log_level": 0})
+        await sink.start()
+        await until_in_loop(lambda: not sink.not_ready())
+        cluster.answer_next(TOO_LARGE)
+        with pytest.raises(errors.NotAccepted, match=r"lower kafka\.maxMessage to the topic"):
+            await sink.publish(bundle("a"))
+        await sink.publish(bundle("b"))
+        await sink.stop()
+
+    with MockCluster() as cluster:
+        asyncio.run(test(cluster))

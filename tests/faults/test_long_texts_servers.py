@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from tests.support.allocated import peak_allocation
 from tests.support.broker import Broker
 from tests.support.log_events import heard
 from tests.support.program import until
+from tests.support.rabbit import guest
 from tests.support.results import ONE, result, settings_for
 from tests.support.site import PATIENCE, Site, site
 from tests.support.tables import foreign
 from tests.support.task_messages import protocol_1, protocol_2
 from tixd import errors, logs
+from tixd.amqp import connection
 from tixd.localisation.asn import Table
 from tixd.results.client import ApiClient
 
@@ -136,8 +139,6 @@ def looked_up(path: Path) -> str:
 
 # --- RabbitMQ ------------------------------------------------------------------------------------
 
-Publish = Callable[..., None]
-
 #: Headers must fit a frame.
 LONGEST_HEADERS = 120_000
 
@@ -207,3 +208,26 @@ def test_a_long_text_in_a_message_costs_little_and_ends_in_the_dead_queue(worker
     reasons = [str(m.properties.headers["tixd-reason"]) for m in direct.drain("tixd.dead")]
     assert [reason for reason in reasons if len(reason) > 300] == []
     workers.works()
+
+
+#: How a frame of AMQP begins that says it has 2 GiB.
+HUGE_FRAME = b"\x01\0\0\x7f\xff\xff\xff"
+
+#: Connection.close with a reason as long as it can be (AMQP 0-9-1, 1.4.2.1).
+CLOSE = b"\0\x0a\0\x32" + b"\x02\x12" + b"\xff" + b"x" * 255 + b"\0\0\0\0"
+CLOSING = b"\x01\0\0" + len(CLOSE).to_bytes(4, "big") + CLOSE + b"\xce"
+
+
+@pytest.mark.parametrize("begin", [HUGE_FRAME, b"HTTP/1.1 400 ", CLOSING], ids=range(3))
+def test_a_stranger_in_the_brokers_place_costs_little_and_is_told_of_shortly(monkeypatch, begin):
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 1.0)
+
+    async def reason(port: int) -> str:
+        with pytest.raises(errors.BrokerError) as caught:
+            await connection.connect(guest(port), "test")
+        return str(caught.value)
+
+    with answering(begin + b"x" * LENGTHS[-1]) as port, peak_allocation() as peak:
+        said = asyncio.run(reason(port))
+    assert len(said) <= 600
+    assert peak.bytes < MOST_MEMORY_BYTES

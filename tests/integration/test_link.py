@@ -48,7 +48,7 @@ async def test_an_unexpected_error_of_its_use_ends_a_connection_and_not_the_link
         await tasks.end(running)
     assert [event for event in log.events if event[0] == "error"] == [("error", "unexpected")]
     reasons = [record.values["reason"] for record in log.records if "lost" in record.getMessage()]
-    assert reasons[0].startswith("unexpected KeyError: 'x'")
+    assert reasons[0].startswith("unexpected KeyError: x")
 
 
 @in_loop

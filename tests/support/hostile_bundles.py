@@ -73,6 +73,27 @@ HOSTILE: dict[str, Callable[[], dict[str, bytes]]] = {
     "quotes": lambda: update('"' * (16 * MIB - 1)),
     "escapes": lambda: update(('"' + "\\" * 100) * 160_000),
     "odd quotes everywhere": lambda: update('replication|<UsageRecord/>|<x>"||' * 200_000, 10_000),
+    "a mark and entities before a record": lambda: update(
+        f"replication|\ufeff{laughs()}{job('&a9;')}|||"
+    ),
+    "entities behind every kind of prolog": lambda: update(
+        f"replication|x\ufeff<?xml version='1.0'?><!-- --><?p?>{laughs()}{job('&a9;')}|||"
+    ),
+    "names in a long namespace": lambda: enveloped(
+        job(f"<b xmlns:n='{'u' * 2 * MIB}'>{''.join(f'<n:a{i}/>' for i in range(19_000))}</b>")
+    ),
+    "attributes in a long namespace": lambda: enveloped(
+        job(f"<b xmlns:n='{'u' * MIB}'>" + "<c n:a='1'/>" * 9000 + "</b>")
+    ),
+    "undeclared prefixes": lambda: enveloped(job("".join(f"<p{i}:a/>" for i in range(19_000)))),
+    "attributes of a record in all": lambda: enveloped(
+        job("<a b='1' c='2' d='3' e='4' f='5' g='6'/>" * 19_000)
+    ),
+    "keys of a long name": lambda: enveloped(
+        job(f"<{'n' * 3 * MIB} unit='1' metric='1' formula='1' storageUnit='1'/>")
+    ),
+    "namespaces everywhere in text": lambda: enveloped(job("xmlns" * 3 * MIB)),
+    "an instruction without end": lambda: enveloped("<?p " + "?" * 15 * MIB),
     "UTF-16": lambda: enveloped("") | {"arg1": "<RecordEnvelope/>".encode("utf-16")},
     "NUL bytes": lambda: enveloped(job("\0" * MIB)),
     "bytes that are no UTF-8": lambda: enveloped(b"\xff" * 15 * MIB),

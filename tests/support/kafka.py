@@ -24,9 +24,9 @@ from tests.support import debian
 from tests.support.program import until
 from tests.support.stand_in_api import closed_port
 
-#: Code of Produce in Kafka's protocol, and what a broker answers that has lost its place in the
-#: sequence of a producer, or the producer itself.
-PRODUCE, OUT_OF_ORDER, INVALID_EPOCH = 0, 45, 47
+#: Code of Produce in Kafka's protocol, and what a broker answers: a batch larger than the topic
+#: takes; it has lost its place in the sequence of a producer, or the producer itself.
+PRODUCE, TOO_LARGE, OUT_OF_ORDER, INVALID_EPOCH = 0, 10, 45, 47
 
 
 class NoidaDb:

@@ -78,6 +78,16 @@ def test_info_says_what_the_table_is_and_how_old(path):
     assert facts["size_bytes"] == path.stat().st_size
 
 
+def test_a_table_of_an_impossible_time_is_shown_all_the_same(path):
+    content = table(path).read_bytes()
+    at = content.rindex(b"build_epoch") + len(b"build_epoch")
+    length = content[at] & 0x1F or content[at + 1]
+    first = at + (2 if content[at] >> 5 == 0 else 1)
+    path.write_bytes(content[:first] + b"\xff" * length + content[first + length :])
+    done = run("info", "--table", path)
+    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 4)
+
+
 @pytest.mark.parametrize("words", [["info"], ["lookup", "8.8.8.8"]])
 def test_a_table_that_cannot_be_used_ends_with_one(path, words):
     done = run(*words, "--table", path)

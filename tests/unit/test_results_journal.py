@@ -61,7 +61,7 @@ def test_a_journal_has_pinned_bytes_both_ways(stored, content):
     [
         *({"format": value} for value in (0, 1, 3, True, "2", None, 2.0)),
         *({"window": value} for value in (-1, 1.5, "1", True, [])),
-        *({"failures": value} for value in (-1, None, True, 1.5, "1")),
+        *({"failures": value} for value in (-1, 2**64 - 1, None, True, 1.5, "1")),
         *({"not_before": value} for value in (None, "1", True, [])),
         *({"refusals": value} for value in (None, {}, [[]], [["a.json", 1]], [["../x", 1, 1.0]])),
         *({"refusals": [["a.json", count, 1.0]]} for count in (-1, "1", None, True)),

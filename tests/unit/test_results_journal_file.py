@@ -9,7 +9,9 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
+import orjson
 import pytest
 
 from tests.support.log_events import heard
@@ -17,7 +19,14 @@ from tests.unit.test_results_journal import FULL
 from tixd import errors
 from tixd.folder import Folder
 from tixd.results.journal import Journal
-from tixd.results.journal_file import FILE_NAME, LONG_AT, MAX_ENTRY_BYTES, JournalFile, peek
+from tixd.results.journal_file import (
+    FILE_NAME,
+    LONG_AT,
+    MAX_ENTRY_BYTES,
+    SLOT_BYTES,
+    JournalFile,
+    peek,
+)
 
 #: An entry that fits into no slot.
 LONG = replace(FULL, names=tuple(f"tix-report-{second}.json" for second in range(1000)))
@@ -182,6 +191,22 @@ def test_a_huge_file_is_neither_read_nor_kept(folder):
     assert len(content(folder)) == LONG_AT
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"sequence": value} for value in (2**64 - 1, 2**62, -1, 1.5, "1", None)),
+        *({"sequence": 9, "at": at, "bytes": 5} for at in (1, 4096, 2**52, 2**63, 2**64 - 1)),
+        *({"sequence": 9, "at": LONG_AT, "bytes": size} for size in (0, 2**40, 2**64 - 1)),
+        {"sequence": 9, "format": 3},
+    ],
+)
+def test_a_whole_slot_of_odd_numbers_neither_counts_nor_lasts(folder, changes):
+    whole = saved(folder, FULL)
+    head = orjson.dumps({"crc32": 0} | changes)
+    slot = b"%08x %b\n" % (crc32(head), head)
+    assert damaged(folder, whole[:SLOT_BYTES] + slot.ljust(SLOT_BYTES, b"\0")) == FULL
+
+
 # --- what cannot be written ----------------------------------------------------------------------
 
 
@@ -227,6 +252,19 @@ def test_what_cannot_be_written_is_known_before_it_counts(folder, limited):
         file.load()
         with pytest.raises(errors.FileSizeLimit):
             file.prepare(Journal())
+
+
+def test_a_file_for_which_there_was_no_room_at_first_is_read_before_it_is_written(
+    folder, monkeypatch
+):
+    saved(folder, FULL, FULL, Journal(1, 2))
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "open_file", lambda *_: (_ for _ in ()).throw(errors.DiskFull))
+        file = JournalFile(folder).__enter__()
+        assert file.load() == Journal()
+    file.save(Journal(3, 4))
+    file.__exit__()
+    assert loaded(folder) == Journal(3, 4)
 
 
 def test_one_process_at_a_time_has_the_file(folder):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from tixd import errors, logs, tasks
+from tixd import bounded, errors, logs, tasks
 from tixd.amqp.connection import Connection, connect
 from tixd.amqp.values import Endpoint
 
@@ -135,4 +135,4 @@ def _end_of(connection: Connection, use: asyncio.Task[None]) -> errors.BrokerErr
 
 
 def _unexpected(error: BaseException) -> errors.BrokerError:
-    return errors.BrokerAway(f"unexpected {type(error).__name__}: {error}")
+    return errors.BrokerAway(f"unexpected {bounded.error(error)}")

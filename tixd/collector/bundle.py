@@ -142,23 +142,25 @@ class _Draft:
     def __init__(self, text: bytes, limits: Limits, *, unknown_refused: bool) -> None:
         self.text, self._limits, self._unknown_refused = text, limits, unknown_refused
         self.records: list[Record] = []
-        self.handshakes = self.held = self._unknown = 0
+        self.handshakes = self.held = self._unknown = self._count = 0
         self._names: dict[str, None] = {}
 
     def add(self, found: Found) -> None:
         """Take the next element; raises BadRecord, OverLimit."""
-        if self._count() == self._limits.records:
+        if self._count == self._limits.records:
             raise OverLimit(f"over {self._limits.records} records")
         if found.name in KINDS:
             try:
-                self.records.append(record(found))
+                made = record(found)
             except BadRequest as error:
                 raise self.about(found.source, 0, error) from error
-            self.held += self.records[-1].held_bytes
+            self.records.append(made)
+            self.held += made.held_bytes
         elif found.name == HANDSHAKE:
             self.handshakes += 1
         else:
             self._add_unknown(found)
+        self._count += 1
 
     def _add_unknown(self, found: Found) -> None:
         name = bounded.text(found.name, _NAME_CHARACTERS)
@@ -170,15 +172,12 @@ class _Draft:
 
     def about(self, text: bytes, start: int, error: BadRequest) -> BadRequest:
         """The error, with what the next record is called, whose text begins at `start`."""
-        return type(error)(f"{called(text, start, self._count() + 1)}: {error.detail}")
+        return type(error)(f"{called(text, start, self._count + 1)}: {error.detail}")
 
     def bundle(self) -> Bundle:
         """The bundle, once everything was added."""
         names = tuple(self._names)
         return Bundle(tuple(self.records), self._unknown, names, self.handshakes)
-
-    def _count(self) -> int:
-        return len(self.records) + self._unknown + self.handshakes
 
 
 def _required(parameters: Mapping[str, bytes], name: str) -> None:

@@ -28,7 +28,11 @@ def canonical(source: bytes) -> bytes:
     opened: list[list[str]] = []
 
     def begin(name: str, raw: dict[str, str]) -> None:
-        given = {key[6:]: uri for key, uri in raw.items() if _declares(key)} if raw else {}
+        if not raw:
+            opened.append([])
+            parts.append(f"<{name}>")
+            return
+        given = {key[6:]: uri for key, uri in raw.items() if _declares(key)}
         opened.append(list(given))
         new = sorted(prefix for prefix, uri in given.items() if scope.get(prefix, [])[-1:] != [uri])
         for prefix, uri in given.items():

@@ -8,11 +8,15 @@ records is parsed as well, at the end.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tixd.collector.elements import (
+    CDATA,
+    COMMENT,
+    INSTRUCTION,
     START_TAG,
     Found,
     check_size,
@@ -27,19 +31,22 @@ from tixd.errors import BadRequest, Malformed, OverLimit
 _DECLARATIONS = 4
 
 #: Comments, character data and instructions; open ones too, up to the end of the text.
-_NO_TAG = rb"<!--(?:.*?-->|(?P<a>))|<!\[CDATA\[(?:.*?\]\]>|(?P<b>))|<\?(?:.*?\?>|(?P<c>))"
+_NO_TAG = rb"<!--(?:%b|(?P<a>))|<!\[CDATA\[(?:%b|(?P<b>))|<\?(?:%b|(?P<c>))" % (
+    COMMENT,
+    CDATA,
+    INSTRUCTION,
+)
 
-#: An element in which no other one has its name; what it holds is not looked at.
-_SIMPLE = re.compile(
-    rb"<([^\s/>!?]++)(?:[^\"'>/]++|\"[^\"]*+\"|'[^']*+'|/(?!>))*+(?:/>|>(?:[^<]++|<!--.*?-->"
-    rb"|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|<(?!!|\?|/?\1[\s/>]))*+</\1\s*+>)",
-    re.DOTALL,
+#: An element in which no other one has its name; what it holds is not looked at. %d: most pieces.
+_SIMPLE = (
+    rb"<([^\s/>!?]++)(?:[^\"'>/]++|\"[^\"]*+\"|'[^']*+'|/(?!>))*+(?:/>|>(?:[^<]++|<!--%b"
+    rb"|<!\[CDATA\[%b|<\?%b|<(?!!|\?|/?\1[\s/>])){0,%d}+</\1\s*+>)"
 )
 
 _TAG = rb"<(?P<slash>/?)(?P<name>[^\s/>!?]++)(?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+(?:>|(?P<d>))"
 
-_OTHER = re.compile(_NO_TAG, re.DOTALL)
-_ANY = re.compile(_NO_TAG + b"|" + _TAG, re.DOTALL)
+_OTHER = re.compile(_NO_TAG)
+_ANY = re.compile(_NO_TAG + b"|" + _TAG)
 
 _XML_DECLARATION = re.compile(rb"<\?xml\s")
 
@@ -51,7 +58,7 @@ def element_end(text: bytes, start: int, limits: Limits) -> int:
     26
     """
     most = start + limits.record_bytes
-    if simple := _SIMPLE.match(text, start, most):
+    if simple := _simple(limits.tags).match(text, start, most):
         return simple.end()
     first = START_TAG.match(text, start, most)
     if first and (end := _nested_end(text, start, first[1], limits)):
@@ -60,6 +67,12 @@ def element_end(text: bytes, start: int, limits: Limits) -> int:
         raise OverLimit(f"a record of over {limits.record_bytes} bytes", start)
     root_at(text, start)  # which knows a DOCTYPE
     raise Malformed("no element, or one without end,", start)
+
+
+@functools.cache
+def _simple(tags: int) -> re.Pattern[bytes]:
+    """Between tags there may be text."""
+    return re.compile(_SIMPLE % (COMMENT, CDATA, INSTRUCTION, 2 * tags))
 
 
 def _nested_end(text: bytes, start: int, name: bytes, limits: Limits) -> int:
@@ -96,6 +109,8 @@ def envelope(text: bytes, name: str, limits: Limits) -> Iterator[Found]:
             yield parse(text[begin:end], limits, outer, begin)
     kept.append(text[at : text.rfind(b">") + 1])
     with _about(name):
+        if sum(map(len, kept)) > limits.record_bytes:
+            raise OverLimit(f"over {limits.record_bytes} bytes beside the records")
         parse(b"".join(kept), limits, {}, start)
 
 
@@ -121,7 +136,7 @@ def _children(text: bytes, at: int, limits: Limits) -> Iterator[tuple[int, int]]
     """Begin and end of each child of the envelope, and of each XML declaration among them."""
     records = others = 0
     while (at := text.find(b"<", at)) >= 0 and not text.startswith(b"</", at):
-        if other := _OTHER.match(text, at):
+        if other := _OTHER.match(text, at, at + limits.record_bytes):
             others += 1
             end = other.end()
             if other.lastgroup:

@@ -40,10 +40,22 @@ _UNBOUND_PREFIX = expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]
 #: Prefixes that XML itself declares.
 _BUILT_IN = frozenset(("xml", "xmlns"))
 
-#: What may stand before the root element, where the original looks for the first start tag.
-_PROLOG = re.compile(rb"(?:[^<|]++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
+#: How a comment, character data and an instruction go on behind their first characters.
+COMMENT = rb"[^-]*+(?:-(?!->)[^-]*+)*+-->"
+CDATA = rb"[^\]]*+(?:\](?!\]>)[^\]]*+)*+\]\]>"
+INSTRUCTION = rb"[^?]*+(?:\?(?!>)[^?]*+)*+\?>"
 
-#: The beginning of a start tag, up to the end of the name.
+#: What may stand before the root element, where the original looks for the first start tag, and
+#: behind it.
+NO_ELEMENT = re.compile(rb"(?:[^<|]++|<\?%b|<!--%b)*+" % (INSTRUCTION, COMMENT))
+
+#: How far a start tag is looked for, bytes.
+_LONGEST_PROLOG = 1 << 20
+
+#: The beginning of a start tag.
+_TAG = re.compile(rb"<[^\s/>!?]")
+
+#: The same up to the end of the name.
 _TAG_NAME = re.compile(rb"<[^\s/>!?]++")
 
 #: A start tag, or an empty one.
@@ -56,9 +68,6 @@ _WIDE_TAG = rb"<(?![!?])[^<>\"']*+(?:(?:\"[^\"]*+\"|'[^']*+')[^<>\"']*+){%d}[\"'
 _VALUE = re.compile(rb"=\s*+[\"']")
 
 _ATTRIBUTE = re.compile(rb"\s([^\s=]++)\s*+=\s*+(\"[^\"]*+\"|'[^']*+')")
-
-_ATTRIBUTE = re.compile(rb"\s([^\s=]++)\s*+=\s*+(\"[^\"]*+\"|'[^']*+')")
-
 
 #: What identifies a record, and where its text ends at the latest.
 _IDENTITY = re.compile(rb"[\s:]recordId\s*+=\s*+[\"']([^\"'<>]++)|UniqueID[^<>]*+>([^<>]++)<")
@@ -114,11 +123,11 @@ def root_at(source: bytes, start: int = 0) -> int:
     >>> root_at(b" <?xml version='1.0'?><!-- > --> <R/>")
     33
     """
-    found = _PROLOG.match(source, start)
+    found = NO_ELEMENT.match(source, start, start + _LONGEST_PROLOG)
     at = found.end() if found else start
     if source.startswith(b"<!DOCTYPE", at):
         raise _doctype(at)
-    if not _TAG_NAME.match(source, at):
+    if not _TAG.match(source, at):
         raise Malformed("no element", start)
     return at
 
@@ -168,7 +177,7 @@ def parse(source: bytes, limits: Limits, outer: Mapping[bytes, bytes], at: int =
     if outer and (tag := START_TAG.match(source)):
         own = declared(tag[0])
         source = _with(source, {name: uri for name, uri in outer.items() if name not in own})
-    if not _TAG_NAME.match(source):
+    if not _TAG.match(source):
         raise Malformed("no element", at)
     try:
         source, tree = _completed(source, limits, at)
@@ -197,7 +206,8 @@ def check_size(source: bytes, limits: Limits, at: int = 0) -> None:
 def _long_namespace(most: int) -> re.Pattern[bytes]:
     """A namespace of over so many bytes: each name in it becomes as long."""
     return re.compile(
-        b"\\sxmlns[^\\s=<>\"']*+\\s*+=\\s*+(?:\"[^\"]{%d}[^\"]|'[^']{%d}[^'])" % (most, most)
+        b"xmlns(?<=\\sxmlns)[^\\s=<>\"']*+\\s*+=\\s*+(?:\"[^\"]{%d}[^\"]|'[^']{%d}[^'])"
+        % (most, most)
     )
 
 

@@ -69,7 +69,7 @@ def checked(name: str, value: object) -> Any:
         if kind is float:
             return _float(value, facts)
         found = _text(value, empty=facts.get("empty", False) or kind is Secret)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise ValueError(f"must be {allowed(name)}") from None
     if kind is Secret:
         return Secret(found)

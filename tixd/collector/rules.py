@@ -85,7 +85,8 @@ def _write_other(element: Element, flat: Flat) -> None:
     key = LOCAL[element.tag]
     if value := text(element):
         flat.other[key] = value
-    _write_suffixes(element, key, flat.other, _SUFFIXES)
+    if element.keys():
+        _write_suffixes(element, key, flat.other, _SUFFIXES)
 
 
 def write_positive(keys: dict[str, Value], key: str, value: int) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from tixd.collector.cut import element_end
-from tixd.collector.elements import Found, parse, root_at
+from tixd.collector.elements import NO_ELEMENT, Found, parse, root_at
 from tixd.collector.limits import Limits
 from tixd.errors import Malformed, OverLimit
 
@@ -24,14 +24,10 @@ _TOKENS_PER_RECORD = 10
 
 _KEYWORD = b"replication"
 
-#: A token by the quote rule (an open quote ends it early), and one that knows no quotes.
+#: A token by the quote rule; an open quote ends it early.
 _QUOTED_TOKEN = re.compile(rb'[^|"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^|"]*+)*+', re.DOTALL)
-_TOKEN = re.compile(rb"[^|]*+")
 
 _BLANKS = re.compile(rb"\s*+")
-
-#: What may stand behind a record: anything but an element.
-_BEHIND = re.compile(rb"(?:[^<|]++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
 
 
 def by_quotes(text: bytes, limits: Limits) -> Iterator[Found | None]:
@@ -60,12 +56,12 @@ def by_structure(text: bytes, limits: Limits) -> Iterator[Found | None]:
     """The records, each cut where its root element ends; raises as by_quotes does."""
     at = 0
     for _ in range(_TOKENS_PER_RECORD * limits.records):
-        end = _end(_TOKEN, text, at)
+        end = _token_end(text, at)
         if text[at:end].strip() == _KEYWORD:
             start = root_at(text, end + 1)
             record_end = element_end(text, start, limits)
             _check_size(record_end - start, start, limits)
-            end = _cut_behind(text, record_end)
+            end = _cut_behind(text, record_end, limits)
             for _ in range(_FOLLOWING - 1):
                 end = _end_of_xml(text, end, start, limits)
             yield parse(text[start:record_end], limits, {}, start)
@@ -97,30 +93,36 @@ def _quoted_end(text: bytes, at: int, most: int) -> int:
     end = text.find(b"|", at, at + most)
     if end >= 0 and not text.count(b'"', at, end) % 2 and text.find(b"\\", at, end) < 0:
         return end
-    return _end(_QUOTED_TOKEN, text, at)
+    return _end(_QUOTED_TOKEN, text, at, most + 1)
 
 
 def _end_of_xml(text: bytes, cut: int, record: int, limits: Limits) -> int:
     """Where the token behind a `|` ends: with the XML that it begins with, if it does."""
     if cut == len(text):
         raise Malformed(f"too few of {_FOLLOWING} tokens of the record", record)
-    start = _end(_BLANKS, text, cut + 1)
+    start = _end(_BLANKS, text, cut + 1, limits.token_bytes)
     if text.startswith(b"<", start):
-        return _cut_behind(text, element_end(text, root_at(text, start), limits))
-    return _end(_TOKEN, text, start)
+        return _cut_behind(text, element_end(text, root_at(text, start), limits), limits)
+    return _token_end(text, start)
 
 
-def _cut_behind(text: bytes, at: int) -> int:
+def _cut_behind(text: bytes, at: int, limits: Limits) -> int:
     """The next `|`, or the end of the text, with no other element before it."""
-    end = _end(_BEHIND, text, at)
+    end = _end(NO_ELEMENT, text, at, limits.token_bytes)
     if end < len(text) and not text.startswith(b"|", end):
         raise Malformed("neither | nor the end behind a record", at)
     return end
 
 
-def _end(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
-    """Where a pattern that always matches ends."""
-    found = pattern.match(text, at)
+def _token_end(text: bytes, at: int) -> int:
+    """The next `|`, or the end of the text."""
+    end = text.find(b"|", at)
+    return len(text) if end < 0 else end
+
+
+def _end(pattern: re.Pattern[bytes], text: bytes, at: int, most: int) -> int:
+    """Where a pattern that always matches ends, within so many bytes."""
+    found = pattern.match(text, at, at + most)
     return found.end() if found else at
 
 

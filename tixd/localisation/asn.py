@@ -19,7 +19,15 @@ import maxminddb
 
 from tixd import errors
 from tixd.localisation.formats import BITS
-from tixd.localisation.origin import UNKNOWN, Address, Origin, clean, origin_in, routable
+from tixd.localisation.origin import (
+    GLOBAL_V6,
+    UNKNOWN,
+    Address,
+    Origin,
+    clean,
+    origin_in,
+    routable,
+)
 
 #: Of so many blocks of each IP version, or of the well-known addresses, one must have an AS.
 BLOCKS_LOOKED_AT = 1000
@@ -104,7 +112,7 @@ class Table:
 
         By look-ups: the library's own iterator overruns its memory in a damaged tree.
         """
-        at = 0 if version == 4 else 1 << 32  # what lies below is IPv4
+        at = 0 if version == 4 else int(GLOBAL_V6.network_address)
         while version <= self.facts.ip_version and at < 1 << BITS[version]:
             address = IPv4Address(at) if version == 4 else IPv6Address(at)
             record, bits = self._record(address)

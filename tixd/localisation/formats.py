@@ -106,7 +106,7 @@ def recognised(line: str) -> FormatName | None:
         return "iptoasn"
     if "/" in fields[0]:
         return "prefixes"
-    if as_number(fields[0]):
+    if as_number_and_name(fields[0]):
         return "names" if len(fields) > 1 else None
     return "pfx2as" if len(fields) == 3 and fields[1].isdigit() else None
 

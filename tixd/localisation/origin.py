@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 
@@ -31,7 +31,7 @@ _SPECIAL_V4 = tuple(
 )
 
 #: The part of IPv6 that is given to networks, and what of it is for documentation (RFC 9637).
-_GLOBAL_V6 = ip_network("2000::/3")
+GLOBAL_V6 = IPv6Network("2000::/3")
 _SPECIAL_V6 = (ip_network("2001:db8::/32"), ip_network("3fff::/20"))
 
 #: Members that hold the AS number, name and country: GeoLite2 and DB-IP, then IPinfo Lite, then
@@ -90,7 +90,7 @@ def routable(text: str) -> Address | None:
     if isinstance(address, IPv4Address):
         special = any(address in network for network in _SPECIAL_V4)
     else:
-        special = address not in _GLOBAL_V6 or any(address in part for part in _SPECIAL_V6)
+        special = address not in GLOBAL_V6 or any(address in part for part in _SPECIAL_V6)
     return None if special else address
 
 

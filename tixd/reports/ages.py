@@ -1,7 +1,7 @@
 """How old files are: by the clock of their volume, never by the host's, which may be another one.
 
-In: an open installation folder, the facts of files in it. Out: whether a file has settled, and how
-long an installation has been held up. Rules: the volume's clock is the time of the installation's
+In: an open installation folder, the facts of files in it. Out: whether a file has settled, and
+whether it has been awaited for long. Rules: the volume's clock is the time of the installation's
 lock file, touched. Where it has jumped, a file counts as young by the time before and after the
 jump. Where it cannot be had, a file has settled once it has been seen unchanged for a while.
 """
@@ -15,7 +15,6 @@ from typing import TypeVar
 
 from tixd import errors
 from tixd.folder import Folder
-from tixd.reports.model import Installation
 
 #: File in an installation whose kernel lock a worker holds, and whose time is touched.
 LOCK_FILE = ".tixd.lock"
@@ -23,10 +22,10 @@ LOCK_FILE = ".tixd.lock"
 #: How long a report that cannot be used may still be on its way (the condenser writes in place).
 SETTLED_SECONDS = 60.0
 
-#: How long reports that are not finished may hold up an installation.
-HELD_SECONDS = 3600.0
+#: How long a report that keeps changing is waited for.
+AWAITED_SECONDS = 3600.0
 
-#: Files and installations that are remembered; where there are more, the oldest are forgotten.
+#: Files that are remembered; where there are more, the oldest are forgotten.
 MOST_REMEMBERED = 10_000
 
 #: What changes with a file: its time in ns and its bytes; None: its stat fails.
@@ -43,7 +42,7 @@ class Ages:
         self._monotonic = monotonic
         self._offset: float | None = None
         self._seen: dict[int, tuple[_Mark, float]] = {}
-        self._held: dict[tuple[int, int], float] = {}
+        self._awaited: dict[int, float] = {}
 
     def moments(self, folder: Folder) -> tuple[float, ...]:
         """What time it is on the folder's volume; () where that is unknown.
@@ -70,15 +69,16 @@ class Ages:
             return all(abs(now - facts.st_mtime) >= SETTLED_SECONDS for now in moments)
         return self._unchanged_seconds(f"{folder.path}/{name}", facts) >= SETTLED_SECONDS
 
-    def has_waited(self, installation: Installation) -> bool:
-        """Whether the installation, which is held up now, has been for HELD_SECONDS."""
-        who = (installation.user_id, installation.installation_id)
-        since = _remembered(self._held, who, self._monotonic())
-        return self._monotonic() - since >= HELD_SECONDS
+    def was_awaited(self, folder: Folder, name: str) -> bool:
+        """Whether the file, which has not settled, was first awaited AWAITED_SECONDS ago."""
+        now = self._monotonic()
+        since = _remembered(self._awaited, hash(f"{folder.path}/{name}"), now)
+        return now - since >= AWAITED_SECONDS
 
-    def is_free(self, installation: Installation) -> None:
-        """Remember that nothing holds up the installation."""
-        self._held.pop((installation.user_id, installation.installation_id), None)
+    def is_finished(self, folder: Folder, name: str) -> None:
+        """Remember that nobody waits for the file any more."""
+        if self._awaited:
+            self._awaited.pop(hash(f"{folder.path}/{name}"), None)
 
     def _unchanged_seconds(self, path: str, facts: os.stat_result | None) -> float:
         """For how long this process has seen the file as it is now."""

@@ -111,7 +111,7 @@ class Spool:
         self._ahead: list[Report] = []
         self._opened: dict[str, Report] = {}
         self._names: tuple[str, ...] = ()
-        self._ended = self._held_up = self.has_more = False
+        self._ended = self.has_more = False
         self._left_out: set[str] = set()
 
     def take_stock(self) -> None:
@@ -148,10 +148,8 @@ class Spool:
             self._warn("report_not_set_aside", name, f"{reason}; {error.detail}")
 
     def close(self) -> None:
-        """Tell what was only counted, and remember whether anything holds up the installation."""
+        """Tell what was only counted."""
         self._warnings.close()
-        if not self._held_up and not self._waiting:
-            self._ages.is_free(self._installation)
 
     # --- listing ---------------------------------------------------------------------------------
 
@@ -246,6 +244,7 @@ class Spool:
         for name in read:
             report = known.get(name) or decoded.get(name) or files[name].error
             if isinstance(report, Report):
+                self._ages.is_finished(self._folder, name)
                 self._check(report)
                 yield report
             elif report and not self._passed_over(name, files[name], report):
@@ -268,19 +267,22 @@ class Spool:
 
     def _read(self, name: str) -> _File:
         """The file; raises VolumeError where the volume is at fault, or the file has vanished."""
-        try:
-            return _File(*self._folder.read(name, MAX_REPORT_BYTES))
-        except errors.Vanished:
-            raise
-        except errors.VolumeError:
-            if not self._volume_answers(name):
+        error = None
+        for _ in range(2):
+            try:
+                return _File(*self._folder.read(name, MAX_REPORT_BYTES))
+            except (errors.Vanished, errors.NoMemory, errors.NoDescriptors):
                 raise
-        try:
-            return _File(*self._folder.read(name, MAX_REPORT_BYTES))
-        except errors.Vanished:
-            raise
-        except errors.VolumeError as error:
-            return _File(b"", self._facts(name), error)
+            except errors.VolumeError as found:
+                if error is None and not self._is_its_own(name, found):
+                    raise
+                error = found
+        return _File(b"", self._facts(name), error)
+
+    def _is_its_own(self, name: str, error: errors.VolumeError) -> bool:
+        """Whether the error is of this file, and not of the volume."""
+        of_files = (errors.NotPermitted, errors.WrongKind)
+        return isinstance(error, of_files) or self._volume_answers(name)
 
     def _volume_answers(self, failed: str) -> bool:
         """Whether another report can be read from the volume, or there is none."""
@@ -305,6 +307,7 @@ class Spool:
         """Set a bad report aside, or tell why it stays; False where it is too young for that."""
         if not self._ages.is_settled(self._folder, name, file.facts):
             return self._is_given_up(name, fault.detail)
+        self._ages.is_finished(self._folder, name)
         if isinstance(fault, errors.VolumeError):
             self._tally["reports_unreadable"] += 1
             denied = isinstance(fault, errors.NotPermitted)
@@ -318,9 +321,8 @@ class Spool:
         return True
 
     def _is_given_up(self, name: str, reason: str) -> bool:
-        """Whether files that are not finished have held up the installation for long enough."""
-        self._held_up = True
-        if not self._ages.has_waited(self._installation):
+        """Whether a file that keeps changing has been waited for long enough."""
+        if not self._ages.was_awaited(self._folder, name):
             labels = self._installation.labels
             logs.debug("report_unfinished", **labels, file=name, reason=reason)
             return False

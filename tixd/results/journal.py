@@ -23,6 +23,9 @@ MAX_NAMES_BYTES = 2**19
 #: still: the list would grow for ever.
 MAX_LEFT = 1000
 
+#: Counts below this one can be added to, and written again.
+_MAX_COUNT = 2**53
+
 #: Longest file name of Linux's file systems.
 _LONGEST_NAME_BYTES = 255
 
@@ -116,7 +119,7 @@ def _second(value: object) -> int | None:
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_COUNT:
         raise TypeError("expected a count")
     return value
 

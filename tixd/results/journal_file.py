@@ -37,6 +37,9 @@ LONG_AT = 2 * SLOT_BYTES
 #: Longest entry: a list of names, each of its characters escaped, and as much again for all else.
 MAX_ENTRY_BYTES = 4 * MAX_NAMES_BYTES
 
+#: Largest sequence number and offset that are believed; adding to them overflows nothing.
+_MAX_NUMBER = 2**53
+
 #: In place of the CRC until the entry counts.
 _PREPARED = b"--------"
 
@@ -64,8 +67,11 @@ class JournalFile:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._file: OpenFile | None = None
-        self._slot: _Slot | None = None
+        self._has_room = False
         self._sequence = 0
+        #: The slot that counts, and the one that was prepared, with its line.
+        self._slot: _Slot | None = None
+        self._next: _Slot | None = None
         self._line = b""
 
     def __enter__(self) -> Self:
@@ -97,6 +103,14 @@ class JournalFile:
             raise
         return file
 
+    def _opened(self) -> OpenFile:
+        """The file; made now where there was no room for it before, and read, if it is not new."""
+        if self._file is None:
+            file = self._open()
+            self.load()
+            return file
+        return self._file
+
     def load(self) -> Journal:
         """The journal; an empty one where there is none that can be trusted (a warning).
 
@@ -114,9 +128,9 @@ class JournalFile:
 
         Raises errors.DiskFull, NotPermitted, ...: then it cannot be written, nor committed.
         """
-        file = self._file or self._open()
-        self._line = self._written(file, journal)
-        file.write(_PREPARED + self._line[len(_PREPARED) :], self._next_index * SLOT_BYTES)
+        file = self._opened()
+        index = self._lay_out(file, journal)
+        file.write(_PREPARED + self._line[len(_PREPARED) :], index * SLOT_BYTES)
 
     def commit(self) -> None:
         """Make what was prepared the journal, at once."""
@@ -124,8 +138,7 @@ class JournalFile:
 
     def save(self, journal: Journal) -> None:
         """Prepare and commit, where nothing happens between the two."""
-        file = self._file or self._open()
-        self._line = self._written(file, journal)
+        self._lay_out(self._opened(), journal)
         self._write(self._line)
 
     def trim(self) -> None:
@@ -137,32 +150,39 @@ class JournalFile:
 
     def _write(self, content: bytes) -> None:
         """Write the last bytes that make the next entry count."""
-        if self._file is None:
+        if self._file is None or self._next is None:
             raise errors.InternalError("no journal was prepared")
-        index = self._next_index
-        self._file.write(content, index * SLOT_BYTES)
-        self._slot = _slot(index, self._line)
-        self._sequence += 1
+        self._file.write(content, self._next.index * SLOT_BYTES)
+        self._slot, self._sequence, self._next = self._next, self._next.sequence, None
 
-    @property
-    def _next_index(self) -> int:
-        return 1 - self._slot.index if self._slot else 0
+    def _lay_out(self, file: OpenFile, journal: Journal) -> int:
+        """Make the next slot and its line, and write what does not fit; returns its index."""
+        self._make_room(file)
+        index, sequence = 1 - self._slot.index if self._slot else 0, self._sequence + 1
+        entry = orjson.dumps({"sequence": sequence, **members(journal)})
+        self._line, at = _line(entry), 0
+        if len(self._line) > SLOT_BYTES:
+            at = self._write_long(file, entry)
+            place = {"at": at, "bytes": len(entry), "crc32": crc32(entry)}
+            self._line = _line(orjson.dumps({"sequence": sequence, **place}))
+        self._next = _Slot(index, sequence, {}, at, len(entry) if at else 0)
+        return index
 
-    def _written(self, file: OpenFile, journal: Journal) -> bytes:
-        """Make room for both slots, write what fits in none, and return the slot's line."""
-        size_bytes = file.facts().st_size
-        if size_bytes < LONG_AT:
-            file.write(bytes(LONG_AT - size_bytes), size_bytes)
-        number = {"sequence": self._sequence + 1}
-        entry = orjson.dumps(number | members(journal))
-        line = _line(entry)
-        if len(line) <= SLOT_BYTES:
-            return line
+    def _make_room(self, file: OpenFile) -> None:
+        """See to it that both slots have their place on the disk."""
+        if not self._has_room:
+            size_bytes = file.facts().st_size
+            if size_bytes < LONG_AT:
+                file.write(bytes(LONG_AT - size_bytes), size_bytes)
+            self._has_room = True
+
+    def _write_long(self, file: OpenFile, entry: bytes) -> int:
+        """Write an entry behind the slots; returns its offset."""
         if len(entry) > MAX_ENTRY_BYTES:
             raise errors.InternalError(f"a journal of {len(entry)} bytes")
         at = self._free(len(entry))
         file.write(entry, at)
-        return _line(orjson.dumps(number | {"at": at, "bytes": len(entry), "crc32": crc32(entry)}))
+        return at
 
     def _free(self, size_bytes: int) -> int:
         """Where so many bytes can be written without touching the entry that counts."""
@@ -176,6 +196,9 @@ def peek(folder: Folder) -> Journal:
     try:
         file = folder.open_file(FILE_NAME, make=False)
     except errors.Vanished:
+        return Journal()
+    except (errors.NotPermitted, errors.WrongKind) as error:
+        logs.warning("journal_unreadable", folder=folder.path, reason=str(error))
         return Journal()
     try:
         slots = _slots(file.read(LONG_AT, 0), folder.path)
@@ -212,7 +235,7 @@ def _slot(index: int, half: bytes) -> _Slot | None:
         numbers = [stored["sequence"], stored.get("at", 0), stored.get("bytes", 0)]
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    if any(type(number) is not int or number < 0 for number in numbers):
+    if any(type(number) is not int or not 0 <= number < _MAX_NUMBER for number in numbers):
         return None
     return _Slot(index, numbers[0], stored, *numbers[1:])
 

@@ -153,7 +153,7 @@ class KafkaSink:
     def _heard(self, delivered: asyncio.Future[str], error: KafkaError | None, _: Any) -> None:
         self._check_fatal(error)
         if not delivered.done():
-            delivered.set_result(_words(error) if error else "")
+            delivered.set_result(_words(error) + _advice(error) if error else "")
 
     def _check_fatal(self, error: object) -> None:
         """Note that the producer can never publish again: it has lost its place in the sequence."""
@@ -240,6 +240,13 @@ def _purge(producer: Producer) -> None:
     """Have a failed producer forget what it holds, so that its end is quick."""
     with contextlib.suppress(KafkaException):
         producer.purge()
+
+
+def _advice(error: KafkaError) -> str:
+    """What to do about a batch that is larger than the topic takes, although each record fits."""
+    if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
+        return ""
+    return ": lower kafka.maxMessage to the topic's max.message.bytes"
 
 
 def _words(error: object) -> str:

@@ -139,7 +139,11 @@ class LinesSink:
         os.rename(self._path, f"{self._path}.{(numbers or [0])[-1] + 1}")
         surplus = len(numbers) + 1 - self._keep if self._keep else 0
         for number in numbers[: max(0, surplus)]:
-            os.unlink(f"{self._path}.{number}")
+            old = f"{self._path}.{number}"
+            try:
+                os.unlink(old)
+            except OSError as error:  # no reason to refuse a bundle
+                logs.warning("file_not_deleted", file=old, reason=error.strerror)
 
 
 def _append_whole(file: int, size: int, text: bytes) -> None:

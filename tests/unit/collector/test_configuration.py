@@ -158,6 +158,7 @@ def test_both_forms_in_one_file_contradict_each_other(read):
         (f'[AMQP]\nexchange = "{"é" * 128}"', "must have at most 255 bytes"),
         ("stopSeconds = -1", "must be a number of seconds, 0 or more"),
         ('stopSeconds = "inf"', "must be a number of seconds, 0 or more"),
+        (f"stopSeconds = 1{'0' * 400}", "must be a number of seconds, 0 or more"),
         ("stopSeconds = true", "must be a number of seconds, 0 or more"),
     ],
 )

@@ -101,6 +101,14 @@ def test_a_link_below_the_base_is_counted_and_not_followed(tmp_path):
     assert log.events == [("error", "failed_results_unusable")]
 
 
+def test_what_waits_is_told_though_the_journal_cannot_be_read(tmp_path):
+    folder = store(tmp_path, "1/2", 100)
+    (folder / ".tixd.lock").mkdir()
+    with heard() as log:
+        assert listed(tmp_path, (1, 2)).found == ((1, 2, 1, 100, 0, 0),)
+    assert log.events == [("warning", "journal_unreadable")]
+
+
 def test_what_was_rejected_waits_again_and_the_pause_has_ended(tmp_path):
     folder = store(tmp_path, "1/2", 100, 200, park=True)
     entry = Journal(7, 8, ("tix-report-1.json",), PAUSED.refused("a.json", NOW, None))

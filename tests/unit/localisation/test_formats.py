@@ -129,6 +129,10 @@ def test_a_line_of_names_is_recognised_and_understood(line, said):
     assert name(cut(line, FORMATS["names"])) == said
 
 
+def test_a_file_of_names_may_begin_with_as_zero():
+    assert recognised("0\tReserved") == recognised("AS0 Reserved") == "names"
+
+
 @pytest.mark.parametrize("line", ["hello", "hello world", "15169", "<html>", "8.8.8.8", "x y z"])
 def test_other_lines_are_of_no_format(line):
     assert recognised(line) is None

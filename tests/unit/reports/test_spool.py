@@ -360,7 +360,7 @@ def test_a_file_that_keeps_changing_holds_up_its_installation_for_an_hour_at_mos
     clock, hourly = Clock(), logs.Hourly()
     ages = Ages(clock)
     for clock.seconds in (0, 1800, 3599):
-        put(folder, f"tix-report-100003{clock.seconds % 7}.json", b"", age_seconds=0)
+        put(folder, "tix-report-1000030.json", b"", age_seconds=0)
         assert Opened(folder, ages=ages, hourly=hourly).firsts() == [1_000_000]
     assert warnings(caplog) == []
     for clock.seconds in (3600, 4200):
@@ -370,7 +370,7 @@ def test_a_file_that_keeps_changing_holds_up_its_installation_for_an_hour_at_mos
     assert not (folder / "bad-reports").exists(), "somebody writes it"
 
 
-def test_after_a_visit_that_nothing_holds_up_the_hour_begins_anew(folder: Path) -> None:
+def test_once_a_report_was_finished_the_hour_begins_anew(folder: Path) -> None:
     clock = Clock()
     ages = Ages(clock)
     for clock.seconds in (0, 1800, 3600):
@@ -378,6 +378,15 @@ def test_after_a_visit_that_nothing_holds_up_the_hour_begins_anew(folder: Path) 
         assert Opened(folder, ages=ages).firsts() == [1_000_000]
         young.write_bytes(minute(1_000_030, 10))
         assert len(Opened(folder, ages=ages).firsts()) == 4
+
+
+def test_reports_that_come_one_after_the_other_are_each_waited_for(folder: Path) -> None:
+    clock = Clock()
+    ages = Ages(clock)
+    for clock.seconds in (0, 3600, 7200):
+        young = put(folder, f"tix-report-{1_000_030 + clock.seconds // 3600}.json", b"", 0)
+        assert Opened(folder, ages=ages).firsts() == [1_000_000], "seen by another worker since"
+        young.unlink()
 
 
 class Clock:

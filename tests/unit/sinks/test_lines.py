@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.log_events import heard
 from tixd import errors
 from tixd.sinks.contract import Outgoing
 from tixd.sinks.lines import LinesSink
@@ -48,3 +49,17 @@ def test_a_rotation_whose_reopening_fails_closes_nobody_elses_descriptor(
 
     asyncio.run(test())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["records", "records.1"]
+
+
+def test_an_old_file_that_cannot_be_deleted_refuses_no_bundle(tmp_path: Path):
+    async def test() -> None:
+        sink = LinesSink(str(tmp_path / "records"), 100, 1)
+        for _ in range(3):
+            await sink.publish([RECORD])
+
+    (tmp_path / "records.1").mkdir()
+    with heard() as log:
+        asyncio.run(test())
+    assert log.events == [("warning", "file_not_deleted")] * 2
+    names = ["records", "records.1", "records.3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
