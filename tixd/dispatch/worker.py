@@ -51,6 +51,14 @@ def main(endpoint: str, identity: bytes, settings: Settings) -> None:
     """Run until the parent says so, or is gone."""
     logs.set_up(settings.log_level, settings.log_format, settings.log_file)
     logs.adopt()
+    try:
+        _live(endpoint, identity, settings)
+    except Exception as error:  # noqa: BLE001 - or a traceback would stand between the log's lines
+        logs.failure("worker_failed", error)
+        raise SystemExit(1) from None
+
+
+def _live(endpoint: str, identity: bytes, settings: Settings) -> None:
     signals = _Signals()
     client = _client(settings)
     line = WorkerEnd(endpoint, identity, signals.fd)
