@@ -134,8 +134,8 @@ class Control:
                 self._server.close()
                 await self._listen()
             except OSError as error:
-                if self._hourly.due("not", now=now):
-                    logs.error("control_socket_not_available", file=lost, reason=str(error))
+                event, reason = "control_socket_not_available", str(error)
+                self._hourly.log(logs.error, event, now=now, file=lost, reason=reason)
             else:
                 logs.warning("control_socket_replaced", file=self.path, removed=lost)
 

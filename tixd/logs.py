@@ -85,7 +85,7 @@ def error(event: str, **values: object) -> None:
 
 
 def failure(event: str, problem: BaseException, **values: object) -> None:
-    """Log an exception nobody foresaw as an error: kind, message, and where it was raised."""
+    """Log an unexpected exception as an error: kind, message, and where it was raised."""
     _log(logging.ERROR, event, {**values, **_facts(problem)})
 
 

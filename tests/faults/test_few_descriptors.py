@@ -26,7 +26,7 @@ def held(daemon: Service, count: int, stack: contextlib.ExitStack) -> None:
         asking.connect(str(daemon.state / "run" / "standalone.sock"))
 
 
-@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("form", ["json", pytest.param("text", marks=pytest.mark.long)])
 def test_running_out_of_descriptors_makes_few_lines_and_no_traceback(tmp_path: Path, form: str):
     (tmp_path / "base").mkdir()
     before = ("prlimit", f"--nofile={DESCRIPTORS}")
