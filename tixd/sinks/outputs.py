@@ -27,8 +27,9 @@ PART_BYTES, PART_RECORDS = 1024 * 1024, 1000
 #: what of it waits to be sent.
 COPIES = 3
 
-#: Parts of more records than a slice that are published at once: small bundles go between.
-LARGE_AT_ONCE = 2
+#: Records from which a part is large, and how many of these are published at once: small bundles go
+#: between.
+LARGE_RECORDS, LARGE_AT_ONCE = 500, 4
 
 #: Records rendered before others have their turn in the loop.
 SLICE = 100
@@ -83,7 +84,7 @@ class Outputs:
             for part in parts:
                 await self._rendered(part)
         for part in parts:
-            if len(part) <= SLICE:
+            if len(part) < LARGE_RECORDS:
                 await self._publish_part(part, deadline)
                 continue
             await self._large_turn(deadline)

@@ -14,7 +14,7 @@ from tixd.collector.limits import Limits
 from tixd.collector.record import Record
 from tixd.sinks.contract import Outgoing
 from tixd.sinks.memory import MemorySink
-from tixd.sinks.outputs import Outputs
+from tixd.sinks.outputs import COPIES, PART_BYTES, PART_RECORDS, Outputs
 
 
 def records(*identities: str) -> Sequence[Record]:
@@ -53,6 +53,45 @@ def test_what_one_sink_can_never_take_goes_to_none():
     with pytest.raises(errors.TooLargeForOutput):
         publish([wide, narrow], "a")
     assert wide.kept == []
+
+
+class Parts(MemorySink):
+    """Notes how many messages it is given at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Keep them."""
+        self.counts.append(len(messages))
+        await super().publish(messages)
+
+
+def test_a_large_bundle_is_published_in_parts_and_a_usual_one_at_once():
+    usual, large = Parts(), Parts()
+    publish([usual], *map(str, range(100)))
+    publish([large], *map(str, range(2500)))
+    assert usual.counts == [100]
+    assert [message.key for message in large.kept] == [str(n) for n in range(2500)]
+    assert max(large.counts) <= PART_RECORDS
+    assert len(large.counts) > 2
+
+
+def test_what_does_not_fit_in_the_last_part_keeps_the_first_from_being_published():
+    sink = Parts()
+    sink.largest_bytes = len(records("1")[0].source) * 3
+    with pytest.raises(errors.TooLargeForOutput):
+        publish([sink], *map(str, range(2500)), "x" * 5000)
+    assert sink.kept == []
+
+
+def test_publishing_a_large_bundle_takes_no_more_memory_than_one_of_its_parts():
+    outputs = Outputs([MemorySink(), MemorySink()], 5.0)
+    few, many = records("1"), records(*map(str, range(5000)))
+    assert outputs.held_bytes(few) == 2 * COPIES * few[0].held_bytes
+    assert outputs.held_bytes(many) < 2 * COPIES * (PART_BYTES + 10_000)
+    assert outputs.held_bytes([]) == 0
 
 
 def test_where_one_sink_refuses_the_bundle_is_not_accepted():
