@@ -184,6 +184,14 @@ def test_no_answer_ends_the_round_and_says_so_to_the_next_post(run):
     assert NOW + 30 <= done.backoff.not_before <= NOW + 60
 
 
+def test_the_reason_is_that_of_the_last_answer(run):
+    silent = run(ClientTwin({1: SILENT})).backoff
+    client = refusing(1, 2, 3, 4, 5, status=500)
+    error = run(client, silent, now=NOW + 60).backoff
+    assert (error.reason, error.unanswered) == ("HTTP 500 Internal Server Error", False)
+    assert fresh(of_status(404, None, NOW), backoff=silent).reason == "HTTP 404 Not Found"
+
+
 def test_an_unreachable_api_ends_the_round_and_starts_a_pause(run):
     done = run(ClientTwin({1: UNREACHABLE}))
     assert (done.backoff.failures, done.stopped) == (1, "no connection")

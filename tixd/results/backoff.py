@@ -96,7 +96,7 @@ class Backoff:
         """After any answer: a pause for want of one has ended."""
         if not self.unanswered:
             return self
-        return replace(self, failures=0, not_before=0.0, reason="", unanswered=False)
+        return replace(self, failures=0, not_before=0.0, unanswered=False)
 
     def because(self, reason: str) -> Backoff:
         """With the reason why results are kept."""

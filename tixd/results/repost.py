@@ -88,7 +88,6 @@ def repost(
 
     clock: epoch seconds; go_on: asked before each result, False ends the round (a stop, a limit).
     origin_of: the AS of an address, as posted with it.
-    Raises errors.VolumeFailed where the disk is at fault.
     """
     if backoff.paused(clock()):
         return Reposted(backoff, stopped="the pause has not passed")
@@ -170,7 +169,7 @@ def after_fresh(
     """The Backoff after a fresh result, which is stored as `name`, was not accepted."""
     backoff = backoff.because(answer.reason)
     if answer.status is not None:
-        backoff = backoff.answered().because(answer.reason)
+        backoff = backoff.answered()
     if not answer.is_error:
         return later(answer, backoff, now, jitter)
     elsewhere = client.accepted_elsewhere(installation)
