@@ -168,6 +168,9 @@ def leads_after(leader: Service, other: Service) -> None:
 READ_ONLY = """
 mount --make-rprivate / || exit 77
 while [ "$1" != -- ]; do mount --bind "$1" "$1" || exit 77; shift; done
+for top in /tmp /run; do
+  ! mountpoint -q "$top" || mount -o remount,bind,ro "$top" || exit 77
+done
 mount -o remount,bind,ro / && mount -t tmpfs none /dev/shm || exit 77
 shift
 exec "$@"
