@@ -33,7 +33,9 @@ def load_old(folder: Folder) -> tuple[Journal | None, str]:
         return from_members(orjson.loads(content), OLD_FORMAT), ""
     except errors.Vanished:
         return None, ""
-    except (errors.TooLong, ValueError, TypeError, KeyError) as error:
+    except errors.TooLong as error:
+        return Journal(), error.detail
+    except (ValueError, TypeError, KeyError) as error:
         return Journal(), str(error)[:200]
 
 
