@@ -43,6 +43,9 @@ LONGEST_IDLE_SECONDS = 5.0
 #: Of a longer body nothing more is read; the tix-api answers with some hundred bytes.
 LONGEST_BODY_BYTES = 64 * 2**10
 
+#: So many interim answers (1xx) may stand before the answer.
+MOST_INTERIM = 100
+
 #: What broke before the request was sent; the first match counts: some are kinds of a later one.
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (ProxyError, "proxy"),
@@ -118,16 +121,17 @@ _CURRENT = _Current()
 
 
 class _FinalResponse(http.client.HTTPResponse):
-    """An answer whose status is final: interim ones (1xx) before it are dropped."""
+    """An answer whose status is final: interim ones (1xx) before it are dropped, if few."""
 
     def _read_status(self) -> tuple[str, int, str]:
-        while True:
+        for _ in range(MOST_INTERIM + 1):
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200:
                 return version, status, reason
             if status == HTTPStatus.SWITCHING_PROTOCOLS:
                 raise http.client.UnknownProtocol(f"{status}, which nobody asked for")
             http.client.parse_headers(self.fp)
+        raise http.client.UnknownProtocol(f"more than {MOST_INTERIM} interim answers")
 
     def begin(self) -> None:
         """Read status and headers; what they mean is known from now on, whatever follows."""
