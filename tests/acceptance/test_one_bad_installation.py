@@ -36,7 +36,7 @@ UNKNOWN = (1, 2)
 FAILING, BAD, GOOD = 3, 1_600_000_000, (1_600_000_600, 1_600_001_200, 1_600_001_800)
 
 #: Quick deadlines: an unknown installation costs one of them.
-QUICK = {"TIX_API_READ_SECONDS": "1", "TIX_WORKERS": "2"}
+QUICK = {"TIX_API_READ_SECONDS": "3", "TIX_WORKERS": "2"}
 
 
 @pytest.fixture

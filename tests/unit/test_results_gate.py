@@ -151,6 +151,14 @@ def test_one_installation_without_an_answer_stops_nobody():
     assert gate.trouble == ""
 
 
+def test_the_first_silence_of_an_installation_is_no_trouble_of_all_and_the_second_may_be():
+    gate = Gate(PERIOD_SECONDS)
+    silent(gate, 1, others=True)
+    assert gate.trouble == ""
+    silent(gate, 1, known=True, others=True)
+    assert gate.trouble == "no answer in time", "nobody was accepted here"
+
+
 def test_two_installations_without_an_answer_in_a_row_open_the_breaker():
     gate = Gate(PERIOD_SECONDS)
     assert silent(gate, 1, others=False) == []

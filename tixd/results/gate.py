@@ -143,7 +143,9 @@ class Gate:
             self._unanswered.add(key)
         changes = self._reachability(answer, now, answers_others=answers_others)
         changes += self._authority(key, answer, now)
-        self.trouble = self._trouble(key, answer)
+        first_silence = answer.unanswered and not known_silent and self._retry_at is None
+        if not first_silence:  # others may be accepted elsewhere: the next one tells
+            self.trouble = self._trouble(key, answer)
         return changes
 
     def _authority(self, key: Key, answer: Answer, now: float) -> list[Change]:

@@ -280,7 +280,7 @@ def test_a_status_counts_whatever_the_headers_after_it_say(api, client):
 
 def test_the_tix_api_is_asked_before_two_silent_installations_are_taken_for_all(api, client):
     api.unknown = {(1, 11), (2, 12)}
-    quick = ApiClient(replace(settings_for(api.port), api_read_seconds=0.2))
+    quick = ApiClient(replace(settings_for(api.port), api_read_seconds=2.0))
     with heard() as log:
         outcomes = [quick.post(who, result()).outcome for who in (ONE, OTHER, THIRD, ONE)]
     quick.close()
