@@ -153,6 +153,7 @@ class _Visit:
             jitter=self._worker.random,
             go_on=self._go_on_reposting,
             origin_of=self._worker.origins.of,
+            warn=self._warn,
         )
         self._tally["results_reposted"] += done.accepted
         self._tally["results_refused"] += done.refused

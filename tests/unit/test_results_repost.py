@@ -283,6 +283,20 @@ def test_a_full_disk_leaves_a_damaged_result_and_drains_the_others(run, failed, 
     assert os.listdir(failed) == ["failed-report-3.json"]
 
 
+def test_a_given_up_result_that_cannot_be_parked_is_not_posted_again(run, failed, monkeypatch):
+    def forbidden(*_: object) -> None:
+        raise errors.NotPermitted
+
+    monkeypatch.setattr(Outbox, "park", forbidden)
+    given_up = Backoff(refusals=(Refusal("failed-report-2.json", 3, NOW, 400),), reason="HTTP 400")
+    client = refusing(2, elsewhere=NOW + 1)
+    with heard() as log:
+        done = run(client, given_up)
+    assert (client.posted, done.parked) == ([1, 3, 4, 5], 0)
+    assert os.listdir(failed) == ["failed-report-2.json"]
+    assert log.events == [("warning", "failed_result_not_parked")]
+
+
 def test_a_result_that_vanished_or_may_not_be_read_is_left(run, failed, monkeypatch):
     def load(self: Outbox, name: str) -> WindowResult:
         kind = {"1": errors.Vanished, "2": errors.NotPermitted}.get(name[14])

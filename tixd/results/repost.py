@@ -19,7 +19,7 @@ from tixd.localisation.origin import Origin
 from tixd.reports.model import Installation
 from tixd.results.answer import Answer
 from tixd.results.backoff import Backoff
-from tixd.results.outbox import Outbox
+from tixd.results.outbox import FOLDER_NAME, Outbox
 from tixd.results.payload import WindowResult
 
 #: Of so many times the results of one round the oldest are looked at, so that those which meet
@@ -70,6 +70,11 @@ class _Round:
     clock: Callable[[], float]
     jitter: random.Random
     origin_of: Callable[[str], Origin | None]
+    warn: Callable[[str, str, str], None]
+
+
+def _warn(event: str, file: str, reason: str) -> None:
+    logs.warning(event, file=file, reason=reason)
 
 
 def repost(
@@ -83,18 +88,20 @@ def repost(
     jitter: random.Random,
     go_on: Callable[[], bool],
     origin_of: Callable[[str], Origin | None] = lambda _: None,
+    warn: Callable[[str, str, str], None] = _warn,
 ) -> Reposted:
     """Post at most `limit` stored results again.
 
     clock: epoch seconds; go_on: asked before each result, False ends the round (a stop, a limit).
-    origin_of: the AS of an address, as posted with it.
+    origin_of: the AS of an address, as posted with it; warn: told event, file and reason of what
+    is left alone.
     """
     if backoff.paused(clock()):
         return Reposted(backoff, stopped="the pause has not passed")
     if reason := client.reason_to_wait(installation):
         return Reposted(backoff, stopped=reason)
-    names = _names(installation, outbox, ROUNDS_AHEAD * limit)
-    this = _Round(installation, outbox, client, clock, jitter, origin_of)
+    this = _Round(installation, outbox, client, clock, jitter, origin_of, warn)
+    names = _names(this, ROUNDS_AHEAD * limit)
     backoff = backoff.only(names)
     done = Reposted(backoff)
     for name in backoff.in_turn(names)[:limit]:
@@ -106,27 +113,32 @@ def repost(
     return done
 
 
-def _names(installation: Installation, outbox: Outbox, limit: int) -> list[str]:
+def _names(this: _Round, limit: int) -> list[str]:
     """What may be posted: nothing, where an accepted result could not be removed afterwards."""
     try:
-        names = outbox.oldest(limit)
+        names = this.outbox.oldest(limit)
     except errors.VolumeError as error:
-        logs.warning("failed_results_unusable", folder=installation.path, reason=str(error))
+        this.warn("failed_results_unusable", FOLDER_NAME, str(error))
         return []
-    if names and not outbox.writable():
-        logs.warning("failed_results_unusable", folder=installation.path, reason="not writable")
+    if names and not this.outbox.writable():
+        this.warn("failed_results_unusable", FOLDER_NAME, "not writable")
         return []
     return names
 
 
 def _one(this: _Round, name: str, done: Reposted) -> Reposted:
-    """Post the result `name`; what follows from the answer."""
+    """Post the result `name`; what follows from the answer.
+
+    One that is given up and could not be parked before is not posted again.
+    """
+    if done.backoff.given_up(name):
+        return _park(this, name, Answer("refused", done.backoff.reason), done)
     try:
         result = this.outbox.load(name)
     except errors.BadFailedResult as error:
         return _park(this, name, Answer("refused", str(error)), done)
     except errors.VolumeError as error:
-        logs.warning("failed_result_left", folder=this.installation.path, reason=str(error))
+        this.warn("failed_result_left", name, str(error))
         return done
     located = replace(result, origin=this.origin_of(result.ip))
     silent = done.backoff.unanswered
@@ -187,11 +199,11 @@ def _refused(this: _Round, name: str, answer: Answer, done: Reposted) -> Reposte
 
 def _park(this: _Round, name: str, answer: Answer, done: Reposted) -> Reposted:
     """Park `name`; where that fails it stays, and those after it have their turn."""
-    folder = this.installation.path
     try:
         this.outbox.park(name, answer.reason, answer.words)
     except errors.VolumeError as error:
-        logs.warning("failed_result_not_parked", folder=folder, name=name, reason=str(error))
+        this.warn("failed_result_not_parked", name, str(error))
         return done
-    logs.warning("failed_result_parked", folder=folder, name=name, reason=answer.reason)
+    folder, reason = this.installation.path, answer.reason
+    logs.warning("failed_result_parked", folder=folder, name=name, reason=reason)
     return replace(done, backoff=done.backoff.parked(name), parked=done.parked + 1)
