@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from tixd import errors, logs, tasks
 from tixd.dispatch.job import Done, ListInstallations, ListUsers, ProcessInstallation
@@ -150,7 +151,7 @@ class Dispatcher:
         """One scan; one that fails is tried again after a pause, whatever it failed of."""
         try:
             await self._scan_all(number, started)
-        except Exception as error:  # noqa: BLE001 - the next one may be better, and this one is told
+        except Exception as error:  # noqa: BLE001 - the error is logged, and the scan is tried again
             self._count({"cycles_failed": 1})
             self._not_before = time.monotonic() + min(RETRY_SECONDS, self._period_seconds)
             self._tell_of(error, number)
@@ -161,16 +162,13 @@ class Dispatcher:
 
     def _tell_of(self, error: Exception, number: int) -> None:
         """Log a failed scan, once an hour for the same reason until a scan succeeds."""
-        foreseen = error if isinstance(error, errors.CannotStart | errors.BrokerError) else None
-        reason = (foreseen.detail or str(foreseen)) if foreseen else type(error).__name__
-        held = self._notices.allow(reason, now=time.monotonic())
-        if held is None:
-            return
-        more = {"held_back": held} if held else {}
-        if foreseen:
-            logs.error("scan_failed", cycle=number, reason=reason, **more)
+        log, event, now = self._notices.log, "scan_failed", time.monotonic()
+        if isinstance(error, errors.CannotStart | errors.BrokerError):
+            reason = error.detail or str(error)
+            log(logs.error, event, reason, now=now, cycle=number, reason=reason)
         else:
-            logs.failure("scan_failed", error, cycle=number, **more)
+            failure = partial(logs.failure, problem=error)
+            log(failure, event, type(error).__name__, now=now, cycle=number)
 
     async def _scan_all(self, number: int, started: float) -> None:
         """Scan; it counts as done, and is remembered, only when it has come to its end."""
