@@ -1,8 +1,8 @@
-"""Shorten values from outside to what a log line or a message may hold.
+"""Shorten values from outside to what a log line or a message may hold; bound what is remembered.
 
 In: any value. Out: the same value where it is short, else its beginning, "…" and its length. Rules:
 the cost does not depend on the value's size, so nothing long is formatted, escaped or copied whole.
-Pure; imports nothing of ours.
+Pure; imports no other module of tixd.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 #: Characters of a text that are shown.
 MOST_CHARACTERS = 300
@@ -57,6 +58,18 @@ def error(found: BaseException, most: int = MOST_CHARACTERS) -> str:
     """
     words = _as_text(found)
     return text(f"{type(found).__name__}: {words[:most]}" if words else type(found).__name__, most)
+
+
+def forget_oldest(memory: dict[Any, Any], most: int) -> None:
+    """Drop the first entries of a dictionary that has more than `most`.
+
+    >>> memory = {"a": 1, "b": 2, "c": 3}
+    >>> forget_oldest(memory, 2)
+    >>> memory
+    {'b': 2, 'c': 3}
+    """
+    while len(memory) > most:
+        del memory[next(iter(memory))]
 
 
 def _number(found: int | float | None) -> object:

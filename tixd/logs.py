@@ -139,8 +139,7 @@ class Hourly:
             held = hour.held if hour else 0
             self._hours.pop(short, None)  # so that the newest are last
             self._hours[short] = _Hour(now)
-            if len(self._hours) > self.MOST_KEYS:
-                del self._hours[next(iter(self._hours))]
+            bounded.forget_oldest(self._hours, self.MOST_KEYS)
             return held
         if hour.said < most:
             hour.said += 1

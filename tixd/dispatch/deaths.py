@@ -11,8 +11,9 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
+from tixd.bounded import forget_oldest
 from tixd.dispatch.job import Phase, ProcessInstallation
 
 #: Deaths of either sort before something other than another try is done.
@@ -101,8 +102,8 @@ class Deaths:
         names = death.phase.names if death.phase else ()
         blamed = self._blamed.setdefault(who, Counter())
         blamed[hash(names) if job.one_by_one else None] += 1
-        _forget_oldest(blamed)
-        _forget_oldest(self._blamed)
+        forget_oldest(blamed, MOST_REMEMBERED)
+        forget_oldest(self._blamed, MOST_REMEMBERED)
         if not job.one_by_one or blamed[hash(names)] + blamed[None] < MOST_DEATHS:
             return Verdict(replace(job, one_by_one=True))
         del self._blamed[who]
@@ -113,7 +114,7 @@ class Deaths:
     def _excuse(self, job: ProcessInstallation, who: tuple[int, int], now: float) -> Verdict:
         """A death that does not count: again, but not for ever in a row."""
         self._killed[who] += 1
-        _forget_oldest(self._killed)
+        forget_oldest(self._killed, MOST_REMEMBERED)
         return Verdict(job) if self._killed[who] < MOST_DEATHS else self._wait(who, now)
 
     def waits(self, job: ProcessInstallation, now: float) -> bool:
@@ -132,11 +133,6 @@ class Deaths:
         _, last_seconds = self._waits.get(who, (0.0, FIRST_WAIT_SECONDS / 2))
         wait_seconds = min(2 * last_seconds, LONGEST_WAIT_SECONDS)
         self._waits[who] = (now + wait_seconds, wait_seconds)
-        _forget_oldest(self._waits)
+        forget_oldest(self._waits, MOST_REMEMBERED)
         self._killed.pop(who, None)
         return Verdict(None)
-
-
-def _forget_oldest(memory: dict[Any, Any]) -> None:
-    if len(memory) > MOST_REMEMBERED:
-        del memory[next(iter(memory))]

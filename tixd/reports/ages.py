@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tixd import errors
+from tixd import bounded, errors
 from tixd.folder import Folder
 
 #: File in an installation whose kernel lock a worker holds, and whose time is touched.
@@ -94,6 +94,5 @@ class Ages:
 def _remembered(memory: dict[_Key, _Value], key: _Key, new: _Value) -> _Value:
     """What is remembered under `key`, from now on `new` where there is nothing yet."""
     value = memory.setdefault(key, new)
-    if len(memory) > MOST_REMEMBERED:
-        del memory[next(iter(memory))]
+    bounded.forget_oldest(memory, MOST_REMEMBERED)
     return value

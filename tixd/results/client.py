@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 import tixd
-from tixd import logs
+from tixd import bounded, logs
 from tixd.reports.model import Installation
 from tixd.results.answer import Answer, held
 from tixd.results.endpoint import basic
@@ -137,8 +137,7 @@ class ApiClient:
         """Note an accepted post; two installations are enough to know of another one."""
         self._accepted.pop(key, None)
         self._accepted[key] = self._clock()
-        if len(self._accepted) > 2:
-            del self._accepted[next(iter(self._accepted))]
+        bounded.forget_oldest(self._accepted, 2)
 
 
 def _told(answer: Answer) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from tixd.bounded import forget_oldest
 from tixd.results.answer import Answer
 from tixd.results.backoff import pause_seconds
 
@@ -226,5 +227,4 @@ def _remember(memory: dict[int, _Value], user: int, value: _Value) -> None:
     """Note the value; where too many are known, forget the oldest."""
     memory.pop(user, None)
     memory[user] = value
-    if len(memory) > MOST_USERS:
-        del memory[next(iter(memory))]
+    forget_oldest(memory, MOST_USERS)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from tixd import errors
+from tixd import bounded, errors
 from tixd.folder import Folder
 from tixd.results.backoff import Backoff
 from tixd.results.journal import MAX_LEFT, Journal
@@ -179,8 +179,7 @@ class JournalKeeper:
         self._unwritten.pop(self._folder.path, None)
         if self.entry.names or self.entry.accepted:
             self._unwritten[self._folder.path] = self.entry
-        while len(self._unwritten) > MAX_REMEMBERED:
-            del self._unwritten[next(iter(self._unwritten))]
+        bounded.forget_oldest(self._unwritten, MAX_REMEMBERED)
 
 
 def _joined(one: Journal | None, other: Journal) -> Journal:
