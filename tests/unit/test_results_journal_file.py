@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -236,21 +237,26 @@ def test_a_disk_at_fault_is_no_empty_journal(folder, monkeypatch):
         file.load()
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def limited() -> Iterator[None]:
-    """This process may write no file beyond its first 100 bytes."""
+    """This process may write no file beyond its first 100 bytes.
+
+    As short a time as may be: pytest's own output may be a file.
+    """
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_what_cannot_be_written_is_known_before_it_counts(folder, limited):
+def test_what_cannot_be_written_is_known_before_it_counts(folder):
     with JournalFile(folder) as file:
         file.load()
-        with pytest.raises(errors.FileSizeLimit):
+        with pytest.raises(errors.FileSizeLimit), limited():
             file.prepare(Journal())
 
 
