@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import pytest
 from _pytest.mark import ParameterSet
 
-from tests.support import long_texts
+from tests.support import long_texts, memory
 from tests.support.collector import Collector
 
 MIB = 1024 * 1024
@@ -53,13 +51,6 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
         yield running
 
 
-def resident_bytes(collector: Collector) -> int:
-    """The memory that it has in RAM now."""
-    status = Path(f"/proc/{collector.pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) * 1024
-
-
 def cpu_seconds(collector: Collector) -> float:
     """The CPU time that it has used so far."""
     used = psutil.Process(collector.pid).cpu_times()
@@ -69,13 +60,9 @@ def cpu_seconds(collector: Collector) -> float:
 def exchange(collector: Collector, octets: bytes) -> Taken:
     """Send a request; the answer is b"" where the collector has closed the connection."""
     collector.forget_peak()
-    begun, answer = cpu_seconds(collector), b""
-    with socket.create_connection(("127.0.0.1", collector.port), timeout=30) as sock:
-        with contextlib.suppress(OSError):  # it may answer before all is sent, and close
-            sock.sendall(octets)
-        with contextlib.suppress(OSError):
-            while piece := sock.recv(65536):
-                answer += piece
+    begun = cpu_seconds(collector)
+    with socket.create_connection(("127.0.0.1", collector.port)) as sock:
+        answer = long_texts.answer_to(sock, octets)
     return Taken(answer, cpu_seconds(collector) - begun, collector.peak_bytes())
 
 
@@ -86,7 +73,7 @@ def longest_line(collector: Collector) -> int:
 
 def wrong(collector: Collector, places: dict[str, long_texts.Make]) -> dict[str, str]:
     """The places where a long text costs too much, and what."""
-    idle_bytes, found = resident_bytes(collector), {}
+    idle_bytes, found = memory.resident_bytes(collector.pid), {}
     for place, make in places.items():
         octets = make().octets()
         taken = exchange(collector, octets)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import long_texts
+from tests.support import long_texts, memory
 from tests.support.made import minute
 from tests.support.program import MEASURE, ROOT, Ended, environment, once
 from tests.support.service import Service, service
@@ -144,25 +143,6 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-def memory_bytes(daemon: Service, name: str) -> int:
-    """VmRSS or VmHWM of a service."""
-    lines = Path(f"/proc/{daemon.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-
-
-def said(connect: Callable[[], socket.socket], octets: bytes) -> bytes:
-    """The answer to these bytes; b"" where the connection was closed instead."""
-    answer = b""
-    with connect() as sock:
-        sock.settimeout(30)
-        with contextlib.suppress(OSError):  # it may answer before all is sent, and close
-            sock.sendall(octets)
-        with contextlib.suppress(OSError):
-            while piece := sock.recv(65536):
-                answer += piece
-    return answer
-
-
 def to_control(daemon: Service) -> Callable[[], socket.socket]:
     """What connects to its control socket."""
 
@@ -198,15 +178,16 @@ def costs(
     daemon: Service, connect: Callable[[], socket.socket], requests: dict[str, bytes]
 ) -> dict[str, str]:
     """The requests that cost too much, and what."""
-    found, idle_bytes = {}, memory_bytes(daemon, "VmRSS")
-    Path(f"/proc/{daemon.pid}/clear_refs").write_text("5")
+    found, idle_bytes = {}, memory.resident_bytes(daemon.pid)
+    memory.forget_peak(daemon.pid)
     for place, octets in requests.items():
         begun = time.monotonic()
-        answer = said(connect, octets)
+        with connect() as sock:
+            answer = long_texts.answer_to(sock, octets)
         seconds = time.monotonic() - begun
         if len(answer) > MOST_BYTES or seconds > MOST_SECONDS:
             found[place] = f"{len(answer)} bytes of answer in {seconds:.1f} s"
-    more_bytes = memory_bytes(daemon, "VmHWM") - idle_bytes
+    more_bytes = memory.peak_bytes(daemon.pid) - idle_bytes
     if more_bytes > MOST_MEMORY_BYTES:
         found["all"] = f"{more_bytes / MIB:.0f} MiB more memory"
     return found

@@ -14,6 +14,7 @@ from typing import Any
 import pika
 import pytest
 
+from tests.support import memory
 from tests.support.allocated import peak_allocation
 from tests.support.broker import Broker
 from tests.support.log_events import heard
@@ -185,25 +186,19 @@ def publish(workers: Site, length: int) -> int:
     return len(messages)
 
 
-def memory_bytes(pid: int, name: str) -> int:
-    """VmRSS or VmHWM of a process."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-
-
 @pytest.mark.alone
 @pytest.mark.parametrize(
     "length", [1_000, 1_000_000, pytest.param(16_000_000, marks=pytest.mark.long)]
 )
 def test_a_long_text_in_a_message_costs_little_and_ends_in_the_dead_queue(workers, length):
     worker, direct = workers.worker, workers.direct
-    before, idle_bytes = len(worker.log("message_refused")), memory_bytes(worker.pid, "VmRSS")
-    Path(f"/proc/{worker.pid}/clear_refs").write_text("5")
+    before, idle_bytes = len(worker.log("message_refused")), memory.resident_bytes(worker.pid)
+    memory.forget_peak(worker.pid)
     begun, number = time.monotonic(), publish(workers, length)
     until(lambda: len(worker.log("message_refused")) >= before + number, PATIENCE)
     assert time.monotonic() - begun < number * MOST_SECONDS
     in_hand = 4 * length  # two messages that wait for a worker, as they came and as they go
-    assert memory_bytes(worker.pid, "VmHWM") < idle_bytes + MOST_MEMORY_BYTES + in_hand
+    assert memory.peak_bytes(worker.pid) < idle_bytes + MOST_MEMORY_BYTES + in_hand
     assert max(map(len, worker.log_file.read_bytes().split(b"\n"))) <= MOST_BYTES
     reasons = [str(m.properties.headers["tixd-reason"]) for m in direct.drain("tixd.dead")]
     assert [reason for reason in reasons if len(reason) > 300] == []

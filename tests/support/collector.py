@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support import memory
 from tests.support.bundles import PING
 from tests.support.collecting import FORM
 from tests.support.program import PATIENCE_SECONDS, ROOT, TIXD, bare_environment, until
@@ -95,13 +96,11 @@ class Collector(subprocess.Popen[bytes]):
 
     def forget_peak(self) -> None:
         """Measure the peak of its memory from now on."""
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+        memory.forget_peak(self.pid)
 
     def peak_bytes(self) -> int:
         """The most memory that it had in RAM since then."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
-        return int(line.split()[1]) * 1024
+        return memory.peak_bytes(self.pid)
 
     def ends(
         self, number: int = signal.SIGTERM, seconds: float = PATIENCE_SECONDS

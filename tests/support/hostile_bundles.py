@@ -10,8 +10,8 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from tests.support import memory
 from tests.support.gratia import enveloped, job, update
 from tixd.collector.bundle import read_bundle
 from tixd.collector.limits import Limits
@@ -100,24 +100,18 @@ HOSTILE: dict[str, Callable[[], dict[str, bytes]]] = {
 }
 
 
-def memory_bytes(name: str) -> int:
-    """VmRSS or VmHWM of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-
-
 def main(name: str) -> None:
     """Read the bundle of this name and print what that took."""
     read_bundle(update(f"replication|{job()}|||"), Limits())
     parameters = HOSTILE[name]()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is from here on
-    before, begun = memory_bytes("VmRSS"), time.process_time()
+    memory.forget_peak()
+    before, begun = memory.resident_bytes(), time.process_time()
     try:
         read_bundle(parameters, Limits())
         status = 200
     except BadRequest as error:
         status = error.status
-    seconds, peak = time.process_time() - begun, memory_bytes("VmHWM") - before
+    seconds, peak = time.process_time() - begun, memory.peak_bytes() - before
     sys.stdout.write(json.dumps({"status": status, "seconds": seconds, "bytes": peak}) + "\n")
 
 

@@ -6,8 +6,10 @@ because all of them together need much memory.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,6 +43,18 @@ class Request:
 
 
 Make = Callable[[], Request]
+
+
+def answer_to(sock: socket.socket, octets: bytes) -> bytes:
+    """The answer to these bytes; b"" where the connection was closed instead."""
+    answer = b""
+    sock.settimeout(30)
+    with contextlib.suppress(OSError):  # it may answer before all is sent, and close
+        sock.sendall(octets)
+    with contextlib.suppress(OSError):
+        while piece := sock.recv(65536):
+            answer += piece
+    return answer
 
 
 def _posted(fill: bytes, **changes: str) -> Request:
