@@ -260,9 +260,9 @@ def _doubts(settings: CollectorSettings, sources: Mapping[str, str]) -> Iterator
     """What is allowed and probably not meant."""
     if sources["address"] == "default":
         yield (
-            f"address is not set: the collector listens on localhost, port {settings.port};"
-            " gracc-collector listened on all addresses then, where port was not set at 8080:"
-            ' for that set address to "0.0.0.0" and port to 8080'
+            f"address is not set: the collector listens on localhost:{settings.port};"
+            " gracc-collector listened on all addresses, by default at port 8080;"
+            ' to do the same, set address to "0.0.0.0" and the port'
         )
     if not settings.amqp_enable:
         return

@@ -103,6 +103,7 @@ class Form:
         self._name: bytes | None = b""
         self._value: io.BytesIO | None = None
         self._most, self._tail = 0, b""
+        self._known = ""
 
     def _part(self, part: bytes) -> None:
         """What comes next of a parameter."""
@@ -124,6 +125,7 @@ class Form:
         if name not in self._values and (self._wanted is None or name in self._wanted):
             self._value = self._values[name] = io.BytesIO()
             self._most = self._wanted[name] if self._wanted else 0
+            self._known = name
 
     def _decode(self, part: bytes) -> None:
         """Decode all but the beginning of an escape at the end."""
@@ -135,7 +137,7 @@ class Form:
             return
         self._held += self._value.write(decoded)
         if self._most and self._value.tell() > self._most:
-            raise OverLimit(f"a parameter of over {self._most} bytes that is no bundle")
+            raise OverLimit(f'parameter "{self._known}" of over {self._most} bytes')
 
     def _end(self) -> None:
         """A parameter has ended."""

@@ -45,6 +45,12 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 #: A broker of Kafka: a host, or an address in brackets, and its port.
 _BROKER = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:;/\[\]]+):([0-9]{1,5})")
 
+#: What `kafka.brokers` must be, in words.
+_BROKERS_SHAPE = (
+    "one text: host:port of each broker, with commas between, such as "
+    '"kafka1:9092,kafka2:9092": no scheme, no semicolon, a port for each'
+)
+
 #: Levels in the words of the original, which messages and tables show.
 _LEVEL_WORDS = ("debug", "info", "warn", "error", "fatal", "panic")
 
@@ -96,10 +102,7 @@ def _check_brokers(text: str) -> None:
     words = [word.strip() for word in text.split(",")]
     found = [_BROKER.fullmatch(word) for word in words]
     if not all(match and 1 <= int(match[1]) <= 65535 for match in found):
-        raise ValueError(
-            "must be host:port of each broker, with commas between, such as "
-            '"kafka1:9092,kafka2:9092": no scheme, no semicolon, a port for each'
-        )
+        raise ValueError(f"must be {_BROKERS_SHAPE}")
 
 
 def _duration(value: object) -> float:
@@ -169,6 +172,8 @@ def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, 
 def allowed(name: str) -> str:
     """What a setting can be, in words: "a whole number of bytes, 1 or more"."""
     kind, facts = TYPES[name], FIELDS[name].metadata
+    if name == "kafka_brokers":
+        return _BROKERS_SHAPE
     if "duration" in facts:
         return 'a duration above zero, such as "300ms", "60s" or "1h30m" (ns, us, ms, s, m, h)'
     if words := choices(name):

@@ -78,8 +78,9 @@ def _inflated(body: bytes | bytearray, window: int, most_members: int) -> Iterat
             if members > most_members:
                 raise errors.OverLimit(f"gzip of more than {most_members} members")
             yield from _member(source, zlib.decompressobj(window))
-    except zlib.error as error:
-        raise errors.BadRequest(f"body cannot be inflated: {error}") from None
+    except zlib.error:
+        name = "gzip" if window == _GZIP else "deflate"
+        raise errors.BadRequest(f"the body is not {name}, or it is damaged") from None
 
 
 def _member(source: _Source, stream: zlib._Decompress) -> Iterator[bytes]:

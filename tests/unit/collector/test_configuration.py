@@ -41,9 +41,8 @@ format = "json"
 
 #: What stands among the warnings where nothing says where to listen.
 DOUBT = (
-    "address is not set: the collector listens on localhost, port 8888; gracc-collector listened"
-    ' on all addresses then, where port was not set at 8080: for that set address to "0.0.0.0" and'
-    " port to 8080"
+    "address is not set: the collector listens on localhost:8888; gracc-collector listened on all"
+    ' addresses, by default at port 8080; to do the same, set address to "0.0.0.0" and the port'
 )
 
 
@@ -153,6 +152,7 @@ def test_both_forms_in_one_file_contradict_each_other(read):
             )
         ],
         ('[kafka]\nbrokers = "u:p@a:1"', "without user and password"),
+        ('[kafka]\nbrokers = ["a:1"]', "must be one text: host:port of each broker"),
         ('[kafka]\ntopic = "a topic"', "must be at most 249 letters"),
         (f'[AMQP]\nroutingKey = "{"x" * 256}"', "must have at most 255 bytes"),
         (f'[AMQP]\nexchange = "{"é" * 128}"', "must have at most 255 bytes"),

@@ -66,8 +66,13 @@ def test_parameters_that_are_not_wanted_are_not_held() -> None:
 
 @pytest.mark.parametrize("start", [b"x" * 2000, b"from=" + b"x" * 70_000])
 def test_a_name_or_a_value_that_goes_on_is_refused_before_its_end(start: bytes) -> None:
-    with pytest.raises(OverLimit, match="a parameter"):
+    with pytest.raises(OverLimit, match="parameter"):
         form.Form().feed(start)
+
+
+def test_a_value_that_is_too_long_is_named_by_its_parameter() -> None:
+    with pytest.raises(OverLimit, match=r'^parameter "from" of over 65536 bytes'):
+        form.Form().feed(b"command=update&from=" + b"x" * 70_000)
 
 
 def test_too_many_parameters_are_refused() -> None:

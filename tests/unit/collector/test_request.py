@@ -58,6 +58,20 @@ def test_a_body_that_ends_too_early_is_refused_wherever_it_ends(cut):
         list(inflate.pieces(gzip.compress(TEXT)[:-cut], "gzip", len(TEXT), 1))
 
 
+@pytest.mark.parametrize(
+    ("body", "encoding", "said"),
+    [
+        (b"plain", "gzip", "the body is not gzip, or it is damaged"),
+        (gzip.compress(TEXT)[:-6] + b"abcdef", "gzip", "the body is not gzip, or it is damaged"),
+        (b"plain", "deflate", "the body is not deflate, or it is damaged"),
+    ],
+)
+def test_a_body_that_cannot_be_inflated_is_refused_in_plain_words(body, encoding, said):
+    with pytest.raises(errors.BadRequest) as refused:
+        list(inflate.pieces(body, encoding, len(TEXT), 1))
+    assert refused.value.answer == f"Error handling request: {said}"
+
+
 def test_a_bomb_is_refused_after_the_limit_and_not_after_itself():
     seen: list[int] = []
     pieces = inflate.pieces(gzip.compress(bytes(50_000_000)), "gzip", 1_000_000, 1)
