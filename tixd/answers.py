@@ -96,15 +96,18 @@ class _Answers:
 
     async def _meant(self, request: Mapping[str, Any]) -> list[tuple[int, ...]]:
         user, installation = _number(request, "user"), _number(request, "installation")
-        if user and installation:
-            return [(user, installation)]
-        if installation:
+        if installation and not user:
             raise ValueError("an installation needs its user")
         users = [(user,)] if user else (await self._job(ListUsers(self._base))).found
         found: list[tuple[int, ...]] = []
         for batch in _batches(users):
             ids = tuple(user_id for (user_id,) in batch)
             found += (await self._job(ListInstallations(self._base, ids))).found
+        if installation:
+            found = [ids for ids in found if ids == (user, installation)]
+        if user and not found:
+            which = f"installation {installation}" if installation else "installation"
+            raise errors.NotDone(f"no {which} of user {user} is seen in {self._base}")
         return found
 
     async def _job(self, job: Job) -> Done:

@@ -177,12 +177,19 @@ class Control:
     @contextlib.contextmanager
     def _understood(self, request: bytes) -> Iterator[tuple[Handler, Mapping[str, Any]]]:
         """What answers the request, and its members; few of the same kind are answered at once."""
+        known = ", ".join(self._handlers)
         try:
             members = orjson.loads(request)
             word = members["ask"]
-            handler = self._handlers[word]
+            handler = self._handlers.get(word)
         except (ValueError, TypeError, KeyError):
-            yield _refuse(f"no request: known are {', '.join(self._handlers)}"), {}
+            yield _refuse(f"no request: known are {known}"), {}
+            return
+        if handler is None:
+            yield (
+                _refuse(f"this process does not answer {bounded.text(str(word))!r}, only: {known}"),
+                {},
+            )
             return
         if self._asked[word] >= MOST_REQUESTS:
             yield _refuse("too many requests at once"), {}

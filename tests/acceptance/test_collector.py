@@ -83,6 +83,8 @@ def test_status_and_health_tell_how_the_collector_is(tmp_path):
         status = answered("status", **env)[1]
         assert "requests, pings too" in status
         assert "cycle" not in status
+        code, kept = answered("failed", "list", **env)
+        assert (code, "does not answer 'failed-list', only: status" in kept) == (1, True)
         assert collector.ends()[0] == 0
     assert list(collector.runtime_folder.iterdir()) == []
 

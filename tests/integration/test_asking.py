@@ -165,6 +165,18 @@ def test_failed_retry_brings_back_the_results_of_one_installation(tmp_path):
     assert list((tmp_path / "1/3/failed-results").glob("*.json")) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "who"),
+    [(["7"], "no installation of user 7 is seen in "), (["1", "9"], "no installation 9 of user 1")],
+)
+@pytest.mark.parametrize("command", ["list", "retry"])
+def test_a_user_or_installation_that_is_not_there_is_told(tmp_path, command, arguments, who):
+    store(tmp_path, "1/2", 1_600_000_000)
+    done = asked(tmp_path, "failed", command, *arguments)
+    assert (done.code, done.out) == (1, [])
+    assert who in done.err
+
+
 @pytest.mark.parametrize("arguments", [[], ["1", "--all"], ["0"], ["x"]])
 def test_failed_retry_wants_to_know_exactly_for_whom(tmp_path, arguments):
     done = asyncio.run(tixd(tmp_path, "failed", "retry", *arguments))
