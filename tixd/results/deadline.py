@@ -78,9 +78,9 @@ class TimedCaller:
     def _thread_calls(self) -> queue.SimpleQueue[_Call[object] | None]:
         """The calls of the thread, which is started where there is none."""
         if self._calls is None:
-            self._calls = queue.SimpleQueue()
-            arguments = (self._calls,)
-            threading.Thread(target=_run_calls, args=arguments, daemon=True).start()
+            calls: queue.SimpleQueue[_Call[object] | None] = queue.SimpleQueue()
+            threading.Thread(target=_run_calls, args=(calls,), daemon=True).start()
+            self._calls = calls
         return self._calls
 
 
