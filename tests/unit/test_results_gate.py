@@ -131,6 +131,30 @@ def test_an_accepted_trial_lets_everybody_through_again():
     assert [gate.reason_to_wait(user, 300.0) for user in (1, 2, 3, 4)] == [""] * 4
 
 
+def refused(gate: Gate, user: int, now: float = 0.0, *, may_post: bool) -> list[tuple[str, str]]:
+    """The events after a user was refused; may_post: what the tix-api says when it is asked."""
+    asked = gate.must_ask((user, 10), UNAUTHORISED, known_silent=False)
+    changes = gate.heard((user, 10), UNAUTHORISED, now, may_post=asked and may_post)
+    return [(change.level, change.event) for change in changes]
+
+
+def test_a_minority_of_refused_users_stops_nobody_while_the_tix_api_trusts_ours():
+    gate, warning = Gate(PERIOD_SECONDS), [("warning", "api_user_refused")]
+    assert [refused(gate, user, may_post=True) for user in range(1, 8)] == [warning] * 7
+    assert all(gate.reason_to_wait(user, 0.0) for user in range(1, 8)), "each has its own pause"
+    assert gate.reason_to_wait(8, 0.0) == ""
+
+
+def test_a_refused_trial_ends_the_pause_of_all_where_the_tix_api_trusts_our_user():
+    gate = gate_after(*[(user, UNAUTHORISED) for user in (1, 2, 3)])
+    assert refused(gate, 1, 300.0, may_post=False) == []
+    assert refused(gate, 1, 900.0, may_post=True) == [
+        ("info", "api_credentials_accepted"),
+        ("warning", "api_user_refused"),
+    ]
+    assert [gate.reason_to_wait(user, 900.0) == "" for user in (1, 2, 4)] == [False, True, True]
+
+
 def test_changes_name_the_user_that_they_are_about():
     assert [change.user for change in Gate(1.0).heard((7, 10), UNAUTHORISED, 0.0)] == [7]
 

@@ -12,18 +12,13 @@ from dataclasses import replace
 from http import HTTPStatus
 from types import MappingProxyType
 
-import orjson
-
 from tixd import errors
 from tixd.results.answer import Answer, Cause
-from tixd.results.client import CURRENT_USER_PATH, ApiClient
+from tixd.results.client import ADMIN, CURRENT_USER_PATH, ApiClient
 from tixd.settings import Settings
 
 #: The longest that a connection, an answer, and both together may take here.
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 4.0, 4.0, 5.0
-
-#: Who may post for others; the tix-api answers 403 to all else.
-ADMIN = "admin"
 
 #: What to do where it takes connections and says nothing.
 _SILENT = "it takes connections and says nothing: see its log, and whether TIX_API_SSL is right"
@@ -61,7 +56,7 @@ def api(settings: Settings) -> str:
     finally:
         client.close()
     if anonymous.outcome == "unauthorised":
-        who = f"user {settings.api_user}{', an admin,' if _member(answer, 'role') else ''}"
+        who = f"user {settings.api_user}{', an admin,' if answer.says('role') else ''}"
         return f"{where} takes {who} and the password ({answer.reason})"
     return (
         f"{where} answers ({answer.reason}), but asks nobody for a password there:"
@@ -104,24 +99,13 @@ def _check_answer(answer: Answer, where: str, user: str) -> None:
 
 def _check_user(answer: Answer, where: str, user: str) -> None:
     """Raises Unusable where the tix-api knows the user, who may not post for others."""
-    if _member(answer, "enabled") is False:
+    if answer.says("enabled") is False:
         raise errors.Unusable(
             f"{where} takes the password, but user {user} is disabled there: enable it"
         )
-    role = _member(answer, "role")
+    role = answer.says("role")
     if role is not None and str(role).casefold() != ADMIN:
         raise errors.Unusable(
             f"{where} takes the password, but user {user} is no admin there (its role is"
             f" {str(role)[:40]!r}), so may post for nobody else: name an admin in TIX_API_USER"
         )
-
-
-def _member(answer: Answer, name: str) -> object:
-    """What an accepted answer says under this name; None where it says nothing."""
-    if answer.outcome != "accepted":
-        return None
-    try:
-        told = orjson.loads(answer.body)
-    except ValueError:
-        return None
-    return told.get(name) if isinstance(told, dict) else None

@@ -12,6 +12,8 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Literal
 
+import orjson
+
 #: Longest wait that a Retry-After may ask for, the longest pause there is (operations.md 5.4).
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
@@ -82,6 +84,16 @@ class Answer:
         text = self.body[: 4 * _LONGEST_WORDS].decode(errors="replace")
         shown = "".join(c if c.isprintable() else " " for c in text)
         return " ".join(shown.split())[:_LONGEST_WORDS]
+
+    def says(self, name: str) -> object:
+        """What an accepted answer's JSON object has under this name; None where it has nothing."""
+        if self.outcome != "accepted":
+            return None
+        try:
+            told = orjson.loads(self.body)
+        except ValueError:
+            return None
+        return told.get(name) if isinstance(told, dict) else None
 
 
 def held(reason: str) -> Answer:

@@ -17,13 +17,16 @@ from tixd import bounded, logs
 from tixd.reports.model import Installation
 from tixd.results.answer import Answer, held
 from tixd.results.endpoint import basic
-from tixd.results.gate import Gate, Key
+from tixd.results.gate import Change, Gate, Key
 from tixd.results.payload import WindowResult, payload
 from tixd.results.transport import Transport
 from tixd.settings import Settings
 
 #: Who asks. It changes nothing, and the tix-api answers it whatever installations it knows.
 CURRENT_USER_PATH = "/api/user/current"
+
+#: The role of a user who may post for others; the tix-api answers 403 to all else.
+ADMIN = "admin"
 
 #: How long the tix-api may take to answer this, where it is in doubt.
 ASK_SECONDS = 5.0
@@ -101,17 +104,26 @@ class ApiClient:
         path = "/api/user/{:d}/installation/{:d}/reports".format(*key)
         answer = self._transport.request(path, payload(result), self._headers)
         self._note(installation, key, answer)
-        answers_others = None
+        asked = None
         if self._gate.must_ask(key, answer, known_silent=known_silent):
-            answers_others = self.ask(CURRENT_USER_PATH, seconds=ASK_SECONDS).status is not None
+            asked = self.ask(CURRENT_USER_PATH, seconds=ASK_SECONDS)
         changes = self._gate.heard(
-            key, answer, self._steady(), known_silent=known_silent, answers_others=answers_others
+            key,
+            answer,
+            self._steady(),
+            known_silent=known_silent,
+            answers_others=None if asked is None else asked.status is not None,
+            may_post=bool(asked and _may_post(asked)),
         )
+        self._tell(changes)
+        return answer
+
+    def _tell(self, changes: list[Change]) -> None:
+        """Log changes of state."""
         for change in changes:
             whose = {} if change.user is None else {"user": change.user}
             told = {"api": self._base_url, "reason": change.reason}
             getattr(logs, change.level)(change.event, **whose, **told)
-        return answer
 
     def ask(self, path: str, *, anonymous: bool = False, seconds: float = float("inf")) -> Answer:
         """The answer to a GET, which changes nothing; with our credentials, or none."""
@@ -138,6 +150,12 @@ class ApiClient:
         self._accepted.pop(key, None)
         self._accepted[key] = self._clock()
         bounded.forget_oldest(self._accepted, 2)
+
+
+def _may_post(asked: Answer) -> bool:
+    """Whether the tix-api says of our user that it may post for others."""
+    is_admin = str(asked.says("role")).casefold() == ADMIN
+    return is_admin and asked.says("enabled") is not False
 
 
 def _told(answer: Answer) -> tuple[str, str]:

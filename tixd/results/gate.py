@@ -4,8 +4,9 @@ In: each Answer. Out: a reason to wait, and the changes of state worth a log lin
 Rules: a tix-api that cannot be reached, or leaves two different installations in a row without an
 answer and a question of ours too, is left alone for most of a period, so a dead one costs a cycle
 one connect time-out or two posts; one installation that is never answered stops nobody else. 401
-and 403 pause the user; refused for three users in a row, the credentials are wrong: everything
-waits but one trial in five minutes, until a post is accepted. What is remembered is bounded.
+and 403 pause the user; refused for three users in a row, the credentials are wrong, unless the
+tix-api says that their user may post for others: everything waits but one trial in five minutes,
+until a post is accepted. What is remembered is bounded.
 """
 
 from __future__ import annotations
@@ -112,6 +113,9 @@ class Gate:
 
     def must_ask(self, key: Key, answer: Answer, *, known_silent: bool) -> bool:
         """Whether the tix-api must be asked something else before `answer` can be judged."""
+        if answer.outcome == "unauthorised":
+            suspects = self._suspects | {key[0]}
+            return self._trial_at is not None or len(suspects) >= USERS_TO_PAUSE_ALL
         if not answer.unanswered:
             return False
         silent = self._unanswered | (set() if known_silent else {key})
@@ -130,11 +134,13 @@ class Gate:
         *,
         known_silent: bool = False,
         answers_others: bool | None = None,
+        may_post: bool = False,
     ) -> list[Change]:
         """Learn from the answer to a post of an installation; returns what changed.
 
         known_silent: its last post got no answer either, so another such says nothing about the
-        tix-api; answers_others: whether it answered when asked because of must_ask.
+        tix-api; answers_others: whether it answered when asked because of must_ask; may_post:
+        whether it said then that our user may post for others.
         """
         if answer.outcome == "held":
             return []
@@ -143,6 +149,8 @@ class Gate:
         if answer.unanswered and not known_silent:
             self._unanswered.add(key)
         changes = self._reachability(answer, now, answers_others=answers_others)
+        if answer.outcome == "unauthorised" and may_post:
+            changes += self._note_trusted("the tix-api says that the user may post for others")
         changes += self._authority(key, answer, now)
         first_silence = answer.unanswered and not known_silent and self._retry_at is None
         if not first_silence:  # others may be accepted elsewhere: the next one tells
@@ -209,18 +217,24 @@ class Gate:
         return [] if before else [Change("warning", "api_user_refused", reason, user)]
 
     def _note_accepted(self, key: Key, now: float) -> list[Change]:
-        user = key[0]
-        self._suspects.clear()
+        user, reason = key[0], "a post was accepted"
         self._failed.clear()
-        self._tried.clear()
         self._accepted, self._accepted_at = key, now
-        if self._trial_at is not None:
-            self._trial_at = None
-            self._users.clear()
-            return [Change("info", "api_credentials_accepted", "a post was accepted")]
+        if changes := self._note_trusted(reason):
+            return changes
         if self._users.pop(user, None):
-            return [Change("info", "api_user_accepted", "a post was accepted", user)]
+            return [Change("info", "api_user_accepted", reason, user)]
         return []
+
+    def _note_trusted(self, reason: str) -> list[Change]:
+        """Our credentials are right, whatever single users meet."""
+        self._suspects.clear()
+        self._tried.clear()
+        if self._trial_at is None:
+            return []
+        self._trial_at = None
+        self._users.clear()
+        return [Change("info", "api_credentials_accepted", reason)]
 
 
 def _remember(memory: dict[int, _Value], user: int, value: _Value) -> None:

@@ -19,6 +19,7 @@ from tests.support.results import ONE, OTHER, THIRD, result, settings_for
 from tests.support.stand_in_api import Behaviour
 from tixd import __version__
 from tixd.declared import Secret
+from tixd.reports.model import Installation
 from tixd.results.client import ApiClient
 from tixd.results.payload import payload
 
@@ -288,6 +289,19 @@ def test_the_tix_api_is_asked_before_two_silent_installations_are_taken_for_all(
     assert log.events == [("warning", "result_unanswered")] * 2, "once an hour each"
     assert api.questions == 1
     assert quick.tally == {"posts_unanswered": 3, "posts_accepted": 1}
+
+
+def test_three_users_that_the_tix_api_refuses_stop_no_other_unless_it_refuses_us(api):
+    refused = (Installation(n, 10 + n, f"/reports/{n}/{10 + n}") for n in (4, 5, 6))
+    api.answer(lambda user, *_: Behaviour(403 if user > 3 else 200))
+    client = ApiClient(settings_for(api.port))
+    assert {client.post(who, result()).outcome for who in refused} == {"unauthorised"}
+    assert (client.post(ONE, result()).outcome, api.questions) == ("accepted", 1)
+    api.role = "viewer"
+    assert {client.post(who, result()).status for who in (ONE, OTHER, THIRD)} == {403}
+    assert client.post(ONE, result()).outcome == "held"
+    assert (client.trouble[:27], api.questions) == ("the credentials are refused", 2)
+    client.close()
 
 
 def test_what_one_installation_meets_is_told_once_an_hour(api, client, clock):
