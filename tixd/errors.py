@@ -72,13 +72,13 @@ class BadTable(OperatorError):
 
 
 class BadSource(OperatorError):
-    """No AS table can be made of this; correct what is named and build again."""
+    """No AS table was made; correct what is named and build again."""
 
     exit_code = 1
 
 
 class TableRefused(OperatorError):
-    """The new AS table is not put in place, the old one stays; look into its sources."""
+    """The table was not put in place and nothing changed; check its sources."""
 
     exit_code = 1
 

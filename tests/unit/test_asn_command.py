@@ -99,7 +99,7 @@ def test_a_table_that_cannot_be_used_ends_with_one(path, words):
     ("arguments", "message"),
     [
         (["build"], "name a FILE, or a database"),
-        (["build", "x", "--known", "8.8.8.8"], "ADDRESS=ASN is due"),
+        (["build", "x", "--known", "8.8.8.8"], "'8.8.8.8' is not ADDRESS=ASN"),
         (["build", "x", "--known", "8.8.8=1"], "is no IPv4 or IPv6 address"),
         (["build", "x", "--least", "0"], "Invalid value for '--least'"),
         (["lookup", "host"], "'host' is no IPv4 or IPv6 address"),
@@ -122,7 +122,7 @@ def test_what_is_demanded_of_a_table_can_be_told(path, sources):
     small = run("build", *sources, "--table", path)
     assert isinstance(small.exception, errors.TableRefused)
     known = run("build", *sources, "--table", path, *SMALL, "--known", "8.8.8.8=AS7303")
-    assert "8.8.8.8 is of AS 15169 instead of 7303" in str(known.exception)
+    assert "8.8.8.8 has AS 15169, where 7303 is expected" in str(known.exception)
     table(path, "8.0.0.0/6 64500\n")
     assert "--any-change" in str(run("build", *sources, "--table", path, *SMALL).exception)
     forced = run("build", *sources, "--table", path, *SMALL, "--any-change")

@@ -55,7 +55,7 @@ def _known(
         address, _, number = text.partition("=")
         asn = as_number(number)
         if asn is None:
-            raise click.BadParameter("ADDRESS=ASN is due")
+            raise click.BadParameter(f"{text!r} is not ADDRESS=ASN")
         found.append((_address(address), asn))
     return tuple(found)
 

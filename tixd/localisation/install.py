@@ -79,13 +79,14 @@ def _check(new: Table, networks: int, harvest: Harvest, demands: Demands) -> Non
     """Size and well-known addresses; those of an IP version that no source has are left out."""
     if networks < demands.least_networks:
         raise errors.TableRefused(
-            f"{networks} networks, fewer than {demands.least_networks}; --least demands fewer"
+            f"{networks} networks, fewer than the {demands.least_networks} of --least"
         )
     for address, asn in demands.known:
         found = new.origin(address).asn
         if harvest.ranges[6 if ":" in address else 4] and found != asn:
             raise errors.TableRefused(
-                f"{address} is of AS {found or 'none'} instead of {asn}; --known names others"
+                f"{address} has {f'AS {found}' if found else 'no AS'}, where {asn} is expected;"
+                " --known names other addresses"
             )
 
 

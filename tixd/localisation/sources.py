@@ -146,6 +146,10 @@ def _harvest_lines(harvest: Harvest, path: str, lines: Iterator[str]) -> str:
     if first is None:
         raise errors.BadSource(f"{path}: holds no line")
     found = recognised(first)
+    if found is None and "\0" in first:
+        raise errors.BadSource(
+            f"{path}: is no text: an MMDB file needs no building, name it in TIX_ASN_TABLE"
+        )
     if found is None:
         raise errors.BadSource(f"{path}: {_shown(first)}: no line of a known form: {SHAPES}")
     form = form_of(first)

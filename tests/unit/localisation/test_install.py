@@ -47,14 +47,18 @@ def test_the_first_table_is_put_in_place_and_can_be_read_by_all(path):
 @pytest.mark.parametrize(
     ("texts", "demands", "reason"),
     [
-        ((PREFIXES,), Demands(), "networks, fewer than 10000"),
+        ((PREFIXES,), Demands(), "networks, fewer than the 10000 of --least"),
         (
             (PREFIXES.replace("15169", "64500"),),
             SMALL,
-            r"8\.8\.8\.8 is of AS 64500 instead of 15169",
+            r"8\.8\.8\.8 has AS 64500, where 15169 is expected",
         ),
-        (("9.0.0.0/8 64500",), SMALL, r"8\.8\.8\.8 is of AS none"),
-        ((PREFIXES,), Demands((("9.9.9.9", 19281),), 1), r"9\.9\.9\.9 is of AS none"),
+        (("9.0.0.0/8 64500",), SMALL, r"8\.8\.8\.8 has no AS, where 15169 is expected"),
+        (
+            (PREFIXES,),
+            Demands((("9.9.9.9", 19281),), 1),
+            r"9\.9\.9\.9 has no AS, where 19281 is expected",
+        ),
     ],
 )
 def test_a_table_that_is_too_small_or_wrong_is_refused(path, texts, demands, reason):

@@ -79,6 +79,12 @@ def test_an_unknown_header_is_refused_with_the_shapes_that_are_known(tmp_path):
         assert shape in reason
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_table_that_needs_no_building_is_sent_to_its_setting(tmp_path, pack):
+    (tmp_path / "source").write_bytes(pack(b"\0\0x\0\1\xffGeoLite2-ASN\n"))
+    assert refused(tmp_path / "source").startswith("is no text: an MMDB file needs no building")
+
+
 def test_a_file_with_a_header_is_read_by_it(tmp_path):
     (tmp_path / "source").write_text("network,asn,as_name\r\n8.8.8.0/24,AS15169,Google\r\n")
     kind, harvest = read(tmp_path / "source")
