@@ -194,7 +194,7 @@ class Vanished(VolumeError):
 
 
 class WrongKind(VolumeError):
-    """This is a link, or no file or folder where one is due; tixd leaves it alone, remove it."""
+    """A link, or not the kind of file that belongs here; tixd leaves it alone, remove it."""
 
 
 class TooLong(VolumeError):
@@ -253,7 +253,7 @@ class BrokerAway(BrokerError):
 
 
 class BrokerRefuses(BrokerError):
-    """RabbitMQ refuses; check user, password, rights, virtual host, certificates; tixd tries on."""
+    """RabbitMQ refuses; check user, password, rights, virtual host and certificates."""
 
 
 class NotDeclared(BrokerError):

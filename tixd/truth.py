@@ -99,7 +99,7 @@ def _schedule(stated: dict[str, object], prefix: str) -> tuple[Part, ...]:
 def _number(value: object) -> float:
     """A finite number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{type(value).__name__} where a number is due")
+        raise TypeError("a speed, time or lapse is no number")
     if not 0 <= value < math.inf:
         raise ValueError(f"{value} is no speed, time or lapse")
     return float(value)

@@ -73,6 +73,11 @@ def test_what_states_no_truth_is_refused(content):
     assert len(str(caught.value)) < 400
 
 
+def test_a_member_of_another_type_is_told_without_words_of_python():
+    with pytest.raises(errors.BadDescription, match=r"^a speed, time or lapse is no number"):
+        read(RECORDED.replace(b"375", b"[]"))
+
+
 def test_a_file_that_names_its_parts_again_and_again_takes_little_memory():
     tracemalloc.start()
     with pytest.raises(errors.BadDescription, match="an alias"):

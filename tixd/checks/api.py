@@ -36,8 +36,8 @@ ADVICE: Mapping[Cause, str] = MappingProxyType(
         "setup_time": _SILENT,
         "silent": _SILENT,
         "late": _SILENT,
-        "cut": "see whether it speaks HTTPS there, then TIX_API_SSL is due",
-        "idle": "see whether it speaks HTTPS there, then TIX_API_SSL is due",
+        "cut": "if it speaks HTTPS there, set TIX_API_SSL",
+        "idle": "if it speaks HTTPS there, set TIX_API_SSL",
     }
 )
 

@@ -42,7 +42,7 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> st
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise click.BadParameter("an IPv4 or IPv6 address is due") from None
+        raise click.BadParameter(f"{text!r} is no IPv4 or IPv6 address") from None
 
 
 @click.command()

@@ -21,6 +21,9 @@ from tixd.reports.ignored import FileWarnings
 #: A user or installation id as it stands in a path: no sign, no leading zero, 63 bits.
 _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
+#: Why a folder is left alone.
+_NO_ID = "not a folder whose name is a number"
+
 #: So many users, and folders of each, are looked at for one that can tell the volume's clock.
 MOST_ASKED = 5
 
@@ -111,6 +114,6 @@ def ids_in(folder: Folder, hourly: logs.Hourly) -> list[int]:
             ids.append(int(entry.name))
         elif not entry.is_file and not _is_of_the_volume(entry.name):
             path = f"{folder.path}/{entry.name}"
-            warnings.warn("folder_ignored", path, name=path, reason="no id")
+            warnings.warn("folder_ignored", path, name=path, reason=_NO_ID)
     warnings.close()
     return sorted(ids)

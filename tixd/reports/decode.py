@@ -33,6 +33,9 @@ MAX_FROM_CHARACTERS = 300
 #: What orjson says, as if the JSON were wrong, where it gets no memory.
 NO_MEMORY = "Not enough memory"
 
+#: What it says, with a word of Python's, of bytes that are no text.
+_NOT_UTF8 = "is not valid UTF-8"
+
 #: Latest time of day that is believed: some clients count on past midnight, none for a week.
 MAX_TIME_NS = 7 * 24 * 3600 * 10**9
 
@@ -90,7 +93,10 @@ def _open_envelope(name: str, content: bytes) -> _Envelope | BadReport:
     except orjson.JSONDecodeError as error:
         if NO_MEMORY in error.msg:
             raise MemoryError(f"{name}: {error.msg}") from error
-        return BadReport(f"{name}: no JSON ({error})" if content else f"{name}: empty file")
+        if not content:
+            return BadReport(f"{name}: empty file")
+        why = "its text is not UTF-8" if _NOT_UTF8 in error.msg else error
+        return BadReport(f"{name}: no JSON ({why})")
     except BadReport as error:
         return BadReport(f"{name}: {error.detail}")
 

@@ -166,7 +166,7 @@ def test_https_where_http_is_spoken_and_the_reverse_are_told(there, certificate)
     plain = settings_for(there.port, api_ssl=True, api_read_seconds=0.3)
     assert "see its log, and whether TIX_API_SSL is right" in wrong(plain)
     with StandInApi(tls=certificate.server) as server:
-        assert "then TIX_API_SSL is due" in wrong(settings_for(server.port))
+        assert "if it speaks HTTPS there, set TIX_API_SSL" in wrong(settings_for(server.port))
 
 
 def test_a_bundle_of_certificates_that_is_not_there_is_told():

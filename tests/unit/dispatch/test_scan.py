@@ -56,6 +56,9 @@ def test_an_odd_folder_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptu
     list_users(str(tmp_path), hourly)
     list_users(str(tmp_path), hourly)
     assert [r.getMessage() for r in caplog.records] == ["folder_ignored"] * 2
+    assert {r.__dict__["values"]["reason"] for r in caplog.records} == {
+        "not a folder whose name is a number"
+    }
 
 
 def test_many_odd_folders_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -57,6 +57,8 @@ def test_unknown_members_are_ignored() -> None:
         (b"null", "no JSON object"),
         (b'{"from": NaN}', "no JSON"),
         (b'{"from": "\\ud800"}', "no JSON"),
+        (b'{"from": "\xff"}', "r.json: no JSON (its text is not UTF-8)"),
+        (b'{"from": 1]', "r.json: no JSON ("),
         (b"[" * 100_000, "no JSON"),
         (b'{"a": ' + b"9" * 1_000_000 + b"}", "no JSON"),
         (b'{"a": 1e400}', "no JSON"),
