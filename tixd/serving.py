@@ -15,8 +15,10 @@ import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from types import ModuleType
 from typing import Any, Protocol
 
+import yarl
 from aiohttp import web
 
 from tixd import bounded, errors
@@ -56,6 +58,19 @@ _NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 #: aiohttp writes into this what it thinks of bad requests; nobody must act, so nobody reads it.
 UNHEARD = logging.Logger("unheard", logging.CRITICAL + 1)
+
+
+def _uncache(module: ModuleType) -> None:
+    """Replace the cached functions of a module by what they wrap."""
+    for name, function in list(vars(module).items()):
+        if hasattr(function, "cache_clear"):
+            setattr(module, name, function.__wrapped__)
+
+
+# yarl keeps the last 128 targets of requests in each of several caches, whatever their length: with
+# request lines of 1 MiB that is 700 MB.
+for _module in (yarl._parse, yarl._url):  # noqa: SLF001
+    _uncache(_module)
 
 
 async def serve(

@@ -122,6 +122,20 @@ def test_heads_that_do_not_end_take_little_memory(tmp_path, broker, kind):
         assert collector.peak_bytes() < MOST_BYTES
 
 
+@pytest.mark.parametrize("start", [b"/", SERVLET.encode() + b"?", b"http://"], ids=str)
+def test_long_request_lines_leave_nothing_in_memory_once_they_are_answered(tmp_path, start):
+    settings = {"AMQP": {"enable": False}, "file": {"path": str(tmp_path / "records")}}
+    with Collector(tmp_path, settings) as collector:
+        collector.becomes_ready()
+        idle = collector.peak_bytes()
+        for number in range(100):
+            target = start + b"%d" % number + b"a" * 900_000
+            with socket.create_connection(("127.0.0.1", collector.port), 20) as sock:
+                sock.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert sock.recv(12) in (b"HTTP/1.1 404", b"HTTP/1.1 413")
+        assert collector.peak_bytes() < idle + (32 << 20)
+
+
 def test_connections_without_descriptors_are_events_and_accepting_goes_on(tmp_path):
     settings = {"AMQP": {"enable": False}, "file": {"path": str(tmp_path / "records")}}
     with Collector(tmp_path, settings, before=("prlimit", "--nofile=30:30")) as collector:
