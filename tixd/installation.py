@@ -36,6 +36,9 @@ from tixd.settings import Settings
 #: After so many windows and discards a job goes to the end of the queue: nobody starves.
 MAX_STEPS = 32
 
+#: So many discards of an installation are logged in an hour, the others counted.
+MOST_DISCARDS_TOLD = 5
+
 #: After so long, too.
 MAX_JOB_SECONDS = 60.0
 
@@ -191,8 +194,12 @@ class _Visit:
     def _discard(self, step: Discard) -> None:
         """Reports that can never be part of a window: journal, then delete."""
         self._tally[f"reports_discarded_{step.reason}"] += len(step.reports)
-        logs.info(
+        self._worker.hourly.log(
+            logs.info,
             "reports_discarded",
+            self._installation.path,
+            now=self._worker.now(),
+            most=MOST_DISCARDS_TOLD,
             **self._installation.labels,
             reason=step.reason,
             reports=len(step.reports),

@@ -21,6 +21,7 @@ from tests.support.ledger import reports_left, temporary_files
 from tests.support.odd_reports import SECOND, UNUSABLE, WHOLE
 from tests.support.program import Ended, once
 from tests.support.stand_in_api import Post, StandInApi
+from tixd.installation import MOST_DISCARDS_TOLD
 
 START = 1_700_000_000
 
@@ -107,6 +108,12 @@ LAWFUL = {
     ),
     "long packets only": Lawful(sparse(b"L"), (), 10, {"windows_without_short": 1}),
     "too few": Lawful(good(18), (), 18, {}),
+    "sources in turn": Lawful(
+        good(20, source="192.0.2.1:80") | dict([*good(20, source="192.0.2.2:80").items()][::2]),
+        (),
+        1,
+        {"reports_discarded_source": 19},
+    ),
     "the year 1970": Lawful(good(start=0), (1139,), 10, {}),
     "the year 2099": Lawful(good(start=4_070_908_800), (4_070_909_939,), 10, {}),
 }
@@ -230,6 +237,13 @@ def test_results_do_not_depend_on_the_order_within_reports(run):
         bodies[list(LAWFUL).index(n) + 1] for n in ("in order", "out of order")
     )
     assert in_order == reversed_one
+
+
+def test_reports_that_are_discarded_one_by_one_fill_no_log(run):
+    number = list(LAWFUL).index("sources in turn") + 1
+    own = {"user": 3, "installation": number}
+    lines = [x for x in run.ended.events("reports_discarded") if own.items() <= x.items()]
+    assert len(lines) == MOST_DISCARDS_TOLD
 
 
 def test_whatever_is_dropped_is_counted_by_its_reason(run):
