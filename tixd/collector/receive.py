@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 
 from tixd import errors, logs
 from tixd.collector.bundle import Bundle, is_ping, reading
@@ -59,7 +60,7 @@ class Receiver:
             bundle = await self._read(given, visit)
             visit.records = bundle.counts
             visit.share.take(self._outputs.held_bytes(bundle.records))
-            await self._publish(bundle)
+            await self._publish(bundle, visit.share)
         return OK
 
     async def _read(self, given: dict[str, bytes], visit: Visit) -> Bundle:
@@ -78,10 +79,11 @@ class Receiver:
         self._counts.record_errors += bundle.unknown
         return bundle
 
-    async def _publish(self, bundle: Bundle) -> None:
+    async def _publish(self, bundle: Bundle, share: Share) -> None:
         """Have every record with every output, and count it."""
         try:
-            await self._outputs.publish(bundle.records)
+            run = partial(self._scheduler.run, share=share)
+            await self._outputs.publish(bundle.records, run)
         except (errors.BadRequest, errors.NotAccepted):
             self._counts.record_errors += len(bundle.records)
             raise

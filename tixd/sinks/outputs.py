@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from tixd import errors, tasks
 from tixd.collector.formats import render
 from tixd.collector.record import Record
+from tixd.collector.steps import Steps
 from tixd.sinks.contract import Outgoing, Sink
+
+T = TypeVar("T")
 
 #: A sink that was last seen to accept something longer ago than this is not ready.
 FRESH_SECONDS = 30.0
@@ -31,8 +35,22 @@ COPIES = 3
 #: between.
 LARGE_RECORDS, LARGE_AT_ONCE = 500, 4
 
-#: Records rendered before others have their turn in the loop.
-SLICE = 100
+#: Bytes of records rendered between two pauses: 10 ms of work where they are tags and nothing else.
+STEP_BYTES = 16 * 1024
+
+#: Does work in steps and waits for its result, with turns for others in between.
+Run = Callable[[Steps[list[list[Outgoing]]]], Awaitable[list[list[Outgoing]]]]
+
+
+async def in_turns(work: Steps[list[list[Outgoing]]]) -> list[list[Outgoing]]:
+    """Do the work with a turn of the loop after each step."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: list[list[Outgoing]] = end.value
+            return result
+        await asyncio.sleep(0)
 
 
 class Outputs:
@@ -74,35 +92,35 @@ class Outputs:
         if away:
             raise errors.NotAccepted("; ".join(f"{sink.name}: {reason}" for sink, reason in away))
 
-    async def publish(self, records: Sequence[Record]) -> None:
-        """Return once every sink has every record.
+    async def publish(self, records: Sequence[Record], run: Run = in_turns) -> None:
+        """Return once every sink has every record; `run` does the work that it takes before.
 
         Raises NotAccepted, or TooLargeForOutput where nothing was published.
         """
         parts, deadline = _parts(records), time.monotonic() + self._timeout_seconds
         if len(parts) > 1:
             for part in parts:
-                await self._rendered(part)
+                await self._in_time(run(self._rendering(part)), deadline)
         for part in parts:
             if len(part) < LARGE_RECORDS:
-                await self._publish_part(part, deadline)
+                await self._publish_part(part, deadline, run)
                 continue
-            await self._large_turn(deadline)
+            await self._in_time(self._large.acquire(), deadline)
             try:
-                await self._publish_part(part, deadline)
+                await self._publish_part(part, deadline, run)
             finally:
                 self._large.release()
 
-    async def _publish_part(self, records: Sequence[Record], deadline: float) -> None:
-        messages = await self._rendered(records)
+    async def _publish_part(self, records: Sequence[Record], deadline: float, run: Run) -> None:
+        messages = await self._in_time(run(self._rendering(records)), deadline)
         self.check_ready()
         await self._publish(messages, deadline - time.monotonic())
 
-    async def _large_turn(self, deadline: float) -> None:
-        """Wait until a large part may be published; raises NotAccepted at the deadline."""
+    async def _in_time(self, work: Awaitable[T], deadline: float) -> T:
+        """Wait for the work; raises NotAccepted at the deadline."""
         try:
             async with asyncio.timeout_at(deadline):
-                await self._large.acquire()
+                return await work
         except TimeoutError:
             raise self._late() from None
 
@@ -114,11 +132,20 @@ class Outputs:
         largest = max((sum(r.held_bytes for r in part) for part in _parts(records)), default=0)
         return COPIES * largest * len(self.sinks)
 
-    async def _rendered(self, records: Sequence[Record]) -> list[list[Outgoing]]:
+    def _rendering(self, records: Sequence[Record]) -> Steps[list[list[Outgoing]]]:
         """The messages for each sink; raises TooLargeForOutput where it never takes one of them."""
-        bundles = [await _rendered(records, sink) for sink in self.sinks]
-        for sink, messages in zip(self.sinks, bundles, strict=True):
+        bundles, worked = [], 0
+        for sink in self.sinks:
+            messages: list[Outgoing] = []
+            for record in records:
+                body, content_type = render(record, sink.form)
+                messages.append(Outgoing(record.identity, record.message_id, body, content_type))
+                worked += record.held_bytes
+                if worked > STEP_BYTES:
+                    worked = 0
+                    yield 0  # Outputs.held_bytes counts it
             sink.check(messages)
+            bundles.append(messages)
         return bundles
 
     async def _publish(self, bundles: Sequence[Sequence[Outgoing]], seconds: float) -> None:
@@ -150,16 +177,6 @@ def _parts(records: Sequence[Record]) -> list[Sequence[Record]]:
             start, size = number, 0
         size += record.held_bytes
     return [*parts, records[start:]]
-
-
-async def _rendered(records: Sequence[Record], sink: Sink) -> list[Outgoing]:
-    messages = []
-    for number, record in enumerate(records, 1):
-        body, content_type = render(record, sink.form)
-        messages.append(Outgoing(record.identity, record.message_id, body, content_type))
-        if not number % SLICE:
-            await asyncio.sleep(0)
-    return messages
 
 
 def _silence(confirmed: float | None) -> str:

@@ -86,6 +86,22 @@ def test_what_does_not_fit_in_the_last_part_keeps_the_first_from_being_published
     assert sink.kept == []
 
 
+@pytest.mark.parametrize("count", [24, 40], ids=["one part", "several parts"])
+def test_rendering_lets_others_have_a_turn_after_each_long_record(count: int):
+    many = records(*(f"{n}{'x' * 40_000}" for n in range(count)))
+
+    async def turns() -> int:
+        publishing = asyncio.create_task(Outputs([MemorySink("xml")], 5.0).publish(many))
+        number = 0
+        while not publishing.done():
+            await asyncio.sleep(0)
+            number += 1
+        await publishing
+        return number
+
+    assert asyncio.run(turns()) >= count
+
+
 def test_publishing_a_large_bundle_takes_no_more_memory_than_one_of_its_parts():
     outputs = Outputs([MemorySink(), MemorySink()], 5.0)
     few, many = records("1"), records(*map(str, range(5000)))
