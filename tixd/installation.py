@@ -163,6 +163,9 @@ class _Visit:
         self._tally["results_parked"] += done.parked
         for name in sorted(self._outbox.left):
             self._warn("result_not_removed", name, "the tix-api has it; it is not posted again")
+        if unreadable := self._outbox.not_permitted:
+            reason = f"not permitted: {len(unreadable)} in all"
+            self._warn("failed_result_left", unreadable[0], reason)
         self._journal.set_backoff(done.backoff, self._outbox.left)
 
     def _go_on_reposting(self) -> bool:

@@ -186,6 +186,15 @@ def test_however_many_results_wait_one_listing_finds_the_oldest(outbox, failed, 
     assert len(listings) == 1
 
 
+def test_results_that_may_not_be_read_hide_none_of_those_behind_them(outbox, failed, monkeypatch):
+    for number in range(1000, 1100):
+        (failed / f"failed-report-{number}.json").touch()
+    good = ["failed-report-1098.json", "failed-report-1099.json"]
+    monkeypatch.setattr(os, "access", lambda name, *_, **__: name in good)
+    assert outbox.oldest(5) == good
+    assert (len(outbox.not_permitted), outbox.not_permitted[0]) == (98, "failed-report-1000.json")
+
+
 def test_whether_results_can_be_removed_is_known_beforehand(outbox, failed, monkeypatch):
     assert outbox.writable()
     monkeypatch.setattr(os, "access", lambda *_, **__: False)

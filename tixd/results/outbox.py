@@ -40,13 +40,15 @@ _NAME = re.compile(r"failed-report-([0-9]{1,10})(?:-([0-9]{1,9}))?\.json")
 class Outbox:
     """The failed-results of one open installation folder; use as a context manager."""
 
-    __slots__ = ("_folder", "_installation", "left")
+    __slots__ = ("_folder", "_installation", "left", "not_permitted")
 
     def __init__(self, installation: Folder) -> None:
         self._installation = installation
         self._folder: Folder | None = None
         #: Results that the tix-api has and that could not be removed: never to be posted again.
         self.left: set[str] = set()
+        #: Results that `oldest` passed over, because this process may not read them.
+        self.not_permitted: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +81,8 @@ class Outbox:
     def oldest(self, limit: int) -> list[str]:
         """At most `limit` names, by timestamp and suffix; one listing, however many there are.
 
-        What a killed worker had begun to write is removed on the way, and what is left.
+        Those that may not be read are passed over, so that they hide no others. What a killed
+        worker had begun to write is removed on the way, and what is left.
         """
         folder = self._opened()
         if folder is None:
@@ -93,8 +96,23 @@ class Outbox:
             self.remove(name)
         if len(self.left) > MAX_LEFT:
             raise errors.NotDeleted(f"{folder.path}: {len(self.left)} accepted results")
-        stored = (found for found in _stored(entries) if found[2] not in self.left)
-        return [name for _, _, name in heapq.nsmallest(limit, stored)]
+        waiting = [found for found in _stored(entries) if found[2] not in self.left]
+        return self._readable(folder, waiting, limit)
+
+    def _readable(
+        self, folder: Folder, waiting: list[tuple[int, int, str]], most: int
+    ) -> list[str]:
+        """The names of the oldest that may be read, at most so many."""
+        heapq.heapify(waiting)
+        names: list[str] = []
+        self.not_permitted.clear()
+        while waiting and len(names) < most:
+            name = heapq.heappop(waiting)[2]
+            if os.access(name, os.R_OK, dir_fd=folder.fd, effective_ids=True):
+                names.append(name)
+            else:
+                self.not_permitted.append(name)
+        return names
 
     def census(self) -> tuple[int, int]:
         """How many results wait, and the timestamp of the oldest (0: none waits)."""
