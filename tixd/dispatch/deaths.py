@@ -3,7 +3,8 @@
 In: how a worker ended and the phase that it was in. Out: a Verdict. Pure: the time is given.
 Rules (operations.md §4): a crash counts against the window in hand (before one is chosen: against
 the file being read); at the third, the reports of it are set aside. Being killed from outside,
-lack of memory, waiting for API or disk never count; three in a row only make the installation wait.
+lack of memory, talking with the tix-api, waiting for it or the disk never count; three in a row
+only make the installation wait.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tixd.bounded import forget_oldest
-from tixd.dispatch.job import Phase, ProcessInstallation
+from tixd.dispatch.job import Phase, PhaseName, ProcessInstallation
 
 #: Deaths of either sort before something other than another try is done.
 MOST_DEATHS = 3
@@ -33,6 +34,9 @@ _OWN_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.
 
 #: So many installations, and causes of deaths in each, are remembered; then the oldest go.
 MOST_REMEMBERED = 10_000
+
+#: Phases in which the other side of the line is to blame, and no report.
+_POSTING = frozenset[PhaseName](("repost", "post"))
 
 Cause = Literal["exit", "signal", "time", "exception", "memory"]
 
@@ -53,6 +57,8 @@ class Death:
     @property
     def counts(self) -> bool:
         """Whether the input is to blame."""
+        if self.phase is not None and self.phase.name in _POSTING:
+            return False
         match self.cause:
             case "exit":
                 return self.number != 0

@@ -37,6 +37,9 @@ def phase(name: PhaseName = "analyse", window: int | None = 1000) -> Phase:
         (Death("time", 0, phase(), MINUTE_NS), False),
         (Death("time", 0, phase("post"), MINUTE_NS + 1), False),
         (Death("time", 0, None, MINUTE_NS + 1), False),
+        (Death("exception", 0, phase("post")), False),
+        (Death("exception", 0, phase("repost")), False),
+        (Death("signal", signal.SIGSEGV, phase("post")), False),
     ],
 )
 def test_only_deaths_that_the_input_can_cause_count(death: Death, counts: bool) -> None:
