@@ -74,6 +74,14 @@ def test_a_proxy_that_refuses_a_tunnel_makes_the_api_unreachable():
     assert "hunter2" not in reason
 
 
+def test_a_tunnel_that_opens_is_no_answer_of_the_tix_api():
+    with StandInApi() as api, StandInProxy() as way:  # which speaks no TLS, so nothing is sent
+        url = Secret(f"http://127.0.0.1:{way.port}")
+        outcome_, reason = outcome(api.port, api_ssl=True, api_proxy=url)
+    assert (outcome_, api.posts) == ("later", [])
+    assert "TLS" in reason or "connection broke" in reason
+
+
 def test_a_dead_proxy_is_named_without_its_credentials():
     url = Secret(f"http://me:hunter2@127.0.0.1:{closed_port()}")
     got, reason = outcome(closed_port(), api_proxy=url)

@@ -127,6 +127,7 @@ class _FinalResponse(http.client.HTTPResponse):
         for _ in range(MOST_INTERIM + 1):
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200:
+                _note_status(status, None)
                 return version, status, reason
             if status == HTTPStatus.SWITCHING_PROTOCOLS:
                 raise http.client.UnknownProtocol(f"{status}, which nobody asked for")
@@ -136,8 +137,16 @@ class _FinalResponse(http.client.HTTPResponse):
     def begin(self) -> None:
         """Read status and headers; what they mean is known from now on, whatever follows."""
         super().begin()
-        retry_after = self.headers.get("Retry-After")
-        _CURRENT.attempt.answer = of_status(self.status, retry_after, time.time())
+        _note_status(self.status, self.headers.get("Retry-After"))
+
+
+def _note_status(status: int, retry_after: str | None) -> None:
+    """Tell the attempt what the answer means, as far as it has been read.
+
+    A status before the request has gone out is that of a proxy, to CONNECT.
+    """
+    if _CURRENT.attempt.sent:
+        _CURRENT.attempt.answer = of_status(status, retry_after, time.time())
 
 
 class _Noted(HTTPConnection):
@@ -242,6 +251,12 @@ class Transport:
                 decode_content=False,
             )
             body_read, attempt.reusable = _read_body(response)
+        except (HTTPError, OSError):
+            raise
+        except Exception as error:  # an odd answer makes libraries raise anything
+            if attempt.answer is None and isinstance(error, MemoryError | RuntimeError):
+                raise  # for which the other side is not to blame
+            raise HTTPError("an odd answer") from error
         finally:
             attempt.end()
         return replace(attempt.answer or _failure("cut"), body=body_read)
@@ -265,7 +280,7 @@ class Transport:
 def _read_body(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
     """The beginning of the body, and whether that was all, so that the connection can be kept."""
     content = b""
-    with contextlib.suppress(HTTPError, OSError):
+    with contextlib.suppress(Exception):
         content = response.read(LONGEST_BODY_BYTES + 1)
         if len(content) <= LONGEST_BODY_BYTES:
             response.release_conn()

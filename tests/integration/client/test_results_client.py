@@ -133,6 +133,44 @@ def test_a_status_counts_even_if_the_body_never_ends(api, client):
     assert api.connections == 3
 
 
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        Behaviour(headers={"Transfer-Encoding": "chunked"}, body=b"-5\r\nabc\r\n0\r\n\r\n"),
+        Behaviour(headers={f"X-{n}": "x" for n in range(200)}),
+        Behaviour(headers={"X": "x" * 70_000}),
+    ],
+    ids=["negative chunk", "many headers", "long header"],
+)
+def test_a_status_counts_however_odd_what_follows_is(api, client, behaviour):
+    for status, outcome in ((200, "accepted"), (404, "refused")):
+        api.answer(replace(behaviour, status=status))
+        assert client.post(ONE, result()).outcome == outcome
+
+
+@pytest.mark.parametrize("error", [ValueError, LookupError, TypeError, AssertionError])
+def test_whatever_a_library_raises_over_an_answer_is_no_answer(api, client, monkeypatch, error):
+    def raising(*_: object) -> None:
+        raise error("odd")
+
+    monkeypatch.setattr("http.client.HTTPResponse._read_status", raising)
+    answer = client.post(ONE, result())
+    assert (answer.outcome, answer.cause, answer.reason) == (
+        "later",
+        "cut",
+        "the connection broke before the answer",
+    )
+
+
+def test_no_memory_for_a_post_is_not_the_tix_apis_fault(api, client, monkeypatch):
+    def lacking(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("http.client.HTTPResponse._read_status", lacking)
+    with pytest.raises(MemoryError):
+        client.post(ONE, result())
+
+
 def timed(client: ApiClient, *, unanswered: bool = True) -> tuple[str, float]:
     """The reason that one failing post gives, and the seconds that it takes."""
     began = time.monotonic()
