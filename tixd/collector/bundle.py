@@ -32,8 +32,9 @@ ENVELOPE = "RecordEnvelope"
 
 #: Bytes of records between two pauses: 5 ms of work.
 _STEP_BYTES = 32 * 1024
-#: What a token that is no record counts as, and what a record does beside its source.
-_TOKEN_BYTES, _RECORD_BYTES = 16, 400
+#: What a record counts beside its source, and what any piece of text does: one part in so many, and
+#: so many bytes.
+_RECORD_BYTES, _TEXT_PART, _PIECE_BYTES = 400, 8, 16
 
 #: Bytes whose encoding is checked between two pauses.
 _DECODED_BYTES = 1 << 20
@@ -43,7 +44,7 @@ _UNKNOWN_NAMES, _NAME_CHARACTERS = 10, 100
 
 _INTEGER = re.compile(rb"[+-]?\d{1,18}")
 
-_Way = Callable[[bytes, Limits], Iterator[Found | None]]
+_Way = Callable[[bytes, Limits], Iterator[Found | int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +119,15 @@ def _read_envelope(text: bytes, limits: Limits) -> Steps[Bundle]:
     return draft.bundle()
 
 
-def _read(elements: Iterator[Found | None], draft: _Draft) -> Steps[None]:
+def _read(elements: Iterator[Found | int], draft: _Draft) -> Steps[None]:
     """Add every element to the draft; an error says which record it is about."""
     worked = 0
     try:
         for found in elements:
-            worked += len(found.source) + _RECORD_BYTES if found else _TOKEN_BYTES
-            if found:
+            if isinstance(found, int):
+                worked += found // _TEXT_PART + _PIECE_BYTES
+            else:
+                worked += len(found.source) + _RECORD_BYTES
                 draft.add(found)
             del found  # whose tree would be held over a pause
             if worked > _STEP_BYTES:

@@ -90,10 +90,10 @@ def _nested_end(text: bytes, start: int, name: bytes, limits: Limits) -> int:
     return 0
 
 
-def envelope(text: bytes, name: str, limits: Limits) -> Iterator[Found]:
+def envelope(text: bytes, name: str, limits: Limits) -> Iterator[Found | int]:
     """The children of the root element, which must have this local name; raises BadRequest.
 
-    An XML declaration before a child is let pass.
+    And the length of each comment and the like. An XML declaration before a child is let pass.
     """
     with _about(name):
         start = root_at(text)
@@ -101,17 +101,34 @@ def envelope(text: bytes, name: str, limits: Limits) -> Iterator[Found]:
         if not root or root[1].rpartition(b":")[2] != name.encode():
             raise BadRequest(f"the root element is not {name}")
         outer, at = _outer(root[0], limits), root.end()
-    kept = [text[start:at]]
-    for begin, end in _children(text, at, limits) if not root[0].endswith(b"/>") else ():
-        kept.append(text[at:begin])
+    kept = _Kept(name, text, limits)
+    kept.add(start, at)
+    for begin, end, is_markup in _children(text, at, limits, root[0]):
+        kept.add(at, end if is_markup else begin)
         at = end
-        if not _XML_DECLARATION.match(text, begin):
+        if is_markup:
+            yield end - begin
+        elif not _XML_DECLARATION.match(text, begin):
             yield parse(text[begin:end], limits, outer, begin)
-    kept.append(text[at : text.rfind(b">") + 1])
+    kept.add(at, max(at, text.rfind(b">") + 1))
     with _about(name):
-        if sum(map(len, kept)) > limits.record_bytes:
-            raise OverLimit(f"over {limits.record_bytes} bytes beside the records")
-        parse(b"".join(kept), limits, {}, start)
+        parse(b"".join(kept.pieces), limits, {}, start)
+
+
+class _Kept:
+    """What an envelope holds beside its records."""
+
+    def __init__(self, name: str, text: bytes, limits: Limits) -> None:
+        self._name, self._text, self._most = name, text, limits.record_bytes
+        self._left = self._most
+        self.pieces: list[bytes] = []
+
+    def add(self, start: int, end: int) -> None:
+        """Add this part of the text; raises OverLimit before it is copied."""
+        self._left -= end - start
+        if self._left < 0:
+            raise OverLimit(f"{self._name}: over {self._most} bytes beside the records")
+        self.pieces.append(self._text[start:end])
 
 
 @contextmanager
@@ -132,9 +149,14 @@ def _outer(tag: bytes, limits: Limits) -> dict[bytes, bytes]:
     return outer
 
 
-def _children(text: bytes, at: int, limits: Limits) -> Iterator[tuple[int, int]]:
-    """Begin and end of each child of the envelope, and of each XML declaration among them."""
+def _children(text: bytes, at: int, limits: Limits, root: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Begin and end of each child of the envelope, and of each comment and the like.
+
+    And whether it is of the latter, an XML declaration apart. `root`: the envelope's start tag.
+    """
     records = others = 0
+    if root.endswith(b"/>"):
+        return
     while (at := text.find(b"<", at)) >= 0 and not text.startswith(b"</", at):
         if other := _OTHER.match(text, at, at + limits.record_bytes):
             others += 1
@@ -146,6 +168,5 @@ def _children(text: bytes, at: int, limits: Limits) -> Iterator[tuple[int, int]]
             end = element_end(text, at, limits)
         if records > limits.records or others > limits.tags:
             raise OverLimit(f"over {limits.records} records")
-        if not other or _XML_DECLARATION.match(text, at):
-            yield at, end
+        yield at, end, bool(other) and not _XML_DECLARATION.match(text, at)
         at = end

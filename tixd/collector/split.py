@@ -1,9 +1,10 @@
 """The text of an `update` bundle to its records; pure.
 
 In: tokens between `|`. Out: for each `replication` its record, the first of the three tokens that
-follow; None for each other token. Rules: a `|` in a double-quoted string does not cut, and a
-backslash there escapes the next character. An odd quote in ordinary text breaks that rule; then a
-record, and the raw and extra XML behind it, are taken to end with their root elements.
+follow; of each token its length, so that work can be measured. Rules: a `|` in a double-quoted
+string does not cut, and a backslash there escapes the next character. An odd quote in ordinary text
+breaks that rule; then a record, and the raw and extra XML behind it, are taken to end with their
+root elements.
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ _QUOTED_TOKEN = re.compile(rb'[^|"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^|"]*+)*+', 
 _BLANKS = re.compile(rb"\s*+")
 
 
-def by_quotes(text: bytes, limits: Limits) -> Iterator[Found | None]:
+def by_quotes(text: bytes, limits: Limits) -> Iterator[Found | int]:
     """The records, cut out by the quote rule.
 
     Raises Malformed where the rule does not fit the text, BadRequest for a DOCTYPE, OverLimit.
     """
     following = 0
     for at, end in _quoted_tokens(text, limits):
-        yield _record(text, at, end, limits) if following == _FOLLOWING else None
+        yield end - at
+        if following == _FOLLOWING:
+            yield _record(text, at, end, limits)
         if following:
             following -= 1
         elif text[at:end].strip() == _KEYWORD:
@@ -52,7 +55,7 @@ def _record(text: bytes, at: int, end: int, limits: Limits) -> Found:
     return parse(text[start : text.rfind(b">", start, end) + 1], limits, {}, start)
 
 
-def by_structure(text: bytes, limits: Limits) -> Iterator[Found | None]:
+def by_structure(text: bytes, limits: Limits) -> Iterator[Found | int]:
     """The records, each cut where its root element ends; raises as by_quotes does."""
     at = 0
     for _ in range(_TOKENS_PER_RECORD * limits.records):
@@ -62,11 +65,13 @@ def by_structure(text: bytes, limits: Limits) -> Iterator[Found | None]:
             record_end = element_end(text, start, limits)
             _check_size(record_end - start, start, limits)
             end = _cut_behind(text, record_end, limits)
+            yield end - at
             for _ in range(_FOLLOWING - 1):
-                end = _end_of_xml(text, end, start, limits)
+                before, end = end, _end_of_xml(text, end, start, limits)
+                yield end - before
             yield parse(text[start:record_end], limits, {}, start)
         else:
-            yield None
+            yield end - at
         if end == len(text):
             return
         at = end + 1

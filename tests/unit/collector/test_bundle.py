@@ -250,6 +250,22 @@ def test_a_large_bundle_is_read_in_steps(wrap) -> None:
 
 
 @pytest.mark.parametrize(
+    "parameters",
+    [
+        update("|".join(['"%s"' % (r"\a" * 200_000)] * 20), 0),
+        update("|".join([f"replication|<!--{'-x' * 200_000}--><UsageRecord/>||"] * 20), 20),
+        update("|".join([f"replication|<UsageRecord/>|<a>{'/x' * 200_000}</a>|"] * 20) + '"', 20),
+        enveloped("".join([f"<!--{'-x' * 200_000}-->", "<UsageRecord/>"] * 20)),
+        enveloped(f"<!--{'-x' * 200_000}-->" * 20),
+    ],
+    ids=["tokens", "prologs", "raw XML", "comments", "comments alone"],
+)
+def test_what_is_no_record_is_read_in_steps_as_well(parameters) -> None:
+    limits = Limits(record_bytes=20 << 20)
+    assert len(list(reading(parameters, limits))) > 25
+
+
+@pytest.mark.parametrize(
     ("parameters", "limits"),
     [
         (replicated([ONE] * 4), Limits(records=3)),
