@@ -223,10 +223,8 @@ def _place(key: tuple[str, ...]) -> str:
 
 
 def _read_environment(draft: _Draft, environ: Mapping[str, str]) -> None:
-    links = surroundings.service_links(environ, "TIX_")
-    if links:
-        draft.warnings.append(surroundings.about_links(links))
-        environ = {name: text for name, text in environ.items() if name not in links}
+    environ, warnings = surroundings.without_links(environ, "TIX_")
+    draft.warnings += warnings
     known: set[str] = set()
     for name, field in values.FIELDS.items():
         variable = field.metadata["env"]

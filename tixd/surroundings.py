@@ -82,6 +82,17 @@ def read(environ: Mapping[str, str], *, uid: int) -> Surroundings:
     )
 
 
+def without_links(
+    environ: Mapping[str, str], prefix: str
+) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """The environment without the service links of this prefix; and the warning about them."""
+    links = service_links(environ, prefix)
+    if not links:
+        return environ, ()
+    left = {name: text for name, text in environ.items() if name not in links}
+    return left, (about_links(links),)
+
+
 def service_links(environ: Mapping[str, str], prefix: str) -> frozenset[str]:
     """Variables with this prefix that are no settings: they tell where a service of that name is.
 

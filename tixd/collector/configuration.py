@@ -205,7 +205,8 @@ def _advice(key: str) -> str:
 
 
 def _read_environment(draft: _Draft, environ: Mapping[str, str]) -> None:
-    environ = _without_links(draft, environ)
+    environ, warnings = surroundings.without_links(environ, "GRACC_")
+    draft.warnings += warnings
     variables = {f.metadata["env"]: name for name, f in given.FIELDS.items()}
     files = {f"{v}FILE": n for v, n in variables.items() if given.is_secret(n)}
     for variable in sorted(v for v in environ if environ[v]):
@@ -224,14 +225,6 @@ def _read_environment(draft: _Draft, environ: Mapping[str, str]) -> None:
         for file in files
         if environ.get(file) and environ.get(file[:-4])
     ]
-
-
-def _without_links(draft: _Draft, environ: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment without what Kubernetes or docker made of a service called gracc."""
-    links = surroundings.service_links(environ, "GRACC_")
-    if links:
-        draft.warnings.append(surroundings.about_links(links))
-    return {name: text for name, text in environ.items() if name not in links}
 
 
 # --- all together --------------------------------------------------------------------------------
