@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.support import made
+from tests.support.debian import library
 from tests.support.ledger import Ledger
 from tests.support.program import once, until
 from tests.support.service import SHORT, SHORT_SECONDS, Service, service
@@ -57,12 +58,9 @@ def test_cycles_longer_than_the_period_pile_nothing_up(tmp_path):
 
 def fake_time(tmp_path: Path, said: str) -> dict[str, str]:
     """Variables that let a program read its wall clock from `clock` in the test's folder."""
-    found = list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if not found:
-        pytest.skip("not run: another wall clock needs libfaketime (apt install libfaketime)")
     (tmp_path / "clock").write_text(said)
     return {
-        "LD_PRELOAD": str(found[0]),
+        "LD_PRELOAD": library("faketime/libfaketime.so.1", "libfaketime"),
         "FAKETIME_TIMESTAMP_FILE": str(tmp_path / "clock"),
         "FAKETIME_NO_CACHE": "1",
         "DONT_FAKE_MONOTONIC": "1",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +19,12 @@ def program(name: str, package: str) -> str:
 
     Under continuous integration (CI=true) it fails instead: there nothing may go unseen.
     """
-    found = shutil.which(name, path=PLACES) or _installed(name, package)
-    return found or cannot_run(f"no {name} (apt install {package})")
+    return _found(lambda: shutil.which(name, path=PLACES), name, package)
+
+
+def library(name: str, package: str) -> str:
+    """Path of a file below /usr/lib/*/, found, installed or missed as a program is."""
+    return _found(lambda: next(map(str, Path("/usr/lib").glob(f"*/{name}")), None), name, package)
 
 
 def cannot_run(reason: str) -> str:
@@ -28,13 +34,18 @@ def cannot_run(reason: str) -> str:
     pytest.skip(f"not run: {reason}")
 
 
-def _installed(name: str, package: str) -> str | None:
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return None
+def _found(find: Callable[[], str | None], name: str, package: str) -> str:
+    if found := find():
+        return found
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        _install(package)
+    return find() or cannot_run(f"no {name} (apt install {package})")
+
+
+def _install(package: str) -> None:
     # A package's own service would be one that nobody asked for: RUNLEVEL=1 keeps an init script
     # from starting it, SYSTEMD_OFFLINE=1 systemd.
     no_services = {"RUNLEVEL": "1", "SYSTEMD_OFFLINE": "1"}
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", **no_services}
     for words in (("update", "-qq"), ("install", "-y", "-qq", "--no-install-recommends", package)):
         subprocess.run(["apt-get", *words], env=env, capture_output=True, timeout=240)
-    return shutil.which(name, path=PLACES)

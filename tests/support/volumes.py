@@ -19,7 +19,7 @@ from typing import Self
 
 import pytest
 
-from tests.support.debian import program
+from tests.support.debian import cannot_run, program
 from tests.support.program import ROOT
 
 
@@ -130,10 +130,22 @@ def _mounted(command: tuple[str, ...], path: Path) -> subprocess.Popen[bytes]:
     """The process of a command that mounts a volume at `path`, once it has."""
     if os.geteuid() != 0:
         pytest.skip("not run: not root, who alone may mount such a volume")
+    if not _has_fuse():
+        pytest.skip("not run: no FUSE in this kernel or container")
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not path.is_mount():
         if process.poll() is not None or time.monotonic() > deadline:
-            pytest.skip("not run: cannot mount with FUSE")
+            process.kill()
+            cannot_run(f"{command[0]} has mounted nothing (exit code {process.wait(60)})")
         time.sleep(0.01)
     return process
+
+
+def _has_fuse() -> bool:
+    """Whether there is FUSE here; neither a package nor a project can bring it."""
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError:
+        return False
+    return True
