@@ -160,6 +160,11 @@ class _Connection(web.RequestHandler):
         return super().handle_error(request, status, exc, shown)
 
 
+def has_request(protocol: web.RequestHandler) -> bool:
+    """Whether a whole head has arrived whose request has not been answered."""
+    return bool(protocol._messages) or protocol._current_request is not None  # noqa: SLF001
+
+
 def cut(protocol: web.RequestHandler) -> None:
     """Close a connection at once; what its other end does not read is not waited for."""
     transport = protocol.transport

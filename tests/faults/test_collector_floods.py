@@ -79,33 +79,43 @@ def test_many_hostile_bodies_at_once_take_little_memory_and_shut_nobody_out(tmp_
     assert seconds < SINGLE_SECONDS or kind in ACCEPTED
 
 
+def beginning(length: int, sent: int) -> bytes:
+    """The first bytes of a request whose body has that length; of the body so many."""
+    head = f"POST {SERVLET} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n"
+    return f"{head}Content-Type: {FORM['Content-Type']}\r\n\r\narg1=".encode() + bytes(sent)
+
+
+@contextlib.contextmanager
+def stalling(port: int, count: int, start: bytes) -> Iterator[None]:
+    """So many connections that send the beginning of a request, and then nothing more."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            with contextlib.suppress(OSError):  # it may be closed to make room
+                sock.sendall(start)
+        yield
+
+
 def test_a_good_bundle_is_taken_although_large_bodies_stall(tmp_path, broker):
-    head = f"POST {SERVLET} HTTP/1.1\r\nHost: x\r\nContent-Length: {16 << 20}\r\n"
-    start = f"{head}Content-Type: {FORM['Content-Type']}\r\n\r\narg1=".encode()
-    with collecting(tmp_path, broker) as collector, contextlib.ExitStack() as stack:
-        for _ in range(17):
-            sock = stack.enter_context(socket.create_connection(("127.0.0.1", collector.port)))
-            with contextlib.suppress(OSError):
-                sock.sendall(start + bytes((16 << 20) - 2048))
+    start = beginning(16 << 20, (16 << 20) - 2048)
+    with collecting(tmp_path, broker) as collector, stalling(collector.port, 17, start):
         statuses = [collector.post(form(range(60))) for _ in range(20)]
         assert statuses == [200] * 20
         assert collector.peak_bytes() < MOST_BYTES
 
 
+@pytest.mark.alone
 def test_many_small_bodies_that_stall_make_room_for_good_ones(tmp_path, broker):
-    head = f"POST {SERVLET} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
-    start = f"{head}Content-Type: {FORM['Content-Type']}\r\n\r\narg1=".encode()
-    with collecting(tmp_path, broker) as collector, contextlib.ExitStack() as stack:
-        for _ in range(400):
-            sock = stack.enter_context(socket.create_connection(("127.0.0.1", collector.port)))
-            sock.sendall(start + bytes(300_000))
-        until(lambda: collector.post(form(range(60))) == 200, 2.0)
+    start = beginning(1_000_000, 300_000)
+    with collecting(tmp_path, broker) as collector, stalling(collector.port, 400, start):
+        until(lambda: collector.post(form(range(60))) == 200, GOOD_SECONDS)
         assert [collector.post(form(range(60))) for _ in range(20)] == [200] * 20
         assert collector.peak_bytes() < MOST_BYTES
         evicted = [line for line in collector.log("request") if line["code"] == 408]
         assert evicted
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", ["heads", "fields"])
 def test_heads_that_do_not_end_take_little_memory(tmp_path, broker, kind):
     start = b"GET /" + b"a" * 1_000_000
@@ -113,11 +123,9 @@ def test_heads_that_do_not_end_take_little_memory(tmp_path, broker, kind):
         start = b"GET / HTTP/1.1\r\n" + b"".join(
             b"a%d: %b\r\n" % (n, b"x" * 16_000) for n in range(90)
         )
-    with collecting(tmp_path, broker) as collector, contextlib.ExitStack() as stack:
-        for _ in range(300):
-            sock = stack.enter_context(socket.create_connection(("127.0.0.1", collector.port)))
-            with contextlib.suppress(OSError):
-                sock.sendall(start)
+    with collecting(tmp_path, broker) as collector, stalling(collector.port, 300, start):
+        # Until the first heads have stalled, there may be no room for a bundle.
+        until(lambda: collector.post(form(range(60))) == 200, GOOD_SECONDS)
         assert [collector.post(form(range(60))) for _ in range(20)] == [200] * 20
         assert collector.peak_bytes() < MOST_BYTES
 

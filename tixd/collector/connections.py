@@ -21,13 +21,13 @@ from aiohttp import web
 
 from tixd import errors
 from tixd.collector.hand import Hand, Left, Share
-from tixd.serving import cut
+from tixd.serving import cut, has_request
 
 #: How often connections are looked at.
 SWEEP_SECONDS = 1.0
 
-#: How long a head for which there is no room may take until its request begins: what has arrived
-#: may be all of it, and the loop be busy.
+#: How long a whole head for which there is no room may take until its request begins: the loop may
+#: be busy.
 GRACE_SECONDS = 1.0
 
 #: Descriptors that are not for senders: log, outputs, and connections that are being closed.
@@ -99,9 +99,11 @@ class Connections:
         return Share(self._hand, partial(self._close_soon, protocol))
 
     def _close_soon(self, protocol: web.RequestHandler) -> None:
-        """Close a connection whose head had to make room, unless it was whole."""
+        """Close a connection whose head had to make room: at once, unless the head is whole."""
         place = self._places.get(protocol)
-        if place:
+        if place and not has_request(protocol):
+            self._close(protocol)
+        elif place:
             loop = asyncio.get_running_loop()
             loop.call_later(GRACE_SECONDS, self._close_unasked, protocol, place.requests)
 
