@@ -199,7 +199,7 @@ def _pprof(text: str) -> str:
     try:
         return text if text in ("", "on") else values.host_and_port(text, "on", host_needed=False)
     except ValueError as error:
-        raise click.UsageError(f"-pprof {values.quoted(text[:80])}: {error}") from None
+        raise click.UsageError(f"-pprof {values.quoted(text)}: {error}") from None
 
 
 def _run_daemon(invocation: Invocation) -> None:

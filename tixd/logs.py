@@ -399,7 +399,7 @@ class _Library(logging.Handler):
     """Makes of each warning or error of a library an event, once an hour for the same place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name == _LOGGER.name:  # where no log was opened, its events are nobody's
+        if record.name == _LOGGER.name:  # our own event, while no log is open
             return
         reason = _first_line(record)
         error = record.exc_info[1] if record.exc_info else None

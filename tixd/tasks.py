@@ -1,8 +1,8 @@
 """Background tasks: the only module that creates any, so that none fails unseen.
 
 In: coroutines. Out: tasks. Rules: an error that nobody foresaw (anything but a TixdError) is logged
-and counted when its task fails, whoever awaits the task; an endless loop is started again after
-one, with a growing pause; what asyncio alone knows of goes to the log as well.
+and counted when its task fails, even if another task awaits it; an endless loop is started again
+after one, with a growing pause; errors that only asyncio sees are logged as well.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ async def end(*tasks: asyncio.Future[Any]) -> None:
 
 
 def check(*tasks: asyncio.Future[Any]) -> None:
-    """Raise what one of these tasks, which have ended, has failed of."""
+    """Raise the first exception of these tasks, all of which have ended."""
     for task in tasks:
         if not task.cancelled():
             task.result()
 
 
 def report(error: BaseException, what: str) -> None:
-    """Log and count an unexpected error, once although whoever awaits its task reports it too."""
+    """Log and count an unexpected error, once even if the task that awaits it reports it too."""
     if _REPORTED not in getattr(error, "__notes__", ()):
         error.add_note(_REPORTED)
         _Failures.count += 1
@@ -105,7 +105,7 @@ def _on_end(task: asyncio.Task[Any]) -> None:
 
 
 def _foreseen(error: BaseException) -> bool:
-    """Whether whoever awaits the task knows such an error."""
+    """Whether the code that awaits the task handles such an error."""
     if isinstance(error, BaseExceptionGroup):
         return all(_foreseen(inner) for inner in error.exceptions)
     return isinstance(error, errors.TixdError)

@@ -116,9 +116,7 @@ def handlers() -> MappingProxyType[str, Handler]:
 
 async def listen(address: str) -> Listener:
     """Answer on an address of its own (host:port); raises CannotStart."""
-    paths = handlers()
-
-    connections = BriefConnections()
+    paths, connections = handlers(), BriefConnections()
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         with connections.at_work(request.protocol):

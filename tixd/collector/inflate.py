@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from tixd import errors
+from tixd import bounded, errors
 
 #: How much is inflated at once; others have their turn between.
 PIECE_BYTES = 256 * 1024
@@ -32,7 +32,7 @@ _NAME_CHARACTERS = 100
 def check_encoding(encoding: str) -> None:
     """Raises WrongType where Content-Encoding names something else than gzip and deflate."""
     if encoding not in ("", "identity", *_WINDOWS):
-        name = encoding[:_NAME_CHARACTERS]
+        name = bounded.text(encoding, _NAME_CHARACTERS)
         raise errors.WrongType(f"content encoding {name!r} is neither gzip nor deflate")
 
 

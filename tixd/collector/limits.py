@@ -12,8 +12,8 @@ class Limits:
     token_bytes: longest token of an `update` (MaxBufferSize); records: most records of a bundle,
     unknown ones too; depth: of elements in each other, the envelope counts one; attributes: of one
     element; tags: of one record, and its attributes as well; record_bytes: longest record of a
-    `multiupdate`; namespace_bytes: longest namespace;
-    unknown_refused: an unknown record in an envelope fails the bundle.
+    `multiupdate`; namespace_bytes: longest namespace; unknown_refused: an unknown record in an
+    envelope fails the bundle.
     """
 
     token_bytes: int = 512 * 1024

@@ -2,8 +2,7 @@
 
 In: a generator that yields wherever it may pause, at least every 20 ms, and returns its result.
 Out: the result. What it yields is how many bytes the work holds beside its input at that moment.
-In a loop: `next(work)`, then `await asyncio.sleep(0)`, until StopIteration brings the result as its
-value; in a worker process: `finished(work)`.
+In a loop: cooperative.py; in a worker process: `finished(work)`.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class Spool:
     def set_aside(self, name: str, reason: str) -> None:
         """Move a report to bad-reports; where that cannot be done it is left and passed over."""
         try:
-            if self._folder.exists(name):  # whoever had this job before was killed after it
+            if self._folder.exists(name):  # a worker may have died right after this move
                 set_aside(self._folder, name, reason)
                 self._tally["reports_bad"] += 1
                 self._warn("report_set_aside", name, reason)

@@ -248,7 +248,7 @@ def _standing(
         try:
             return slot, from_members(_entry(slot, read))
         except (ValueError, TypeError, KeyError) as error:
-            logs.warning("journal_unreadable", folder=where, reason=str(error)[:200])
+            logs.warning("journal_unreadable", folder=where, reason=str(error))
     return None, Journal()
 
 

@@ -36,7 +36,7 @@ def load_old(folder: Folder) -> tuple[Journal | None, str]:
     except errors.TooLong as error:
         return Journal(), error.detail
     except (ValueError, TypeError, KeyError) as error:
-        return Journal(), str(error)[:200]
+        return Journal(), str(error)
 
 
 def remove_old(folder: Folder) -> None:

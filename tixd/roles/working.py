@@ -24,7 +24,7 @@ async def working(
 ) -> AsyncIterator[asyncio.Future[Any]]:
     """Feed the workers; the future is done only if one of the tasks ends, which ends the role.
 
-    What the task has died of is raised.
+    Raises the exception of that task.
     """
     feeding = tasks.start(feed(queue, pool, service.heard, patient=True), "feeding of the workers")
     checking = tasks.start(service.check_volume(pool), "checking of the volume")
