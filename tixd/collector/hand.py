@@ -5,6 +5,7 @@ In: sizes as they become known, a clock. Out: leave to go on, or NotAccepted, Ov
 - a quarter of the bytes is kept for small requests, so that large ones never shut them out;
 - when bytes are short, requests still being received make room, the one with least progress first;
 - when no bundle more may be worked on, the latest of the large ones makes room for a small one;
+- a sixteenth of the places is kept for large bundles, so that small ones never shut them out;
 - what a request took is free again when it ends, however it ends.
 """
 
@@ -18,6 +19,9 @@ from tixd import errors
 
 #: What is kept for small requests is one part in so many; one is small up to 1 part in so many.
 RESERVED_PART, SMALL_PART = 4, 256
+
+#: Of the bundles that may be worked on, one in so many is kept for large ones.
+LARGE_PART = 16
 
 #: After so many seconds a byte counts half as progress.
 HALF_LIFE_SECONDS = 0.5
@@ -72,16 +76,25 @@ class Hand:
     @contextmanager
     def work(self, share: Share) -> Iterator[None]:
         """Work on one bundle; raises NotAccepted where too many are worked on already."""
-        if self.requests >= self._most_requests:
-            large = [one for one in self._at_work if one.can_end and self._is_large(one)]
-            if not large or self._is_large(share):
-                raise errors.NotAccepted(f"{self.requests} requests are in hand")
-            large[-1].end(_LARGE)
+        self._make_place(self._is_large(share))
         self._at_work[share] = None
         try:
             yield
         finally:
             self._at_work.pop(share, None)
+
+    def _make_place(self, is_large: bool) -> None:  # noqa: FBT001
+        """See that one bundle more can be worked on; raises NotAccepted."""
+        large = [one for one in self._at_work if self._is_large(one)]
+        kept = self._most_requests // LARGE_PART
+        if not is_large and self.requests - len(large) >= self._most_requests - kept:
+            raise errors.NotAccepted(f"{self.requests} requests are in hand, most of them small")
+        if self.requests < self._most_requests:
+            return
+        latest = next((one for one in reversed(large[kept:]) if one.can_end), None)
+        if is_large or not latest:
+            raise errors.NotAccepted(f"{self.requests} requests are in hand")
+        latest.end(_LARGE)
 
     def now(self) -> float:
         """The time of its clock, seconds."""

@@ -125,3 +125,18 @@ def test_the_latest_large_bundle_makes_room_for_a_small_one_but_not_for_a_large_
             work.enter_context(hand.work(receiving(hand, 10, ended)))
         assert ended == [shares[2], shares[0]]
         assert hand.requests == 3
+
+
+def test_places_are_kept_for_large_bundles_which_no_number_of_small_ones_takes():
+    hand, ended = Hand(32, 4000, Clock()), []
+    with contextlib.ExitStack() as work:
+        for _ in range(30):
+            work.enter_context(hand.work(receiving(hand, 1, ended)))
+        with pytest.raises(errors.NotAccepted, match="most of them small"):
+            work.enter_context(hand.work(receiving(hand, 1, ended)))
+        for _ in range(2):
+            work.enter_context(hand.work(receiving(hand, 100, ended)))
+        for size in (1, 100):
+            with pytest.raises(errors.NotAccepted, match="32 requests"):
+                work.enter_context(hand.work(receiving(hand, size, ended)))
+    assert not ended
