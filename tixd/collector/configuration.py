@@ -252,10 +252,11 @@ def _contradictions(settings: CollectorSettings, sources: Mapping[str, str]) -> 
 def _doubts(settings: CollectorSettings, sources: Mapping[str, str]) -> Iterator[str]:
     """What is allowed and probably not meant."""
     if sources["address"] == "default":
+        port = " and port to 8080" if sources["port"] == "default" else ""
         yield (
             f"address is not set: the collector listens on localhost:{settings.port};"
             " gracc-collector listened on all addresses, by default at port 8080;"
-            ' to do the same, set address to "0.0.0.0" and the port'
+            f' to do the same, set address to "0.0.0.0"{port}'
         )
     if not settings.amqp_enable:
         return

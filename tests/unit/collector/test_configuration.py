@@ -42,7 +42,7 @@ format = "json"
 #: What stands among the warnings where nothing says where to listen.
 DOUBT = (
     "address is not set: the collector listens on localhost:8888; gracc-collector listened on all"
-    ' addresses, by default at port 8080; to do the same, set address to "0.0.0.0" and the port'
+    ' addresses, by default at port 8080; to do the same, set address to "0.0.0.0" and port to 8080'
 )
 
 
