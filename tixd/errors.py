@@ -249,7 +249,7 @@ class BrokerError(TixdError):
 
 
 class BrokerAway(BrokerError):
-    """RabbitMQ cannot be reached or does not answer; start it, tixd tries again by itself."""
+    """No connection to RabbitMQ; see whether it runs, tixd tries again by itself."""
 
 
 class BrokerRefuses(BrokerError):

@@ -165,7 +165,7 @@ async def test_certificates_let_both_sides_in_over_tls(broker, authority) -> Non
         ("no file", errors.BrokerRefuses, "none.pem.*: No such file"),
         ("another's key", errors.BrokerRefuses, "key values mismatch"),
         ("TLS where none is spoken", errors.BrokerAway, "wrong version"),
-        ("none where TLS is spoken", errors.BrokerAway, "RabbitMQ cannot be reached"),
+        ("none where TLS is spoken", errors.BrokerAway, "No connection to RabbitMQ"),
     ],
 )
 def test_tls_that_cannot_be_agreed_on_says_why(broker, authority, which, kind, words) -> None:

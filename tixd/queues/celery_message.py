@@ -198,7 +198,7 @@ def _id(value: Any) -> int:
     """A positive integer, or its digits as a text."""
     text = str(value) if type(value) in (int, str) else ""
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS and int(text)):
-        raise BadTask(f"{shown(value)} is no id")
+        raise BadTask(f"{shown(value)} is no number of a user or installation")
     return int(text)
 
 

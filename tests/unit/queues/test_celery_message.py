@@ -180,11 +180,11 @@ def test_what_is_no_json_task_is_refused_unread(
         ({"args": ["/r/1/2\0", "1", "2"]}, "no path"),
         ({"args": ["/" * 4097, "1", "2"]}, "no path"),
         *(
-            ({"args": ["/r/1/2", odd, "2"]}, "no id")
+            ({"args": ["/r/1/2", odd, "2"]}, "no number of a user or installation")
             for odd in ("", "0", "-1", "+1", "1.0", " 1", "1 ", "1_0", "\u0661", "x", "9" * 19)
         ),
         *(
-            ({"args": ["/r/1/2", "1", odd]}, "no id")
+            ({"args": ["/r/1/2", "1", odd]}, "no number of a user or installation")
             for odd in (0, -1, 1.0, True, None, ["2"], 10**18, 10**30)
         ),
         ({"task": USERS, "args": ["/r", "1"]}, "2 arguments"),
