@@ -151,14 +151,7 @@ def from_file(path: Path) -> str:
     Raises ValueError that says what is wrong with the file.
     """
     try:
-        # A FIFO, or a device, can make whoever opens or reads it wait for ever.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as f:
-            if not stat.S_ISREG(os.fstat(f.fileno()).st_mode):
-                raise ValueError("is no regular file")
-            content = f.read(MAX_SECRET_BYTES + 1)
-            if len(content) > MAX_SECRET_BYTES:
-                raise ValueError(f"is larger than {MAX_SECRET_BYTES // 1024} KiB")
-            text = content.decode()
+        text = regular_file(path, MAX_SECRET_BYTES).decode()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -166,6 +159,18 @@ def from_file(path: Path) -> str:
     if not (text := text.removesuffix("\n").removesuffix("\r")):
         raise ValueError("is empty")
     return text
+
+
+def regular_file(path: Path, most_bytes: int) -> bytes:
+    """The content of a small regular file; raises OSError, and ValueError for anything else."""
+    # Opening or reading a FIFO or a device may block for ever.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("is no regular file")
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"is larger than {most_bytes // 1024} KiB")
+    return content
 
 
 def allowed(name: str) -> str:

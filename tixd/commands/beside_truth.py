@@ -7,8 +7,6 @@ Rules: estimates are limited to 0..1, as they are posted.
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tixd import errors
+from tixd import errors, values
 from tixd.analysis.observations import Observations
 from tixd.analysis.summary import Estimator, Summary, summarise
 from tixd.commands import Command
@@ -79,21 +77,13 @@ def analysis_by(estimator: str) -> Analyse:
 def read_truth(path: Path) -> Truth:
     """What the file states; where it states nothing, that is said and the command ends."""
     try:
-        return read(_content(path))
-    except errors.BadDescription as error:
+        return read(values.regular_file(path, MAX_BYTES))
+    except (errors.BadDescription, ValueError) as error:
         reason: object = error
     except OSError as error:
         reason = error.strerror
     click.echo(f"tixd analyze: {path}: {reason}", err=True)
     sys.exit(1)
-
-
-def _content(path: Path) -> bytes:
-    """What the file holds, a little more than a description may; raises BadDescription, OSError."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise errors.BadDescription("is no regular file")
-        return file.read(MAX_BYTES + 1)
 
 
 def show(windows: Iterable[tuple[str, int, Summary | None]], truth: Truth, form: str) -> None:
