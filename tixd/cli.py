@@ -254,7 +254,7 @@ def _priority() -> str:
 def _report_unexpected(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """One line of what nobody foresaw; Python ends with exit code 1 after it."""
+    """One line about an unexpected error; Python ends with exit code 1 after it."""
     if logging.getLogger("tixd").getEffectiveLevel() <= logging.DEBUG:
         traceback.print_exception(kind, error, trace)
     what = str(error) if isinstance(error, errors.TixdError) else bounded.error(error)

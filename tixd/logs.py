@@ -418,7 +418,7 @@ MOST_NOTICES = 20
 
 
 def uncaught(source: str, reason: str, problem: BaseException | None) -> None:
-    """Log an error that nobody foresaw, once an hour for its place; `source`: what met it."""
+    """Log an unexpected error, once an hour for its place; `source`: where it was caught."""
     where = _facts(problem) if problem is not None else {}
     _notice(error, "unexpected", source, where.get("at", reason), reason=reason, **where)
 

@@ -1,6 +1,6 @@
 """Background tasks: the only module that creates any, so that none fails unseen.
 
-In: coroutines. Out: tasks. Rules: an error that nobody foresaw (anything but a TixdError) is logged
+In: coroutines. Out: tasks. Rules: an unexpected error (anything but a TixdError) is logged
 and counted when its task fails, even if another task awaits it; an endless loop is started again
 after one, with a growing pause; errors that only asyncio sees are logged as well.
 """
@@ -21,7 +21,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 STEADY_SECONDS = 120.0
 
 #: The counter of unexpected errors in /metrics, without tixd_ and _total, and its help.
-COUNTED, MEANING = "unexpected_errors", "Errors that nobody foresaw; the log has each."
+COUNTED, MEANING = "unexpected_errors", "Unexpected errors; the log has each."
 
 #: Note on an exception that has been reported.
 _REPORTED = "reported by tixd"
@@ -100,14 +100,14 @@ async def _keep(loop: Callable[[], Awaitable[None]], what: str) -> None:
 def _on_end(task: asyncio.Task[Any]) -> None:
     _running.discard(task)
     error = None if task.cancelled() else task.exception()
-    if error is not None and not _foreseen(error):
+    if error is not None and not _is_expected(error):
         report(error, task.get_name())
 
 
-def _foreseen(error: BaseException) -> bool:
+def _is_expected(error: BaseException) -> bool:
     """Whether the code that awaits the task handles such an error."""
     if isinstance(error, BaseExceptionGroup):
-        return all(_foreseen(inner) for inner in error.exceptions)
+        return all(_is_expected(inner) for inner in error.exceptions)
     return isinstance(error, errors.TixdError)
 
 

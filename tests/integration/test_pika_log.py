@@ -1,4 +1,4 @@
-"""pika's own log: nothing of a try that its link tells of, everything that nobody foresaw."""
+"""pika's own log: nothing of a try that its link tells of, everything unexpected."""
 
 from __future__ import annotations
 

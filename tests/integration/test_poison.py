@@ -1,4 +1,4 @@
-"""One message that raises what nobody foresaw ends no connection, and holds up no other message."""
+"""A message that raises an unexpected error ends no connection and holds up no other message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Background tasks: no error that nobody foresaw is unseen, and no endless loop stays dead."""
+"""Background tasks: no unexpected error goes unseen, and no endless loop stays dead."""
 
 from __future__ import annotations
 
