@@ -226,3 +226,17 @@ def test_a_stranger_in_the_brokers_place_costs_little_and_is_told_of_shortly(mon
         said = asyncio.run(reason(port))
     assert len(said) <= 600
     assert peak.bytes < MOST_MEMORY_BYTES
+
+
+@pytest.mark.parametrize("begin", [HUGE_FRAME, b"HTTP/1.1 400 "], ids=range(2))
+def test_a_stranger_in_the_brokers_place_is_left_at_its_first_frame(monkeypatch, begin):
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 60.0)
+
+    async def reason(port: int) -> str:
+        async with asyncio.timeout(20.0):
+            with pytest.raises(errors.BrokerAway) as caught:
+                await connection.connect(guest(port), "test")
+        return str(caught.value)
+
+    with answering(begin + b"x" * 1000) as port:
+        assert "not AMQP" in asyncio.run(reason(port))
