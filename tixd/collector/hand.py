@@ -11,6 +11,7 @@ In: sizes as they become known, a clock. Out: leave to go on, or NotAccepted, Ov
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -29,8 +30,9 @@ HALF_LIFE_SECONDS = 0.5
 #: A request of whose bytes a smaller share is recent makes no progress: it may have to make room.
 STALLED = 0.5
 
-#: Steps in which progress is compared; of equal ones the largest makes room.
-PROGRESS_STEPS = 16
+#: Progress is compared by how often it can be doubled, up to so many times, so that slow bodies
+#: differ from those that stand still; of equal ones the largest makes room.
+MOST_DOUBLINGS = 16
 
 #: CPU seconds after which a request is large, whatever it holds.
 MUCH_CPU_SECONDS = 0.1
@@ -129,13 +131,22 @@ class Hand:
     def _least_progress(self, asking: Share) -> Share:
         now = self._clock()
         stalled = [
-            (int(progress * PROGRESS_STEPS), -share.bytes, share)
+            (_step(progress), -share.bytes, share)
             for share in self._shares
             if share is not asking and share.can_end and (progress := share.progress(now)) < STALLED
         ]
         if not stalled:
             raise errors.NotAccepted(f"{self.bytes} bytes are in hand")
         return min(stalled, key=lambda found: found[:2])[2]
+
+
+def _step(progress: float) -> int:
+    """In which step of progress it is.
+
+    >>> [_step(progress) for progress in (0.4, 0.03, 0.0)]
+    [-2, -6, -16]
+    """
+    return math.floor(math.log2(max(progress, 2.0**-MOST_DOUBLINGS)))
 
 
 class Share:

@@ -75,6 +75,17 @@ def test_a_body_that_trickles_makes_room_before_one_that_flows():
     assert ended == [trickling]
 
 
+def test_a_large_body_that_flows_slowly_is_not_taken_for_a_smaller_one_that_stands_still():
+    clock, ended = Clock(), []
+    hand = Hand(1, 40_000, clock)
+    standing, slow = receiving(hand, 9000, ended), receiving(hand, 9000, ended)
+    for tenth in range(1, 41):
+        clock.now = tenth / 10
+        slow.take(30)
+    receiving(hand, 12_000, ended)
+    assert ended == [standing]
+
+
 def test_what_was_ended_raises_its_reason_and_counts_no_more():
     clock, ended = Clock(), []
     hand = Hand(1, 4000, clock)
