@@ -84,7 +84,9 @@ class Reader:
 
     def _checked(self, size: int) -> int:
         if size > self._settings.max_body_bytes:
-            raise errors.OverLimit(f"body of more than {self._settings.max_body_bytes} bytes")
+            raise errors.OverLimit(
+                f"body of more than {self._settings.max_body_bytes} bytes (maxBody)"
+            )
         return size
 
     def _inflating(self, body: bytearray, encoding: str, form: Form) -> Steps[None]:
@@ -97,7 +99,7 @@ class Reader:
 def _check_head(request: web.BaseRequest, encoding: str, settings: CollectorSettings) -> None:
     """Raises what a request's head says of its body."""
     if (request.content_length or 0) > settings.max_body_bytes:
-        raise errors.OverLimit(f"body of more than {settings.max_body_bytes} bytes")
+        raise errors.OverLimit(f"body of more than {settings.max_body_bytes} bytes (maxBody)")
     media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media != FORM:
         found = bounded.text(media, _TYPE_CHARACTERS)

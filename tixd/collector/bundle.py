@@ -98,7 +98,7 @@ def reading(parameters: Mapping[str, bytes], limits: Limits) -> Steps[Bundle]:
         return (yield from _read_envelope(text, limits))
     size = _bundle_size(parameters["bundlesize"])
     if size > limits.records:
-        raise OverLimit(f"over {limits.records} records")
+        raise OverLimit(f"over {limits.records} records (maxRecords)")
     with suppress(Malformed):
         return (yield from _read_update(text, size, limits, split.by_quotes))
     return (yield from _read_update(text, size, limits, split.by_structure))
@@ -151,7 +151,7 @@ class _Draft:
     def add(self, found: Found) -> None:
         """Take the next element; raises BadRecord, OverLimit."""
         if self._count == self._limits.records:
-            raise OverLimit(f"over {self._limits.records} records")
+            raise OverLimit(f"over {self._limits.records} records (maxRecords)")
         if found.name in KINDS:
             try:
                 made = record(found)

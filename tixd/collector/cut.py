@@ -64,7 +64,7 @@ def element_end(text: bytes, start: int, limits: Limits) -> int:
     if first and (end := _nested_end(text, start, first[1], limits)):
         return end
     if first and len(text) > most:
-        raise OverLimit(f"a record of over {limits.record_bytes} bytes", start)
+        raise OverLimit(f"a record of over {limits.record_bytes} bytes (maxRecordSize)", start)
     root_at(text, start)  # which knows a DOCTYPE
     raise Malformed("no element, or one without end,", start)
 
@@ -80,7 +80,7 @@ def _nested_end(text: bytes, start: int, name: bytes, limits: Limits) -> int:
     depth, tags = 0, _ANY.finditer(text, start, start + limits.record_bytes)
     for count, found in enumerate(tags):
         if count > limits.tags:
-            raise OverLimit(f"a record of over {limits.tags} tags", start)
+            raise OverLimit(f"a record of over {limits.tags} tags (maxTags)", start)
         if found.lastgroup == "name" and found["name"] == name:
             depth += -1 if found["slash"] else not found[0].endswith(b"/>")
             if not depth:
@@ -145,7 +145,7 @@ def _outer(tag: bytes, limits: Limits) -> dict[bytes, bytes]:
     check_size(tag, limits)
     outer, most = declared(tag), _DECLARATIONS * limits.namespace_bytes
     if sum(len(name) + len(uri) for name, uri in outer.items()) > most:
-        raise OverLimit(f"over {most} bytes of namespaces")
+        raise OverLimit(f"over {most} bytes of namespaces (maxNamespace)")
     return outer
 
 
@@ -167,6 +167,6 @@ def _children(text: bytes, at: int, limits: Limits, root: bytes) -> Iterator[tup
             records += 1
             end = element_end(text, at, limits)
         if records > limits.records or others > limits.tags:
-            raise OverLimit(f"over {limits.records} records")
+            raise OverLimit(f"over {limits.records} records (maxRecords)")
         yield at, end, bool(other) and not _XML_DECLARATION.match(text, at)
         at = end

@@ -194,12 +194,12 @@ def check_size(source: bytes, limits: Limits, at: int = 0) -> None:
     if source.count(b"<") > limits.tags or (
         values > limits.tags and _are_over(limits.tags, _VALUE.finditer(source))
     ):
-        raise OverLimit(f"a record of over {limits.tags} tags or attributes", at)
+        raise OverLimit(f"a record of over {limits.tags} tags or attributes (maxTags)", at)
     most = limits.attributes
     if values > most and re.search(_WIDE_TAG % most, source):
-        raise OverLimit(f"an element of over {most} attributes", at)
+        raise OverLimit(f"an element of over {most} attributes (maxAttributes)", at)
     if _long_namespace(limits.namespace_bytes).search(source):
-        raise OverLimit(f"a namespace of over {limits.namespace_bytes} bytes", at)
+        raise OverLimit(f"a namespace of over {limits.namespace_bytes} bytes (maxNamespace)", at)
 
 
 @functools.cache
@@ -283,7 +283,7 @@ def _check_depth(tree: Element, limits: Limits, at: int) -> None:
     while row:
         depth, row = depth + 1, [child for element in row for child in element]
     if depth > limits.depth:
-        raise OverLimit(f"elements over {limits.depth} deep", at)
+        raise OverLimit(f"elements over {limits.depth} deep (maxDepth)", at)
 
 
 # --- a DOCTYPE -----------------------------------------------------------------------------------

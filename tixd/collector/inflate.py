@@ -53,7 +53,9 @@ def pieces(
     for piece in _inflated(body, _window(body, encoding), most_members):
         size += len(piece)
         if size > most_bytes:
-            raise errors.OverLimit(f"body of more than {most_bytes} bytes when inflated")
+            raise errors.OverLimit(
+                f"body of more than {most_bytes} bytes when inflated (maxInflated)"
+            )
         yield piece
 
 
@@ -76,7 +78,7 @@ def _inflated(body: bytes | bytearray, window: int, most_members: int) -> Iterat
         while source.has_more():
             members += 1
             if members > most_members:
-                raise errors.OverLimit(f"gzip of more than {most_members} members")
+                raise errors.OverLimit(f"gzip of more than {most_members} members (maxMembers)")
             yield from _member(source, zlib.decompressobj(window))
     except zlib.error:
         name = "gzip" if window == _GZIP else "deflate"

@@ -137,4 +137,4 @@ def _check_size(size: int, at: int, limits: Limits) -> None:
 
 
 def _too_many(limits: Limits) -> OverLimit:
-    return OverLimit(f"over {_TOKENS_PER_RECORD * limits.records} tokens")
+    return OverLimit(f"over {_TOKENS_PER_RECORD * limits.records} tokens (maxRecords)")

@@ -266,32 +266,37 @@ def test_what_is_no_record_is_read_in_steps_as_well(parameters) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "limits"),
+    ("parameters", "limits", "named"),
     [
-        (replicated([ONE] * 4), Limits(records=3)),
-        (update(f"replication|{ONE}|||" * 4, 3), Limits(records=3)),
-        (enveloped(ONE * 4), Limits(records=3)),
-        (enveloped("<a/>" * 4), Limits(records=3)),
-        (update("|" * 40), Limits(records=3)),
-        (replicated([job("<a>" * 4 + "</a>" * 4)]), Limits(depth=4)),
-        (replicated([job('<a b="1" c="2" d="3" e="4"/>')]), Limits(attributes=3)),
-        (enveloped(job("<a/>" * 20_001)), LIMITS),
-        (enveloped(job("<a/>" * 30)), Limits(tags=20)),
-        (replicated([job("<a b='1' c='2'/>" * 9)]), Limits(tags=20)),
-        (enveloped(job("x" * 1000)), Limits(record_bytes=1000)),
-        (enveloped(job(f"<a xmlns = '{'u' * 257}'/>")), LIMITS),
-        (replicated([job(f'<a xmlns:p="{"u" * (1 << 18)}"/>')]), LIMITS),
-        (replicated([job("".join(f"<p{n}:a/>" for n in range(300)))]), LIMITS),
-        (enveloped(job(f"<{'n' * 1001}/>")), LIMITS),
-        (enveloped(job(f"<a {'n' * 1001}='1'/>")), LIMITS),
-        (enveloped(ONE, f'xmlns:a="{"u" * 5000}"'), LIMITS),
-        (enveloped("<UsageRecord>" + "x" * (4 << 20) + "</UsageRecord>"), LIMITS),
+        (replicated([ONE] * 4), Limits(records=3), "maxRecords"),
+        (update(f"replication|{ONE}|||" * 4, 3), Limits(records=3), "maxRecords"),
+        (enveloped(ONE * 4), Limits(records=3), "maxRecords"),
+        (enveloped("<a/>" * 4), Limits(records=3), "maxRecords"),
+        (update("|" * 40), Limits(records=3), "maxRecords"),
+        (replicated([job("<a>" * 4 + "</a>" * 4)]), Limits(depth=4), "maxDepth"),
+        (replicated([job('<a b="1" c="2" d="3" e="4"/>')]), Limits(attributes=3), "maxAttributes"),
+        (enveloped(job("<a/>" * 20_001)), LIMITS, "maxTags"),
+        (enveloped(job("<a/>" * 30)), Limits(tags=20), "maxTags"),
+        (replicated([job("<a b='1' c='2'/>" * 9)]), Limits(tags=20), "maxTags"),
+        (enveloped(job("x" * 1000)), Limits(record_bytes=1000), "maxRecordSize"),
+        (enveloped(job(f"<a xmlns = '{'u' * 257}'/>")), LIMITS, "maxNamespace"),
+        (replicated([job(f'<a xmlns:p="{"u" * (1 << 18)}"/>')]), LIMITS, "maxNamespace"),
+        (
+            replicated([job("".join(f"<p{n}:a/>" for n in range(300)))]),
+            LIMITS,
+            "undeclared prefixes",
+        ),
+        (enveloped(job(f"<{'n' * 1001}/>")), LIMITS, "a name"),
+        (enveloped(job(f"<a {'n' * 1001}='1'/>")), LIMITS, "a name"),
+        (enveloped(ONE, f'xmlns:a="{"u" * 5000}"'), LIMITS, "maxNamespace"),
+        (enveloped("<UsageRecord>" + "x" * (4 << 20) + "</UsageRecord>"), LIMITS, "maxRecordSize"),
     ],
 )
-def test_what_is_over_a_limit_is_refused_as_such(parameters, limits) -> None:
+def test_what_is_over_a_limit_is_refused_as_such_and_named(parameters, limits, named) -> None:
     with pytest.raises(OverLimit) as caught:
         read_bundle(parameters, limits)
     assert caught.value.status == 413
+    assert named in caught.value.detail
 
 
 def test_a_token_over_its_limit_is_refused() -> None:
