@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import os
 import random
 import signal
@@ -15,6 +14,7 @@ import pytest
 
 from tests.support.results import ONE, result, settings_for
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
+from tests.support.volumes import fill, tmpfs
 from tixd import errors
 from tixd.folder import Folder
 from tixd.results.backoff import Backoff
@@ -30,30 +30,15 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def tiny_disk(tmp_path) -> Iterator[Path]:
     """A file system of 64 KiB; skipped where this user may not mount one."""
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
-    done = subprocess.run(mount, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"not run: a tmpfs cannot be mounted here ({done.stderr.strip()})")
-    try:
-        yield tmp_path
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Fill the disk to the last page; returns the file that does it."""
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        pages = iter(lambda: file.write(b"x" * 4096), 0)
-        with pytest.raises(OSError, match="No space left"):
-            collections.deque(pages, maxlen=0)
-    return ballast
+    with tmpfs(tmp_path / "disk", 64) as path:
+        yield path
 
 
 def test_a_full_disk_leaves_no_truncated_file_and_freed_it_stores_again(tiny_disk):
     with Folder(str(tiny_disk)) as folder, Outbox(folder) as outbox:
         first = outbox.store(result(1))
         ballast = fill(tiny_disk)
+        assert ballast
         with pytest.raises(errors.DiskFull):
             outbox.store(result(2))
         with pytest.raises(errors.DiskFull), JournalFile(folder) as journal:
