@@ -25,13 +25,14 @@ def replaced_worker(daemon: Service) -> int:
     """Kill a worker; the process id of the one that is ready in its place."""
     (worker,) = daemon.workers()
     worker.kill()
-    until(lambda: ready(daemon) and daemon.workers()[0].pid != worker.pid)
+    until(lambda: ready(daemon, but=worker.pid))
     return daemon.workers()[0].pid
 
 
-def ready(daemon: Service) -> bool:
-    """Whether it can be asked and its worker is ready."""
-    return any(worker["ready"] for worker in daemon.status().get("workers", ()))
+def ready(daemon: Service, but: int = 0) -> bool:
+    """Whether it can be asked and its worker is ready, another one than that of the pid `but`."""
+    workers = daemon.status().get("workers", ())
+    return any(worker["ready"] and worker["pid"] != but for worker in workers)
 
 
 def test_workers_are_replaced_and_questions_answered_after_the_runtime_folder_went(base, tmp_path):
