@@ -86,6 +86,8 @@ class _Attempt:
         self.answer: Answer | None = None
         #: Whether the connection can be kept.
         self.reusable = False
+        #: What reads the answer; it holds the socket open, which urllib3 may forget.
+        self.response: http.client.HTTPResponse | None = None
 
     def uses(self, sock: socket.socket) -> None:
         """The request goes over this socket; a twin of it is kept, because TLS replaces it."""
@@ -102,6 +104,11 @@ class _Attempt:
             if self._twin is not None:
                 with contextlib.suppress(OSError):
                     self._twin.shutdown(socket.SHUT_RDWR)
+
+    def drop_response(self) -> None:
+        """Close what reads the answer."""
+        if self.response is not None:
+            self.response.close()
 
     def end(self) -> None:
         """Close the twin; the connection itself stays as it is."""
@@ -136,6 +143,7 @@ class _FinalResponse(http.client.HTTPResponse):
 
     def begin(self) -> None:
         """Read status and headers; what they mean is known from now on, whatever follows."""
+        _CURRENT.attempt.response = self
         super().begin()
         _note_status(self.status, self.headers.get("Retry-After"))
 
@@ -251,11 +259,11 @@ class Transport:
                 decode_content=False,
             )
             body_read, attempt.reusable = _read_body(response)
-        except (HTTPError, OSError):
-            raise
         except Exception as error:  # an odd answer makes libraries raise anything
-            if attempt.answer is None and isinstance(error, MemoryError | RuntimeError):
-                raise  # for which the other side is not to blame
+            attempt.drop_response()
+            is_lack = attempt.answer is None and isinstance(error, MemoryError | RuntimeError)
+            if is_lack or isinstance(error, HTTPError | OSError):
+                raise
             raise HTTPError("an odd answer") from error
         finally:
             attempt.end()
