@@ -70,7 +70,8 @@ class ApiClient:
         }
         self._transport = Transport(settings, steady)
         self._gate = Gate(settings.processing_period_minutes * 60.0)
-        self._accepted: dict[Key, float] = {}
+        #: When a post of the last two installations was accepted, by both clocks.
+        self._accepted: dict[Key, tuple[float, float]] = {}
         self._hourly = logs.Hourly()
         self.tally: Counter[str] = Counter()
         self._off = _missing(settings)
@@ -132,9 +133,14 @@ class ApiClient:
         return self._transport.request(path, None, headers, seconds)
 
     def accepted_elsewhere(self, installation: Installation) -> float | None:
-        """When a post of another installation was last accepted, epoch seconds; None: never."""
+        """When a post of another installation was last accepted, epoch seconds; None: never.
+
+        Where the clock was set since, the earlier of what it was then and what it would be now.
+        """
         this = (installation.user_id, installation.installation_id)
-        return max((at for key, at in self._accepted.items() if key != this), default=None)
+        ahead = self._clock() - self._steady()
+        others = (at for key, at in self._accepted.items() if key != this)
+        return max((min(clock, steady + ahead) for clock, steady in others), default=None)
 
     def _note(self, installation: Installation, key: Key, answer: Answer) -> None:
         """Count what became of a post, and say what somebody should look at."""
@@ -148,7 +154,7 @@ class ApiClient:
     def _remember(self, key: Key) -> None:
         """Note an accepted post; two installations are enough to know of another one."""
         self._accepted.pop(key, None)
-        self._accepted[key] = self._clock()
+        self._accepted[key] = self._clock(), self._steady()
         bounded.forget_oldest(self._accepted, 2)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.log_events import heard
 from tests.support.results import ONE, OTHER, THIRD, result, settings_for
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
@@ -79,11 +81,22 @@ def test_what_is_held_is_kept_for_the_reason_that_began_it(clock):
 
 
 def test_the_client_knows_when_somebody_else_was_last_accepted(api, clock):
-    client = ApiClient(settings_for(api.port), clock=clock)
+    client = ApiClient(settings_for(api.port), clock=clock, steady=clock)
     for who, moment in ((ONE, 1.0), (OTHER, 2.0), (THIRD, 3.0), (THIRD, 4.0), (ONE, 5.0)):
         clock.now = moment
         client.post(who, result())
     assert [client.accepted_elsewhere(who) for who in (ONE, OTHER, THIRD)] == [4.0, 5.0, 5.0]
+    client.close()
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+def test_a_clock_that_is_set_makes_no_accepted_post_later_than_it_was(api, clock, jump):
+    wall = type(clock)()
+    client = ApiClient(settings_for(api.port), clock=wall, steady=clock)
+    client.post(OTHER, result())
+    accepted = wall.now
+    wall.now += jump
+    assert client.accepted_elsewhere(ONE) == min(accepted, wall.now)
     client.close()
 
 
