@@ -9,7 +9,9 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from http.client import HTTPResponse
 
 import pytest
 
@@ -148,12 +150,20 @@ def test_a_status_counts_however_odd_what_follows_is(api, client, behaviour):
         assert client.post(ONE, result()).outcome == outcome
 
 
+def raising(error: Exception) -> Callable[[HTTPResponse], None]:
+    """Read the status line of an answer, and raise the error over it."""
+    read_status = HTTPResponse._read_status
+
+    def read(response: HTTPResponse) -> None:
+        read_status(response)
+        raise error
+
+    return read
+
+
 @pytest.mark.parametrize("error", [ValueError, LookupError, TypeError, AssertionError])
 def test_whatever_a_library_raises_over_an_answer_is_no_answer(api, client, monkeypatch, error):
-    def raising(*_: object) -> None:
-        raise error("odd")
-
-    monkeypatch.setattr("http.client.HTTPResponse._read_status", raising)
+    monkeypatch.setattr(HTTPResponse, "_read_status", raising(error("odd")))
     answer = client.post(ONE, result())
     assert (answer.outcome, answer.cause, answer.reason) == (
         "later",
@@ -163,10 +173,7 @@ def test_whatever_a_library_raises_over_an_answer_is_no_answer(api, client, monk
 
 
 def test_no_memory_for_a_post_is_not_the_tix_apis_fault(api, client, monkeypatch):
-    def lacking(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr("http.client.HTTPResponse._read_status", lacking)
+    monkeypatch.setattr(HTTPResponse, "_read_status", raising(MemoryError()))
     with pytest.raises(MemoryError):
         client.post(ONE, result())
 
