@@ -272,31 +272,3 @@ def asked(opened: contextlib.ExitStack, listener: Listener) -> None:
     for _ in range(8):
         sock = opened.enter_context(socket.create_connection(listener.addresses[0]))
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-
-
-class Pieces(BriefConnections):
-    """Notes how much arrives at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sizes: list[int] = []
-
-    def received(self, _: web.RequestHandler, size: int) -> None:
-        """Note it."""
-        self.sizes.append(size)
-
-
-def test_of_many_connections_each_is_read_in_pieces_that_take_the_parser_little_time():
-    async def run() -> list[int]:
-        pieces = Pieces()
-        listener = Listener(HttpServer(lambda _: asyncio.sleep(0, web.Response()), pieces))
-        await listener.start(await bound_or_refused("127.0.0.1:0"))
-        head = (
-            b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
-        await exchange(listener, head + b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n")
-        await listener.stop()
-        return pieces.sizes
-
-    sizes = asyncio.run(run())
-    assert sum(sizes) > 64 * 1024 > 8 * max(sizes) - 1
