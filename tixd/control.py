@@ -232,10 +232,13 @@ def runtime_folder(around: Surroundings) -> str:
 
 
 def try_socket(around: Surroundings, role: str) -> str:
-    """The best folder, in which a stand-by's socket was made and removed; raises OSError."""
+    """Make a stand-by's socket in the best folder, remove both again; raises OSError."""
+    there = [folder for folder in around.runtime_folders if os.path.isdir(folder)]
     folder = _usable_folder(around)
     with _bound(folder, role, standby=True) as sock:
         os.unlink(sock.getsockname())
+    if folder not in there:
+        os.rmdir(folder)
     return folder
 
 

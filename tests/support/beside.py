@@ -24,14 +24,17 @@ from tixd import control, errors, surroundings
 
 START = 1_700_000_000
 
-#: In namespaces of its own: private folders below $1, then the rest of the words.
+#: In namespaces of its own: private folders below $1, in which a checkout below /tmp is seen too,
+#: then the rest of the words.
 _APART = """
 ip link set lo up
 mkdir -p "$1/etc" "$1/work" "$1/run" "$1/tmp"
 chmod 1777 "$1/tmp"
 mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/etc,workdir=$1/work" /etc
-mount --bind "$1/run" /run
-mount --bind "$1/tmp" /tmp
+case $PWD in /run/*|/tmp/*) mkdir -p "$1$PWD"; mount --bind . "$1$PWD" ;; esac
+mount --rbind "$1/run" /run
+mount --rbind "$1/tmp" /tmp
+cd "$PWD"
 shift
 exec "$@"
 """

@@ -57,7 +57,7 @@ def _cut(stem: str, most_bytes: int) -> str:
     """The stem within so many bytes; one that is cut stays different from others cut there.
 
     >>> _cut("tix-report-7", 200), _cut("ä" * 20, 20)
-    ('tix-report-7', 'äääää-7d6402dd')
+    ('tix-report-7', 'äääää-31cb6628')
     """
     content = stem.encode()
     if len(content) <= most_bytes:

@@ -44,9 +44,15 @@ def test_a_socket_that_can_be_had_is_gone_after_the_try(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_missing_or_too_far_down_is_wrong(tmp_path):
+def test_a_folder_that_tixd_would_make_is_fine_and_not_left_behind(tmp_path):
+    text = place.control_socket(around(tmp_path / "run"), "worker")
+    assert text.startswith(f"can be made in {tmp_path / 'run'}; ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_or_is_too_far_down_is_wrong(tmp_path):
     with pytest.raises(errors.Unusable, match="not there, or it belongs to another user: tixd st"):
-        place.control_socket(around(tmp_path / "none"), "worker")
+        place.control_socket(around(tmp_path / "none" / "run"), "worker")
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     with pytest.raises(errors.Unusable, match="path too long"):
