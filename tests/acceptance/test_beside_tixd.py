@@ -51,7 +51,7 @@ def test_the_check_tells_of_a_test_that_touches_the_installation(tmp_path):
     (tmp_path / "tmp" / "test_touching.py").write_text(
         "import urllib.request\n"
         "from tests.support.bundles import PING\n"
-        "def test_a_bundle_is_sent_to_whoever_has_the_port():\n"
+        "def test_a_bundle_is_sent_to_what_has_the_port():\n"
         "    url = 'http://localhost:8888/gratia-servlets/rmi'\n"
         "    urllib.request.urlopen(url, PING).close()\n"
     )

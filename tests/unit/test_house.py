@@ -123,7 +123,7 @@ def test_only_one_module_creates_tasks_so_that_none_fails_unseen():
     creating = ("create_task", "ensure_future")
     calls = ((p, n) for p in MODULES if p.stem != "tasks" for n in ast.walk(tree(p)))
     made = [(p, n) for p, n in calls if called(n).split(".")[-1] in creating]
-    # A task of a TaskGroup ends its group, and with it whoever waits for the group.
+    # A task of a TaskGroup ends its group, and with it what waits for the group.
     own = [place(p, n) for p, n in made if not called(n).startswith("group.")]
     assert own == [], "use tixd.tasks.start, or start_loop for what never ends"
 

@@ -236,12 +236,12 @@ def test_what_was_logged_is_remembered_in_bounded_memory():
 
 def test_what_a_library_logs_is_an_event_of_ours(file, adopted):
     logs.set_up("INFO", "json", str(file))
-    logger = logging.getLogger("some.library")
+    logger = logging.getLogger("a_library")
     for _ in range(3):
         logger.warning("slow: %s, %d of them\nand more", "x" * LONG, 5)
     logger.error("broken")
     first, second = map(json.loads, file.read_text().splitlines())
-    assert (first["event"], first["source"]) == ("library_warning", "some.library")
+    assert (first["event"], first["source"]) == ("library_warning", "a_library")
     assert first["reason"].startswith("slow: xxx")
     assert (second["event"], second["reason"]) == ("unexpected", "broken")
 
@@ -270,5 +270,5 @@ def test_an_exception_that_nobody_catches_is_one_event_without_a_traceback(file,
 def test_a_librarys_many_messages_are_few_lines_an_hour(file, adopted):
     logs.set_up("INFO", "text", str(file))
     for n in range(1000):
-        logging.getLogger("some.library").warning("number " + str(n))
+        logging.getLogger("a_library").warning("number " + str(n))
     assert len(file.read_text().splitlines()) == logs.MOST_NOTICES

@@ -2,7 +2,7 @@
 
 In: aiohttp's request, when its time is up, what it may hold. Out: the parameters of its query and
 its body, or BadRequest, TooSlow, OverLimit, WrongType, NotAccepted, Left. Rules: what can be
-refused by its head is refused before anything of it is read; whoever asks for it is told to go on
+refused by its head is refused before anything of it is read; a client that asks is told to go on
 only then; what arrives is decoded at once, and only that is held; a compressed body is inflated
 once it is whole, piece by piece, straight into the form.
 """

@@ -79,7 +79,7 @@ class Profiler:
 
 
 async def _still_asked(request: web.BaseRequest, seconds: float) -> None:
-    """Wait so long, or until whoever asked has left."""
+    """Wait so long, or until the client has left."""
     end = time.monotonic() + seconds
     while request.transport and (left := end - time.monotonic()) > 0:
         await asyncio.sleep(min(left, LOOK_SECONDS))

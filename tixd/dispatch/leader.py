@@ -80,7 +80,7 @@ class Leadership:
             os.close(before)
 
     def _was_removed(self) -> bool:
-        """Whether the file that is locked is no more the one that others would lock."""
+        """Whether the locked file is no longer the one that others would lock."""
         ours = os.fstat(self._fd)
         try:
             there = os.stat(self._path, follow_symlinks=False)

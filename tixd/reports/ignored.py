@@ -1,4 +1,4 @@
-"""Warnings about single files: whoever can make files cannot fill the log by them.
+"""Warnings about single files, bounded so that many files cannot fill the log.
 
 In: events about names in a folder. Out: log lines. Rules: a name is told once an hour, but in an
 hour at most MOST_NAMED for a folder and event, however the names change; the others are counted,

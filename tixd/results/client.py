@@ -46,7 +46,7 @@ _TOLD = MappingProxyType(
 class ApiClient:
     """Posts results, and remembers what the answers say about when to post.
 
-    tally: what became of posts, by names of counts; whoever takes it clears it.
+    tally: what became of posts, by names of counts; the caller takes and clears it.
     """
 
     def __init__(

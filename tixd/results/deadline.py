@@ -3,8 +3,9 @@
 In: seconds and a function. Out: what it returns, or DeadlinePassed.
 Rules: a time-out per read cannot do this, because a server that sends a byte a second never reaches
 it, nor can a signal interrupt a name look-up in the C library. So the function runs in a thread,
-and the caller waits for it: whoever stops waiting must close what the function waits for, else the
-thread stays until it ends by itself. No signal is used, so that signals keep their meaning.
+and the caller waits for it: a caller that stops waiting must close what the function waits for,
+else the thread stays until it ends by itself. No signal is used, so that signals keep their
+meaning.
 """
 
 from __future__ import annotations
