@@ -145,7 +145,7 @@ def test_a_server_that_hangs_up_is_told_in_words(read, words) -> None:
 
     with pytest.raises(errors.BrokerAway) as told:
         asyncio.run(run())
-    assert str(told.value).startswith(f"{words}: RabbitMQ")
+    assert str(told.value).startswith(f"{words}: No connection to RabbitMQ; ")
 
 
 @in_loop
@@ -154,6 +154,20 @@ async def test_certificates_let_both_sides_in_over_tls(broker, authority) -> Non
         channel = await connection.channel(confirms=True)
         queue = (await channel.declare_queue("", exclusive=True)).name
         await channel.publish("", queue, b"x", PLAIN)
+
+
+async def connect_and_hear_the_alert(endpoint: Endpoint) -> None:
+    """Connect, again where the alert was lost, as a link does.
+
+    With TLS 1.3 the broker looks at our certificate when we have begun to write: it may have closed
+    the connection by then, and what it said of the reason is lost.
+    """
+    for _ in range(20):
+        try:
+            await connect(endpoint, "test")
+        except errors.BrokerAway as away:
+            if "EOF occurred" not in str(away):
+                raise
 
 
 @pytest.mark.parametrize(
@@ -180,7 +194,7 @@ def test_tls_that_cannot_be_agreed_on_says_why(broker, authority, which, kind, w
         "none where TLS is spoken": guest(TLS_PORT),
     }
     with pytest.raises(kind, match=words):
-        asyncio.run(connect(endpoints[which], "test"))
+        asyncio.run(connect_and_hear_the_alert(endpoints[which]))
 
 
 @in_loop
