@@ -55,6 +55,7 @@ COMMANDS = MappingProxyType(
             "tixd.commands.sample:command",
             "Print files for systemd, Prometheus and others",
         ),
+        "manual": ("tixd.commands.manual:command", "Show a page of the manual"),
         "completion": (
             "tixd.commands.completion:command",
             "Print what makes a shell complete tixd's words",

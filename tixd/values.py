@@ -246,17 +246,3 @@ def host_and_port(text: str, word: str, *, host_needed: bool = True) -> str:
     if not host or (":" in host) is not bracketed:
         raise ValueError(f"must be host:port, with an IPv6 address in brackets, or {word}")
     return f"[{host_alone(host)}]:{port}" if bracketed else f"{host_alone(host)}:{port}"
-
-
-def settings_table() -> str:
-    """Every setting as a Markdown table: environment, tixd.toml, default, unit, meaning."""
-    rows = [
-        "| environment | tixd.toml | default | unit | meaning |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, field in FIELDS.items():
-        facts = field.metadata
-        default = f"`{shown}`" if (shown := default_text(name)) else ""
-        unit, meaning = facts.get("unit", ""), facts["help"] + choices(name)
-        rows.append(f"| `{facts['env']}` | `{facts['key']}` | {default} | {unit} | {meaning} |")
-    return "\n".join(rows)

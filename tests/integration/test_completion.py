@@ -79,6 +79,7 @@ def said(shell, *command: str) -> list[str]:
         ("analyze --format ", ["table", "json"]),
         ("failed ", ["list", "retry"]),
         ("sample tixd.s", ["tixd.service"]),
+        ("manual set", ["settings"]),
         ("completion ", ["bash", "zsh", "fish"]),
     ],
 )

@@ -15,7 +15,7 @@ from tixd.collector.hand import Hand
 from tixd.metrics import Family, exposition
 from tixd.sinks.outputs import Outputs
 
-#: Answers that stand at 0 before anything happened: those of the README's table, and 500.
+#: Answers that stand at 0 before anything happened: those of the manual's table, and 500.
 USUAL_CODES = (200, 400, 408, 413, 415, 500, 503)
 
 

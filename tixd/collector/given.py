@@ -205,16 +205,3 @@ def default_text(name: str) -> str:
     if name == "log_level":
         return str(value).lower()
     return facts.get("duration") or (str(value).lower() if isinstance(value, bool) else str(value))
-
-
-def settings_table() -> str:
-    """Every setting as a Markdown table: key, environment, default, meaning."""
-    rows = ["| key | environment | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, field in FIELDS.items():
-        facts = field.metadata
-        default = f"`{shown}`" if (shown := default_text(name)) else ""
-        words = f" ({', '.join(choices(name))})" if choices(name) else ""
-        unit = f"; {facts['unit']}" if "unit" in facts else ""
-        meaning = facts["help"] + unit + words
-        rows.append(f"| `{facts['key']}` | `{facts['env']}` | {default} | {meaning} |")
-    return "\n".join(rows)

@@ -1,6 +1,6 @@
 """The types of usage records: which rule each child of theirs has; pure.
 
-In: nothing. Out: KINDS, and the README's table of all keys. Rules: collector.md §3.
+In: nothing. Out: KINDS, of which the manual's table of keys is made. Rules: collector.md §3.
 """
 
 from __future__ import annotations
@@ -132,19 +132,3 @@ KINDS = {
         "StorageElementRecord", _STORAGE_RULES | _SPACES, "UniqueID", _finish_storage
     ),
 }
-
-
-def key_table() -> str:
-    """Every element and what becomes of it, as a Markdown table for the README."""
-    lines = ["| of | element | key | value |", "| --- | --- | --- | --- |"]
-    lines += ["| all | the record | type | its name; JobUsageRecord for a UsageRecord too |"]
-    lines += ["| all | the record | RawXML | its source |"]
-    used: dict[Rule, dict[str, list[str]]] = {}
-    for kind in dict.fromkeys(KINDS.values()):
-        for element, rule in {**kind.rules, "any other": rules.OTHER}.items():
-            used.setdefault(rule, {}).setdefault(kind.name, []).append(element)
-    for rule, kinds in used.items():
-        of = "all" if len(kinds) == len(set(KINDS.values())) else ", ".join(kinds)
-        elements = ", ".join(next(iter(kinds.values())))
-        lines += (f"| {of} | {elements}{at} | {key} | {value} |" for at, key, value in rule.rows)
-    return "\n".join(lines)

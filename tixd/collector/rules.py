@@ -1,7 +1,7 @@
 """What the elements of usage records become: element by element, as tables; pure.
 
 In: a child of a record. Out: keys in the flat map that is published. Rules: collector.md §3; a Rule
-writes keys and says which they are, so that the README's table is made from these tables. Empty
+writes keys and says which they are, so that the manual's table is made from these tables. Empty
 text and empty attributes are as if they were not there; of a key that repeats the last one stands.
 """
 
@@ -37,7 +37,7 @@ Write = Callable[[Element, Flat], None]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What becomes of an element: what writes its keys, and its rows in the README."""
+    """What becomes of an element: what writes its keys, and its rows in the manual."""
 
     write: Write
     rows: tuple[Row, ...]
@@ -75,7 +75,7 @@ def write_description(given: Mapping[str, str], key: str, flat: Flat) -> None:
 
 
 def suffix_row(key: str, wanted: Iterable[str]) -> Row:
-    """The README's row of attributes that have keys of their own."""
+    """The manual's row of attributes that have keys of their own."""
     value = "text; phaseUnit: seconds" if "phaseUnit" in wanted else "text"
     ends = [f"{key}_{suffix}" for suffix in wanted]
     return ", ".join(f"@{suffix}" for suffix in wanted), ", ".join(ends), value

@@ -203,20 +203,6 @@ def test_no_two_settings_share_a_variable_or_a_key():
         assert len(set(names)) == len(names)
 
 
-def test_the_table_has_a_row_for_every_setting():
-    table = given.settings_table()
-    assert table.count("\n") == len(given.FIELDS) + 1
-    assert "| `timeout` | `GRACC_TIMEOUT` | `60s` |" in table
-
-
-def test_the_readme_and_the_code_agree_on_the_collectors_settings():
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    _, _, after = text.partition("<!-- collector settings -->\n")
-    table, end, _ = after.partition("\n<!-- /collector settings -->")
-    assert end, "the README has no table between its markers"
-    assert table == given.settings_table(), "put given.settings_table() into the README"
-
-
 @pytest.mark.parametrize(
     "text", ["a:1", "a.example:9092, b:9093", "127.0.0.1:1", "[::1]:9092,kafka_2:65535"]
 )

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.gratia import job, storage
+from tests.support.manual_tables import key_table
 from tests.support.shared import shared_case
 from tixd.collector import form
 from tixd.collector.bundle import read_bundle
 from tixd.collector.elements import parse
-from tixd.collector.kinds import key_table
 from tixd.collector.limits import Limits
 from tixd.collector.record import Record, record
 from tixd.collector.values import Value

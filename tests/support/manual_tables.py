@@ -1,0 +1,91 @@
+"""Tables of the manual that are made from the code.
+
+`python -m tests.support.manual_tables` writes them into the pages, between their markers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tixd import values
+from tixd.collector import given, kinds, rules
+
+MANUAL = Path(__file__).parents[2] / "tixd" / "manual"
+
+
+def settings_table() -> str:
+    """Every setting of the processing roles: environment, tixd.toml, default, unit, meaning."""
+    rows = [
+        "| environment | tixd.toml | default | unit | meaning |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, field in values.FIELDS.items():
+        facts = field.metadata
+        unit, meaning = facts.get("unit", ""), facts["help"] + values.choices(name)
+        default = _default(values.default_text(name))
+        rows.append(f"| `{facts['env']}` | `{facts['key']}` | {default} | {unit} | {meaning} |")
+    return "\n".join(rows)
+
+
+def collector_settings_table() -> str:
+    """Every setting of the collector: key, environment, default, meaning."""
+    rows = ["| key | environment | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, field in given.FIELDS.items():
+        facts = field.metadata
+        words = f" ({', '.join(given.choices(name))})" if given.choices(name) else ""
+        unit = f"; {facts['unit']}" if "unit" in facts else ""
+        default = _default(given.default_text(name))
+        meaning = facts["help"] + unit + words
+        rows.append(f"| `{facts['key']}` | `{facts['env']}` | {default} | {meaning} |")
+    return "\n".join(rows)
+
+
+def key_table() -> str:
+    """Every element of a record, and the keys that the collector makes of it."""
+    lines = ["| of | element | key | value |", "| --- | --- | --- | --- |"]
+    lines += ["| all | the record | type | its name; JobUsageRecord for a UsageRecord too |"]
+    lines += ["| all | the record | RawXML | its source |"]
+    used: dict[rules.Rule, dict[str, list[str]]] = {}
+    for kind in dict.fromkeys(kinds.KINDS.values()):
+        for element, rule in {**kind.rules, "any other": rules.OTHER}.items():
+            used.setdefault(rule, {}).setdefault(kind.name, []).append(element)
+    for rule, found in used.items():
+        of = "all" if len(found) == len(set(kinds.KINDS.values())) else ", ".join(found)
+        elements = ", ".join(next(iter(found.values())))
+        lines += (f"| {of} | {elements}{at} | {key} | {value} |" for at, key, value in rule.rows)
+    return "\n".join(lines)
+
+
+def _default(shown: str) -> str:
+    return f"`{shown}`" if shown else ""
+
+
+#: Each table by the name in its markers: its page, and what makes it.
+TABLES: dict[str, tuple[str, Callable[[], str]]] = {
+    "settings": ("settings", settings_table),
+    "collector settings": ("settings", collector_settings_table),
+    "keys": ("collector", key_table),
+}
+
+
+def parts(name: str) -> tuple[str, str, str]:
+    """The page of a table: what stands before it, the table, what stands behind it."""
+    page, _ = TABLES[name]
+    text = (MANUAL / f"{page}.md").read_text(encoding="utf-8")
+    before, begin, rest = text.partition(f"<!-- {name} -->\n")
+    table, end, after = rest.partition(f"\n<!-- /{name} -->")
+    assert begin, f"{page}.md has no marker {name}"
+    assert end, f"{page}.md has no marker /{name}"
+    return before + begin, table, end + after
+
+
+def write() -> None:
+    """Put every table into its page."""
+    for name, (page, make) in TABLES.items():
+        before, _, after = parts(name)
+        (MANUAL / f"{page}.md").write_text(before + make() + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

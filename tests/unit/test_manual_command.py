@@ -1,0 +1,61 @@
+"""`tixd manual`: the list of pages, one page, and the nearest one to a name that is none."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tixd.commands import manual
+from tixd.commands.manual import PAGES, command, first_sentence
+
+FOLDER = Path(__file__).parents[2] / "tixd" / "manual"
+
+
+def run(*arguments: str) -> Result:
+    """The command to its end."""
+    return CliRunner().invoke(command, arguments)
+
+
+def test_every_file_of_the_manual_is_a_page_that_can_be_shown():
+    assert {file.name for file in FOLDER.iterdir()} == {f"{page}.md" for page in PAGES}
+
+
+def test_the_list_names_every_page_with_its_first_sentence():
+    lines = run().stdout.splitlines()
+    assert lines[::2] == list(PAGES)
+    assert lines[1::2] == [f"    {first_sentence(manual.text(page))}" for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_opens_with_its_title_and_a_sentence_for_the_list(page):
+    title, sentence = manual.text(page).split("\n\n")[:2]
+    assert title.startswith("# ")
+    assert len(first_sentence(f"{title}\n\n{sentence}")) <= 100
+    assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize("name", ["settings", "settings.md"])
+def test_a_page_is_printed_as_it_is_where_no_terminal_is(name):
+    done = run(name)
+    assert (done.exit_code, done.stdout) == (0, (FOLDER / "settings.md").read_text())
+
+
+def test_a_page_is_rendered_for_a_terminal_and_shown_through_a_pager(monkeypatch):
+    shown: list[str] = []
+    monkeypatch.setattr(manual.click, "echo_via_pager", lambda text, **_: shown.append(text))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    manual.command.callback("settings")
+    [text] = shown
+    assert "TIX_REPORTS_BASE_PATH" in text
+    assert "<!--" not in text
+    assert "| ---" not in text
+
+
+def test_an_unknown_page_is_answered_with_the_nearest_and_the_list():
+    done = run("setings")
+    assert done.exit_code == 2
+    assert 'no page "setings"; did you mean "settings"?' in done.output
+    assert all(page in done.output for page in PAGES)
