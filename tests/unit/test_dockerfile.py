@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.test_readme import section
+from tests.support.manual_pages import section
 from tixd import __version__, cli, values
 from tixd.collector.configuration import IMAGE_DEFAULTS, load
 from tixd.collector.settings import CollectorSettings
@@ -156,7 +156,7 @@ def test_only_what_the_build_needs_is_sent_to_it():
 
 
 def test_what_the_readme_sets_are_settings_and_what_it_mounts_are_volumes():
-    text = section("Run it: Docker")
+    text = section("README", "Run it: Docker")
     own = {field.metadata["env"] for field in values.FIELDS.values()}
     collector = {field.metadata["env"] for field in fields(CollectorSettings)}
     assert set(re.findall(r"-e ([A-Z_]+)=", text)) <= own | collector

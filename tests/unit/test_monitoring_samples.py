@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.manual_pages import section
 from tests.support.promql import (
     Labels,
     alerts,
@@ -29,7 +30,6 @@ from tixd.status import BrokerView, VolumeView
 from tixd.values import PROCESSOR_TYPES
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 CODE = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tixd").rglob("*.py"))
 
 #: Labels that Prometheus gives each target, or the rules each alert.
@@ -106,8 +106,8 @@ def test_few_alerts_wake_somebody():
     assert 5 <= len(pages) <= 8
 
 
-def test_an_alert_of_an_event_is_named_after_it_and_the_readme_has_its_row():
-    table = README.partition("## When it goes wrong\n")[2].partition("\n## ")[0]
+def test_an_alert_of_an_event_is_named_after_it_and_the_manual_has_its_row():
+    table = section("troubleshooting", "Events")
     events = {rule["annotations"].get("event"): rule["alert"] for rule in alerts()}
     del events[None]
     assert len(events) >= 8

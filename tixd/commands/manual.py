@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 from tixd import values
 
 #: Every page, in the order in which most readers need them.
-PAGES = ("settings", "collector")
+PAGES = ("settings", "collector", "monitoring", "troubleshooting", "signals-and-exit-codes")
 
 #: Options of less where the user has set none: stop after one screen, keep colours.
 LESS_OPTIONS = "-FRX"

@@ -1,0 +1,33 @@
+"""README and manual as text, section by section."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+README = ROOT / "README.md"
+
+MANUAL = ROOT / "tixd" / "manual"
+
+
+def page(name: str) -> str:
+    """A page of the manual, or the README."""
+    path = README if name == "README" else MANUAL / f"{name}.md"
+    return path.read_text(encoding="utf-8")
+
+
+def section(name: str, title: str) -> str:
+    """The text of a page below a heading, up to the next one."""
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", page(name), re.DOTALL | re.MULTILINE)
+    assert found, f"{name} has no section {title}"
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every row of the tables in a text, without their heads."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    cells = [line.strip("| ").split(" | ") for line in lines]
+    heads = [number for number, line in enumerate(lines) if line.startswith("| ---")]
+    return [row for n, row in enumerate(cells) if n not in heads and n + 1 not in heads]

@@ -1,0 +1,59 @@
+"""The pages of the manual say what the code does; test_manual_tables has what is made of it."""
+
+from __future__ import annotations
+
+import re
+
+from tests.support.logged_events import LOUD, logged_events
+from tests.support.manual_pages import ROOT, page, rows, section
+from tests.support.promql import alerts
+from tixd import errors
+
+CODE = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tixd").rglob("*.py"))
+
+#: Events in the tables of troubleshooting: `word`, or `two_words`.
+EVENT = re.compile(r"`([a-z]+(?:_[a-z]+)*)`")
+
+
+def told_of() -> list[str]:
+    """The events of the table of events, in its order."""
+    return [
+        name
+        for first, *_ in rows(section("troubleshooting", "Events"))
+        for name in EVENT.findall(first)
+    ]
+
+
+def test_every_warning_and_every_error_of_the_log_has_its_row():
+    loud = {event for event, levels in logged_events().items() if levels & LOUD}
+    assert {"unexpected", "result_failed", "broker_lost", "report_set_aside"} <= loud
+    assert len(loud) > 70, "the search finds too little"
+    assert sorted(loud - set(told_of())) == []
+
+
+def test_every_row_names_events_that_are_logged_and_no_event_has_two():
+    assert sorted(set(told_of()) - logged_events().keys()) == []
+    assert len(set(told_of())) == len(told_of())
+
+
+def test_every_event_that_the_page_on_troubles_names_is_one_that_is_logged():
+    named = set(re.findall(r"`([a-z]+_[a-z_]+)`", page("troubleshooting")))
+    others = {"held_back", "max_message_size", "tix_api_password"}
+    assert sorted(named - others - logged_events().keys()) == []
+
+
+def test_every_exit_code_of_an_error_has_its_row():
+    found = {first for first, *_ in rows(section("signals-and-exit-codes", "Exit codes"))}
+    codes = {str(e.exit_code) for e in vars(errors).values() if hasattr(e, "exit_code")}
+    assert found == {"0", "1", "2", "3"} >= codes
+
+
+def test_every_signal_that_is_listened_to_has_its_row():
+    table = section("signals-and-exit-codes", "Signals")
+    listened = set(re.findall(r"signal\.(SIG(?:TERM|INT|HUP|USR1|USR2))", CODE))
+    assert {name for name in listened if name not in table} == set()
+
+
+def test_the_alerts_that_page_are_those_of_the_rules():
+    found = [first for first, *_ in rows(page("monitoring")) if first.startswith("Tixd")]
+    assert found == [rule["alert"] for rule in alerts() if rule["labels"]["severity"] == "page"]
