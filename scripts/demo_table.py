@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tixd.truth import expected, read
+from tixd.simulation.evaluation import expected, read
 
 #: A result speaks of this much time before its timestamp (tixd.reports.window.MEANINGFUL_SECONDS).
 MEANINGFUL_SECONDS = 600

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.broker import Broker
 from tests.support.program import OWN_VARIABLES
-from tixd import config
+from tixd.config import loader
 
 # How long an example takes, and how long it takes to make one, says how busy the machine is.
 settings.register_profile(
@@ -39,7 +39,7 @@ for name in list(os.environ):
         del os.environ[name]
 os.environ["RUNTIME_DIRECTORY"] = tempfile.mkdtemp(prefix="tixd-")
 atexit.register(shutil.rmtree, os.environ["RUNTIME_DIRECTORY"], ignore_errors=True)
-config.DEFAULT_FILE = Path(os.devnull)
+loader.DEFAULT_FILE = Path(os.devnull)
 
 #: Programs, which read their environment when they start.
 collect_ignore = ["support/original"]

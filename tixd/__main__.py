@@ -7,7 +7,8 @@ main module under another name; they need no command line and get none.
 
 def main() -> None:
     """Run `tixd`; ends the process with its exit code."""
-    from tixd import signals, streams  # noqa: PLC0415 - see above
+    from tixd import streams  # noqa: PLC0415 - see above
+    from tixd.runtime import signals  # noqa: PLC0415 - see above
 
     streams.ensure_open()
     signals.begin()

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tixd import __version__, bounded, errors, group, signals
+from tixd import __version__, bounded, errors, group
+from tixd.config.processing import Settings
 from tixd.group import COLLECTOR, LEVELS, LazyGroup
-from tixd.settings import Settings
+from tixd.runtime import signals
 
 if TYPE_CHECKING:
     from tixd.commands import Invocation
@@ -195,7 +196,7 @@ def _collect(
 
 def _pprof(text: str) -> str:
     """Where -pprof wants its pages: "", on, or an address; all addresses where no host is named."""
-    from tixd import values  # noqa: PLC0415 - --help needs no settings
+    from tixd.config import values  # noqa: PLC0415 - --help needs no settings
 
     try:
         return text if text in ("", "on") else values.host_and_port(text, "on", host_needed=False)
@@ -246,9 +247,10 @@ def run() -> None:
 
 def _priority() -> str:
     """What tells journald, where it reads standard error, that the operator must act."""
-    from tixd import logs, surroundings  # noqa: PLC0415 - --help needs no log
+    from tixd import logs  # noqa: PLC0415 - --help needs no log
+    from tixd.config import environment  # noqa: PLC0415 - --help needs no log
 
-    stream = surroundings.read(os.environ, uid=os.geteuid()).journal_stream
+    stream = environment.read(os.environ, uid=os.geteuid()).journal_stream
     return logs.MUST_ACT if logs.form_for("auto", "stderr", stream) == "journald" else ""
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast, get_args, get_type_hints
 import click
 from click.shell_completion import CompletionItem
 
-from tixd.settings import Settings
+from tixd.config.processing import Settings
 
 #: The role that is no processing role, and has settings and options of its own.
 COLLECTOR = "collector"

@@ -16,22 +16,22 @@ from random import Random
 from tixd import errors, logs
 from tixd.analysis.observations import joined
 from tixd.analysis.summary import summarise
-from tixd.dispatch.job import Done, Phase, PhaseName, ProcessInstallation
-from tixd.folder import Folder
-from tixd.localisation.origins import Origins
+from tixd.asn.origins import Origins
+from tixd.config.processing import Settings
+from tixd.directory import Folder
+from tixd.jobs import Done, Phase, PhaseName, ProcessInstallation
 from tixd.reports.ages import Ages
 from tixd.reports.model import Installation, Report
 from tixd.reports.spool import BATCH_FILES, Spool, opened
 from tixd.reports.window import Discard, Window, next_step
-from tixd.results.answer import held
 from tixd.results.client import ApiClient
+from tixd.results.failed_results import Outbox
 from tixd.results.journal import Journal, in_parts
 from tixd.results.journal_file import JournalFile
 from tixd.results.keeper import JournalKeeper, Unwritten
-from tixd.results.outbox import Outbox
 from tixd.results.payload import WindowResult
 from tixd.results.repost import after_fresh, repost
-from tixd.settings import Settings
+from tixd.results.response import held
 
 #: After so many windows and discards a job goes to the end of the queue: nobody starves.
 MAX_STEPS = 32

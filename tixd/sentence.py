@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
-from tixd.status import CycleView, Snapshot
+from tixd.runtime.status import CycleView, Snapshot
 
 #: What a role does that can.
 _DOING = MappingProxyType(

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tixd.reports.decode import decode
 from tixd.reports.window import next_step
-from tixd.simulation.probes import Direction, Scenario
-from tixd.simulation.trees import reports
+from tixd.simulation.probing import Direction, Scenario
+from tixd.simulation.report_files import reports
 
 #: Reports of a window at one packet a second without loss: 19 x 60 observations.
 REPORTS_PER_WINDOW = 19

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from benchmarks.yardstick import Row, cpu_ns, own_cpu_ns
 from tixd import logs
-from tixd.dispatch.job import Job, ListUsers, ProcessInstallation
-from tixd.dispatch.pool import Pool
-from tixd.dispatch.scan import list_users
-from tixd.settings import Settings
+from tixd.config.processing import Settings
+from tixd.jobs import Job, ListUsers, ProcessInstallation
+from tixd.pool.pool import Pool
+from tixd.reports.scan import list_users
 
 #: Jobs of a round, one after the other.
 JOBS = 500

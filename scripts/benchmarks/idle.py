@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchmarks.yardstick import Row
 from tixd import logs
-from tixd.dispatch.job import ListInstallations
-from tixd.dispatch.scan import list_installations, list_users
+from tixd.jobs import ListInstallations
+from tixd.reports.scan import list_installations, list_users
 
 #: Installations of a user: the stat and the scan are per installation, not per user.
 PER_USER = 10

@@ -16,7 +16,7 @@ ROUNDS = 7
 _PROGRAMS = {
     "start: tixd --version": ["-m", "tixd", "--version"],
     "start: imports of tixd once": ["-c", "import tixd.cli, tixd.commands.once"],
-    "start: imports of a worker": ["-c", "import tixd.dispatch.worker"],
+    "start: imports of a worker": ["-c", "import tixd.pool.worker_main"],
     "  of these numpy": ["-c", "import numpy"],
     "  of these urllib3": ["-c", "import urllib3"],
     "  of these zmq": ["-c", "import zmq"],

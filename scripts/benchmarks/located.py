@@ -17,8 +17,8 @@ from pathlib import Path
 
 from benchmarks.memory import memory_mb
 from benchmarks.yardstick import Row, interleaved, own_cpu_ns, row, share_of_y, yardstick_ns
-from tixd.localisation.install import KNOWN
-from tixd.localisation.origins import Origins
+from tixd.asn.install import KNOWN
+from tixd.asn.origins import Origins
 
 #: Prefixes of each family, AS numbers, look-ups of a round, rounds.
 PREFIXES_V4, PREFIXES_V6, NUMBERS = 100_000, 20_000, 80_000

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.yardstick import Row
 from tixd import errors, logs
-from tixd.dispatch.feed import JOBS_PER_WORKER, feed
-from tixd.dispatch.job import ProcessInstallation
-from tixd.dispatch.pool import Pool
-from tixd.queues.contract import JobQueue
+from tixd.config.processing import Settings
+from tixd.dispatch.consumer import JOBS_PER_WORKER, feed
+from tixd.jobs import ProcessInstallation
+from tixd.pool.pool import Pool
+from tixd.queues.base import JobQueue
 from tixd.queues.local import LocalQueue
-from tixd.settings import Settings
 
 if TYPE_CHECKING:
     from tests.support.broker import Broker

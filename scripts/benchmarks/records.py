@@ -13,8 +13,9 @@ from urllib.parse import quote_plus
 from benchmarks.yardstick import Row, interleaved, row
 from tixd.collector import form
 from tixd.collector.bundle import read_bundle
-from tixd.collector.formats import Format, render
+from tixd.collector.formats import render
 from tixd.collector.limits import Limits
+from tixd.config.collector import Format
 
 #: How often each bundle is read, with the yardstick between the rounds.
 ROUNDS = 7

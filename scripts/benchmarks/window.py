@@ -11,11 +11,11 @@ from benchmarks.yardstick import Row, interleaved, row
 from tixd import logs
 from tixd.analysis.observations import joined
 from tixd.analysis.summary import summarise
-from tixd.folder import Folder
+from tixd.config.processing import Settings
+from tixd.directory import Folder
 from tixd.reports.model import Installation
 from tixd.reports.spool import Spool
 from tixd.reports.window import Window, next_step
-from tixd.settings import Settings
 
 #: How often all windows are gone through, with the yardstick between.
 ROUNDS = 7

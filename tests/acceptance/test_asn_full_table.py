@@ -13,7 +13,7 @@ from tests.support.full_table import full_table
 from tests.support.original_service import database, files_of
 from tests.support.plain_search import PlainSearch
 from tests.support.program import ROOT, TIXD
-from tixd.localisation.asn import Table
+from tixd.asn.table import Table
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 

@@ -40,7 +40,7 @@ def test_help_imports_neither_pydantic_nor_a_command():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     modules = set(done.stderr.split())
     assert "click" in modules
-    assert not modules & {"pydantic", "numpy", "rich", "zmq", "tixd.commands", "tixd.config"}
+    assert not modules & {"pydantic", "numpy", "rich", "zmq", "tixd.commands", "tixd.config.loader"}
 
 
 def test_importing_the_main_module_imports_no_command_line():

@@ -21,8 +21,8 @@ from tests.support.promql import ring
 from tests.support.results import result
 from tests.support.service import SHORT, Service, service
 from tests.support.stand_in_api import StandInApi
-from tixd.folder import Folder
-from tixd.results.outbox import Outbox
+from tixd.directory import Folder
+from tixd.results.failed_results import Outbox
 
 START = 1_700_000_000
 

@@ -116,7 +116,7 @@ def test_a_command_ends_with_its_terminal(tmp_path):
 
 
 def test_signals_before_anything_is_known_wait_or_end_the_process_quietly():
-    program = "import os, sys; from tixd import signals; signals.begin()\n"
+    program = "import os, sys; from tixd.runtime import signals; signals.begin()\n"
     program += "for number in sys.argv[1:]: os.kill(os.getpid(), int(number))\n"
     program += "signals.is_command()"
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):

@@ -24,8 +24,8 @@ from tests.support.program import until
 from tests.support.senders import Senders
 from tests.support.waiting import until as until_in_loop
 from tixd import errors
-from tixd.collector.settings import CollectorSettings
-from tixd.sinks.contract import Outgoing
+from tixd.config.collector import CollectorSettings
+from tixd.sinks.base import Outgoing
 from tixd.sinks.kafka import KafkaSink
 
 

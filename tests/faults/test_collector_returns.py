@@ -12,9 +12,9 @@ from tests.support.gracc_queue import QUEUE, bound_queue
 from tests.support.waiting import until
 from tixd import errors
 from tixd.amqp.channel import Channel
-from tixd.collector.settings import CollectorSettings
+from tixd.config.collector import CollectorSettings
 from tixd.sinks.amqp import AmqpSink
-from tixd.sinks.contract import Outgoing
+from tixd.sinks.base import Outgoing
 
 
 def bundle(name: str, size: int) -> Sequence[Outgoing]:

@@ -18,7 +18,7 @@ from tests.support.made import minute
 from tests.support.program import MEASURE, ROOT, Ended, environment, once
 from tests.support.service import Service, service
 from tests.support.stand_in_api import closed_port
-from tixd import values
+from tixd.config import values
 
 MIB = 1024 * 1024
 

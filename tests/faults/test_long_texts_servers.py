@@ -26,7 +26,7 @@ from tests.support.tables import foreign
 from tests.support.task_messages import protocol_1, protocol_2
 from tixd import errors, logs
 from tixd.amqp import connection
-from tixd.localisation.asn import Table
+from tixd.asn.table import Table
 from tixd.results.client import ApiClient
 
 MIB = 1024 * 1024

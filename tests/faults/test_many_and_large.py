@@ -17,7 +17,7 @@ from tests.support.pools import in_loop, window, work_off
 from tests.support.program import MEASURE, Ended, once
 from tests.support.results import settings_for
 from tests.support.stand_in_api import StandInApi, closed_port
-from tixd.dispatch.pool import Pool
+from tixd.pool.pool import Pool
 
 START = 1_600_000_000
 

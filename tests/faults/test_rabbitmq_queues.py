@@ -28,7 +28,7 @@ from tests.support.site import (
     seconds_until,
     site,
 )
-from tixd.amqp.values import Properties
+from tixd.amqp.messages import Properties
 
 #: Rights to all that tixd has and uses; the default exchange is what messages are published to.
 OWN = r"^(celery|tixd\\..*|amq\\.default)$"

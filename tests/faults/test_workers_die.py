@@ -35,11 +35,11 @@ from tests.support.results import settings_for
 from tests.support.stand_in_api import StandInApi
 from tests.support.waiting import until
 from tixd import errors
-from tixd.dispatch import pool as pool_module
-from tixd.dispatch.job import ProcessInstallation
-from tixd.dispatch.pool import Pool
-from tixd.dispatch.seat import WorkerNow
-from tixd.settings import Settings
+from tixd.config.processing import Settings
+from tixd.jobs import ProcessInstallation
+from tixd.pool import pool as pool_module
+from tixd.pool.pool import Pool
+from tixd.pool.process import WorkerNow
 
 
 @pytest.fixture

@@ -29,10 +29,10 @@ from tests.support.waiting import until
 from tixd import errors
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection, connect
-from tixd.amqp.link import Link, Retry
-from tixd.amqp.values import Endpoint, Message, Properties, Tls
-from tixd.declared import Secret
-from tixd.dispatch.job import ProcessInstallation
+from tixd.amqp.messages import Endpoint, Message, Properties, Tls
+from tixd.amqp.supervised import Link, Retry
+from tixd.config.fields import Secret
+from tixd.jobs import ProcessInstallation
 
 #: Where the module's broker speaks TLS.
 TLS_PORT = closed_port()

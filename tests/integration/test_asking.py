@@ -19,16 +19,16 @@ import pytest
 from tests.support.program import TIXD
 from tests.support.results import result
 from tests.support.snapshots import snapshot
-from tixd import control
-from tixd.answers import handlers
-from tixd.dispatch.pool import Pool
-from tixd.folder import Folder
+from tixd.config.environment import Surroundings
+from tixd.config.processing import Settings
+from tixd.directory import Folder
+from tixd.pool.pool import Pool
 from tixd.results.backoff import Backoff
+from tixd.results.failed_results import Outbox
 from tixd.results.journal import Journal
 from tixd.results.journal_file import JournalFile
-from tixd.results.outbox import Outbox
-from tixd.settings import Settings
-from tixd.surroundings import Surroundings
+from tixd.roles.control_commands import handlers
+from tixd.runtime import control
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from tests.support.original_service import HOST, USER, database, files_of
 from tests.support.stand_in_api import closed_port
 from tests.support.tables import NAMES, PREFIXES, SMALL, csv_ranges, quiet, table
 from tixd import errors
+from tixd.asn.mysql import harvest_database
+from tixd.asn.sources import Harvest
+from tixd.asn.table import Table
 from tixd.commands import Invocation
 from tixd.commands.asn import command
-from tixd.localisation.asn import Table
-from tixd.localisation.mysql import harvest_database
-from tixd.localisation.sources import Harvest
 
 
 def content(path):

@@ -21,7 +21,7 @@ from tests.support.fleet import Fleet
 from tests.support.program import until
 from tests.support.stand_in_api import StandInApi
 from tests.support.task_messages import TASK_ID
-from tixd.amqp.values import Properties
+from tixd.amqp.messages import Properties
 from tixd.queues.celery_message import RunInstallation, RunUsers, Task, decode, encode
 
 INSTALLATION = RunInstallation(TASK_ID, "/r/1/2", 1, 2)

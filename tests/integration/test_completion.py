@@ -129,4 +129,4 @@ def test_a_list_of_commands_imports_none_of_them(shell):
     assert "plain,check-config" in found
     modules = set(found[-1].split())
     assert "tixd.group" in modules
-    assert not modules & {"pydantic", "numpy", "rich", "zmq", "tixd.commands", "tixd.config"}
+    assert not modules & {"pydantic", "numpy", "rich", "zmq", "tixd.commands", "tixd.config.loader"}

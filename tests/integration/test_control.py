@@ -15,9 +15,10 @@ import pytest
 
 from tests.support.log_events import heard
 from tests.support.waiting import until
-from tixd import control, errors
-from tixd.control import Control
-from tixd.surroundings import Surroundings
+from tixd import errors
+from tixd.config.environment import Surroundings
+from tixd.runtime import control
+from tixd.runtime.control import Control
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tixd import control, errors, hearing
-from tixd.surroundings import Surroundings
+from tixd import errors, hearing
+from tixd.config.environment import Surroundings
+from tixd.runtime import control
 
 
 @contextlib.contextmanager

@@ -11,12 +11,13 @@ from tests.support.pools import in_loop
 from tests.support.rabbit import guest
 from tests.support.relay import Relay
 from tests.support.waiting import until
-from tixd import logs, tasks
-from tixd.amqp import link as link_module
+from tixd import logs
+from tixd.amqp import supervised as link_module
 from tixd.amqp.connection import Connection
-from tixd.amqp.link import Link, Retry
-from tixd.amqp.values import Endpoint
-from tixd.collector.settings import CollectorSettings
+from tixd.amqp.messages import Endpoint
+from tixd.amqp.supervised import Link, Retry
+from tixd.config.collector import CollectorSettings
+from tixd.runtime import tasks
 from tixd.sinks import amqp
 from tixd.sinks.amqp import AmqpSink
 

@@ -16,8 +16,9 @@ from tests.support.program import until as until_time
 from tests.support.rabbit import guest
 from tests.support.relay import Relay
 from tests.support.waiting import until
-from tixd import errors, logs, tasks
+from tixd import errors, logs
 from tixd.amqp import connection
+from tixd.runtime import tasks
 
 LOGGER = logging.getLogger(f"{connection.pika.__name__}.adapters")
 

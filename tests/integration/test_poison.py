@@ -14,7 +14,7 @@ from tests.support.rabbit import PREFETCH, consumer
 from tests.support.task_messages import TASK_ID
 from tests.support.waiting import until
 from tixd import errors
-from tixd.amqp.values import Message, Properties
+from tixd.amqp.messages import Message, Properties
 from tixd.queues import rabbitmq
 from tixd.queues.celery_message import RunInstallation, RunUsers, Task, decode, encode
 

@@ -15,12 +15,12 @@ from tests.support.log_events import heard
 from tests.support.pools import busy, children, in_loop, job, left, odd, ready, window
 from tests.support.waiting import until
 from tixd import errors
-from tixd.dispatch import line, pool
+from tixd.config.processing import Settings
 from tixd.dispatch.cycle import run_cycle
-from tixd.dispatch.job import ListUsers, Ready
-from tixd.dispatch.pool import Pool
-from tixd.dispatch.seat import Seat
-from tixd.settings import Settings
+from tixd.jobs import ListUsers, Ready
+from tixd.pool import pool, sockets
+from tixd.pool.pool import Pool
+from tixd.pool.process import Seat
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ async def test_a_worker_that_says_nonsense_is_replaced(tmp_path, one, monkeypatc
 async def test_a_message_from_a_worker_that_is_buried_is_passed_over(tmp_path, one):
     async with Pool(one) as workers:
         (before,) = await ready(workers)
-        ghost = line.WorkerEnd(workers._line.endpoint, b"worker-0", os.pipe()[0])
+        ghost = sockets.WorkerEnd(workers._line.endpoint, b"worker-0", os.pipe()[0])
         ghost.say(Ready(1))
         ghost.close()
         await workers.submit(ListUsers(str(tmp_path)))
@@ -206,7 +206,7 @@ async def test_a_folder_too_long_for_a_socket_is_an_error_and_leaves_nothing(
 ):
     long = tmp_path / ("x" * 120)
     long.mkdir()
-    monkeypatch.setattr(line.tempfile, "tempdir", str(long))
+    monkeypatch.setattr(sockets.tempfile, "tempdir", str(long))
     with pytest.raises(errors.CannotStart):
         await Pool(one).__aenter__()
     assert list(long.iterdir()) == []

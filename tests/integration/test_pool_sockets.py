@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from tixd.dispatch.line import ParentEnd
+from tixd.pool.sockets import ParentEnd
 
 
 def test_the_socket_lies_in_the_runtime_folder_and_goes_with_it(tmp_path):

@@ -11,9 +11,9 @@ import pytest
 from tests.support.log_events import heard
 from tests.support.snapshots import snapshot
 from tixd import errors
-from tixd.config import load
-from tixd.presence import Presence
-from tixd.settings import Settings
+from tixd.config.loader import load
+from tixd.config.processing import Settings
+from tixd.runtime.service import Presence
 
 
 async def is_open(port: int) -> bool:

@@ -6,15 +6,17 @@ import asyncio
 
 from tests.support.collecting import Client, parsed
 from tests.support.waiting import until_answer
-from tixd import serving
-from tixd.collector import debug
+from tixd.collector import profiler
+from tixd.runtime import http_server
 
 
 async def begun(client: Client, seconds: int) -> asyncio.StreamWriter:
     """Ask for a profile that takes so long, and do not read it."""
     _, writer = await client.connect()
-    writer.write(f"GET {debug.ROOT}profile?seconds={seconds} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    await until_answer(lambda: client.get(f"{debug.ROOT}profile?seconds=1"), is_busy)
+    writer.write(
+        f"GET {profiler.ROOT}profile?seconds={seconds} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    )
+    await until_answer(lambda: client.get(f"{profiler.ROOT}profile?seconds=1"), is_busy)
     return writer
 
 
@@ -25,12 +27,12 @@ def is_busy(said: object) -> bool:
 
 def test_a_profile_ends_when_its_asker_leaves():
     async def run() -> None:
-        listener = await debug.listen("127.0.0.1:0")
+        listener = await profiler.listen("127.0.0.1:0")
         client = Client(listener)
         writer = await begun(client, 300)
         writer.close()
         await until_answer(
-            lambda: client.get(f"{debug.ROOT}profile?seconds=1"), lambda said: said.status == 200
+            lambda: client.get(f"{profiler.ROOT}profile?seconds=1"), lambda said: said.status == 200
         )
         await listener.stop()
 
@@ -38,13 +40,13 @@ def test_a_profile_ends_when_its_asker_leaves():
 
 
 def test_many_idle_connections_neither_stay_nor_end_a_profile(monkeypatch):
-    monkeypatch.setattr(serving, "MOST_CONNECTIONS", 5)
+    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 5)
 
     async def run() -> None:
-        listener = await debug.listen("127.0.0.1:0")
+        listener = await profiler.listen("127.0.0.1:0")
         client = Client(listener)
         reader, writer = await client.connect()
-        writer.write(f"GET {debug.ROOT}profile?seconds=2 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"GET {profiler.ROOT}profile?seconds=2 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         idle = [await client.connect() for _ in range(20)]
         ended = await asyncio.wait_for(asyncio.gather(*(r.read() for r, _ in idle[:15])), 20)
         assert set(ended) == {b""}

@@ -1,4 +1,4 @@
-"""What every queue promises, asked of each of them (tixd/queues/contract.py)."""
+"""What every queue promises, asked of each of them (tixd/queues/base.py)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from tests.support.broker import Broker
 from tests.support.direct import Direct
 from tests.support.rabbit import consumer
-from tixd.dispatch.job import ProcessInstallation
-from tixd.queues.contract import JobQueue
+from tests.support.twin_queue import MemoryBroker, MemoryQueue
+from tixd.jobs import ProcessInstallation
+from tixd.queues.base import JobQueue
 from tixd.queues.local import LocalQueue
-from tixd.queues.memory import MemoryBroker, MemoryQueue
 
 #: Opens one more consumer of the same queue.
 Consumers = Callable[[], AbstractAsyncContextManager[JobQueue]]

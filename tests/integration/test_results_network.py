@@ -12,10 +12,10 @@ from tests.support.results import ONE, result, settings_for
 from tests.support.stand_in_api import StandInApi, closed_port
 from tests.support.stand_in_proxy import StandInProxy
 from tixd import errors
-from tixd.declared import Secret
+from tixd.config.fields import Secret
+from tixd.config.processing import Settings
 from tixd.results.client import ApiClient
 from tixd.results.endpoint import basic, proxy, trust
-from tixd.settings import Settings
 
 PATH = "/api/user/1/installation/11/reports"
 

@@ -16,12 +16,12 @@ from tests.support.results import ONE, result, settings_for
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 from tests.support.volumes import fill, tmpfs
 from tixd import errors
-from tixd.folder import Folder
+from tixd.directory import Folder
 from tixd.results.backoff import Backoff
 from tixd.results.client import ApiClient
+from tixd.results.failed_results import Outbox
 from tixd.results.journal import Journal
 from tixd.results.journal_file import JournalFile
-from tixd.results.outbox import Outbox
 from tixd.results.repost import Reposted, repost
 
 ROOT = Path(__file__).parents[2]
@@ -74,8 +74,8 @@ def drained(outbox: Outbox, port: int, backoff: Backoff | None = None) -> Repost
 STORER = """
 import sys
 from tests.support.results import result
-from tixd.folder import Folder
-from tixd.results.outbox import Outbox
+from tixd.directory import Folder
+from tixd.results.failed_results import Outbox
 with Folder(sys.argv[1]) as folder, Outbox(folder) as outbox:
     for timestamp in range(int(sys.argv[2]), 10**6):
         outbox.store(result(timestamp))

@@ -14,12 +14,12 @@ import pytest
 from tests.support.pools import in_loop
 from tests.support.service import Manager, listening
 from tests.support.stand_in_api import closed_port
-from tixd import config, control
-from tixd.collector import configuration
-from tixd.dispatch.job import Done
+from tixd.config import collector_loader, loader
+from tixd.jobs import Done
 from tixd.roles.collector import Collector
-from tixd.service import Service
-from tixd.status import ApiView
+from tixd.roles.processing import Service
+from tixd.runtime import control
+from tixd.runtime.status import ApiView
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def service(tmp_path: Path) -> Service:
     """A service that has not begun, and that the manager hears of."""
     environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "TIX_HTTP_ADDRESS": "off"}
 
-    def load() -> config.Config:
-        return config.load({}, {**environ, "RUNTIME_DIRECTORY": str(tmp_path)}, None)
+    def load() -> loader.Config:
+        return loader.load({}, {**environ, "RUNTIME_DIRECTORY": str(tmp_path)}, None)
 
     return Service(load(), load)
 
@@ -50,7 +50,7 @@ async def test_a_pool_whose_supervision_does_not_turn_feeds_no_watchdog(
             await running.turn()
             assert manager.fed() == expected
 
-    for module in ("systemd.STATUS", "service.TICK"):
+    for module in ("runtime.systemd.STATUS", "roles.processing.TICK"):
         monkeypatch.setattr(f"tixd.{module}_SECONDS", 0.01)
     await service(tmp_path)._live(turn)
 
@@ -108,7 +108,7 @@ async def test_a_stop_during_a_collectors_start_is_the_last_that_is_said(
     async def stop(*_: object, **__: object) -> None:
         collector._stop(signal.SIGTERM)
 
-    collector = Collector(configuration.load({}, environ, None), lambda: 1 // 0, "")
+    collector = Collector(collector_loader.load({}, environ, None), lambda: 1 // 0, "")
     monkeypatch.setattr(control, "listen", stop)
     await collector.run()
     collector._renew()

@@ -14,9 +14,10 @@ from aiohttp import web
 from tests.support.log_events import heard
 from tests.support.snapshots import snapshot
 from tests.support.waiting import until
-from tixd import errors, serving
-from tixd.serving import BriefConnections, HttpServer, Listener, bound_or_refused, serve
-from tixd.status import Snapshot
+from tixd import errors
+from tixd.runtime import http_server
+from tixd.runtime.http_server import BriefConnections, HttpServer, Listener, bound_or_refused, serve
+from tixd.runtime.status import Snapshot
 
 
 @asynccontextmanager
@@ -112,7 +113,7 @@ def test_large_headers_are_refused_and_nothing_is_logged():
 
 
 def test_one_who_sends_nothing_is_cut_off_after_its_time(monkeypatch):
-    monkeypatch.setattr(serving, "CONNECTION_SECONDS", 0.1)
+    monkeypatch.setattr(http_server, "CONNECTION_SECONDS", 0.1)
 
     async def run() -> bytes:
         async with listening() as listener:
@@ -124,7 +125,7 @@ def test_one_who_sends_nothing_is_cut_off_after_its_time(monkeypatch):
 def test_a_good_sender_is_served_while_many_say_nothing():
     async def run() -> bytes:
         async with listening() as listener:
-            silent = [await connect(listener) for _ in range(3 * serving.MOST_CONNECTIONS)]
+            silent = [await connect(listener) for _ in range(3 * http_server.MOST_CONNECTIONS)]
             answer = await ask(listener, "/healthz")
             for _, writer in silent:
                 writer.close()
@@ -200,7 +201,7 @@ def test_nothing_is_kept_of_connections_that_have_ended():
 
 
 def test_one_who_does_not_read_its_answer_holds_nothing_after_its_time(monkeypatch):
-    monkeypatch.setattr(serving, "CONNECTION_SECONDS", 0.2)
+    monkeypatch.setattr(http_server, "CONNECTION_SECONDS", 0.2)
     connections = BriefConnections()
 
     async def long(_: web.BaseRequest) -> web.Response:

@@ -11,7 +11,7 @@ import pytest
 from tests.support.log_events import heard
 from tests.support.pools import in_loop
 from tests.support.waiting import until
-from tixd.systemd import Notifier
+from tixd.runtime.systemd import Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -114,7 +114,7 @@ def test_a_status_that_did_not_arrive_is_sent_again(manager):
 
 @in_loop
 async def test_a_status_that_breaks_is_told_once_and_comes_back(manager, monkeypatch):
-    monkeypatch.setattr("tixd.systemd.STATUS_SECONDS", 0.01)
+    monkeypatch.setattr("tixd.runtime.systemd.STATUS_SECONDS", 0.01)
     address, sock = manager
     jobs = iter([0, 0, 1])
     with heard() as log:

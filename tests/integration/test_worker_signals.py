@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 from tests.support.waiting import until
-from tixd.dispatch.job import Done, ProcessInstallation
-from tixd.dispatch.line import REOPEN_LOG, TOGGLE_DEBUG
-from tixd.dispatch.pool import Pool
-from tixd.settings import Settings
+from tixd.config.processing import Settings
+from tixd.jobs import Done, ProcessInstallation
+from tixd.pool.pool import Pool
+from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG
 
 
 def settings(tmp_path: Path) -> Settings:

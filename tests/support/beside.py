@@ -20,7 +20,9 @@ from typing import Any
 
 from tests.support import made
 from tests.support.program import ROOT, until
-from tixd import control, errors, surroundings
+from tixd import errors
+from tixd.config import environment
+from tixd.runtime import control
 
 START = 1_700_000_000
 
@@ -89,7 +91,7 @@ def _idle(state: dict[str, Any]) -> bool:
 def states() -> list[dict[str, Any]]:
     """What each role says of itself."""
     try:
-        around = surroundings.read({}, uid=os.geteuid())
+        around = environment.read({}, uid=os.geteuid())
         return control.ask_all(around, "", {"ask": "status"}, 10.0)
     except errors.NotRunning:
         return []

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tixd.collector.publish import Outputs
 from tixd.collector.server import SERVLET, Server
-from tixd.collector.settings import CollectorSettings
-from tixd.serving import Listener
-from tixd.sinks.contract import Sink
-from tixd.sinks.outputs import Outputs
+from tixd.config.collector import CollectorSettings
+from tixd.runtime.http_server import Listener
+from tixd.sinks.base import Sink
 
 #: The head of every posted form.
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -8,8 +8,8 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from tixd.simulation.probes import Direction, Scenario
-from tixd.simulation.trees import reports
+from tixd.simulation.probing import Direction, Scenario
+from tixd.simulation.report_files import reports
 
 #: When the first made report begins.
 START = 1_700_000_000

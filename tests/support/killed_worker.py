@@ -27,8 +27,8 @@ import urllib3
 
 from tests.support.results import settings_for
 from tixd import logs
-from tixd.dispatch.job import Phase, ProcessInstallation
 from tixd.installation import Worker, process_installation
+from tixd.jobs import Phase, ProcessInstallation
 from tixd.results.client import ApiClient
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from tests.support.program import until
 from tests.support.stand_in_api import StandInApi
 from tixd import errors
 from tixd.analysis.observations import SHORT
-from tixd.folder import Folder
+from tixd.directory import Folder
 from tixd.reports.archive import installations
 from tixd.reports.model import Report
 from tixd.reports.window import windows

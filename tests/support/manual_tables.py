@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tixd import values
-from tixd.collector import given, kinds, rules
+from tixd.collector import kinds, mapping
+from tixd.config import collector_values, values
 
 MANUAL = Path(__file__).parents[2] / "tixd" / "manual"
 
@@ -31,11 +31,15 @@ def settings_table() -> str:
 def collector_settings_table() -> str:
     """Every setting of the collector: key, environment, default, meaning."""
     rows = ["| key | environment | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, field in given.FIELDS.items():
+    for name, field in collector_values.FIELDS.items():
         facts = field.metadata
-        words = f" ({', '.join(given.choices(name))})" if given.choices(name) else ""
+        words = (
+            f" ({', '.join(collector_values.choices(name))})"
+            if collector_values.choices(name)
+            else ""
+        )
         unit = f"; {facts['unit']}" if "unit" in facts else ""
-        default = _default(given.default_text(name))
+        default = _default(collector_values.default_text(name))
         meaning = facts["help"] + unit + words
         rows.append(f"| `{facts['key']}` | `{facts['env']}` | {default} | {meaning} |")
     return "\n".join(rows)
@@ -46,9 +50,9 @@ def key_table() -> str:
     lines = ["| of | element | key | value |", "| --- | --- | --- | --- |"]
     lines += ["| all | the record | type | its name; JobUsageRecord for a UsageRecord too |"]
     lines += ["| all | the record | RawXML | its source |"]
-    used: dict[rules.Rule, dict[str, list[str]]] = {}
+    used: dict[mapping.Rule, dict[str, list[str]]] = {}
     for kind in dict.fromkeys(kinds.KINDS.values()):
-        for element, rule in {**kind.rules, "any other": rules.OTHER}.items():
+        for element, rule in {**kind.rules, "any other": mapping.OTHER}.items():
             used.setdefault(rule, {}).setdefault(kind.name, []).append(element)
     for rule, found in used.items():
         of = "all" if len(found) == len(set(kinds.KINDS.values())) else ", ".join(found)

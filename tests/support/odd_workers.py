@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tixd.settings import Settings
+from tixd.config.processing import Settings
 
 #: What a worker does to itself when it analyses observations of this packet size.
 DEEDS = {
@@ -89,7 +89,7 @@ def aborts_without_memory(endpoint: str, identity: bytes, settings: Settings) ->
 
 
 def _limit_memory() -> None:
-    from tixd.dispatch import worker
+    from tixd.pool import worker_main
 
     def serve(*given: Any) -> None:
         with open("/proc/self/statm", encoding="ascii") as file:
@@ -98,7 +98,7 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         ordinary(*given)
 
-    ordinary, worker._serve = worker._serve, serve
+    ordinary, worker_main._serve = worker_main._serve, serve
 
 
 def cannot_start(endpoint: str, identity: bytes, settings: Settings) -> None:
@@ -127,8 +127,8 @@ def out_of_turn_once(endpoint: str, identity: bytes, settings: Settings) -> None
 
 def ready_and_gone(endpoint: str, identity: bytes, settings: Settings) -> None:
     """Ends as soon as it is ready."""
-    from tixd.dispatch.job import Ready
-    from tixd.dispatch.line import WorkerEnd
+    from tixd.jobs import Ready
+    from tixd.pool.sockets import WorkerEnd
 
     line = WorkerEnd(endpoint, identity, os.pipe()[0])
     line.say(Ready(os.getpid()))
@@ -147,30 +147,31 @@ def closes_its_files_once(endpoint: str, identity: bytes, settings: Settings) ->
 
 def dies_listing(endpoint: str, identity: bytes, settings: Settings) -> None:
     """Crashes at whatever it lists."""
-    from tixd.dispatch import worker
+    from tixd.pool import worker_main
 
-    worker.list_users = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
+    worker_main.list_users = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
     _main(endpoint, identity, settings)
 
 
 def dies_listing_user_2(endpoint: str, identity: bytes, settings: Settings) -> None:
     """Crashes at the folder of one user."""
-    from tixd.dispatch import worker
+    from tixd.pool import worker_main
 
     def list_installations(job: Any, *more: Any) -> Any:
         if 2 in job.user_ids:
             os.kill(os.getpid(), signal.SIGSEGV)
         return ordinary(job, *more)
 
-    ordinary, worker.list_installations = worker.list_installations, list_installations
+    ordinary, worker_main.list_installations = worker_main.list_installations, list_installations
     _main(endpoint, identity, settings)
 
 
 def _odd_once(endpoint: str, identity: bytes, settings: Settings, frame: bytes) -> None:
-    from tixd.dispatch import job, line
+    from tixd import jobs
+    from tixd.pool import sockets
 
     if _first(settings):
-        line.encode = lambda said: frame if isinstance(said, job.Done) else job.encode(said)
+        sockets.encode = lambda said: frame if isinstance(said, jobs.Done) else jobs.encode(said)
     _main(endpoint, identity, settings)
 
 
@@ -189,6 +190,6 @@ def _first(settings: Settings) -> bool:
 
 
 def _main(endpoint: str, identity: bytes, settings: Settings) -> None:
-    from tixd.dispatch.worker import main
+    from tixd.pool.worker_main import main
 
     main(endpoint, identity, settings)

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from random import Random
 from typing import NamedTuple
 
-from tixd.localisation.asn import Table
-from tixd.localisation.origin import routable
+from tixd.asn.origin import routable
+from tixd.asn.table import Table
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -16,11 +16,12 @@ import pytest
 from tests.support import odd_workers
 from tests.support.made import lively, minute
 from tests.support.waiting import until
-from tixd.dispatch import cycle, spawned
-from tixd.dispatch.dispatcher import scan
-from tixd.dispatch.job import ListInstallations, ProcessInstallation
-from tixd.dispatch.pool import Pool
-from tixd.dispatch.seat import WorkerNow
+from tixd.dispatch import cycle
+from tixd.dispatch.scheduler import scan
+from tixd.jobs import ListInstallations, ProcessInstallation
+from tixd.pool import spawned
+from tixd.pool.pool import Pool
+from tixd.pool.process import WorkerNow
 
 #: Second of the first observation of made installations.
 BEGIN = 1_505_082_000

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tixd.commands.words import WORDS
+from tixd.commands.output import WORDS
 
 ROOT = Path(__file__).parents[2]
 

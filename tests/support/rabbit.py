@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from tests.support.waiting import until
-from tixd.amqp.values import Endpoint
-from tixd.declared import Secret
+from tixd.amqp.messages import Endpoint
+from tixd.config.fields import Secret
 from tixd.queues.jobs import JobSender
+from tixd.queues.publisher import Sender
 from tixd.queues.rabbitmq import Bases, RabbitQueue
-from tixd.queues.sender import Sender
 
 #: What a worker with one process takes.
 PREFETCH = 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tixd.analysis.summary import Direction, Summary
-from tixd.declared import Secret
+from tixd.config.fields import Secret
+from tixd.config.processing import Settings
 from tixd.reports.model import Installation
 from tixd.results.payload import WindowResult
-from tixd.settings import Settings
 
 UP = Direction(usage=0.25, quality=1.0, hurst_rs=0.5, hurst_wavelet=0.75)
 DOWN = Direction(usage=1.4, quality=0.5, hurst_rs=1.0625, hurst_wavelet=-0.125)

@@ -19,8 +19,9 @@ import psutil
 
 from tests.support.program import PATIENCE_SECONDS, ROOT, TIXD, environment, until
 from tests.support.stand_in_api import closed_port
-from tixd import control, errors
-from tixd.surroundings import Surroundings
+from tixd import errors
+from tixd.config.environment import Surroundings
+from tixd.runtime import control
 
 #: Minutes between cycles: the least that the settings allow, and so many that only the first comes.
 SHORT, LONG = "0.05", "60000"

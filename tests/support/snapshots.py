@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tixd.status import CycleView, Snapshot, VolumeView, WorkerView
+from tixd.runtime.status import CycleView, Snapshot, VolumeView, WorkerView
 
 
 def snapshot(**changes: Any) -> Snapshot:

@@ -11,9 +11,9 @@ from typing import Any
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from tixd.localisation.build import write_table
-from tixd.localisation.formats import FORMATS, cut, recognised
-from tixd.localisation.sources import Harvest
+from tixd.asn.formats import FORMATS, cut, recognised
+from tixd.asn.mmdb import write_table
+from tixd.asn.sources import Harvest
 
 #: Networks and names that most tests are content with, as the original's two files have them.
 PREFIXES = """\

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from tixd.amqp.values import Properties
+from tixd.amqp.messages import Properties
 from tixd.queues.celery_message import INSTALLATION_TASK
 
 #: A task id as Celery makes them.

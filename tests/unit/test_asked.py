@@ -6,11 +6,13 @@ import time
 
 import pytest
 
-from tixd import config, errors, starting
+from tixd import errors
 from tixd.commands import asked
-from tixd.surroundings import Surroundings
+from tixd.config import loader
+from tixd.config.environment import Surroundings
+from tixd.runtime import startup
 
-LOADED = config.load({}, {}, None)
+LOADED = loader.load({}, {}, None)
 
 LATER = 60.0
 
@@ -24,7 +26,7 @@ def as_root(monkeypatch):
     """Root asks, and the volume hangs."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr("tixd.commands.OWNER_SECONDS", 0.1)
-    monkeypatch.setattr(starting, "identity", lambda _: threading.Event().wait(LATER))
+    monkeypatch.setattr(startup, "identity", lambda _: threading.Event().wait(LATER))
 
 
 def test_who_answers_is_heard_without_a_look_at_the_reports():
@@ -42,7 +44,7 @@ def test_a_volume_that_hangs_does_not_hold_up_the_news_that_nobody_answers():
 
 def test_the_owner_of_the_reports_is_asked_when_root_has_no_tixd(monkeypatch):
     monkeypatch.setattr("tixd.commands.OWNER_SECONDS", LATER)
-    monkeypatch.setattr(starting, "identity", lambda _: starting.privileges.Identity(77, (7,), ""))
+    monkeypatch.setattr(startup, "identity", lambda _: startup.privileges.Identity(77, (7,), ""))
     asked_at = []
 
     def ask(around: Surroundings) -> str:

@@ -137,7 +137,7 @@ def test_lines_that_were_left_out_are_counted(path, tmp_path):
 
 def test_a_database_needs_an_extra_and_says_so(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pymysql", None)
-    monkeypatch.delitem(sys.modules, "tixd.localisation.mysql", raising=False)
+    monkeypatch.delitem(sys.modules, "tixd.asn.mysql", raising=False)
     done = run("build", "--mysql", "mysql://x@localhost/iptoas", "--table", path)
     ways = "EXTRAS=mysql scripts/install, or beside tixd: pip install pymysql"
     assert ways in str(done.exception)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tixd import config, errors, values
+from tixd import errors
+from tixd.config import loader, values
 
 #: Every variable that a setting is read from.
 VARIABLES = sorted(field.metadata["env"] for field in values.FIELDS.values())
@@ -14,7 +15,7 @@ VARIABLES = sorted(field.metadata["env"] for field in values.FIELDS.values())
 
 @pytest.fixture(autouse=True)
 def _no_file_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "absent.toml")
+    monkeypatch.setattr(loader, "DEFAULT_FILE", tmp_path / "absent.toml")
 
 
 def toml(tmp_path: Path, text: str) -> Path:
@@ -27,12 +28,12 @@ def toml(tmp_path: Path, text: str) -> Path:
 def problems(environ: dict[str, str], file: Path | None = None, **options: str) -> list[str]:
     """The lines that an operator reads instead of a start."""
     with pytest.raises(errors.ConfigError) as caught:
-        config.load(options, environ, file)
+        loader.load(options, environ, file)
     return str(caught.value).splitlines()
 
 
 def test_nothing_given_means_the_defaults_of_the_original_system():
-    loaded = config.load({}, {}, None)
+    loaded = loader.load({}, {}, None)
     settings = loaded.settings
     assert settings.role == "standalone"
     assert settings.reports_base_path == "/tmp/reports"
@@ -48,7 +49,7 @@ def test_nothing_given_means_the_defaults_of_the_original_system():
 def test_the_command_line_wins_over_environment_over_file_over_default(tmp_path):
     file = toml(tmp_path, 'role = "worker"\n[api]\nhost = "file"\nport = 1\n[log]\nfile = "f"\n')
     environ = {"PROCESSOR_TYPE": "BEAT", "TIX_API_HOST": "environment"}
-    loaded = config.load({"role": "standalone"}, environ, file)
+    loaded = loader.load({"role": "standalone"}, environ, file)
     assert (loaded.settings.role, loaded.sources["role"]) == ("standalone", "option --role")
     assert loaded.settings.api_host == "environment"
     assert loaded.sources["api_host"] == "environment TIX_API_HOST"
@@ -59,32 +60,32 @@ def test_the_command_line_wins_over_environment_over_file_over_default(tmp_path)
 
 def test_a_top_level_key_is_named_without_a_section(tmp_path):
     file = toml(tmp_path, "workers = 3\n")
-    loaded = config.load({}, {}, file)
+    loaded = loader.load({}, {}, file)
     assert (loaded.settings.workers, loaded.sources["workers"]) == (3, f"{file} workers")
 
 
 def test_the_default_file_is_read_where_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "DEFAULT_FILE", toml(tmp_path, "workers = 5\n"))
-    assert config.load({}, {}, None).settings.workers == 5
+    monkeypatch.setattr(loader, "DEFAULT_FILE", toml(tmp_path, "workers = 5\n"))
+    assert loader.load({}, {}, None).settings.workers == 5
 
 
 def test_an_empty_environment_variable_counts_as_unset(tmp_path):
     file = toml(tmp_path, "[api]\nssl = true\nport = 8080\n")
-    loaded = config.load({}, {"TIX_API_SSL": "", "TIX_API_PORT": ""}, file)
+    loaded = loader.load({}, {"TIX_API_SSL": "", "TIX_API_PORT": ""}, file)
     assert loaded.settings.api_base_url == "https://localhost:8080"
     assert loaded.sources["api_port"] == f"{file} [api] port"
 
 
 @pytest.mark.parametrize("text", ["True", "1", "sarasa", "-1"])
 def test_any_text_in_tix_api_ssl_turns_https_on(text):
-    loaded = config.load({}, {"TIX_API_SSL": text}, None)
+    loaded = loader.load({}, {"TIX_API_SSL": text}, None)
     assert loaded.settings.api_base_url == "https://localhost:443"
     assert loaded.warnings == ()
 
 
 @pytest.mark.parametrize("text", ["False", "no", "0", " off "])
 def test_a_tix_api_ssl_that_looks_false_is_on_and_said_so(text):
-    loaded = config.load({}, {"TIX_API_SSL": text}, None)
+    loaded = loader.load({}, {"TIX_API_SSL": text}, None)
     assert loaded.settings.api_ssl
     assert len(loaded.warnings) == 1
     assert "HTTPS is on" in loaded.warnings[0]
@@ -94,7 +95,7 @@ def test_a_tix_api_ssl_that_looks_false_is_on_and_said_so(text):
     ("text", "role"), [("STANDALONE", "standalone"), ("beat", "dispatcher"), ("Worker", "worker")]
 )
 def test_processor_type_chooses_the_role_in_any_case(text, role):
-    assert config.load({}, {"PROCESSOR_TYPE": text}, None).settings.role == role
+    assert loader.load({}, {"PROCESSOR_TYPE": text}, None).settings.role == role
 
 
 def test_another_processor_type_stops_the_start():
@@ -108,7 +109,7 @@ def test_another_processor_type_stops_the_start():
     ("text", "level"), [("debug", "DEBUG"), ("Fatal", "CRITICAL"), ("warn", "WARNING")]
 )
 def test_celerys_names_of_log_levels_are_taken_in_any_case(text, level):
-    assert config.load({}, {"CELERY_LOG_LEVEL": text}, None).settings.log_level == level
+    assert loader.load({}, {"CELERY_LOG_LEVEL": text}, None).settings.log_level == level
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_control_characters_are_refused_and_shown_escaped(text):
 
 @pytest.mark.parametrize("text", ["::1", "[::1]", "0:0:0:0:0:0:0:1"])
 def test_an_ipv6_host_is_taken_with_and_without_brackets(text):
-    assert config.load({}, {"TIX_API_HOST": text}, None).settings.api_base_url == "http://[::1]:80"
+    assert loader.load({}, {"TIX_API_HOST": text}, None).settings.api_base_url == "http://[::1]:80"
 
 
 @pytest.mark.parametrize(
@@ -168,18 +169,18 @@ def test_an_ipv6_host_is_taken_with_and_without_brackets(text):
     [("Off", "off"), ("0.0.0.0:80", "0.0.0.0:80"), ("[0::1]:80", "[::1]:80"), ("h:1", "h:1")],
 )
 def test_the_http_address_is_a_host_and_a_port_or_off(text, address):
-    loaded = config.load({}, {"TIX_HTTP_ADDRESS": text}, None)
+    loaded = loader.load({}, {"TIX_HTTP_ADDRESS": text}, None)
     assert loaded.settings.http_address_used == address
 
 
 @pytest.mark.parametrize(("role", "port"), [("STANDALONE", 8889), ("BEAT", 8889), ("WORKER", 8890)])
 def test_each_role_has_its_port_for_those_who_watch_it(role, port):
-    settings = config.load({}, {"PROCESSOR_TYPE": role}, None).settings
+    settings = loader.load({}, {"PROCESSOR_TYPE": role}, None).settings
     assert settings.http_address_used == f"localhost:{port}"
 
 
 def test_an_unknown_tix_variable_is_a_warning_with_the_nearest_name():
-    loaded = config.load({}, {"TIX_API_HOTS": "x", "TIX_JJJJJJJJJJ": "y", "HOME": "z"}, None)
+    loaded = loader.load({}, {"TIX_API_HOTS": "x", "TIX_JJJJJJJJJJ": "y", "HOME": "z"}, None)
     assert loaded.warnings == (
         'environment TIX_API_HOTS: no such setting, ignored; did you mean "TIX_API_HOST"?',
         "environment TIX_JJJJJJJJJJ: no such setting, ignored",
@@ -211,7 +212,7 @@ def test_the_configuration_error_tells_its_exit_code():
 @given(st.dictionaries(st.sampled_from([*VARIABLES, "http_proxy", "TIX_\n"]), st.text()))
 def test_whatever_the_environment_says_ends_in_settings_or_printable_lines(environ):
     try:
-        lines = config.load({}, environ, Path("/dev/null")).warnings
+        lines = loader.load({}, environ, Path("/dev/null")).warnings
     except errors.ConfigError as error:
         lines = tuple(str(error).split("\n"))
     assert all(line.isprintable() for line in lines)
@@ -232,7 +233,7 @@ LINKS = {
 
 
 def test_variables_that_kubernetes_or_docker_made_are_ignored_in_one_line():
-    loaded = config.load({}, LINKS | {"TIX_API_HOST": "api"}, None)
+    loaded = loader.load({}, LINKS | {"TIX_API_HOST": "api"}, None)
     assert (loaded.settings.api_port, loaded.settings.rabbitmq_port) == (0, 5672)
     assert loaded.sources["api_port"] == "default"
     (warning,) = loaded.warnings
@@ -243,7 +244,7 @@ def test_variables_that_kubernetes_or_docker_made_are_ignored_in_one_line():
 
 @pytest.mark.parametrize("name", ["TIX_API_PORT", "TIX_API_PORTS", "TIX_API_SERVICE"])
 def test_a_mistake_is_not_taken_for_a_link_of_kubernetes(name):
-    loaded_or_problem = config.load_for_asking({}, {name: "3001/tcp"}, None)
+    loaded_or_problem = loader.load_for_asking({}, {name: "3001/tcp"}, None)
     assert not any("enableServiceLinks" in text for text in loaded_or_problem.warnings)
 
 
@@ -288,7 +289,7 @@ def test_of_very_many_mistakes_the_first_are_told_and_the_others_counted(tmp_pat
     wrong = "\n".join(f"wrong_{n} = 1" for n in range(10_000))
     found = problems({}, toml(tmp_path, wrong))
     assert (len(found), found[-1]) == (51, "and 9950 more")
-    loaded = config.load({}, {f"TIX_WRONG_{n}": "1" for n in range(10_000)}, None)
+    loaded = loader.load({}, {f"TIX_WRONG_{n}": "1" for n in range(10_000)}, None)
     assert len(loaded.warnings) == 51
     assert "9950 more" in loaded.warnings[-1]
 

@@ -1,6 +1,6 @@
 """Settings as they are declared: no two share a name, and every default is allowed."""
 
-from tixd import values
+from tixd.config import values
 
 
 def test_no_two_settings_share_a_variable_or_a_key():

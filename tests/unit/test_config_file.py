@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.test_config import problems, toml
-from tixd import config, privileges
+from tixd.config import environment, loader
 
 
 @pytest.mark.parametrize(
@@ -57,23 +57,23 @@ def test_who_may_not_read_the_file_is_named(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    me = privileges.user(os.geteuid())
+    me = environment.user(os.geteuid())
     assert problems({}, tmp_path) == [f"{tmp_path}: cannot be read: Permission denied, as {me}"]
 
 
 def test_a_default_file_that_cannot_be_read_is_an_error_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path)
+    monkeypatch.setattr(loader, "DEFAULT_FILE", tmp_path)
     assert problems({}) == [f"{tmp_path}: cannot be read: Is a directory"]
 
 
 def test_the_collectors_table_is_left_alone(tmp_path):
     file = toml(tmp_path, '[collector]\nlisten = ":8443"\nwhatever = [1]\n')
-    assert set(config.load({}, {}, file).sources.values()) == {"default"}
+    assert set(loader.load({}, {}, file).sources.values()) == {"default"}
 
 
 def test_a_whole_number_will_do_for_a_number_in_toml(tmp_path):
     file = toml(tmp_path, "[schedule]\nperiod_minutes = 5\n")
-    assert config.load({}, {}, file).settings.processing_period_minutes == 5.0
+    assert loader.load({}, {}, file).settings.processing_period_minutes == 5.0
 
 
 def test_a_huge_number_is_refused_and_not_a_crash(tmp_path):
@@ -84,13 +84,13 @@ def test_a_huge_number_is_refused_and_not_a_crash(tmp_path):
 
 def test_an_empty_user_may_be_written_down(tmp_path):
     file = toml(tmp_path, "[api]\nuser = ''\npassword = ''\n")
-    assert not config.load({}, {}, file).settings.posts
+    assert not loader.load({}, {}, file).settings.posts
 
 
 def test_a_ca_bundle_must_exist_when_https_is_on(tmp_path):
     missing = str(tmp_path / "ca.pem")
     environ = {"REQUESTS_CA_BUNDLE": missing}
-    assert config.load({}, environ, None).settings.api_ca_bundle == missing
+    assert loader.load({}, environ, None).settings.api_ca_bundle == missing
     assert problems(environ | {"TIX_API_SSL": "1"}) == [
         f'environment REQUESTS_CA_BUNDLE = "{missing}": there is no such file or folder'
     ]
@@ -100,6 +100,6 @@ def test_curls_ca_bundle_serves_where_requests_has_none(tmp_path):
     bundle = tmp_path / "ca.pem"
     Path(bundle).touch()
     environ = {"CURL_CA_BUNDLE": str(bundle), "TIX_API_SSL": "1"}
-    loaded = config.load({}, environ, None)
+    loaded = loader.load({}, environ, None)
     assert loaded.settings.api_ca_bundle == str(bundle)
     assert loaded.sources["api_ca_bundle"] == "environment CURL_CA_BUNDLE"

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.test_config import problems, toml
-from tixd import config, proxy
+from tixd.config import loader, proxy
 
 EVERYWHERE = {"all_proxy": "http://all:1"}
 
@@ -75,15 +75,15 @@ def test_other_hosts_are_reached_through_the_proxy(no_proxy, host):
 
 
 def test_a_proxy_without_a_scheme_is_spoken_to_in_http():
-    loaded = config.load({}, {"http_proxy": "proxy:3128"}, None)
+    loaded = loader.load({}, {"http_proxy": "proxy:3128"}, None)
     assert loaded.settings.api_proxy.reveal() == "http://proxy:3128"
     assert loaded.sources["api_proxy"] == "environment http_proxy"
 
 
 def test_no_proxy_overrules_the_proxy_of_tixd_toml(tmp_path):
     file = toml(tmp_path, '[api]\nproxy = "proxy:3128"\n')
-    assert config.load({}, {}, file).settings.api_proxy.reveal() == "http://proxy:3128"
-    direct = config.load({}, {"NO_PROXY": "localhost"}, file)
+    assert loader.load({}, {}, file).settings.api_proxy.reveal() == "http://proxy:3128"
+    direct = loader.load({}, {"NO_PROXY": "localhost"}, file)
     assert not direct.settings.api_proxy
     assert direct.sources["api_proxy"] == "environment NO_PROXY"
 

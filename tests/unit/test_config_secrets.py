@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.recognised import Password
 from tests.unit.test_config import problems, toml
-from tixd import config, errors
-from tixd.collector import configuration
+from tixd import errors
+from tixd.config import collector_loader, loader
 from tixd.results import endpoint
 
 
@@ -22,7 +22,7 @@ def secret_file(tmp_path):
 
 
 def test_a_secret_may_stand_in_a_file(secret_file):
-    loaded = config.load({}, {"TIX_API_PASSWORD_FILE": str(secret_file)}, None)
+    loaded = loader.load({}, {"TIX_API_PASSWORD_FILE": str(secret_file)}, None)
     assert loaded.settings.api_password.reveal() == "geheim"
     assert loaded.sources["api_password"] == "environment TIX_API_PASSWORD_FILE"
     assert loaded.warnings == ()
@@ -37,14 +37,14 @@ def test_only_one_line_break_is_taken_off_a_secret_file(secret_file):
 
 def test_tixd_toml_may_name_the_file_of_a_secret(tmp_path, secret_file):
     file = toml(tmp_path, f'[rabbitmq]\npassword_file = "{secret_file}"\n')
-    loaded = config.load({}, {}, file)
+    loaded = loader.load({}, {}, file)
     assert loaded.settings.rabbitmq_password.reveal() == "geheim"
     assert loaded.sources["rabbitmq_password"] == f"{file} [rabbitmq] password_file"
 
 
 def test_systemd_may_hand_over_a_secret(tmp_path):
     (tmp_path / "tix_api_password").write_text("geheim", encoding="utf-8")
-    loaded = config.load({}, {"CREDENTIALS_DIRECTORY": str(tmp_path)}, None)
+    loaded = loader.load({}, {"CREDENTIALS_DIRECTORY": str(tmp_path)}, None)
     assert loaded.settings.api_password.reveal() == "geheim"
     assert loaded.sources["api_password"] == "systemd credential tix_api_password"
     assert loaded.sources["rabbitmq_password"] == "default"
@@ -63,7 +63,7 @@ def test_a_secret_given_twice_is_a_contradiction(tmp_path, secret_file):
 
 def test_the_environments_secret_overrules_the_one_in_tixd_toml(tmp_path):
     file = toml(tmp_path, '[api]\npassword = "anders"\n')
-    loaded = config.load({}, {"TIX_API_PASSWORD": "geheim"}, file)
+    loaded = loader.load({}, {"TIX_API_PASSWORD": "geheim"}, file)
     assert loaded.settings.api_password.reveal() == "geheim"
 
 
@@ -87,7 +87,7 @@ def test_a_secret_file_that_could_be_waited_for_for_ever_is_not_read(tmp_path, k
     (line,) = problems({"TIX_API_PASSWORD_FILE": str(path)})
     assert line == f'environment TIX_API_PASSWORD_FILE = "{path}": is no regular file'
     with pytest.raises(errors.ConfigError, match=r"AMQP.passwordFile = .*: is no regular file"):
-        configuration.load({}, {}, toml(tmp_path, f"[AMQP]\npasswordFile = '{path}'\n"))
+        collector_loader.load({}, {}, toml(tmp_path, f"[AMQP]\npasswordFile = '{path}'\n"))
 
 
 @pytest.mark.parametrize("value", ["12345", "['geheim']", "true"])
@@ -98,7 +98,7 @@ def test_a_secret_of_a_wrong_type_is_not_shown(tmp_path, value):
 
 def test_no_representation_of_the_configuration_shows_a_secret():
     environ = {"TIX_API_PASSWORD": "geheim", "http_proxy": "http://u:geheim@proxy:1"}
-    loaded = config.load({}, environ, None)
+    loaded = loader.load({}, environ, None)
     assert loaded.settings.api_proxy.reveal() == "http://u:geheim@proxy:1"
     assert "geheim" not in repr(loaded) + str(loaded)
 
@@ -134,7 +134,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("environ", "text"), MISTAKES)
 def test_no_message_about_a_mistake_shows_the_secret_in_it(tmp_path, environ, text):
     with pytest.raises(errors.ConfigError) as raised:
-        config.load({}, environ, toml(tmp_path, text))
+        loader.load({}, environ, toml(tmp_path, text))
     assert not SECRET.seen_in("".join(traceback.format_exception(raised.value)))
 
 
@@ -153,7 +153,7 @@ def test_no_message_about_a_mistake_shows_the_secret_in_it(tmp_path, environ, te
 )
 def test_nor_does_one_about_the_collectors_settings(tmp_path, environ, text):
     with pytest.raises(errors.ConfigError) as raised:
-        configuration.load({}, environ, toml(tmp_path, text))
+        collector_loader.load({}, environ, toml(tmp_path, text))
     assert not SECRET.seen_in("".join(traceback.format_exception(raised.value)))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tixd import cores
-from tixd.settings import Settings
+from tixd.config.processing import Settings
 
 
 @pytest.fixture(autouse=True)

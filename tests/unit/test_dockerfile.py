@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from tests.support.manual_pages import section
-from tixd import __version__, cli, values
-from tixd.collector.configuration import IMAGE_DEFAULTS, load
-from tixd.collector.settings import CollectorSettings
-from tixd.settings import Settings
+from tixd import __version__, cli
+from tixd.config import values
+from tixd.config.collector import CollectorSettings
+from tixd.config.collector_loader import IMAGE_DEFAULTS, load
+from tixd.config.processing import Settings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")

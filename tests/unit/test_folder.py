@@ -9,7 +9,7 @@ import resource
 import pytest
 
 from tixd import errors
-from tixd.folder import Folder
+from tixd.directory import Folder
 
 #: Words that the operator is given for a number; any other number has the kernel's words alone.
 WORDS = {

@@ -125,7 +125,7 @@ def test_only_one_module_creates_tasks_so_that_none_fails_unseen():
     made = [(p, n) for p, n in calls if called(n).split(".")[-1] in creating]
     # A task of a TaskGroup ends its group, and with it what waits for the group.
     own = [place(p, n) for p, n in made if not called(n).startswith("group.")]
-    assert own == [], "use tixd.tasks.start, or start_loop for what never ends"
+    assert own == [], "use tixd.runtime.tasks.start, or start_loop for what never ends"
 
 
 def is_number(node: ast.expr | None) -> bool:
@@ -163,13 +163,15 @@ def test_only_known_things_lie_at_the_top_of_the_repository():
     assert {name.split("/")[0] for name in in_git("ls-files")} - TOP_LEVEL == set()
 
 
-@pytest.mark.parametrize("module", ["tixd.installation", "tixd.dispatch.worker", "tixd.settings"])
+@pytest.mark.parametrize(
+    "module", ["tixd.installation", "tixd.pool.worker_main", "tixd.config.processing"]
+)
 def test_worker_processes_import_no_command_line(module):
     program = f"import {module}, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     loaded = set(done.stdout.split())
     assert module in loaded, done.stderr
-    assert loaded & {"click", "pydantic", "rich", "tixd.config", "tixd.cli"} == set()
+    assert loaded & {"click", "pydantic", "rich", "tixd.config.loader", "tixd.cli"} == set()
 
 
 def error_classes() -> list[type[errors.TixdError]]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import manual_tables
-from tixd import values
-from tixd.collector import given
+from tixd.config import collector_values, values
 
 
 @pytest.mark.parametrize("name", manual_tables.TABLES)
@@ -25,5 +24,5 @@ def test_the_table_of_settings_has_a_row_for_every_setting():
 
 def test_the_table_of_the_collectors_settings_has_a_row_for_every_setting():
     table = manual_tables.collector_settings_table()
-    assert table.count("\n") == len(given.FIELDS) + 1
+    assert table.count("\n") == len(collector_values.FIELDS) + 1
     assert "| `timeout` | `GRACC_TIMEOUT` | `60s` |" in table

@@ -8,11 +8,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.snapshots import snapshot
-from tixd.commands.words import WORDS
-from tixd.dispatch.deaths import Cause
-from tixd.metrics import COUNTERS, Metrics
+from tixd.commands.output import WORDS
+from tixd.pool.failures import Cause
 from tixd.reports.window import Discard
-from tixd.status import CycleView, Snapshot, VolumeView
+from tixd.runtime.metrics import COUNTERS, Metrics
+from tixd.runtime.status import CycleView, Snapshot, VolumeView
 
 ROOT = Path(__file__).parents[2] / "tixd"
 

@@ -21,13 +21,13 @@ from tests.support.promql import (
     shown,
 )
 from tests.support.snapshots import snapshot
+from tests.support.twin_sink import MemorySink
 from tixd.collector import counts
-from tixd.collector.hand import Hand
-from tixd.metrics import Metrics
-from tixd.sinks.memory import MemorySink
-from tixd.sinks.outputs import Outputs
-from tixd.status import BrokerView, VolumeView
-from tixd.values import PROCESSOR_TYPES
+from tixd.collector.admission import Hand
+from tixd.collector.publish import Outputs
+from tixd.config.values import PROCESSOR_TYPES
+from tixd.runtime.metrics import Metrics
+from tixd.runtime.status import BrokerView, VolumeView
 
 ROOT = Path(__file__).parents[2]
 CODE = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tixd").rglob("*.py"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tixd.results import answer
+from tixd.results import response
 
 NOW = 784111700.0  # 77 seconds before the date that RFC 9110 uses as its example
 
@@ -19,7 +19,7 @@ NOW = 784111700.0  # 77 seconds before the date that RFC 9110 uses as its exampl
     ],
 )
 def test_every_status_belongs_to_one_outcome(outcome, statuses):
-    answers = [answer.of_status(status, None, NOW) for status in statuses]
+    answers = [response.of_status(status, None, NOW) for status in statuses]
     assert {a.outcome for a in answers} == {outcome}
     assert [a.status for a in answers] == list(statuses)
     assert not any(a.unreachable for a in answers)
@@ -45,13 +45,13 @@ def test_every_status_belongs_to_one_outcome(outcome, statuses):
     ],
 )
 def test_retry_after_is_seconds_or_a_date_and_capped(header, seconds):
-    assert answer.of_status(503, header, NOW).retry_after_seconds == seconds
+    assert response.of_status(503, header, NOW).retry_after_seconds == seconds
 
 
 def test_the_reason_names_the_status_in_our_words():
-    assert answer.of_status(503, None, NOW).reason == "HTTP 503 Service Unavailable"
-    assert answer.of_status(599, None, NOW).reason == "HTTP 599"
+    assert response.of_status(503, None, NOW).reason == "HTTP 503 Service Unavailable"
+    assert response.of_status(599, None, NOW).reason == "HTTP 599"
 
 
 def test_what_is_held_has_no_status():
-    assert answer.held("no credentials") == answer.Answer("held", "no credentials")
+    assert response.held("no credentials") == response.Answer("held", "no credentials")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.test_results_journal import FULL
 from tixd import errors
-from tixd.folder import Folder
+from tixd.directory import Folder
 from tixd.results.backoff import Backoff, Refusal
 from tixd.results.journal import MAX_LEFT, Journal
 from tixd.results.journal_file import FILE_NAME, JournalFile, peek

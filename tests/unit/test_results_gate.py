@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tixd.results.answer import Answer, held, of_status
-from tixd.results.gate import Gate
+from tixd.results.circuit_breaker import Gate
+from tixd.results.response import Answer, held, of_status
 
 UNREACHABLE = Answer("later", "no connection", cause="connect")
 BROKE_WHILE_KEPT = Answer("later", "the connection broke before the answer", cause="idle")
@@ -232,7 +232,7 @@ def test_errors_are_the_tix_apis_own_after_two_with_nothing_accepted_lately():
 
 
 def test_what_is_remembered_of_users_is_bounded(monkeypatch):
-    monkeypatch.setattr("tixd.results.gate.MOST_USERS", 100)
+    monkeypatch.setattr("tixd.results.circuit_breaker.MOST_USERS", 100)
     gate = Gate(PERIOD_SECONDS)
     for user in range(1, 1000):
         gate.heard((user, 10), OK, 0.0)

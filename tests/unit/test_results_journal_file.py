@@ -18,7 +18,7 @@ import pytest
 from tests.support.log_events import heard
 from tests.unit.test_results_journal import FULL
 from tixd import errors
-from tixd.folder import Folder
+from tixd.directory import Folder
 from tixd.results.journal import Journal
 from tixd.results.journal_file import (
     FILE_NAME,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests.support.results import DOWN, UP, result
 from tixd import errors
 from tixd.analysis.summary import Direction, Summary
-from tixd.folder import Folder
+from tixd.directory import Folder
 from tixd.reports.decode import source_address
-from tixd.results.outbox import LONGEST_BYTES, Outbox
+from tixd.results.failed_results import LONGEST_BYTES, Outbox
 from tixd.results.payload import WindowResult, failed_report
 
 NAME = "failed-report-1505082407.json"

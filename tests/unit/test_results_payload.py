@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.results import DOWN, UNDEFINED, UP, result
 from tixd import errors
 from tixd.analysis.summary import Direction, Summary
-from tixd.localisation.origin import UNKNOWN, Origin
+from tixd.asn.origin import UNKNOWN, Origin
 from tixd.results.payload import WindowResult, failed_report, parse_failed_report, payload
 
 DEFINED = result()

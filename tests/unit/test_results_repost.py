@@ -13,14 +13,14 @@ import pytest
 from tests.support.log_events import heard
 from tests.support.results import ONE, result
 from tixd import errors
-from tixd.folder import Folder
-from tixd.localisation.origin import Origin
+from tixd.asn.origin import Origin
+from tixd.directory import Folder
 from tixd.reports.model import Installation
-from tixd.results.answer import Answer, of_status
 from tixd.results.backoff import Backoff, Refusal
-from tixd.results.outbox import Outbox
+from tixd.results.failed_results import Outbox
 from tixd.results.payload import WindowResult
 from tixd.results.repost import Reposted, after_fresh, repost
+from tixd.results.response import Answer, of_status
 
 NOW = 1_700_000_000.0
 UNREACHABLE = Answer("later", "no connection", cause="connect")

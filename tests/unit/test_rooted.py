@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tixd import privileges
-from tixd.rooted import only_root_leads_to
+from tixd.runtime import privileges
+from tixd.runtime.ownership import only_root_leads_to
 
 #: A user that no machine has by name.
 USER = 41_234

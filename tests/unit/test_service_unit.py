@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import debian
-from tixd import errors, surroundings, values
-from tixd.collector import given
-from tixd.settings import Settings
+from tixd import errors
+from tixd.config import collector_values, environment, values
+from tixd.config.processing import Settings
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "tixd" / "samples"
@@ -84,9 +84,9 @@ def test_an_instance_is_the_same_service_but_for_its_name():
 
 
 def test_those_who_ask_look_where_units_have_their_sockets():
-    assert f"/run/{setting('RuntimeDirectory')}" == surroundings.SYSTEM_RUNTIME_FOLDER
+    assert f"/run/{setting('RuntimeDirectory')}" == environment.SYSTEM_RUNTIME_FOLDER
     instances = f"/run/{setting('RuntimeDirectory', INSTANCE)}"
-    assert instances.replace("%i", "*") == surroundings.INSTANCE_RUNTIME_FOLDERS
+    assert instances.replace("%i", "*") == environment.INSTANCE_RUNTIME_FOLDERS
 
 
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
@@ -114,7 +114,7 @@ def test_a_drop_in_says_first_when_it_is_needed(drop_in):
 def test_the_template_of_the_environment_names_settings_alone():
     named = re.findall(r"^#([A-Z_]+)=", (SAMPLES / "tixd.env").read_text(), re.MULTILINE)
     known = {field.metadata["env"] for field in values.FIELDS.values()} | {"TIXD_OPTIONS"}
-    known |= {field.metadata["env"] for field in given.FIELDS.values()}
+    known |= {field.metadata["env"] for field in collector_values.FIELDS.values()}
     assert len(named) > 10
     assert set(named) - known == set()
 

@@ -11,9 +11,9 @@ import pytest
 
 from tixd.analysis.observations import OBSERVATION, SHORT, Observations
 from tixd.simulation.access import jitter
-from tixd.simulation.line import Queue, queue
-from tixd.simulation.probes import DAY_NS, Direction, Scenario, measured
-from tixd.simulation.trees import description, reports
+from tixd.simulation.link import Queue, queue
+from tixd.simulation.probing import DAY_NS, Direction, Scenario, measured
+from tixd.simulation.report_files import description, reports
 
 SCENARIO = Scenario(
     start=1_700_000_040,

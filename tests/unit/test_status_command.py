@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.snapshots import snapshot
 from tixd.commands.status import page
-from tixd.status import ApiView, CycleView, Snapshot, VolumeView
+from tixd.runtime.status import ApiView, CycleView, Snapshot, VolumeView
 
 
 def lines(**changes: Any) -> list[str]:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tixd import config, surroundings
+from tixd.config import environment, loader
 
 
-def read(**environ: str) -> surroundings.Surroundings:
+def read(**environ: str) -> environment.Surroundings:
     """The surroundings of a process of user 1000."""
-    return surroundings.read(environ, uid=1000)
+    return environment.read(environ, uid=1000)
 
 
 def test_without_a_service_manager_there_are_three_runtime_folders():
@@ -41,7 +41,7 @@ def test_instances_of_the_service_are_asked_by_others_alone():
 
 
 def test_the_configuration_tells_the_surroundings(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "absent.toml")
-    loaded = config.load({}, {"NOTIFY_SOCKET": "@systemd", "JOURNAL_STREAM": "8:9"}, None)
+    monkeypatch.setattr(loader, "DEFAULT_FILE", tmp_path / "absent.toml")
+    loaded = loader.load({}, {"NOTIFY_SOCKET": "@systemd", "JOURNAL_STREAM": "8:9"}, None)
     found = loaded.surroundings
     assert (found.notify_socket, found.journal_stream) == ("@systemd", "8:9")

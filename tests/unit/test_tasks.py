@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.log_events import Heard, heard
 from tests.support.waiting import until
-from tixd import errors, logs, tasks
+from tixd import errors, logs
+from tixd.runtime import tasks
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 from tests.support import recordings
 from tests.support.truths import of_experiment
 from tixd import errors
-from tixd.truth import Part, Truth, agreement, expected, read
+from tixd.simulation.evaluation import Part, Truth, agreement, expected, read
 
 RECORDED = b"""connection_speed: 1500
 experiment:

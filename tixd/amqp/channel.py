@@ -19,9 +19,10 @@ import pika
 from pika.channel import Channel as RawChannel
 from pika.exceptions import AMQPError
 
-from tixd import errors, tasks
-from tixd.amqp.asking import Ended, as_ours, ask, in_time, settle, translated
-from tixd.amqp.values import Declared, Message, Properties
+from tixd import errors
+from tixd.amqp.calls import Ended, as_ours, ask, in_time, settle, translated
+from tixd.amqp.messages import Declared, Message, Properties
+from tixd.runtime import tasks
 
 #: Persistent or not, as AMQP's delivery-mode says it.
 _DELIVERY_MODES = {True: 2, False: 1}

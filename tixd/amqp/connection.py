@@ -18,11 +18,12 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflow
 from pika.exceptions import AMQPError
 
-from tixd import errors, logs, tasks
-from tixd.amqp.asking import Ended, as_ours, in_time, settle, translated
+from tixd import errors, logs
+from tixd.amqp.calls import Ended, as_ours, in_time, settle, translated
 from tixd.amqp.channel import Channel
-from tixd.amqp.tables import mend_pika
-from tixd.amqp.values import Endpoint, Tls
+from tixd.amqp.messages import Endpoint, Tls
+from tixd.amqp.pika_patches import mend_pika
+from tixd.runtime import tasks
 
 #: Heartbeat that we ask for: a frozen broker is noticed after 15 s (faults.md, fact 6).
 HEARTBEAT_SECONDS = 10

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from tixd.analysis import probes
+from tixd.analysis import delayed_probes
 from tixd.analysis.clock import one_way_delays
 from tixd.analysis.hurst import rescaled_range, wavelet
 from tixd.analysis.observations import Observations, kept
@@ -78,11 +78,11 @@ def summarise(
     if estimator == "mode":
         usages, qualities = usage(delays), quality(delays, late, hurst)
         if both:
-            others = probes.usage(probes.waiting_of(columns).delayed(start))
+            others = delayed_probes.usage(delayed_probes.waiting_of(columns).delayed(start))
     else:
-        delayed = probes.waiting_of(columns).delayed(start)
-        usages = probes.usage(delayed)
-        qualities = quality(delayed, late, hurst, probes.congested)
+        delayed = delayed_probes.waiting_of(columns).delayed(start)
+        usages = delayed_probes.usage(delayed)
+        qualities = quality(delayed, late, hurst, delayed_probes.congested)
         if both:
             others = usage(delays)
     upstream, downstream = map(Direction, usages, qualities, rs, wavelets, others)

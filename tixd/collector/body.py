@@ -14,11 +14,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from tixd import bounded, errors
 from tixd.collector import inflate
+from tixd.collector.admission import Left, Share
 from tixd.collector.cooperative import Limited, Scheduler
 from tixd.collector.form import Form
-from tixd.collector.hand import Left, Share
-from tixd.collector.settings import CollectorSettings
 from tixd.collector.steps import Steps
+from tixd.config.collector import CollectorSettings
 
 #: The only content type that a form may have here.
 FORM = "application/x-www-form-urlencoded"

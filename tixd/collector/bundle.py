@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from tixd import bounded
 from tixd.collector import split
 from tixd.collector.cut import envelope
-from tixd.collector.elements import Found, called
 from tixd.collector.kinds import HANDSHAKE, KINDS
 from tixd.collector.limits import Limits
 from tixd.collector.record import Record, record
+from tixd.collector.record_parser import Found, called
 from tixd.collector.steps import Steps, finished
 from tixd.errors import BadRecord, BadRequest, Malformed, OverLimit
 

@@ -20,8 +20,8 @@ from functools import partial
 from aiohttp import web
 
 from tixd import errors
-from tixd.collector.hand import Hand, Left, Share
-from tixd.serving import cut, has_request
+from tixd.collector.admission import Hand, Left, Share
+from tixd.runtime.http_server import cut, has_request
 
 #: How often connections are looked at.
 SWEEP_SECONDS = 1.0

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from tixd import errors
-from tixd.collector.hand import Share
+from tixd.collector.admission import Share
 from tixd.collector.steps import Steps
 
 T = TypeVar("T")

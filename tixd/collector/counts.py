@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from tixd import __version__, tasks
-from tixd.collector.hand import Hand
-from tixd.metrics import Family, exposition
-from tixd.sinks.outputs import Outputs
+from tixd import __version__
+from tixd.collector.admission import Hand
+from tixd.collector.publish import Outputs
+from tixd.runtime import tasks
+from tixd.runtime.metrics import Family, exposition
 
 #: Answers that stand at 0 before anything happened: those of the manual's table, and 500.
 USUAL_CODES = (200, 400, 408, 413, 415, 500, 503)

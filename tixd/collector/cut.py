@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tixd.collector.elements import (
+from tixd.collector.limits import Limits
+from tixd.collector.record_parser import (
     CDATA,
     COMMENT,
     INSTRUCTION,
@@ -24,7 +25,6 @@ from tixd.collector.elements import (
     parse,
     root_at,
 )
-from tixd.collector.limits import Limits
 from tixd.errors import BadRequest, Malformed, OverLimit
 
 #: Longest declarations of an envelope, in longest namespaces: each record gets them.

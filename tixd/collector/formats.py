@@ -5,15 +5,13 @@ In: a Record. Out: bytes and their content type. Rules: collector.md §4; raw an
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import orjson
 
-from tixd.collector.canonical import canonical
+from tixd.collector.c14n import canonical
 from tixd.collector.record import Record
-
-#: The formats in which records are published.
-Format = Literal["raw", "xml", "json"]
+from tixd.config.collector import Format
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from tixd.collector import rules
-from tixd.collector.elements import attributes, text
-from tixd.collector.rules import (
+from tixd.collector import mapping
+from tixd.collector.conversions import MAX_UNSIGNED, Value, key_part, number, seconds, time, whole
+from tixd.collector.mapping import (
     DESCRIPTION,
     Flat,
     Rule,
@@ -19,7 +19,7 @@ from tixd.collector.rules import (
     write_description,
     write_positive,
 )
-from tixd.collector.values import MAX_UNSIGNED, Value, key_part, number, seconds, time, whole
+from tixd.collector.record_parser import attributes, text
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,26 +91,26 @@ def _typed_rule(prefix: str, value: Callable[[str, str], Value], kind: str) -> R
 
 
 _JOB_RULES = {
-    "RecordIdentity": rules.RECORD_IDENTITY,
-    "JobIdentity": rules.JOB_IDENTITY,
-    "UserIdentity": rules.USER_IDENTITY,
+    "RecordIdentity": mapping.RECORD_IDENTITY,
+    "JobIdentity": mapping.JOB_IDENTITY,
+    "UserIdentity": mapping.USER_IDENTITY,
     "StartTime": _time_rule("StartTime"),
     "EndTime": _time_rule("EndTime"),
-    "CpuDuration": rules.CPU_DURATION,
-    "WallDuration": rules.WALL_DURATION,
-    "Resource": rules.RESOURCE,
-    "ConsumableResource": rules.RESOURCE,
-    "PhaseResource": rules.RESOURCE,
-    "VolumeResource": rules.RESOURCE,
+    "CpuDuration": mapping.CPU_DURATION,
+    "WallDuration": mapping.WALL_DURATION,
+    "Resource": mapping.RESOURCE,
+    "ConsumableResource": mapping.RESOURCE,
+    "PhaseResource": mapping.RESOURCE,
+    "VolumeResource": mapping.RESOURCE,
     "TimeDuration": _typed_rule("TimeDuration", lambda value, _: seconds(value), "seconds"),
     "TimeInstant": _typed_rule("TimeInstant", time, "time"),
-    "Origin": rules.ORIGIN,
+    "Origin": mapping.ORIGIN,
 }
 
 _STORAGE_RULES = {
     "UniqueID": _text_rule("UniqueID"),
     "Timestamp": _time_rule("Timestamp"),
-    "Origin": rules.ORIGIN,
+    "Origin": mapping.ORIGIN,
 }
 
 _SPACES = {

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tixd import errors, logs
+from tixd.collector.admission import Hand, Share
 from tixd.collector.bundle import Bundle, is_ping, reading
 from tixd.collector.cooperative import Limited, Scheduler
 from tixd.collector.counts import Counts
-from tixd.collector.hand import Hand, Share
 from tixd.collector.limits import Limits
-from tixd.sinks.outputs import Outputs
+from tixd.collector.publish import Outputs
 
 #: What a request that was taken is answered.
 OK = "OK"

@@ -12,10 +12,10 @@ from xml.etree.ElementTree import Element
 
 import orjson
 
-from tixd.collector.elements import LOCAL, Found
+from tixd.collector.conversions import Value
 from tixd.collector.kinds import KINDS, Kind
-from tixd.collector.rules import OTHER, Flat
-from tixd.collector.values import Value
+from tixd.collector.mapping import OTHER, Flat
+from tixd.collector.record_parser import LOCAL, Found
 
 #: Bytes of the digest that is a message's id: enough that no two records ever share one.
 _DIGEST_BYTES = 16

@@ -14,19 +14,20 @@ import orjson
 from aiohttp import web
 
 from tixd import bounded, errors, logs
-from tixd.collector import counts, given, sender
+from tixd.collector import counts, sender
+from tixd.collector.admission import Hand, Left
 from tixd.collector.answer import Answer, Handler, other, text, written
 from tixd.collector.body import Reader
 from tixd.collector.connections import Connections
 from tixd.collector.cooperative import Scheduler
 from tixd.collector.counts import Counts
-from tixd.collector.hand import Hand, Left
 from tixd.collector.limits import Limits
+from tixd.collector.publish import Outputs
 from tixd.collector.receive import Receiver, Visit
-from tixd.collector.settings import CollectorSettings
-from tixd.metrics import CONTENT_TYPE
-from tixd.serving import HttpServer, Listener, bound_or_refused
-from tixd.sinks.outputs import Outputs
+from tixd.config import collector_values
+from tixd.config.collector import CollectorSettings
+from tixd.runtime.http_server import HttpServer, Listener, bound_or_refused
+from tixd.runtime.metrics import CONTENT_TYPE
 
 #: Where senders post bundles.
 SERVLET = "/gratia-servlets/rmi"
@@ -61,7 +62,7 @@ class Server:
         not_ready: Callable[[], tuple[str, ...]],
     ) -> None:
         self._settings, self._outputs, self._not_ready = settings, outputs, not_ready
-        self.counts, self._trusted = Counts(), given.networks(settings.trusted_proxies)
+        self.counts, self._trusted = Counts(), collector_values.networks(settings.trusted_proxies)
         self._hand = Hand(settings.max_requests, settings.max_bytes_in_hand, time.monotonic)
         self._seconds = settings.timeout_seconds
         scheduler = Scheduler()

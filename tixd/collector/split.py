@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 
 from tixd.collector.cut import element_end
-from tixd.collector.elements import NO_ELEMENT, Found, parse, root_at
 from tixd.collector.limits import Limits
+from tixd.collector.record_parser import NO_ELEMENT, Found, parse, root_at
 from tixd.errors import Malformed, OverLimit
 
 #: Tokens that follow `replication`: the record, its raw XML, extra XML.

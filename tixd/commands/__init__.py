@@ -14,10 +14,12 @@ from typing import Any, TypeVar
 
 import click
 
-from tixd import config, errors, starting
-from tixd.collector import configuration as collector
-from tixd.collector.configuration import CollectorConfig
-from tixd.surroundings import Surroundings
+from tixd import errors
+from tixd.config import collector_loader as collector
+from tixd.config import loader
+from tixd.config.collector_loader import CollectorConfig
+from tixd.config.environment import Surroundings
+from tixd.runtime import startup
 
 #: How long root waits for the reports volume to say whose it is.
 OWNER_SECONDS = 2.0
@@ -34,20 +36,20 @@ class Invocation:
     options: Mapping[str, str]
     file: Path | None
 
-    def load(self) -> config.Config:
+    def load(self) -> loader.Config:
         """The configuration of this process; raises ConfigError."""
-        return config.load(self.options, os.environ, self.file)
+        return loader.load(self.options, os.environ, self.file)
 
-    def load_for_asking(self) -> config.Config:
+    def load_for_asking(self) -> loader.Config:
         """What a command needs of it that only asks: settings that are wrong have their default."""
-        return config.load_for_asking(self.options, os.environ, self.file)
+        return loader.load_for_asking(self.options, os.environ, self.file)
 
-    def start(self, *, schedules: bool = False) -> config.Config:
+    def start(self, *, schedules: bool = False) -> loader.Config:
         """Load the configuration, be who it says, open the log, and log what it warns of.
 
         The settings that come back say which form the log has, so that workers write the same.
         """
-        loaded, form = starting.begin(self.load(), schedules=schedules)
+        loaded, form = startup.begin(self.load(), schedules=schedules)
         return replace(loaded, settings=replace(loaded.settings, log_format=form))
 
 
@@ -64,10 +66,10 @@ class CollectorInvocation:
 
     def start(self) -> CollectorConfig:
         """Load the configuration, be who it says, open the log, and log what it warns of."""
-        return starting.begin(self.load(), schedules=False)[0]
+        return startup.begin(self.load(), schedules=False)[0]
 
 
-def asked(loaded: config.Config, ask: Callable[[Surroundings], Answer]) -> Answer:
+def asked(loaded: loader.Config, ask: Callable[[Surroundings], Answer]) -> Answer:
     """What `ask` hears where a tixd of this user has its sockets.
 
     Root asks also where one has them that has become the owner of the reports; the volume is looked
@@ -81,12 +83,12 @@ def asked(loaded: config.Config, ask: Callable[[Surroundings], Answer]) -> Answe
         return ask(loaded.surroundings.and_those_of(owner))
 
 
-def _owner(loaded: config.Config) -> int | None:
+def _owner(loaded: loader.Config) -> int | None:
     """The user that root's tixd goes on as; None where that cannot be known."""
-    from tixd.checks.trying import Check, tried  # noqa: PLC0415 - seldom needed
+    from tixd.diagnostics.runner import Check, tried  # noqa: PLC0415 - seldom needed
 
     def look() -> str:
-        found = starting.identity(loaded)
+        found = startup.identity(loaded)
         return str(found.uid if found else 0)
 
     [found] = tried([Check("owner", look, "")], OWNER_SECONDS)

@@ -23,10 +23,10 @@ from rich.text import Text
 from tixd import errors
 from tixd.analysis.observations import joined
 from tixd.analysis.summary import Direction, Summary
-from tixd.commands import Invocation, beside_truth, format_option
+from tixd.asn.origin import Origin
+from tixd.asn.origins import Origins
+from tixd.commands import Invocation, compare_truth, format_option
 from tixd.commands.by_as import show_by_as
-from tixd.localisation.origin import Origin
-from tixd.localisation.origins import Origins
 from tixd.reports.archive import Found, installations, printable
 from tixd.reports.model import Report
 from tixd.reports.window import MEANINGFUL_SECONDS, MIN_OBSERVATIONS, windows
@@ -60,7 +60,7 @@ class Analysed:
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
 @format_option("json: one object a line, usage as computed (it may exceed 1)")
 @click.option("--by-as", is_flag=True, help="one row for each AS: means over its windows")
-@beside_truth.estimator_options
+@compare_truth.estimator_options
 @click.pass_obj
 def command(
     invocation: Invocation,
@@ -85,12 +85,12 @@ def command(
       tixd analyze --format json reports.tar.gz
       tixd analyze --truth description.yml reports.tar.gz
     """
-    stated = beside_truth.read_truth(truth) if truth else None
-    analyse = beside_truth.analysis_by("both" if stated else estimator)
+    stated = compare_truth.read_truth(truth) if truth else None
+    analyse = compare_truth.analysis_by("both" if stated else estimator)
     survey = _Survey(_origins(invocation, needed=by_as), analyse)
     analysed = (window for path in paths for window in survey.windows(path))
     if stated:
-        beside_truth.show(((w.path, w.first, w.summary) for w in analysed), stated, form)
+        compare_truth.show(((w.path, w.first, w.summary) for w in analysed), stated, form)
     elif by_as:
         show_by_as(((w.path, w.origin, w.summary) for w in analysed), form)
     elif form == "json":
@@ -112,7 +112,7 @@ def _origins(invocation: Invocation, *, needed: bool) -> Origins:
 class _Survey:
     """Goes through the paths, says on standard error what is left out, remembers how it went."""
 
-    def __init__(self, origins: Origins, analyse: beside_truth.Analyse) -> None:
+    def __init__(self, origins: Origins, analyse: compare_truth.Analyse) -> None:
         self._origins = origins
         self._analyse = analyse
         self.failed = False
@@ -141,7 +141,7 @@ class _Survey:
 
 
 def _installation(
-    found: Found, in_order: list[Report], origins: Origins, analyse: beside_truth.Analyse
+    found: Found, in_order: list[Report], origins: Origins, analyse: compare_truth.Analyse
 ) -> Iterator[Analysed]:
     """The windows of one installation; complaints about its files come first."""
     for complaint in found.complaints:

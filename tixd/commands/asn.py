@@ -16,20 +16,15 @@ from pathlib import Path
 
 import click
 
-from tixd import errors, values
+from tixd import errors
+from tixd.asn.install import LARGEST_CHANGE, LEAST_NETWORKS, Demands, Installed, install
+from tixd.asn.origin import as_number
+from tixd.asn.sources import Harvest, harvest_file
+from tixd.asn.table import KNOWN, Table, TableFacts
 from tixd.commands import Invocation, format_option
 from tixd.commands.bars import bar
 from tixd.commands.status import duration
-from tixd.localisation.asn import KNOWN, Table, TableFacts
-from tixd.localisation.install import (
-    LARGEST_CHANGE,
-    LEAST_NETWORKS,
-    Demands,
-    Installed,
-    install,
-)
-from tixd.localisation.origin import as_number
-from tixd.localisation.sources import Harvest, harvest_file
+from tixd.config import values
 
 #: The latest second that a date can tell.
 LATEST = 253_402_300_799
@@ -146,7 +141,7 @@ def build(
 
 def _from_database(harvest: Harvest, url: str, password_file: Path | None) -> None:
     try:
-        from tixd.localisation.mysql import harvest_database  # noqa: PLC0415 - an extra
+        from tixd.asn.mysql import harvest_database  # noqa: PLC0415 - an extra
     except ImportError:
         raise errors.BadSource(
             "--mysql needs pymysql: EXTRAS=mysql scripts/install, "

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tixd.analysis.summary import Direction, Summary
-from tixd.localisation.origin import UNKNOWN, Origin
+from tixd.asn.origin import UNKNOWN, Origin
 from tixd.results.payload import WindowResult, failed_report
 
 #: Width of the table where nobody looks at it on a terminal: no line of it is ever folded.

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tixd import bounded, config, errors, privileges, starting
-from tixd.collector.configuration import CollectorConfig
+from tixd import bounded, errors
 from tixd.commands import CollectorInvocation, Invocation, format_option
-from tixd.declared import Secret
-from tixd.settings import Settings
+from tixd.config import environment, loader
+from tixd.config.collector_loader import CollectorConfig
+from tixd.config.fields import Secret
+from tixd.config.processing import Settings
+from tixd.runtime import startup
 
 if TYPE_CHECKING:
-    from tixd.checks.trying import Finding
+    from tixd.diagnostics.runner import Finding
 
 #: How long it may take to see whose the reports are.
 WHO_SECONDS = 2.0
@@ -79,28 +81,28 @@ def command(invocation: Invocation | CollectorInvocation, *, form: str, connect:
     sys.exit(0 if all(finding.fine for finding in findings) else 1)
 
 
-def _connect(loaded: config.Config | CollectorConfig) -> list[Finding]:
+def _connect(loaded: loader.Config | CollectorConfig) -> list[Finding]:
     """Try what the role needs, as the user that the service would be."""
-    from tixd.checks import roster, trying  # noqa: PLC0415 - imports most of tixd
+    from tixd.diagnostics import roster, runner  # noqa: PLC0415 - imports most of tixd
 
     by_root = os.geteuid() == 0
     # Looking whose the reports are is a try of its own, because their volume may hang.
-    [who] = trying.tried([roster.user(partial(_user, loaded))], WHO_SECONDS)
+    [who] = runner.tried([roster.user(partial(_user, loaded))], WHO_SECONDS)
     if who.fine:
-        loaded = starting.become_service(loaded)
-    return [who, *trying.tried(roster.checks(loaded, by_root=by_root))]
+        loaded = startup.become_service(loaded)
+    return [who, *runner.tried(roster.checks(loaded, by_root=by_root))]
 
 
-def _user(loaded: config.Config | CollectorConfig) -> str:
+def _user(loaded: loader.Config | CollectorConfig) -> str:
     """Who tries, and why."""
-    become = starting.identity(loaded)
+    become = startup.identity(loaded)
     if become is None:
-        return f"tried as {privileges.user(os.geteuid())}, who started this"
+        return f"tried as {environment.user(os.geteuid())}, who started this"
     reason = f": {become.why}" if become.why else ""
     return f"tried as {become}, who tixd is to be when root starts it{reason}"
 
 
-def _rows(loaded: config.Config | CollectorConfig) -> list[Row]:
+def _rows(loaded: loader.Config | CollectorConfig) -> list[Row]:
     found = []
     for field in fields(loaded.settings):
         name, value = field.name, getattr(loaded.settings, field.name)
@@ -120,7 +122,7 @@ def posting(settings: Settings) -> str:
 
 
 def _as_object(
-    loaded: config.Config | CollectorConfig, findings: list[Finding], *, connect: bool
+    loaded: loader.Config | CollectorConfig, findings: list[Finding], *, connect: bool
 ) -> dict[str, object]:
     settings = {
         row.key: {"value": row.value, "source": row.source, "environment": row.environment}
@@ -130,12 +132,12 @@ def _as_object(
         "fine": True,
         "settings": settings,
         "warnings": loaded.warnings,
-        **({"posting": posting(loaded.settings)} if isinstance(loaded, config.Config) else {}),
+        **({"posting": posting(loaded.settings)} if isinstance(loaded, loader.Config) else {}),
         **({"connect": [asdict(finding) for finding in findings]} if connect else {}),
     }
 
 
-def _show(loaded: config.Config | CollectorConfig) -> None:
+def _show(loaded: loader.Config | CollectorConfig) -> None:
     rows: list[tuple[str, ...]] = [("setting", "tixd.toml", "value", "source")]
     rows += [
         (row.environment, row.key, _words(row.value), bounded.text(row.source))
@@ -150,7 +152,7 @@ def _show(loaded: config.Config | CollectorConfig) -> None:
     print()
     for text in loaded.warnings:
         print(f"warning: {text}")
-    if isinstance(loaded, config.Config):
+    if isinstance(loaded, loader.Config):
         print(posting(loaded.settings))
     print("configuration: fine")
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import click
 
-from tixd import control
 from tixd.commands import Invocation, asked, format_option
 from tixd.commands.status import duration, moment
+from tixd.runtime import control
 
 #: How long the workers may take: many installations on a slow volume, behind other jobs.
 ANSWER_SECONDS = 600.0

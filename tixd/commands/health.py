@@ -13,8 +13,9 @@ from typing import Any
 
 import click
 
-from tixd import control, errors
+from tixd import errors
 from tixd.commands import Invocation, asked
+from tixd.runtime import control
 
 #: How long a running tixd may take to answer; it answers from memory.
 ANSWER_SECONDS = 5.0

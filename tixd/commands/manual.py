@@ -14,7 +14,7 @@ from importlib import resources
 import click
 from click.shell_completion import CompletionItem
 
-from tixd import values
+from tixd.config import values
 
 #: Every page, in the order in which most readers need them.
 PAGES = ("settings", "collector", "monitoring", "troubleshooting", "signals-and-exit-codes")

@@ -13,15 +13,16 @@ from collections import Counter
 
 import click
 
-from tixd import control, logs, tasks
+from tixd import logs
 from tixd.commands import Invocation
 from tixd.commands.bars import bar
-from tixd.commands.words import WORDS
+from tixd.commands.output import WORDS
+from tixd.config.processing import Settings
 from tixd.dispatch.cycle import run_cycle
 from tixd.dispatch.mounts import check_reports_folder
-from tixd.dispatch.pool import Pool
 from tixd.leaving import leave
-from tixd.settings import Settings
+from tixd.pool.pool import Pool
+from tixd.runtime import control, tasks
 
 
 @click.command(short_help="Process what lies in the reports folder, then end")

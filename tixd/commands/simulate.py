@@ -14,11 +14,11 @@ from typing import get_args
 
 import click
 
-from tixd.folder import Folder
+from tixd.directory import Folder
 from tixd.simulation.access import Access
-from tixd.simulation.line import Traffic
-from tixd.simulation.probes import Direction, Scenario
-from tixd.simulation.trees import description, reports
+from tixd.simulation.link import Traffic
+from tixd.simulation.probing import Direction, Scenario
+from tixd.simulation.report_files import description, reports
 
 #: The line that is simulated: a cable line with buffers that swell when it is full.
 DOWNSTREAM_BITS_PER_SECOND, DOWNSTREAM_BUFFER_SECONDS = 10e6, 0.15

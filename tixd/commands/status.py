@@ -16,8 +16,8 @@ import click
 
 from tixd.commands import Invocation, format_option
 from tixd.commands.health import ask_roles
-from tixd.commands.words import WORDS
-from tixd.status import free_space
+from tixd.commands.output import WORDS
+from tixd.runtime.status import free_space
 
 #: What the collector counts, in words.
 COLLECTED = {

@@ -10,12 +10,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from tixd import tasks
-from tixd.dispatch.dispatcher import Put, scan
-from tixd.dispatch.feed import feed
-from tixd.dispatch.job import Done, ListInstallations
-from tixd.dispatch.pool import Pool
+from tixd.dispatch.consumer import feed
+from tixd.dispatch.scheduler import Put, scan
+from tixd.jobs import Done, ListInstallations
+from tixd.pool.pool import Pool
 from tixd.queues.local import LocalQueue
+from tixd.runtime import tasks
 
 Progress = Callable[[int, int], object]
 

@@ -18,7 +18,7 @@ import orjson
 import schedule
 
 from tixd import errors, logs
-from tixd.folder import Folder
+from tixd.directory import Folder
 
 #: File in the schedule folder that remembers the last completed scan.
 STATE_FILE = "tixd-schedule.json"

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from tixd.amqp.values import Properties
+from tixd.amqp.messages import Properties
 from tixd.errors import BadTask
 
 #: Tasks by the names that the original registers them under.

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from tixd.amqp.values import Properties
+from tixd.amqp.messages import Properties
 
 #: Where such messages lie.
 DEAD = "tixd.dead"

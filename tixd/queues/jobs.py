@@ -12,9 +12,9 @@ import socket
 import time
 from uuid import uuid4
 
-from tixd.dispatch.job import ProcessInstallation
+from tixd.jobs import ProcessInstallation
 from tixd.queues.celery_message import RunInstallation, RunUsers, Task, encode
-from tixd.queues.sender import Sender
+from tixd.queues.publisher import Sender
 
 #: Queue, exchange and routing key of a Celery deployment that configures none.
 JOBS = "celery"

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from tixd.dispatch.job import ProcessInstallation
+from tixd.jobs import ProcessInstallation
 
 
 class LocalQueue:

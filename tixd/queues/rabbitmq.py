@@ -16,17 +16,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tixd import bounded, errors, logs, tasks
+from tixd import bounded, errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
-from tixd.amqp.link import Link
-from tixd.amqp.values import Endpoint, Message, Properties
-from tixd.dispatch.job import ProcessInstallation
+from tixd.amqp.messages import Endpoint, Message, Properties
+from tixd.amqp.supervised import Link
+from tixd.jobs import ProcessInstallation
 from tixd.queues.celery_message import RunInstallation, RunUsers, decode
 from tixd.queues.dead import DEAD, with_reason
 from tixd.queues.jobs import JOBS, JobSender
-from tixd.queues.sender import Sender, declare
+from tixd.queues.publisher import Sender, declare
 from tixd.queues.sender_path import local_base, local_path
+from tixd.runtime import tasks
 
 #: With nothing in hand and nothing heard for so long, it is looked whether the queue is empty.
 SILENCE_SECONDS = 20.0

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tixd import bounded, errors
-from tixd.folder import Folder
+from tixd.directory import Folder
 
 #: File in an installation whose kernel lock a worker holds, and whose time is touched.
 LOCK_FILE = ".tixd.lock"

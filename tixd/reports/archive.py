@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tixd import errors
-from tixd.folder import Folder
+from tixd.directory import Folder
 from tixd.reports.decode import decode
 from tixd.reports.model import Report
 from tixd.reports.spool import MAX_REPORT_BYTES, is_report_name, named_second

@@ -22,13 +22,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tixd import errors, logs
-from tixd.folder import TEMPORARY_SUFFIX, Folder
+from tixd.config.processing import Settings
+from tixd.directory import TEMPORARY_SUFFIX, Folder
 from tixd.reports.ages import Ages
-from tixd.reports.aside import BAD_REPORTS, expire, set_aside
 from tixd.reports.decode import decode_many
-from tixd.reports.ignored import FileWarnings
+from tixd.reports.file_warnings import FileWarnings
 from tixd.reports.model import Installation, Report
-from tixd.settings import Settings
+from tixd.reports.quarantine import BAD_REPORTS, expire, set_aside
 
 #: Largest report that is read; a real one has 8 kB.
 MAX_REPORT_BYTES = 1024 * 1024

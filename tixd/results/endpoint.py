@@ -12,7 +12,7 @@ import ssl
 from urllib.parse import unquote, urlsplit
 
 from tixd import errors
-from tixd.declared import Secret
+from tixd.config.fields import Secret
 
 
 def basic(user: str, password: str) -> str:

@@ -21,7 +21,7 @@ from zlib import crc32
 import orjson
 
 from tixd import errors, logs
-from tixd.folder import Folder, OpenFile
+from tixd.directory import Folder, OpenFile
 from tixd.reports.ages import LOCK_FILE
 from tixd.results.journal import MAX_NAMES_BYTES, Journal, from_members, members
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from tixd import bounded, errors
-from tixd.folder import Folder
+from tixd.directory import Folder
 from tixd.results.backoff import Backoff
 from tixd.results.journal import MAX_LEFT, Journal
 from tixd.results.journal_file import JournalFile

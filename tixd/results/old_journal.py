@@ -10,7 +10,7 @@ from __future__ import annotations
 import orjson
 
 from tixd import errors
-from tixd.folder import TEMPORARY_SUFFIX, Folder
+from tixd.directory import TEMPORARY_SUFFIX, Folder
 from tixd.results.journal import Journal, from_members
 
 #: Name of the file that 0.1.0 makes, also while a 0.1.0 on another host still works here.

@@ -15,7 +15,7 @@ import orjson
 
 from tixd import errors
 from tixd.analysis.summary import Direction, Summary
-from tixd.localisation.origin import Origin
+from tixd.asn.origin import Origin
 from tixd.reports.model import is_source
 
 #: Version of the measure that the tix-api expects in each post (source: tix-time-processor).

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tixd import errors, logs
-from tixd.localisation.origin import Origin
+from tixd.asn.origin import Origin
 from tixd.reports.model import Installation
-from tixd.results.answer import Answer
 from tixd.results.backoff import Backoff
-from tixd.results.outbox import FOLDER_NAME, Outbox
+from tixd.results.failed_results import FOLDER_NAME, Outbox
 from tixd.results.payload import WindowResult
+from tixd.results.response import Answer
 
 #: Of so many times the results of one round the oldest are looked at, so that those which meet
 #: errors do not hide the others.

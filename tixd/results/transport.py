@@ -32,10 +32,10 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from tixd.results.answer import Answer, Cause, of_status
+from tixd.config.processing import Settings
 from tixd.results.deadline import DeadlinePassed, TimedCaller
 from tixd.results.endpoint import proxy, trust
-from tixd.settings import Settings
+from tixd.results.response import Answer, Cause, of_status
 
 #: A kept connection idle for longer may be closed by the other side at any moment (operations 5.4).
 LONGEST_IDLE_SECONDS = 5.0

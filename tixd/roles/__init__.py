@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from tixd.config import Config
-from tixd.service import Service
+from tixd.config.loader import Config
+from tixd.roles.processing import Service
 
 
 def live(loaded: Config, reload: Callable[[], Config]) -> None:

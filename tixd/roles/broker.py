@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tixd.amqp.values import Endpoint, Tls
-from tixd.settings import Settings
+from tixd.amqp.messages import Endpoint, Tls
+from tixd.config.processing import Settings
 
 
 def endpoint(settings: Settings) -> Endpoint:

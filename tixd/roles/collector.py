@@ -22,20 +22,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import tixd
-from tixd import bounded, control, errors, first_process, logs, signals, tasks
-from tixd.collector import debug
-from tixd.collector.configuration import CollectorConfig
+from tixd import bounded, errors, first_process, logs
+from tixd.collector import profiler
+from tixd.collector.publish import Outputs
 from tixd.collector.server import Server
-from tixd.collector.settings import CollectorSettings
+from tixd.config.collector import CollectorSettings
+from tixd.config.collector_loader import CollectorConfig
 from tixd.leaving import leave
+from tixd.runtime import control, signals, tasks
+from tixd.runtime.http_server import Listener
+from tixd.runtime.status import Snapshot
+from tixd.runtime.systemd import Notifier
 from tixd.sentence import sentence
-from tixd.serving import Listener
 from tixd.sinks.amqp import AmqpSink
-from tixd.sinks.contract import Sink
-from tixd.sinks.lines import LinesSink
-from tixd.sinks.outputs import Outputs
-from tixd.status import Snapshot
-from tixd.systemd import Notifier
+from tixd.sinks.base import Sink
+from tixd.sinks.json_lines import LinesSink
 
 if TYPE_CHECKING:
     from tixd.sinks.kafka import KafkaSink
@@ -108,11 +109,11 @@ class Collector:
         """Answer HTTP; at the end, let requests in hand be finished."""
         settings = self._settings
         if self._pprof == HERE:
-            server.paths.update(debug.handlers())
+            server.paths.update(profiler.handlers())
         listeners = [await server.listen(f"{settings.address}:{settings.port}")]
         try:
             if self._pprof not in ("", HERE):
-                listeners.append(await debug.listen(self._pprof))
+                listeners.append(await profiler.listen(self._pprof))
             names = ", ".join(sink.name for sink in self._outputs.sinks)
             logs.info("collecting", addresses=_addresses(listeners), outputs=names)
             yield

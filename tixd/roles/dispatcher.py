@@ -16,19 +16,19 @@ import socket
 from collections import Counter
 from functools import partial
 
-from tixd import tasks
-from tixd.dispatch.claim import Claim
-from tixd.dispatch.dispatcher import Dispatcher, scan
-from tixd.dispatch.job import ListInstallations, ListUsers
-from tixd.dispatch.leader import Leadership
-from tixd.dispatch.pool import Pool
+from tixd.dispatch.broker_leader import Claim
+from tixd.dispatch.host_leader import Leadership
 from tixd.dispatch.schedule import Tick
+from tixd.dispatch.scheduler import Dispatcher, scan
+from tixd.jobs import ListInstallations, ListUsers
+from tixd.pool.pool import Pool
 from tixd.queues.jobs import JobSender
-from tixd.queues.sender import Sender
+from tixd.queues.publisher import Sender
 from tixd.roles.broker import endpoint
 from tixd.roles.leading import lead
-from tixd.service import Service
-from tixd.status import BrokerView
+from tixd.roles.processing import Service
+from tixd.runtime import tasks
+from tixd.runtime.status import BrokerView
 
 
 async def run(service: Service) -> None:

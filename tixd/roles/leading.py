@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from tixd.dispatch.leader import Leadership
-from tixd.service import Service
+from tixd.dispatch.host_leader import Leadership
+from tixd.roles.processing import Service
 
 
 async def lead(service: Service, leadership: Leadership) -> bool:

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from tixd.dispatch.dispatcher import Dispatcher, scan
-from tixd.dispatch.leader import Leadership
+from tixd.dispatch.host_leader import Leadership
 from tixd.dispatch.mounts import check_reports_folder
-from tixd.dispatch.pool import Pool
 from tixd.dispatch.schedule import Tick
+from tixd.dispatch.scheduler import Dispatcher, scan
+from tixd.pool.pool import Pool
 from tixd.queues.local import LocalQueue
 from tixd.roles.leading import lead
+from tixd.roles.processing import Service
 from tixd.roles.working import working
-from tixd.service import Service
 
 
 async def run(service: Service) -> None:

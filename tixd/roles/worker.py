@@ -14,19 +14,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from tixd import tasks
-from tixd.dispatch.dispatcher import scan, worth_a_job
-from tixd.dispatch.feed import JOBS_PER_WORKER
+from tixd.dispatch.consumer import JOBS_PER_WORKER
 from tixd.dispatch.mounts import check_reports_folder
-from tixd.dispatch.pool import Pool
 from tixd.dispatch.schedule import cycle_number
+from tixd.dispatch.scheduler import scan, worth_a_job
+from tixd.pool.pool import Pool
 from tixd.queues.jobs import JobSender
+from tixd.queues.publisher import Sender
 from tixd.queues.rabbitmq import Bases, RabbitQueue
-from tixd.queues.sender import Sender
 from tixd.roles.broker import endpoint
+from tixd.roles.processing import Service
 from tixd.roles.working import working
-from tixd.service import Service
-from tixd.status import BrokerView
+from tixd.runtime import tasks
+from tixd.runtime.status import BrokerView
 
 
 async def run(service: Service) -> None:

@@ -11,11 +11,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from tixd import tasks
-from tixd.dispatch.feed import feed
-from tixd.dispatch.pool import Pool
-from tixd.queues.contract import JobQueue
-from tixd.service import Service
+from tixd.dispatch.consumer import feed
+from tixd.pool.pool import Pool
+from tixd.queues.base import JobQueue
+from tixd.roles.processing import Service
+from tixd.runtime import tasks
 
 
 @contextlib.asynccontextmanager

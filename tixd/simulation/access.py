@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from tixd.simulation.line import Seconds
+from tixd.simulation.link import Seconds
 
 #: wired: a little of everything; wifi: a medium that others contend for at times, and scans of
 #: other channels; mobile: transmission slots, repeated blocks, and short outages of the radio.

@@ -17,7 +17,7 @@ from tixd.analysis.hurst import rescaled_range, wavelet
 from tixd.analysis.observations import Floats, joined
 from tixd.analysis.summary import MEANINGFUL_SECONDS, Summary, summarise
 from tixd.simulation.noise import fractional_noise
-from tixd.simulation.probes import Direction, Measurement, Scenario, measured
+from tixd.simulation.probing import Direction, Measurement, Scenario, measured
 
 #: Reports of a window, each of a minute, and one packet more in each.
 _WINDOW_SECONDS = 19 * 61

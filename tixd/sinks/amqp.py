@@ -14,15 +14,15 @@ import re
 import time
 from collections.abc import Sequence
 
-from tixd import errors, logs, tasks
+from tixd import errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
-from tixd.amqp.link import Link, Retry
+from tixd.amqp.messages import Endpoint, Properties, Tls
 from tixd.amqp.probe import probe_queue
-from tixd.amqp.values import Endpoint, Properties, Tls
-from tixd.collector.formats import Format
-from tixd.collector.settings import CollectorSettings
-from tixd.sinks.contract import Outgoing, too_large
+from tixd.amqp.supervised import Link, Retry
+from tixd.config.collector import CollectorSettings, Format
+from tixd.runtime import tasks
+from tixd.sinks.base import Outgoing, too_large
 
 #: How often a probe is published.
 PROBE_SECONDS = 10.0

@@ -18,10 +18,10 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from tixd import errors, logs, tasks
-from tixd.collector.formats import Format
-from tixd.collector.settings import CollectorSettings
-from tixd.sinks.contract import Outgoing, too_large
+from tixd import errors, logs
+from tixd.config.collector import CollectorSettings, Format
+from tixd.runtime import tasks
+from tixd.sinks.base import Outgoing, too_large
 
 #: The part of the bundle's time that a delivery may take.
 DELIVERY_SHARE = 0.8

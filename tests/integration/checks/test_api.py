@@ -16,11 +16,11 @@ from tests.support.results import settings_for
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 from tests.support.stand_in_proxy import StandInProxy
 from tixd import errors
-from tixd.checks.api import ADVICE, api
-from tixd.declared import Secret
-from tixd.results.answer import Cause
+from tixd.config.fields import Secret
+from tixd.config.processing import Settings
+from tixd.diagnostics.api import ADVICE, api
+from tixd.results.response import Cause
 from tixd.results.transport import REASONS
-from tixd.settings import Settings
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from tests.support.direct import Direct
 from tests.support.relay import Relay
 from tests.support.stand_in_api import closed_port
 from tixd import errors
-from tixd.checks import broker as tried
-from tixd.checks import outputs, trying
-from tixd.checks.trying import DEADLINE_SECONDS, Check
-from tixd.collector.settings import CollectorSettings
-from tixd.declared import Secret
-from tixd.settings import Settings
+from tixd.config.collector import CollectorSettings
+from tixd.config.fields import Secret
+from tixd.config.processing import Settings
+from tixd.diagnostics import broker as tried
+from tixd.diagnostics import outputs, runner
+from tixd.diagnostics.runner import DEADLINE_SECONDS, Check
 
 
 def settings(port: int, **changes: Any) -> Settings:
@@ -116,7 +116,7 @@ def test_a_broker_short_of_memory_is_told(broker, monkeypatch):
     check = Check("RabbitMQ", lambda: tried.broker(settings(broker.port)), "")
     broker.alarm()
     try:
-        [found] = trying.tried([check])  # a connection that is blocked ends with its process only
+        [found] = runner.tried([check])  # a connection that is blocked ends with its process only
     finally:
         broker.clear_alarm()
     assert "the broker takes no messages (low on memory): free some there" in found.text

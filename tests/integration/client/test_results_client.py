@@ -20,7 +20,7 @@ from tests.support.program import until
 from tests.support.results import ONE, OTHER, THIRD, result, settings_for
 from tests.support.stand_in_api import Behaviour
 from tixd import __version__
-from tixd.declared import Secret
+from tixd.config.fields import Secret
 from tixd.reports.model import Installation
 from tixd.results.client import ApiClient
 from tixd.results.payload import payload

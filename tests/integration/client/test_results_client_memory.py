@@ -7,7 +7,7 @@ import pytest
 from tests.support.log_events import heard
 from tests.support.results import ONE, OTHER, THIRD, result, settings_for
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
-from tixd.declared import Secret
+from tixd.config.fields import Secret
 from tixd.results.client import ApiClient
 
 

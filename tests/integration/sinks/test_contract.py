@@ -1,4 +1,4 @@
-"""What every sink promises, asked of each of them (tixd/sinks/contract.py).
+"""What every sink promises, asked of each of them (tixd/sinks/base.py).
 
 Kafka is the mock cluster inside librdkafka, reached over TCP.
 """
@@ -16,14 +16,14 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from tests.support.broker import Broker
 from tests.support.direct import Direct
+from tests.support.twin_sink import MemorySink
 from tests.support.waiting import until
 from tixd import errors
-from tixd.collector.settings import CollectorSettings
+from tixd.config.collector import CollectorSettings
 from tixd.sinks.amqp import AmqpSink
-from tixd.sinks.contract import Outgoing, Sink
+from tixd.sinks.base import Outgoing, Sink
+from tixd.sinks.json_lines import LinesSink
 from tixd.sinks.kafka import KafkaSink
-from tixd.sinks.lines import LinesSink
-from tixd.sinks.memory import MemorySink
 
 
 class Real:

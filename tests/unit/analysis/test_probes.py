@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support import reference_probes as reference
 from tests.support.odd_windows import WINDOWS
 from tests.support.windows import BEGIN, DAY_ns, HOUR_ns, SECOND_ns, jitter, queues, window
-from tixd.analysis import probes
+from tixd.analysis import delayed_probes
 from tixd.analysis.observations import OBSERVATION, Columns, Observations, kept
 from tixd.analysis.quality import quality
 from tixd.analysis.summary import summarise
@@ -40,7 +40,7 @@ def rows_of(columns: Columns) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("name", WINDOWS)
 def test_waiting_and_usage_are_what_the_specification_says(name):
     columns = kept(WINDOWS[name])
-    found, (due, due_tau) = probes.waiting_of(columns), reference.waiting(rows_of(columns))
+    found, (due, due_tau) = delayed_probes.waiting_of(columns), reference.waiting(rows_of(columns))
     assert found.tau_ns.tolist() == pytest.approx(due_tau, rel=1e-9)
     span = 1 + max(map(max, due))
     assert found.q_ns == pytest.approx(np.array(due), abs=1e-9 * span)
@@ -55,7 +55,9 @@ def test_waiting_and_usage_are_what_the_specification_says(name):
 def test_the_line_below_is_the_hulls_edge_over_the_mean(points, bend):
     points = [(x, y + bend * x * x) for x, y in points]
     x, y = np.array(points, float).T
-    assert probes.lower_line_slope(x, y) == pytest.approx(reference.slope_below(points), abs=1e-9)
+    assert delayed_probes.lower_line_slope(x, y) == pytest.approx(
+        reference.slope_below(points), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.8, 0.97])
@@ -79,7 +81,7 @@ def test_a_skew_of_more_than_any_clocks_is_taken_for_waiting():
 
 def test_the_direction_that_waits_less_tells_the_skew():
     climbing = np.stack((5 * MS + np.linspace(0, 100 * MS, COUNT), np.full(COUNT, 5 * MS)))
-    waits = probes.waiting_of(kept(window(climbing, drift_ppm=30))).q_ns
+    waits = delayed_probes.waiting_of(kept(window(climbing, drift_ppm=30))).q_ns
     assert waits[1].max() < 1000
     assert waits[0].max() == pytest.approx(100 * MS, rel=0.01)
 
@@ -88,7 +90,7 @@ def test_the_direction_that_waits_less_tells_the_skew():
 def test_upstream_tau_is_twice_the_range_of_an_even_jitter_within_bounds(jitter_ms, tau_ms):
     delays = held_up(0.0)
     delays[0] += jitter_ms * MS * np.random.default_rng(1).permutation(np.linspace(0, 1, COUNT))
-    found = probes.waiting_of(kept(window(delays))).tau_ns / MS
+    found = delayed_probes.waiting_of(kept(window(delays))).tau_ns / MS
     assert found[0] == pytest.approx(tau_ms, rel=0.05)
     assert found[1] == 3.0
 
@@ -96,7 +98,9 @@ def test_upstream_tau_is_twice_the_range_of_an_even_jitter_within_bounds(jitter_
 def test_upstream_tau_stays_where_it_is_until_nine_in_ten_packets_wait():
     late = np.random.default_rng(2).random(COUNT) < 0.85
     idle, busy = jitter(1, COUNT), jitter(1, COUNT) + late * 60 * MS
-    taus = [probes.waiting_of(kept(window(delays))).tau_ns[0] / MS for delays in (idle, busy)]
+    taus = [
+        delayed_probes.waiting_of(kept(window(delays))).tau_ns[0] / MS for delays in (idle, busy)
+    ]
     assert 4 < taus[0] < taus[1] <= 15
     assert usages(window(busy))[0] > 0.8
 
@@ -120,15 +124,15 @@ def test_a_minute_is_congested_above_half_usage_if_delays_persist():
     second = BEGIN + np.arange(180)
     delayed = np.stack([np.arange(180) % 60 < share for share in (24, 25, 60)])
     busy = np.concatenate([delayed[2, :60], delayed[0, :60], np.arange(60) < 26])[None]
-    assert quality(busy, second, [0.71], probes.congested) == [1 / 3]
-    assert quality(busy, second, [0.69], probes.congested) == [1.0]
-    assert quality(delayed, second, [0.9, 0.9, 0.9], probes.congested) == [1.0, 1.0, 0.0]
+    assert quality(busy, second, [0.71], delayed_probes.congested) == [1 / 3]
+    assert quality(busy, second, [0.69], delayed_probes.congested) == [1.0]
+    assert quality(delayed, second, [0.9, 0.9, 0.9], delayed_probes.congested) == [1.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize(("delayed", "quality_due"), [(24, 1.0), (25, 1.0), (26, 0.0)])
 def test_usage_of_a_half_lies_between_25_and_26_of_60_packets(delayed, quality_due):
     row = (np.arange(60) < delayed)[None]
-    assert quality(row, BEGIN + np.arange(60), [0.9], probes.congested) == [quality_due]
+    assert quality(row, BEGIN + np.arange(60), [0.9], delayed_probes.congested) == [quality_due]
 
 
 def test_both_estimators_stand_beside_each_other_either_way_round():

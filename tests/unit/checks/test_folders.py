@@ -12,12 +12,12 @@ import pytest
 from tests.support.tables import table as make_table
 from tests.support.volumes import HangingVolume, fill, remount, tmpfs, without_privilege
 from tixd import errors
-from tixd.checks import outputs, reports, schedule
-from tixd.checks.table import table
-from tixd.checks.trying import Check, tried
-from tixd.collector.settings import CollectorSettings
-from tixd.dispatch.leader import LOCK_FILE, Leadership
-from tixd.settings import Settings
+from tixd.config.collector import CollectorSettings
+from tixd.config.processing import Settings
+from tixd.diagnostics import outputs, schedule, storage
+from tixd.diagnostics.runner import Check, tried
+from tixd.diagnostics.table import table
+from tixd.dispatch.host_leader import LOCK_FILE, Leadership
 
 #: Who nobody is on any machine.
 STRANGER = 54321
@@ -48,19 +48,19 @@ def wrong(check, settings) -> str:
 def test_a_reports_folder_that_can_be_used_says_what_was_tried_and_is_as_before(tmp_path):
     settings = base_of(tmp_path, "1/2", "1/3", "7/1")
     before = everything(tmp_path)
-    text = reports.reports(settings)
+    text = storage.reports(settings)
     assert "a file made and removed in 2 of its installations, as " in text
     assert "iB free; locks reach other hosts" in text
     assert everything(tmp_path) == before
 
 
 def test_a_reports_folder_without_installations_is_tried_itself(tmp_path):
-    assert "in it; it has no installation yet" in reports.reports(base_of(tmp_path))
+    assert "in it; it has no installation yet" in storage.reports(base_of(tmp_path))
     assert everything(tmp_path) == []
 
 
 def test_a_reports_folder_that_is_missing_is_to_be_made_or_named_right(tmp_path):
-    text = wrong(reports.reports, base_of(tmp_path / "none"))
+    text = wrong(storage.reports, base_of(tmp_path / "none"))
     assert text == f"{tmp_path}/none is not there: make it, mount it, or correct" + (
         " TIX_REPORTS_BASE_PATH"
     )
@@ -68,8 +68,8 @@ def test_a_reports_folder_that_is_missing_is_to_be_made_or_named_right(tmp_path)
 
 def test_locks_that_stay_on_this_host_are_told(tmp_path, monkeypatch):
     mount = f"30 22 0:40 / {tmp_path} rw - cifs //host/x rw\n"
-    monkeypatch.setattr(reports, "read_mountinfo", lambda: mount)
-    text = reports.reports(base_of(tmp_path, "1/2"))
+    monkeypatch.setattr(storage, "read_mountinfo", lambda: mount)
+    text = storage.reports(base_of(tmp_path, "1/2"))
     assert text.endswith("locks on cifs do not reach other hosts: let one host alone work on it")
 
 
@@ -79,9 +79,9 @@ def test_folders_of_another_user_say_whose_they_are_and_who_tried(tmp_path, lock
     os.chown(tmp_path / locked, STRANGER, STRANGER)
     (tmp_path / locked).chmod(0o750)
     program = (
-        "import sys\nfrom tixd import settings\nfrom tixd.checks.trying import *\n"
-        "from tixd.checks.reports import reports\n"
-        "values = settings.Settings(reports_base_path=sys.argv[1])\n"
+        "import sys\nfrom tixd.config import processing\nfrom tixd.diagnostics.runner import *\n"
+        "from tixd.diagnostics.storage import reports\n"
+        "values = processing.Settings(reports_base_path=sys.argv[1])\n"
         "print(judged(Check('r', lambda: reports(values), '')).text)"
     )
     command = [*without_privilege(), sys.executable, "-c", program, str(tmp_path)]
@@ -97,16 +97,16 @@ def test_a_volume_that_is_full_or_read_only_says_so(tmp_path):
     with tmpfs(tmp_path / "disk", 64) as disk:
         settings = base_of(disk, "1/2")
         fill(disk)
-        assert "free some" in wrong(reports.reports, settings)
+        assert "free some" in wrong(storage.reports, settings)
         remount(disk, "ro")
-        assert "The reports volume is read-only" in wrong(reports.reports, settings)
+        assert "The reports volume is read-only" in wrong(storage.reports, settings)
 
 
 def test_a_volume_that_hangs_is_named_within_the_deadline(tmp_path):
     with HangingVolume(tmp_path / "fs") as volume:
         settings = base_of(volume.path, "1/2")
         volume.hang()
-        check = Check("reports", lambda: reports.reports(settings), "the volume hangs")
+        check = Check("reports", lambda: storage.reports(settings), "the volume hangs")
         [found] = tried([check], 1.0)
         volume.answer()
     assert (found.fine, found.text) == (False, "no answer within 1 s: the volume hangs")
@@ -117,8 +117,8 @@ def test_a_volume_that_hangs_is_named_within_the_deadline(tmp_path):
     [(["1/2", "3/1"], "users listed: 2"), ([], "nothing in it, so tixd will ask its workers")],
 )
 def test_a_dispatcher_needs_no_sight_of_the_reports(tmp_path, installations, words):
-    assert words in reports.reports_of_dispatcher(base_of(tmp_path, *installations))
-    assert "so tixd will ask" in reports.reports_of_dispatcher(base_of(tmp_path / "none"))
+    assert words in storage.reports_of_dispatcher(base_of(tmp_path, *installations))
+    assert "so tixd will ask" in storage.reports_of_dispatcher(base_of(tmp_path / "none"))
 
 
 # --- schedule ------------------------------------------------------------------------------------

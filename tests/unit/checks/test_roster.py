@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tixd import config
-from tixd.checks.roster import checks
-from tixd.collector import configuration
+from tixd.config import collector_loader, loader
+from tixd.diagnostics.roster import checks
 
 SEEN = ["HTTP address", "control socket"]
 
@@ -20,16 +19,16 @@ SEEN = ["HTTP address", "control socket"]
     ],
 )
 def test_each_role_has_tried_what_it_needs(role, names):
-    loaded = config.load({"role": role}, {}, None)
+    loaded = loader.load({"role": role}, {}, None)
     assert [check.what for check in checks(loaded)] == names + SEEN
 
 
 def test_an_as_table_is_tried_where_one_is_set():
-    loaded = config.load({}, {"TIX_ASN_TABLE": "/t"}, None)
+    loaded = loader.load({}, {"TIX_ASN_TABLE": "/t"}, None)
     assert "AS table" in [check.what for check in checks(loaded)]
 
 
-@pytest.mark.parametrize("load", [config.load, configuration.load])
+@pytest.mark.parametrize("load", [loader.load, collector_loader.load])
 def test_a_log_file_is_tried_where_one_is_set(load):
     loaded = load({}, {"TIX_LOG_FILE": "/var/log/tixd/tixd.log"}, None)
     assert "log file" in [check.what for check in checks(loaded)]
@@ -38,8 +37,8 @@ def test_a_log_file_is_tried_where_one_is_set(load):
 
 def test_the_collector_has_its_enabled_outputs_tried():
     environ = {"GRACC_KAFKA_ENABLE": "true", "GRACC_FILE_PATH": "/f"}
-    loaded = configuration.load({}, environ, None)
+    loaded = collector_loader.load({}, environ, None)
     assert [check.what for check in checks(loaded)] == ["AMQP", "Kafka", "file", *SEEN]
     environ["GRACC_AMQP_ENABLE"] = "false"
-    loaded = configuration.load({}, environ, None)
+    loaded = collector_loader.load({}, environ, None)
     assert [check.what for check in checks(loaded)] == ["Kafka", "file", *SEEN]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.program import until
 from tixd import errors
-from tixd.checks.trying import Check, Finding, judged, tried
+from tixd.diagnostics.runner import Check, Finding, judged, tried
 
 
 def never() -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tixd import errors
-from tixd.collector import given
-from tixd.collector.configuration import CollectorConfig, load
-from tixd.collector.settings import CollectorSettings
+from tixd.config import collector_values
+from tixd.config.collector import CollectorSettings
+from tixd.config.collector_loader import CollectorConfig, load
 
 #: What an operator of the original has, every key of the release's sample.
 FLAT = """
@@ -97,7 +97,7 @@ def test_the_command_line_overrules_all(read):
 
 
 def test_without_a_file_there_are_the_defaults_of_the_sample(monkeypatch):
-    monkeypatch.setattr("tixd.config.DEFAULT_FILE", Path("/nowhere/tixd.toml"))
+    monkeypatch.setattr("tixd.config.loader.DEFAULT_FILE", Path("/nowhere/tixd.toml"))
     found = load({}, {}, None)
     assert found.settings == CollectorSettings()
     assert found.settings.timeout_seconds == 60.0
@@ -193,13 +193,13 @@ def test_what_is_probably_not_meant_is_a_warning(read, text, said):
 
 
 def test_every_default_is_a_value_that_could_be_given():
-    for name, field in given.FIELDS.items():
-        assert given.checked(name, given.default_text(name)) == field.default
+    for name, field in collector_values.FIELDS.items():
+        assert collector_values.checked(name, collector_values.default_text(name)) == field.default
 
 
 def test_no_two_settings_share_a_variable_or_a_key():
     for fact in ("env", "key"):
-        names = [field.metadata[fact].lower() for field in given.FIELDS.values()]
+        names = [field.metadata[fact].lower() for field in collector_values.FIELDS.values()]
         assert len(set(names)) == len(names)
 
 
@@ -233,11 +233,11 @@ def test_what_switches_off_the_check_of_a_certificate_is_refused_with_advice(rea
 
 
 def test_a_setting_that_is_a_number_with_a_point_needs_no_twin_in_the_other_roles(monkeypatch):
-    monkeypatch.setitem(given.FIELDS, "ratio", given.FIELDS["stop_seconds"])
-    monkeypatch.setitem(given.TYPES, "ratio", float)
-    assert given.checked("ratio", "1.5") == 1.5
+    monkeypatch.setitem(collector_values.FIELDS, "ratio", collector_values.FIELDS["stop_seconds"])
+    monkeypatch.setitem(collector_values.TYPES, "ratio", float)
+    assert collector_values.checked("ratio", "1.5") == 1.5
     with pytest.raises(ValueError, match="must be a number of seconds, 0 or more"):
-        given.checked("ratio", "x")
+        collector_values.checked("ratio", "x")
 
 
 def test_variables_that_kubernetes_made_of_a_service_called_gracc_are_ignored_in_one_line(read):

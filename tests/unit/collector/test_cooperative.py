@@ -8,8 +8,8 @@ import time
 import pytest
 
 from tixd import errors
+from tixd.collector.admission import Hand, Left, Share
 from tixd.collector.cooperative import Limited, Scheduler
-from tixd.collector.hand import Hand, Left, Share
 from tixd.collector.steps import Steps
 
 #: CPU time of a step of made-up work, seconds.

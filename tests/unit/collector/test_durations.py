@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.support.gratia import job
 from tests.support.shared import shared_case
-from tixd.collector.elements import parse
+from tixd.collector.conversions import seconds
 from tixd.collector.limits import Limits
 from tixd.collector.record import record
-from tixd.collector.values import seconds
+from tixd.collector.record_parser import parse
 
 #: Texts of our own, and what the rule makes of them: three times the rest, as a float, times 1000.
 CUT = {

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from tixd import errors
-from tixd.collector.hand import Hand, Left, Share
+from tixd.collector.admission import Hand, Left, Share
 
 
 class Clock:

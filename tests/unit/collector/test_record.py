@@ -11,10 +11,10 @@ from tests.support.manual_tables import key_table
 from tests.support.shared import shared_case
 from tixd.collector import form
 from tixd.collector.bundle import read_bundle
-from tixd.collector.elements import parse
+from tixd.collector.conversions import Value
 from tixd.collector.limits import Limits
 from tixd.collector.record import Record, record
-from tixd.collector.values import Value
+from tixd.collector.record_parser import parse
 from tixd.errors import BadRecord
 
 #: What a JobUsageRecord always has.

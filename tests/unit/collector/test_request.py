@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tixd import errors
-from tixd.collector import given, inflate, sender
+from tixd.collector import inflate, sender
+from tixd.config import collector_values
 
-TRUSTED = given.networks("127.0.0.0/8, ::1, 10.0.0.0/8")
+TRUSTED = collector_values.networks("127.0.0.0/8, ::1, 10.0.0.0/8")
 
 
 @pytest.mark.parametrize(

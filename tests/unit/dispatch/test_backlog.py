@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tixd.dispatch.backlog import Backlog
-from tixd.dispatch.job import CheckVolume, Job, ListUsers, ProcessInstallation
+from tixd.jobs import CheckVolume, Job, ListUsers, ProcessInstallation
+from tixd.pool.pending import Backlog
 
 FIRST, SECOND = (ProcessInstallation(f"/r/1/{n}", 1, n) for n in (1, 2))
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from tixd.dispatch.deaths import Death, Deaths
-from tixd.dispatch.job import Phase, PhaseName, ProcessInstallation
+from tixd.jobs import Phase, PhaseName, ProcessInstallation
+from tixd.pool.failures import Death, Deaths
 
 JOB = ProcessInstallation("/r/1/2", 1, 2)
 #: The same after a first death that counts.

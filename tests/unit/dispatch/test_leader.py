@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.volumes import without_privilege
 from tixd import errors
-from tixd.dispatch.leader import LOCK_FILE, Leadership
+from tixd.dispatch.host_leader import LOCK_FILE, Leadership
 
 HOLD = """
 import sys
-from tixd.dispatch.leader import Leadership
+from tixd.dispatch.host_leader import Leadership
 with Leadership(sys.argv[1]) as leadership:
     print(leadership.take(), flush=True)
     sys.stdin.read()

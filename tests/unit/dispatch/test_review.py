@@ -11,13 +11,13 @@ import pytest
 
 from tests.support.log_events import heard
 from tests.support.results import result
-from tixd.dispatch.job import Done, ListFailed, RetryFailed
-from tixd.dispatch.review import list_failed, retry_failed
-from tixd.folder import Folder
+from tixd.directory import Folder
+from tixd.jobs import Done, ListFailed, RetryFailed
+from tixd.results.admin import list_failed, retry_failed
 from tixd.results.backoff import Backoff
+from tixd.results.failed_results import Outbox
 from tixd.results.journal import Journal
 from tixd.results.journal_file import JournalFile, peek
-from tixd.results.outbox import Outbox
 
 NOW = 1_600_000_000.0
 PAUSED = Backoff().failed(NOW, 600.0, random.Random(1))

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tixd import errors, logs
-from tixd.dispatch.job import ListInstallations
-from tixd.dispatch.scan import free_bytes, list_installations, list_users
-from tixd.folder import Folder
+from tixd.directory import Folder
+from tixd.jobs import ListInstallations
 from tixd.reports.ages import LOCK_FILE
-from tixd.reports.ignored import MOST_NAMED
+from tixd.reports.file_warnings import MOST_NAMED
+from tixd.reports.scan import free_bytes, list_installations, list_users
 
 
 def every(base: Path, *user_ids: int) -> ListInstallations:

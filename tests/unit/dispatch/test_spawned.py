@@ -7,8 +7,8 @@ import sys
 
 
 def test_the_parent_of_workers_loads_neither_numpy_nor_the_http_library():
-    program = "import tixd.commands.once, tixd.dispatch.pool, sys; print(*sys.modules)"
+    program = "import tixd.commands.once, tixd.pool.pool, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     loaded = set(done.stdout.split())
-    assert "tixd.dispatch.seat" in loaded, done.stderr
-    assert loaded & {"numpy", "pywt", "urllib3", "tixd.dispatch.worker"} == set()
+    assert "tixd.pool.process" in loaded, done.stderr
+    assert loaded & {"numpy", "pywt", "urllib3", "tixd.pool.worker_main"} == set()

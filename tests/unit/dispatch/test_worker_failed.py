@@ -9,9 +9,9 @@ from pathlib import Path
 
 PROGRAM = """
 import sys
-from tixd.dispatch import worker
-from tixd.settings import Settings
-worker.main("nowhere://", b"worker-1", Settings(log_format="json", log_file=sys.argv[1]))
+from tixd.pool import worker_main
+from tixd.config.processing import Settings
+worker_main.main("nowhere://", b"worker-1", Settings(log_format="json", log_file=sys.argv[1]))
 """
 
 
@@ -21,4 +21,4 @@ def test_a_worker_that_fails_outside_a_job_says_so_in_the_log_alone(tmp_path: Pa
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
     events = {line["event"]: line for line in map(json.loads, log.read_text().splitlines())}
-    assert "line.py:" in events["worker_failed"]["at"]
+    assert "sockets.py:" in events["worker_failed"]["at"]

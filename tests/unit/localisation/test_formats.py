@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from tixd.localisation.formats import FORMATS, cut, form_of, is_text, name, recognised, span, value
+from tixd.asn.formats import FORMATS, cut, form_of, is_text, name, recognised, span, value
 
 LINES = [
     ("prefixes", "8.8.8.0/24 15169", "8.8.8.0", "8.8.8.255", (15169, None, None)),

@@ -9,10 +9,10 @@ import pytest
 
 from tests.support.tables import NAMES, PREFIXES, harvest, quiet
 from tixd import errors
-from tixd.localisation import build
-from tixd.localisation import install as module
-from tixd.localisation.asn import Table
-from tixd.localisation.install import Demands, install
+from tixd.asn import install as module
+from tixd.asn import mmdb
+from tixd.asn.install import Demands, install
+from tixd.asn.table import Table
 
 SMALL = Demands(least_networks=1)
 
@@ -122,7 +122,7 @@ def test_a_full_disk_leaves_the_old_table_and_no_leftover(path, monkeypatch):
 def test_a_tree_of_more_nodes_than_any_table_needs_is_refused(path, monkeypatch):
     put(path, PREFIXES)
     before = path.read_bytes()
-    monkeypatch.setattr(build, "MOST_NODES", 1000)
+    monkeypatch.setattr(mmdb, "MOST_NODES", 1000)
     scattered = "".join(f"2a00:{n:x}::1/128 64500\n" for n in range(20))
     with pytest.raises(errors.BadSource, match="more than 1000 nodes"):
         put(path, PREFIXES + scattered)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tixd.localisation.origin import UNKNOWN, Origin, as_number, clean, origin_in, routable
+from tixd.asn.origin import UNKNOWN, Origin, as_number, clean, origin_in, routable
 
 
 @pytest.mark.parametrize(

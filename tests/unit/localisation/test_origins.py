@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.log_events import heard
 from tests.support.tables import foreign, table
-from tixd.localisation.origin import UNKNOWN
-from tixd.localisation.origins import Origins
+from tixd.asn.origin import UNKNOWN
+from tixd.asn.origins import Origins
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,18 +31,18 @@ def test_without_a_table_nothing_has_an_origin():
 
 def test_without_a_table_its_library_is_not_imported():
     program = (
-        "import tixd.dispatch.worker, sys; from tixd.localisation.origins import Origins\n"
+        "import tixd.pool.worker_main, sys; from tixd.asn.origins import Origins\n"
         "Origins('').of('8.8.8.8'); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     loaded = set(done.stdout.split())
-    assert "tixd.localisation.origins" in loaded, done.stderr
+    assert "tixd.asn.origins" in loaded, done.stderr
     assert loaded & {"maxminddb", "mmdb_writer", "netaddr", "pymysql"} == set()
 
 
 def test_a_worker_with_a_table_imports_the_reader_and_no_writer(path):
     program = (
-        "import tixd.dispatch.worker, sys; from tixd.localisation.origins import Origins\n"
+        "import tixd.pool.worker_main, sys; from tixd.asn.origins import Origins\n"
         "print(Origins(sys.argv[1]).of('8.8.8.8').asn, *sys.modules)"
     )
     command = [sys.executable, "-c", program, str(path)]

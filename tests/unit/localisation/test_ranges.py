@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tixd.localisation.ranges import Range, disjoint, networks
+from tixd.asn.ranges import Range, disjoint, networks
 
 #: Prefixes of a space of 8 bits, which may lie in one another, each with a value of its own.
 PREFIXES = st.lists(

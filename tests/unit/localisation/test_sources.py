@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.tables import NAMES, PREFIXES, quiet
 from tixd import errors
-from tixd.localisation import sources
-from tixd.localisation.sources import Harvest, harvest_file
+from tixd.asn import sources
+from tixd.asn.sources import Harvest, harvest_file
 
 
 def read(path):

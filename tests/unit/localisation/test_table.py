@@ -16,8 +16,8 @@ from tests.support.plain_search import PlainSearch
 from tests.support.program import ROOT
 from tests.support.tables import csv_ranges, foreign, table
 from tixd import errors
-from tixd.localisation.asn import Table
-from tixd.localisation.origin import UNKNOWN, Origin
+from tixd.asn.origin import UNKNOWN, Origin
+from tixd.asn.table import Table
 
 
 def origin(path, address):
@@ -181,7 +181,7 @@ def test_damage_within_a_table_is_a_bad_table_or_another_answer_and_no_crash(tmp
 def test_a_tree_that_leads_back_to_its_root_is_a_bad_table_and_ends_no_process(tmp_path):
     content = table(tmp_path / "asn.mmdb", csv_ranges(20)).read_bytes()
     (tmp_path / "damaged").write_bytes(b"\0" * 6 + content[6:])
-    program = "import sys; from tixd.localisation.asn import Table; Table(sys.argv[1])"
+    program = "import sys; from tixd.asn.table import Table; Table(sys.argv[1])"
     words = [sys.executable, "-c", program, str(tmp_path / "damaged")]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.task_messages import JSON, TASK_ID, protocol_1, protocol_2
-from tixd.amqp.values import Properties
+from tixd.amqp.messages import Properties
 from tixd.errors import BadTask
 from tixd.queues import celery_message
 from tixd.queues.celery_message import RunInstallation, RunUsers, decode, encode

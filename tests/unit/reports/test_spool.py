@@ -13,12 +13,12 @@ import pytest
 
 from tests.support.made import installation, minute, record, report
 from tixd import errors, logs
-from tixd.folder import Folder
+from tixd.config.processing import Settings
+from tixd.directory import Folder
 from tixd.reports.ages import LOCK_FILE, Ages
-from tixd.reports.ignored import MOST_NAMED
+from tixd.reports.file_warnings import MOST_NAMED
 from tixd.reports.model import Installation
 from tixd.reports.spool import MAX_REPORT_BYTES, Spool
-from tixd.settings import Settings
 
 #: When files that nobody is writing any more were last changed.
 LONG_AGO = 1_700_000_000
@@ -448,7 +448,7 @@ def test_when_the_time_of_the_job_is_up_after_reports_were_moved_the_rest_is_lef
 def test_more_expired_reports_than_fit_one_visit_go_in_several(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tixd.reports.aside.MOST_EXPIRED", 5)
+    monkeypatch.setattr("tixd.reports.quarantine.MOST_EXPIRED", 5)
     (folder / "bad-reports").mkdir()
     for number in range(20):
         put(folder / "bad-reports", f"tix-report-{number}.json", b"")

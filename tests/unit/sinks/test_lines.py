@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.log_events import heard
 from tixd import errors
-from tixd.sinks.contract import Outgoing
-from tixd.sinks.lines import LinesSink
+from tixd.sinks.base import Outgoing
+from tixd.sinks.json_lines import LinesSink
 
 RECORD = Outgoing("r", "m", b"x" * 60, "application/json")
 

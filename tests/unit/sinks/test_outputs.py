@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.bundles import job
+from tests.support.twin_sink import MemorySink
 from tixd import errors
 from tixd.collector.bundle import read_bundle
 from tixd.collector.limits import Limits
+from tixd.collector.publish import COPIES, PART_BYTES, PART_RECORDS, Outputs
 from tixd.collector.record import Record
-from tixd.sinks.contract import Outgoing
-from tixd.sinks.memory import MemorySink
-from tixd.sinks.outputs import COPIES, PART_BYTES, PART_RECORDS, Outputs
+from tixd.sinks.base import Outgoing
 
 
 def records(*identities: str) -> Sequence[Record]:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from celery import Celery
 
-from tixd import config
-from tixd.dispatch.job import ProcessInstallation
+from tixd.config import loader
+from tixd.config.processing import Settings
 from tixd.installation import Worker
 from tixd.installation import process_installation as process
+from tixd.jobs import ProcessInstallation
 from tixd.results.client import ApiClient
-from tixd.settings import Settings
 
 
 def _broker(settings: Settings) -> str:
@@ -28,7 +28,7 @@ def _broker(settings: Settings) -> str:
 
 
 # Read once: Celery's worker sets CELERY_LOG_LEVEL to something else for its processes.
-_GIVEN = config.load({}, os.environ, Path(os.devnull)).settings
+_GIVEN = loader.load({}, os.environ, Path(os.devnull)).settings
 
 app = Celery("processor.tasks", broker=_broker(_GIVEN))
 app.conf.broker_connection_retry_on_startup = True

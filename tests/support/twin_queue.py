@@ -1,0 +1,82 @@
+"""The twin of a broker's queue, for tests: several consumers, nothing but memory between them.
+
+In and out: queues/contract.py. Rules: as a broker's: what a consumer has not said to be done goes
+back when it closes, and the same installation may be put as often as somebody likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from tixd.jobs import ProcessInstallation
+
+
+class MemoryBroker:
+    """Where the jobs wait; outlives its consumers."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[ProcessInstallation] = deque()
+        self.changed = asyncio.Condition()
+
+    async def add(self, *jobs: ProcessInstallation, first: bool = False) -> None:
+        """Let jobs wait, before or behind the others."""
+        async with self.changed:
+            (self.waiting.extendleft if first else self.waiting.extend)(jobs)
+            self.changed.notify_all()
+
+
+class MemoryQueue:
+    """One consumer's, or producer's, side of a MemoryBroker: a JobQueue."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+        self._unfinished: list[ProcessInstallation] = []
+        self._closed = False
+
+    async def put(self, job: ProcessInstallation) -> bool:
+        """Take a job; a broker does not know which installations have one already."""
+        await self._broker.add(job)
+        return True
+
+    async def take(self) -> MemoryDelivery:
+        """The next job; waits for one, for ever once it is closed."""
+        async with self._broker.changed:
+            await self._broker.changed.wait_for(lambda: self._broker.waiting and not self._closed)
+            job = self._broker.waiting.popleft()
+        self._unfinished.append(job)
+        return MemoryDelivery(job, self)
+
+    async def close(self) -> None:
+        """Give back what is not done."""
+        self._closed = True
+        jobs, self._unfinished = self._unfinished, []
+        await self._broker.add(*reversed(jobs), first=True)
+
+    async def end(self, job: ProcessInstallation, *, again: bool, first: bool = False) -> None:
+        """The delivery of `job` has ended here; one that was given back in between is ignored."""
+        if job in self._unfinished:
+            self._unfinished.remove(job)
+            if again:
+                await self._broker.add(job, first=first)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryDelivery:
+    """A job of a MemoryQueue in somebody's hands."""
+
+    job: ProcessInstallation
+    queue: MemoryQueue
+
+    async def done(self) -> None:
+        """Forget it."""
+        await self.queue.end(self.job, again=False)
+
+    async def again(self) -> None:
+        """Behind the others once more."""
+        await self.queue.end(self.job, again=True)
+
+    async def back(self) -> None:
+        """To somebody else, first."""
+        await self.queue.end(self.job, again=True, first=True)

@@ -1,0 +1,234 @@
+"""The lines that AS tables are made of: what each format looks like, and what a line says; pure.
+
+In: lines of text. Out: addresses and what they have, or an AS number with its name. Rules: the
+first line that is no comment tells the format; a field is taken whole or makes no sense; several
+origins: the first counts; AS 0 is none.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from tixd.asn.origin import as_number, as_number_and_name, clean, country_code
+
+#: What a file of each format holds, as operators call it.
+FormatName = Literal[
+    "prefixes", "pfx2as", "iptoasn", "csv", "csv prefixes", "ip2location", "header", "names"
+]
+
+#: What lines of the known formats look like, for messages.
+SHAPES = (
+    "PREFIX ASN, ADDRESS LENGTH ASN (pfx2as), FIRST LAST ASN COUNTRY NAME with tabs (iptoasn),"
+    " FIRST,LAST,ASN,NAME, FIRST,LAST,PREFIX,ASN,NAME (IP2Location), PREFIX,ASN,NAME, ASN NAME,"
+    " or a header that names network, or start_ip and end_ip, and asn"
+)
+
+#: Columns of CSV files with a header, by field: the first that a header names counts.
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "prefix": ("network", "prefix", "cidr"),
+    "first": ("start_ip", "ip_from", "range_start", "first"),
+    "last": ("end_ip", "ip_to", "range_end", "last"),
+    "asn": ("autonomous_system_number", "asn", "as_number"),
+    "country": ("country_code", "country"),
+    "name": ("autonomous_system_organization", "as_name", "name", "as", "organization", "org"),
+}
+
+#: Longest line, characters.
+LONGEST_LINE = 10_000
+
+#: Longest field of addresses or an AS number, characters.
+_LONGEST_FIELD = 255
+
+#: Lines that begin so are comments: pyasn's and everybody's.
+_COMMENTS = (";", "#")
+
+#: A number of addresses: as much as IPv6 needs.
+_DIGITS = re.compile("[0-9]{1,39}")
+
+#: What an address consists of, or a number that stands for one.
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]*[0-9:][0-9A-Fa-f:.]*(?:/.*)?")
+
+#: Bits of an address, by IP version.
+BITS = {4: 32, 6: 128}
+
+
+#: AS number, name and country: what a range of addresses has in a table.
+Value = tuple[int, str | None, str | None]
+
+
+class Format(NamedTuple):
+    """How a line is cut (None: at blanks), and which field is which; addresses come first.
+
+    columns: where the fields stand, where they are not simply the first ones; nothing: what stands
+    in place of an AS number where there is no AS.
+    """
+
+    delimiter: str | None
+    fields: tuple[str, ...]
+    columns: tuple[int, ...] = ()
+    nothing: frozenset[str] = frozenset({"0"})
+
+    @property
+    def addresses(self) -> int:
+        """How many fields tell the addresses."""
+        return self.fields.index("asn")
+
+
+FORMATS: Mapping[FormatName, Format] = {
+    "prefixes": Format(None, ("prefix", "asn")),
+    "pfx2as": Format(None, ("address", "length", "asn")),
+    "iptoasn": Format("\t", ("first", "last", "asn", "country", "name")),
+    "csv": Format(",", ("first", "last", "asn", "name")),
+    "csv prefixes": Format(",", ("prefix", "asn", "name")),
+    "ip2location": Format(
+        ",", ("first", "last", "asn", "name"), (0, 1, 3, 4), frozenset({"0", "-"})
+    ),
+    "names": Format(None, ("asn", "name")),
+}
+
+
+def is_text(line: str) -> bool:
+    """Whether the line says anything: it is neither empty nor a comment."""
+    return bool(line.strip()) and not line.startswith(_COMMENTS)
+
+
+def recognised(line: str) -> FormatName | None:
+    """The format of which this is a line; None: of none."""
+    head = line.partition(",")[0].strip()
+    if head != line.strip() and not set(head) & set(" \t"):
+        return _recognised_csv(_commas(line))
+    fields = line.split()
+    if line.count("\t") >= 4:
+        return "iptoasn"
+    if "/" in fields[0]:
+        return "prefixes"
+    if as_number_and_name(fields[0]):
+        return "names" if len(fields) > 1 else None
+    return "pfx2as" if len(fields) == 3 and fields[1].isdigit() else None
+
+
+def _recognised_csv(fields: Sequence[str]) -> FormatName | None:
+    if not _ADDRESS.fullmatch(fields[0].strip()):
+        return "header" if _by_header(fields) else None
+    if "/" in fields[0]:
+        return "csv prefixes"
+    return "ip2location" if len(fields) > 3 and "/" in fields[2] else "csv"
+
+
+def form_of(line: str) -> Format:
+    """The format of the first line of a file, which must be of one."""
+    kind = recognised(line)
+    form = _by_header(_commas(line)) if kind == "header" else FORMATS[kind] if kind else None
+    if form is None:
+        raise ValueError("no line of a known form")
+    return form
+
+
+def _by_header(names: Sequence[str]) -> Format | None:
+    """The format of lines under a header of these names; None: it lacks addresses or AS numbers."""
+    known = [name.strip().lower() for name in names]
+    places = {
+        field: known.index(column)
+        for field, columns in _COLUMNS.items()
+        for column in reversed(columns)
+        if column in known
+    }
+    ends = [field for field in ("first", "last") if field in places]
+    addresses = ends if len(ends) == 2 else ["prefix"]
+    if not {*addresses, "asn"} <= places.keys():
+        return None
+    fields = (*addresses, "asn", *(field for field in ("country", "name") if field in places))
+    columns = tuple(places[field] for field in fields)
+    return Format(",", fields, columns, frozenset({"0", "-", ""}))
+
+
+def cut(line: str, form: Format) -> list[str]:
+    """The fields of a line; none where it is too long."""
+    if len(line) >= LONGEST_LINE:
+        return []
+    if form.delimiter != ",":
+        return line.split(form.delimiter, len(form.fields) - 1)
+    found = _commas(line)
+    if not form.columns:
+        return found
+    return [found[at] for at in form.columns] if len(found) > max(form.columns) else []
+
+
+def _commas(line: str) -> list[str]:
+    """The fields of a line of CSV; none where the library takes them for too long."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
+
+
+def span(fields: Sequence[str], form: Format) -> tuple[int, int, int]:
+    """IP version, first and last address of a line; ValueError where it has none."""
+    if len(fields) <= form.addresses:
+        raise ValueError("too few fields, or a line too long")
+    if any(len(field) > _LONGEST_FIELD for field in fields[: form.addresses + 1]):
+        raise ValueError("a field is too long")
+    try:
+        if form.fields[0] == "prefix":
+            text, _, length = fields[0].partition("/")
+            return _network(text, length)
+        if form.fields[0] == "address":
+            return _network(fields[0], fields[1])
+        (version, first), (other, last) = _address(fields[0]), _address(fields[1])
+    except OSError:
+        raise ValueError("no address") from None
+    if version != other or first > last:
+        raise ValueError("the range ends before it begins")
+    return version, first, last
+
+
+def value(fields: Sequence[str], form: Format) -> Value | None:
+    """What the fields after the addresses say; None: of no AS. ValueError: they make no sense."""
+    said = dict(zip(form.fields[form.addresses :], fields, strict=False))
+    if said["asn"].strip() in form.nothing:
+        return None
+    found = as_number_and_name(said["asn"])
+    if found is None:
+        raise ValueError("no AS number")
+    number, name = found
+    if number == 0:
+        return None
+    return number, clean(said.get("name")) or name, country_code(said.get("country"))
+
+
+def name(fields: Sequence[str]) -> tuple[int, str]:
+    """AS number and name of a line of names; ValueError where it is no such line."""
+    asn = as_number(fields[0]) if fields else None
+    text = clean(fields[1]) if len(fields) > 1 else None
+    if asn is None or text is None:
+        raise ValueError("no AS number with a name")
+    return asn, text
+
+
+def _network(text: str, length: str) -> tuple[int, int, int]:
+    """IP version, first and last address of a prefix, whatever its host bits."""
+    version, address = _address(text)
+    free = BITS[version] - (int(length) if _DIGITS.fullmatch(length) else -1)
+    if not 0 <= free <= BITS[version]:
+        raise ValueError("no such prefix length")
+    first = address >> free << free
+    return version, first, first + (1 << free) - 1
+
+
+def _address(text: str) -> tuple[int, int]:
+    """IP version and value of an address, or of its number as some CSV files have it."""
+    text = text.strip()
+    if "\0" in text:
+        raise ValueError("no address")
+    if ":" in text:
+        return 6, int.from_bytes(socket.inet_pton(socket.AF_INET6, text))
+    if "." in text:
+        return 4, int.from_bytes(socket.inet_pton(socket.AF_INET, text))
+    number = int(text) if _DIGITS.fullmatch(text) else -1
+    if not 0 <= number < 1 << BITS[6]:
+        raise ValueError("no address")
+    return (4 if number < 1 << BITS[4] else 6), number

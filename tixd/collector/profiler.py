@@ -1,0 +1,133 @@
+"""What runs in the collector, for whoever looks for a fault: /debug/pprof/.
+
+In: requests. Out: texts. Rules: only where `-pprof` asks for it; a profile is sampled by a timer of
+CPU time in this process, one at a time, and costs nothing when nobody asks; it is written as folded
+stacks ("a;b;c 12"), which speedscope and flamegraph.pl open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import signal
+import sys
+import time
+from collections import Counter
+from types import FrameType, MappingProxyType
+
+from aiohttp import web
+
+from tixd.collector.answer import Answer, Handler, other, text, written
+from tixd.runtime.http_server import (
+    IDLE_SECONDS,
+    BriefConnections,
+    HttpServer,
+    Listener,
+    bound_or_refused,
+)
+
+#: How often a profile looks where the program is, seconds of CPU time.
+SAMPLE_SECONDS = 0.005
+
+#: How long a profile takes where nobody says, and at most (also the time-out of senders).
+USUAL_SECONDS, MOST_SECONDS = 30, 300
+
+#: How many different stacks a profile keeps; all others are one.
+MOST_STACKS, OTHER_STACKS = 5000, "(others)"
+
+#: How often a profile looks whether it is still asked for, seconds.
+LOOK_SECONDS = 0.5
+
+#: Where all of it is.
+ROOT = "/debug/pprof/"
+
+_INDEX = """<!DOCTYPE html><title>tixd</title><ul>
+<li><a href="cmdline">cmdline</a>: how this process was started
+<li><a href="profile?seconds=30">profile</a>: where CPU time goes, as folded stacks
+<li><a href="goroutine">goroutine</a>: stacks of everything that runs
+</ul>
+"""
+
+
+class Profiler:
+    """Counts stacks while it is asked to."""
+
+    def __init__(self) -> None:
+        self._stacks: Counter[str] = Counter()
+        self._busy = False
+
+    async def profile(self, request: web.BaseRequest) -> Answer:
+        """Folded stacks of the next `seconds`; 429 while another profile is taken."""
+        wanted = request.query.get("seconds", str(USUAL_SECONDS))
+        if not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted) <= MOST_SECONDS):
+            return text(f"seconds must be a number from 1 to {MOST_SECONDS}\n", 400)
+        if self._busy:
+            return text("another profile is being taken\n", 429)
+        self._busy, self._stacks = True, Counter()
+        signal.signal(signal.SIGPROF, self._sample)
+        signal.setitimer(signal.ITIMER_PROF, SAMPLE_SECONDS, SAMPLE_SECONDS)
+        try:
+            await _still_asked(request, int(wanted))
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            self._busy = False
+        return text("".join(f"{stack} {count}\n" for stack, count in self._stacks.most_common()))
+
+    def _sample(self, _: int, frame: FrameType | None) -> None:
+        names = []
+        while frame:
+            code = frame.f_code
+            names.append(f"{code.co_qualname} ({code.co_filename}:{code.co_firstlineno})")
+            frame = frame.f_back
+        stack = ";".join(reversed(names))
+        is_known = stack in self._stacks or len(self._stacks) < MOST_STACKS
+        self._stacks[stack if is_known else OTHER_STACKS] += 1
+
+
+async def _still_asked(request: web.BaseRequest, seconds: float) -> None:
+    """Wait so long, or until the client has left."""
+    end = time.monotonic() + seconds
+    while request.transport and (left := end - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, LOOK_SECONDS))
+
+
+async def _index(_: web.BaseRequest) -> Answer:
+    return Answer(200, _INDEX.encode(), {"Content-Type": "text/html; charset=utf-8"})
+
+
+async def _command_line(_: web.BaseRequest) -> Answer:
+    return text("\0".join(sys.orig_argv))
+
+
+async def _stacks(_: web.BaseRequest) -> Answer:
+    """The stack of every task of the loop."""
+    told = io.StringIO()
+    for task in sorted(asyncio.all_tasks(), key=asyncio.Task.get_name):
+        task.print_stack(file=told)
+        told.write("\n")
+    return text(told.getvalue())
+
+
+def handlers() -> MappingProxyType[str, Handler]:
+    """What is answered under which path."""
+    return MappingProxyType(
+        {
+            ROOT: _index,
+            f"{ROOT}cmdline": _command_line,
+            f"{ROOT}profile": Profiler().profile,
+            f"{ROOT}goroutine": _stacks,
+        }
+    )
+
+
+async def listen(address: str) -> Listener:
+    """Answer on an address of its own (host:port); raises CannotStart."""
+    paths, connections = handlers(), BriefConnections()
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        with connections.at_work(request.protocol):
+            return await written(request, await other(request, paths))
+
+    listener = Listener(HttpServer(answer, connections, keepalive_timeout=IDLE_SECONDS))
+    await listener.start(await bound_or_refused(address))
+    return listener

@@ -1,0 +1,178 @@
+"""Every setting of the collector, declared once: name, type, default and help; frozen.
+
+`collector_loader.py` reads environment and files into these. A field's metadata is that of
+`tixd.settings`; its key is the original's name, its variable GRACC_ and the key in capitals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tixd.config.fields import Secret, seconds
+
+#: What is done about an element of an envelope that is no known record.
+Unknown = Literal["skip", "reject"]
+
+
+def _setting(default: Any, key: str, help: str, **facts: Any) -> Any:  # noqa: A002
+    """A field that an operator can set; `facts`: unit, minimum, maximum, env, empty."""
+    env = facts.pop("env", f"GRACC_{key.upper().replace('.', '_')}")
+    return field(default=default, metadata={"env": env, "key": key, "help": help, **facts})
+
+
+def _duration(default: str, key: str, help: str) -> Any:  # noqa: A002
+    """A field in seconds that is given as a Go duration."""
+    return _setting(seconds(default), key, help, duration=default)
+
+
+def _bytes(default: int, key: str, help: str) -> Any:  # noqa: A002
+    return _setting(default, key, help, unit="bytes", minimum=1)
+
+
+def _count(default: int, key: str, help: str, unit: str) -> Any:  # noqa: A002
+    return _setting(default, key, help, unit=unit, minimum=1)
+
+
+def _port(default: int, key: str, help: str) -> Any:  # noqa: A002
+    return _setting(default, key, help, minimum=1, maximum=65535)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorSettings:
+    """The values that the collector runs with."""
+
+    address: str = _setting("localhost", "address", "address to listen on; empty: all", empty=True)
+    port: int = _port(8888, "port", "port to listen on")
+    timeout_seconds: float = _duration(
+        "60s", "timeout", "longest time for reading a request, and then for its confirms"
+    )
+    stop_seconds: float = _setting(
+        25.0,
+        "stopSeconds",
+        "how long requests in hand may take after SIGTERM, if timeout is not shorter",
+        env="TIX_STOP_SECONDS",
+        unit="seconds",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = _setting(
+        "INFO", "loglevel", "least important events that are logged; fatal and panic are CRITICAL"
+    )
+    log_format: Literal["auto", "text", "json", "journald"] = _setting(
+        "auto", "logFormat", "form of log lines", env="TIX_LOG_FORMAT"
+    )
+    log_file: str = _setting(
+        "stderr", "logFile", "stderr, stdout or a file; also -l", env="TIX_LOG_FILE"
+    )
+    run_as: str = _setting(
+        "",
+        "runAs",
+        "user, or user:group, to go on as when root has started it; empty: root, with few rights",
+        env="TIX_RUN_AS",
+        empty=True,
+    )
+
+    amqp_enable: bool = _setting(True, "AMQP.enable", "publish to an AMQP 0.9.1 broker")  # noqa: FBT003
+    amqp_scheme: Literal["amqp", "amqps"] = _setting(
+        "amqp", "AMQP.scheme", "amqps is TLS, and the broker's certificate is checked"
+    )
+    amqp_host: str = _setting("localhost", "AMQP.host", "broker")
+    amqp_port: int = _port(5672, "AMQP.port", "its port")
+    amqp_vhost: str = _setting("", "AMQP.vhost", "virtual host; empty: /", empty=True)
+    amqp_user: str = _setting("guest", "AMQP.user", "user at the broker")
+    amqp_password: Secret = _setting(
+        Secret("guest"), "AMQP.password", "its password; AMQP.passwordFile names a file that has it"
+    )
+    amqp_exchange: str = _setting(
+        "gracc", "AMQP.exchange", "exchange; empty: the broker's default one", empty=True
+    )
+    amqp_exchange_type: Literal["fanout", "direct", "topic", "headers"] = _setting(
+        "fanout", "AMQP.exchangeType", "its type where it has to be declared"
+    )
+    amqp_routing_key: str = _setting(
+        "", "AMQP.routingKey", "routing key of every record", empty=True
+    )
+    amqp_durable: bool = _setting(
+        True,  # noqa: FBT003
+        "AMQP.durable",
+        "keep the exchange over restarts of the broker, where it has to be declared",
+    )
+    amqp_auto_delete: bool = _setting(
+        True,  # noqa: FBT003
+        "AMQP.autoDelete",
+        "delete the exchange with its last binding, where it has to be declared",
+    )
+    amqp_internal: bool = _setting(
+        False,  # noqa: FBT003
+        "AMQP.internal",
+        "must be false: nobody can publish to an internal exchange",
+    )
+    amqp_format: Format = _setting("json", "AMQP.format", "form of the published records")
+    amqp_retry_seconds: float = _duration(
+        "10s", "AMQP.retry", "pause before the second try to connect; then it doubles"
+    )
+    amqp_max_retry_seconds: float = _duration(
+        "60s", "AMQP.maxRetry", "longest pause between tries to connect"
+    )
+    amqp_ca_file: str = _setting(
+        "", "AMQP.caFile", "certificates that vouch for the broker; empty: the system's", empty=True
+    )
+    amqp_cert_file: str = _setting(
+        "", "AMQP.certFile", "certificate that the broker is shown", empty=True
+    )
+    amqp_key_file: str = _setting("", "AMQP.keyFile", "its key", empty=True)
+
+    kafka_enable: bool = _setting(False, "kafka.enable", "publish to Kafka; needs the extra kafka")  # noqa: FBT003
+    kafka_brokers: str = _setting(
+        "localhost:9092", "kafka.brokers", "host:port of brokers, with commas between"
+    )
+    kafka_topic: str = _setting("gracc", "kafka.topic", "topic")
+    kafka_format: Format = _setting("json", "kafka.format", "form of the published records")
+    kafka_max_message_bytes: int = _bytes(
+        1_000_000, "kafka.maxMessage", "longest record that the topic takes"
+    )
+
+    file_path: str = _setting("", "file.path", "append records to this file; empty: no", empty=True)
+    file_max_bytes: int = _bytes(
+        64 * 1024 * 1024, "file.maxBytes", "size at which a new file is begun"
+    )
+    file_keep: int = _setting(10, "file.keep", "full files kept; 0: all", unit="files", minimum=0)
+
+    start_buffer_size: int = _bytes(4096, "StartBufferSize", "accepted, without meaning")
+    max_buffer_size: int = _bytes(524288, "MaxBufferSize", "longest part of an update")
+    unknown_records: Unknown = _setting(
+        "skip", "unknownRecords", "unknown elements of a multiupdate: left out, or all refused"
+    )
+    trusted_proxies: str = _setting(
+        "127.0.0.0/8,::1",
+        "trustedProxies",
+        "networks whose X-Real-IP and X-Forwarded-For are believed",
+        empty=True,
+    )
+    max_body_bytes: int = _bytes(16 * 1024 * 1024, "maxBody", "longest body as sent")
+    max_inflated_bytes: int = _bytes(64 * 1024 * 1024, "maxInflated", "longest body inflated")
+    max_members: int = _count(
+        2000, "maxMembers", "gzip members in a body, each compressed by itself", "members"
+    )
+    max_records: int = _count(10_000, "maxRecords", "records in a bundle", "records")
+    max_depth: int = _count(64, "maxDepth", "elements within each other", "levels")
+    max_attributes: int = _count(256, "maxAttributes", "attributes of an element", "attributes")
+    max_tags: int = _count(20_000, "maxTags", "tags of a record, and its attributes", "tags")
+    max_record_bytes: int = _bytes(
+        4 * 1024 * 1024, "maxRecordSize", "longest record of a multiupdate"
+    )
+    max_namespace_bytes: int = _bytes(
+        256, "maxNamespace", "longest namespace; an envelope may declare four times as much"
+    )
+    max_requests: int = _count(64, "maxRequests", "requests in hand at once", "requests")
+    max_bytes_in_hand: int = _bytes(
+        96 * 1024 * 1024,
+        "maxBytesInHand",
+        "memory that requests hold at once: heads, bodies, records; one has three quarters of it",
+    )
+    max_connections: int = _count(
+        2048, "maxConnections", "connections at once; fewer where descriptors are", "connections"
+    )
+
+
+#: The formats in which records are published.
+Format = Literal["raw", "xml", "json"]

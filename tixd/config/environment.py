@@ -1,0 +1,135 @@
+"""What the service manager tells a process by its environment; no settings of an operator.
+
+In: the environment, as `config` got it. Out: Surroundings. Pure.
+Rules: an empty variable counts as unset; tixd must run under any service manager and under none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pwd
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+#: Runtime folder of a service of this name (Filesystem Hierarchy Standard 3.0, §3.15).
+SYSTEM_RUNTIME_FOLDER = "/run/tixd"
+
+#: Runtime folders of tixd@NAME.service; nobody but root can make one there.
+INSTANCE_RUNTIME_FOLDERS = "/run/tixd-*"
+
+#: Where a user without a runtime folder has one of tixd's; anybody may have made it before. The
+#: second is for a root that cannot be written to, as containers may have it.
+_OWN_RUNTIME_FOLDERS = (
+    "/tmp/tixd-{uid}",  # noqa: S108 - control.py checks whose it is
+    "/dev/shm/tixd-{uid}",  # noqa: S108
+)
+
+
+#: What Kubernetes and docker call variables of a service or linked container, behind its name, and
+#: what their values begin with where the name alone could be a setting's.
+_LINKED = re.compile(
+    r".+(_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?"
+    r"|_ENV_[A-Za-z0-9_]+)",
+    re.ASCII,
+)
+_LINKED_VALUES = {"_PORT": ("tcp://", "udp://", "sctp://"), "_NAME": ("/",)}
+
+#: Longest name of a variable that they make: that of a service has 63 characters at most.
+_LONGEST_NAME = 300
+
+#: So many names of variables are told one by one.
+_MOST_NAMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is known, or guessed, of where this process runs.
+
+    runtime_folders: where sockets may be, best first, only one where RUNTIME_DIRECTORY names it;
+    own_runtime_folders: the last that are guessed, which tixd makes itself; journal_stream:
+    "device:inode" of systemd's log; notify_socket: where systemd hears of the state ("" for the
+    last two: not under systemd); instances: pattern of the folders of others to ask ("": none).
+    """
+
+    runtime_folders: tuple[str, ...]
+    own_runtime_folders: tuple[str, ...]
+    journal_stream: str
+    notify_socket: str
+    instances: str = ""
+
+    def and_those_of(self, uid: int) -> Surroundings:
+        """With the folders that a process of this user makes, where none is given."""
+        own = tuple(folder.format(uid=uid) for folder in _OWN_RUNTIME_FOLDERS)
+        if not set(self.own_runtime_folders) & set(self.runtime_folders):
+            return self
+        return replace(
+            self,
+            runtime_folders=tuple(dict.fromkeys(self.runtime_folders + own)),
+            own_runtime_folders=tuple(dict.fromkeys(self.own_runtime_folders + own)),
+        )
+
+
+def read(environ: Mapping[str, str], *, uid: int) -> Surroundings:
+    """The surroundings of a process of the user `uid`."""
+    own = tuple(folder.format(uid=uid) for folder in _OWN_RUNTIME_FOLDERS)
+    told = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    guessed = (*filter(None, [environ.get("XDG_RUNTIME_DIR")]), SYSTEM_RUNTIME_FOLDER, *own)
+    return Surroundings(
+        runtime_folders=(told,) if told else guessed,
+        own_runtime_folders=own,
+        journal_stream=environ.get("JOURNAL_STREAM", ""),
+        notify_socket=environ.get("NOTIFY_SOCKET", ""),
+        instances="" if told else INSTANCE_RUNTIME_FOLDERS,
+    )
+
+
+def without_links(
+    environ: Mapping[str, str], prefix: str
+) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """The environment without the service links of this prefix; and the warning about them."""
+    links = service_links(environ, prefix)
+    if not links:
+        return environ, ()
+    left = {name: text for name, text in environ.items() if name not in links}
+    return left, (about_links(links),)
+
+
+def service_links(environ: Mapping[str, str], prefix: str) -> frozenset[str]:
+    """Variables with this prefix that are no settings: they tell where a service of that name is.
+
+    Kubernetes makes them for each service of the namespace, docker for each link.
+
+    >>> sorted(service_links({"TIX_API_PORT": "tcp://10.0.0.7:80", "TIX_API_HOST": "x"}, "TIX_"))
+    ['TIX_API_PORT']
+    """
+    return frozenset(
+        name
+        for name, text in environ.items()
+        if name.startswith(prefix)
+        and len(name) <= _LONGEST_NAME
+        and (
+            _LINKED.fullmatch(name)
+            or any(
+                name.endswith(end) and text.startswith(_LINKED_VALUES[end])
+                for end in _LINKED_VALUES
+            )
+        )
+    )
+
+
+def about_links(names: frozenset[str]) -> str:
+    """The warning about such variables, in one line however many they are."""
+    first, more = sorted(names)[:_MOST_NAMES], len(names) - _MOST_NAMES
+    shown = ", ".join(name[:100] for name in first) + (f" and {more} more" if more > 0 else "")
+    return (
+        f"environment {shown}: made by Kubernetes or docker for a service of that name, ignored; "
+        "enableServiceLinks: false in the pod leaves them out"
+    )
+
+
+def user(uid: int) -> str:
+    """A user as messages name it."""
+    with contextlib.suppress(KeyError):
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    return f"uid {uid}"

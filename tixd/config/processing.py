@@ -1,0 +1,250 @@
+"""Every setting, declared once: name, type, unit, default and help; frozen, as workers get them.
+
+`config.py` reads environment and files into these; workers import this module alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tixd import cores
+from tixd.config.fields import Secret, setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The values that a processing role runs with."""
+
+    role: Literal["standalone", "dispatcher", "worker"] = setting(
+        "standalone",
+        "PROCESSOR_TYPE",
+        "role",
+        "what this process does; in the environment STANDALONE, BEAT or WORKER",
+    )
+    reports_base_path: str = setting(
+        "/tmp/reports",  # noqa: S108 - the default that existing deployments rely on
+        "TIX_REPORTS_BASE_PATH",
+        "reports.base_path",
+        "folder in which the tix-time-condenser drops reports",
+    )
+    bad_reports_keep_days: float = setting(
+        30.0,
+        "TIX_BAD_REPORTS_KEEP_DAYS",
+        "reports.bad_keep_days",
+        "how long a bad report is kept in bad-reports",
+        unit="days",
+        minimum=0,
+    )
+    bad_reports_keep_files: int = setting(
+        1000,
+        "TIX_BAD_REPORTS_KEEP_FILES",
+        "reports.bad_keep_files",
+        "how many bad reports an installation keeps, the newest ones",
+        unit="files",
+        minimum=0,
+    )
+    usage_estimator: Literal["mode", "delayed-probes"] = setting(
+        "mode", "TIX_USAGE_ESTIMATOR", "usage.estimator", "how usage is computed; mode: as ever"
+    )
+    usage_post: Literal["one", "both"] = setting(
+        "one", "TIX_USAGE_POST", "usage.post", "both: upUsageAlt and downUsageAlt too, by the other"
+    )
+    api_ssl: bool = setting(
+        False,  # noqa: FBT003
+        "TIX_API_SSL",
+        "api.ssl",
+        'HTTPS to the tix-api; in the environment any text, even "False", turns it on',
+    )
+    api_host: str = setting("localhost", "TIX_API_HOST", "api.host", "host of the tix-api")
+    api_port: int = setting(
+        0,
+        "TIX_API_PORT",
+        "api.port",
+        "port of the tix-api; 0 is 80, or 443 with HTTPS",
+        minimum=0,
+        maximum=65535,
+    )
+    api_user: str = setting(
+        "", "TIX_API_USER", "api.user", "user at the tix-api; empty: results are kept, not posted"
+    )
+    api_password: Secret = setting(
+        Secret(),
+        "TIX_API_PASSWORD",
+        "api.password",
+        "password at the tix-api; empty: results are kept, not posted",
+    )
+    api_proxy: Secret = setting(
+        Secret(),
+        "HTTP_PROXY",
+        "api.proxy",
+        "proxy to the tix-api; in the environment HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY",
+    )
+    api_ca_bundle: str = setting(
+        "",
+        "REQUESTS_CA_BUNDLE",
+        "api.ca_bundle",
+        "file or folder of certificates that vouch for the tix-api; empty: the system's",
+    )
+    api_connect_seconds: float = setting(
+        5.0,
+        "TIX_API_CONNECT_SECONDS",
+        "api.connect_seconds",
+        "longest wait for a connection to the tix-api",
+        unit="seconds",
+        minimum=0.1,
+    )
+    api_read_seconds: float = setting(
+        30.0,
+        "TIX_API_READ_SECONDS",
+        "api.read_seconds",
+        "longest silence of the tix-api while it answers",
+        unit="seconds",
+        minimum=0.1,
+    )
+    api_total_seconds: float = setting(
+        60.0,
+        "TIX_API_TOTAL_SECONDS",
+        "api.total_seconds",
+        "longest time that one post may take in all",
+        unit="seconds",
+        minimum=0.1,
+    )
+    asn_table: str = setting(
+        "",
+        "TIX_ASN_TABLE",
+        "asn.table",
+        "MMDB file that tells the AS of a source address (tixd asn); empty: results name none",
+    )
+    rabbitmq_host: str = setting(
+        "localhost", "TIX_RABBITMQ_HOST", "rabbitmq.host", "RabbitMQ host (dispatcher, worker)"
+    )
+    rabbitmq_port: int = setting(
+        5672,
+        "TIX_RABBITMQ_PORT",
+        "rabbitmq.port",
+        "RabbitMQ port (dispatcher, worker)",
+        minimum=1,
+        maximum=65535,
+    )
+    rabbitmq_user: str = setting(
+        "guest", "TIX_RABBITMQ_USER", "rabbitmq.user", "RabbitMQ user (dispatcher, worker)"
+    )
+    rabbitmq_password: Secret = setting(
+        Secret("guest"), "TIX_RABBITMQ_PASS", "rabbitmq.password", "its password at RabbitMQ"
+    )
+    rabbitmq_vhost: str = setting(
+        "/", "TIX_RABBITMQ_VHOST", "rabbitmq.vhost", "virtual host of RabbitMQ"
+    )
+    rabbitmq_tls: bool = setting(
+        False,  # noqa: FBT003
+        "TIX_RABBITMQ_TLS",
+        "rabbitmq.tls",
+        "whether RabbitMQ is spoken to over TLS (amqps): true or false",
+    )
+    rabbitmq_ca_file: str = setting(
+        "", "TIX_RABBITMQ_CA_FILE", "rabbitmq.ca_file", "who vouches for it; empty: the system's"
+    )
+    rabbitmq_cert_file: str = setting(
+        "", "TIX_RABBITMQ_CERT_FILE", "rabbitmq.cert_file", "our certificate for RabbitMQ"
+    )
+    rabbitmq_key_file: str = setting(
+        "", "TIX_RABBITMQ_KEY_FILE", "rabbitmq.key_file", "the key of our certificate"
+    )
+    sender_base_path: str = setting(
+        "",
+        "TIX_SENDER_BASE_PATH",
+        "rabbitmq.sender_base_path",
+        "the reports folder as the senders of jobs name it (worker); empty: as here",
+    )
+    run_as: str = setting(
+        "",
+        "TIX_RUN_AS",
+        "run_as",
+        "user, or user:group, to go on as when root has started it; empty: owner of the reports",
+    )
+    workers: int = setting(
+        0,
+        "TIX_WORKERS",
+        "workers",
+        "worker processes; 0 is one for each core of the affinity and of the CPU quota, rounded up",
+        unit="processes",
+        minimum=0,
+        maximum=1024,
+    )
+    processing_period_minutes: float = setting(
+        10.0,
+        "TIX_PROCESSING_PERIOD",
+        "schedule.period_minutes",
+        "time from one cycle to the next",
+        unit="minutes",
+        minimum=0.05,
+    )
+    schedule_dir: str = setting(
+        "/tmp/celerybeat-schedule.d",  # noqa: S108 - the default of existing deployments
+        "CELERY_BEAT_SCHEDULE_DIR",
+        "schedule.dir",
+        "folder in which the schedule is kept",
+    )
+    stop_seconds: float = setting(
+        25.0,
+        "TIX_STOP_SECONDS",
+        "stop_seconds",
+        "how long workers may take for the window in hand after SIGTERM",
+        unit="seconds",
+        minimum=0,
+    )
+    http_address: str = setting(
+        "",
+        "TIX_HTTP_ADDRESS",
+        "http.address",
+        "host:port of /healthz, /readyz and /metrics, or off; "
+        "empty: localhost:8889, for a worker localhost:8890",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = setting(
+        "INFO", "CELERY_LOG_LEVEL", "log.level", "least important events that are logged"
+    )
+    log_format: Literal["auto", "text", "json", "journald"] = setting(
+        "auto",
+        "TIX_LOG_FORMAT",
+        "log.format",
+        "form of log lines; auto is journald where systemd reads the log, else text",
+    )
+    log_file: str = setting(
+        "stderr", "TIX_LOG_FILE", "log.file", "where the log goes: stderr, stdout or a file"
+    )
+
+    @property
+    def worker_count(self) -> int:
+        """How many worker processes run: as set, else one for each core that tixd may use.
+
+        A dispatcher needs one, which looks for installations.
+        """
+        return 1 if self.role == "dispatcher" else self.workers or cores.usable()
+
+    @property
+    def http_address_used(self) -> str:
+        """Where /healthz, /readyz and /metrics are: as set, else what the role has by default."""
+        return self.http_address or f"localhost:{8890 if self.role == 'worker' else 8889}"
+
+    @property
+    def api_scheme(self) -> Literal["http", "https"]:
+        """How the tix-api is spoken to."""
+        return "https" if self.api_ssl else "http"
+
+    @property
+    def api_port_used(self) -> int:
+        """The port of the tix-api: as set, else the one of its scheme."""
+        return self.api_port or (443 if self.api_ssl else 80)
+
+    @property
+    def api_base_url(self) -> str:
+        """Where the tix-api listens, without a path: http://localhost:80, https://[::1]:443."""
+        bare = self.api_host.removeprefix("[").removesuffix("]")
+        host = f"[{bare}]" if ":" in bare else bare
+        return f"{self.api_scheme}://{host}:{self.api_port_used}"
+
+    @property
+    def posts(self) -> bool:
+        """Whether results are posted at all: user and password of the tix-api are set."""
+        return bool(self.api_user and self.api_password)

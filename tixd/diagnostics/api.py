@@ -1,0 +1,111 @@
+"""The tix-api: whether it answers, and takes user and password.
+
+In: the settings. Out: how it answers. Rules: nothing but GET is sent; below /api/user/ the tix-api
+asks for credentials before it looks for anything, so the same question with and without them shows
+whether it takes ours; of what it writes in an answer role and enabled count, nothing else is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from http import HTTPStatus
+from types import MappingProxyType
+
+from tixd import errors
+from tixd.config.processing import Settings
+from tixd.results.client import ADMIN, CURRENT_USER_PATH, ApiClient
+from tixd.results.response import Answer, Cause
+
+#: The longest that a connection, an answer, and both together may take here.
+CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 4.0, 4.0, 5.0
+
+#: What to do where it takes connections and says nothing.
+_SILENT = "it takes connections and says nothing: see its log, and whether TIX_API_SSL is right"
+
+#: What to do, by why there was no answer.
+ADVICE: Mapping[Cause, str] = MappingProxyType(
+    {
+        "name": "correct TIX_API_HOST, or the name service of this host",
+        "connect_time": "see TIX_API_HOST and TIX_API_PORT, and firewalls on the way",
+        "connect": "start it, or correct TIX_API_HOST and TIX_API_PORT",
+        "tls": "name a file of certificates that vouch for it in REQUESTS_CA_BUNDLE;"
+        " without HTTPS there, unset TIX_API_SSL",
+        "proxy": "see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY",
+        "setup": "see whether it speaks HTTPS there, and TIX_API_SSL",
+        "setup_time": _SILENT,
+        "silent": _SILENT,
+        "late": _SILENT,
+        "cut": "if it speaks HTTPS there, set TIX_API_SSL",
+        "idle": "if it speaks HTTPS there, set TIX_API_SSL",
+    }
+)
+
+
+def api(settings: Settings) -> str:
+    """Try it."""
+    if not settings.posts:
+        missing = "TIX_API_PASSWORD" if settings.api_user else "TIX_API_USER"
+        raise errors.Unusable(f"{missing} is not set: set it, else results are kept, not posted")
+    client = ApiClient(_hasty(settings))
+    try:
+        answer = client.ask(CURRENT_USER_PATH)
+        where = settings.api_base_url + (", through a proxy" if settings.api_proxy else "")
+        _check_answer(answer, where, settings.api_user)
+        anonymous = client.ask(CURRENT_USER_PATH, anonymous=True)
+    finally:
+        client.close()
+    if anonymous.outcome == "unauthorised":
+        who = f"user {settings.api_user}{', an admin,' if answer.says('role') else ''}"
+        return f"{where} takes {who} and the password ({answer.reason})"
+    return (
+        f"{where} answers ({answer.reason}), but asks nobody for a password there:"
+        " whether it takes ours shows only when the first result is posted"
+    )
+
+
+def _hasty(settings: Settings) -> Settings:
+    """The settings with deadlines that fit into one try."""
+    return replace(
+        settings,
+        api_connect_seconds=min(settings.api_connect_seconds, CONNECT_SECONDS),
+        api_read_seconds=min(settings.api_read_seconds, READ_SECONDS),
+        api_total_seconds=min(settings.api_total_seconds, TOTAL_SECONDS),
+    )
+
+
+def _check_answer(answer: Answer, where: str, user: str) -> None:
+    """Raises Unusable where posts could not be accepted."""
+    if answer.cause is not None:
+        raise errors.Unusable(f"{where}: {answer.reason}: {ADVICE[answer.cause]}")
+    if answer.outcome == "unauthorised":
+        raise errors.Unusable(
+            f"{where} refuses user {user} or the password ({answer.reason}):"
+            " correct TIX_API_USER and TIX_API_PASSWORD"
+        )
+    _check_user(answer, where, user)
+    if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        raise errors.Unusable(
+            f"{where}: the proxy wants to know who we are: put user and password into its URL"
+        )
+    if answer.status is not None and 300 <= answer.status < 400:
+        raise errors.Unusable(
+            f"{where} sends us elsewhere ({answer.reason}), which tixd does not follow:"
+            " correct TIX_API_HOST, TIX_API_PORT and TIX_API_SSL"
+        )
+    if answer.outcome == "later":
+        raise errors.Unusable(f"{where} is in trouble ({answer.reason}): see its log")
+
+
+def _check_user(answer: Answer, where: str, user: str) -> None:
+    """Raises Unusable where the tix-api knows the user, who may not post for others."""
+    if answer.says("enabled") is False:
+        raise errors.Unusable(
+            f"{where} takes the password, but user {user} is disabled there: enable it"
+        )
+    role = answer.says("role")
+    if role is not None and str(role).casefold() != ADMIN:
+        raise errors.Unusable(
+            f"{where} takes the password, but user {user} is no admin there (its role is"
+            f" {str(role)[:40]!r}), so may post for nobody else: name an admin in TIX_API_USER"
+        )

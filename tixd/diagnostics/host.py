@@ -1,0 +1,89 @@
+"""Where a role is seen: its HTTP address, its control socket, its log file.
+
+In: an address, what the environment says of this process, a path. Out: whether it can be had.
+Rules: an address or a socket that a running tixd has is as it should be; no log file is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import os
+
+from tixd import errors
+from tixd.config.environment import Surroundings
+from tixd.diagnostics.whose import me
+from tixd.runtime import control
+from tixd.runtime.http_server import bound_or_refused
+from tixd.runtime.ownership import only_root_leads_to
+
+#: How long whoever has the address, or the role's socket, may take to answer.
+ANSWER_SECONDS = 3.0
+
+
+def http_address(address: str, setting: str) -> str:
+    """Try the address, which `setting` names."""
+    if address == "off":
+        return "off: no /healthz, /readyz and /metrics"
+    try:
+        sockets = asyncio.run(bound_or_refused(address))
+    except errors.CannotStart as error:
+        if _tixd_answers(address):
+            return f"{address}: a running tixd answers there"
+        raise errors.Unusable(f"{error.detail}: end what has it, or correct {setting}") from None
+    for sock in sockets:
+        sock.close()
+    return f"{address} is free"
+
+
+def control_socket(around: Surroundings, role: str) -> str:
+    """Try to have one in the runtime folder."""
+    try:
+        folder = control.try_socket(around, role)
+    except OSError as error:
+        raise errors.Unusable(
+            f"no control socket can be made: {error.strerror or error}: tixd status and tixd health"
+            " need a folder of this user in RUNTIME_DIRECTORY or XDG_RUNTIME_DIR"
+        ) from None
+    return f"can be made in {folder}; {_running(around, role)}"
+
+
+def log_file(path: str, *, by_root: bool) -> str:
+    """Try to write to it; by_root: root starts tixd, and hands it over where it is root's."""
+    folder = os.path.dirname(os.path.abspath(path))
+    there = os.path.exists(path)
+    if by_root and os.path.isdir(folder) and only_root_leads_to(folder):
+        return f"{path}: root {'hands it over' if there else 'makes it'}"
+    if os.access(path if there else folder, os.W_OK, effective_ids=True):
+        return f"{path}: can be {'written to' if there else 'made'} by {me()}"
+    what = path if there else f"{path} is not there, and {folder}"
+    if os.path.isdir(folder) and os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise errors.Unusable(
+            f"{what} is read-only here, for a service by its sandbox: name a file in /var/log/tixd,"
+            " of an instance in /var/log/tixd-NAME (TIX_LOG_FILE, -l)"
+        )
+    raise errors.Unusable(
+        f"{what} cannot be written to by {me()}: give that user the right, or name another file"
+        " (TIX_LOG_FILE, -l)"
+    )
+
+
+def _running(around: Surroundings, role: str) -> str:
+    """Which process of the role runs here."""
+    with contextlib.suppress(errors.OperatorError):
+        for found in control.ask_all(around, role, {"ask": "status"}, ANSWER_SECONDS):
+            return f"a {role} runs here, pid {found['pid']}"
+    return f"no {role} runs here"
+
+
+def _tixd_answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    there = host.strip("[]") or "localhost"
+    connection = http.client.HTTPConnection(there, int(port), timeout=ANSWER_SECONDS)
+    with contextlib.closing(connection):
+        try:
+            connection.request("HEAD", "/healthz")
+            return connection.getresponse().headers.get("Server") == "tixd"
+        except (OSError, http.client.HTTPException):
+            return False

@@ -1,0 +1,50 @@
+"""What a queue of jobs promises, whatever it is made of.
+
+In: jobs, from whoever schedules them. Out: deliveries, to whoever has workers. Rules: a job that
+was put is delivered, first come first served, until somebody says it is done: a consumer that goes
+away before loses nothing, another one gets the job. So a job may be delivered twice, and must be
+one that can be done twice.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tixd.jobs import ProcessInstallation
+
+
+class Delivery(Protocol):
+    """One job in the hands of one consumer; exactly one of the three methods ends it."""
+
+    @property
+    def job(self) -> ProcessInstallation:
+        """What is to be done."""
+        ...
+
+    async def done(self) -> None:
+        """It is done: forget it."""
+        ...
+
+    async def again(self) -> None:
+        """Part of it is done: deliver it once more, behind all that waits."""
+        ...
+
+    async def back(self) -> None:
+        """It was not begun: deliver it to somebody, before all that waits."""
+        ...
+
+
+class JobQueue(Protocol):
+    """Where jobs wait."""
+
+    async def put(self, job: ProcessInstallation) -> bool:
+        """Take a job; True once it is safe, False where its installation has an open job."""
+        ...
+
+    async def take(self) -> Delivery:
+        """The next job; waits for one."""
+        ...
+
+    async def close(self) -> None:
+        """Take and give no more; what was delivered here and is not done goes to others."""
+        ...

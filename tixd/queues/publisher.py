@@ -1,0 +1,131 @@
+"""Messages to RabbitMQ queues, each confirmed, over a connection of their own.
+
+In: the name of a queue, a body, properties. Out: a return once the broker has stored it. Rules: a
+queue that is missing is declared, one that is there is used as found, whatever its arguments;
+what could not be confirmed may have been stored all the same. The broker stops reading from a
+connection that publishes while it is short of memory or disk, so nothing is consumed on this one;
+and it says so only to somebody who publishes, so a probe goes to a queue of our own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from uuid import uuid4
+
+from tixd import errors
+from tixd.amqp.channel import Channel
+from tixd.amqp.connection import Connection
+from tixd.amqp.messages import Endpoint, Properties
+from tixd.amqp.probe import probe_queue
+from tixd.amqp.supervised import Link
+
+#: How long a confirm may take; a disk that is busy takes a second.
+CONFIRM_SECONDS = 20.0
+
+#: How often it is tried whether the broker still confirms.
+PROBE_SECONDS = 5.0
+
+Claim = Callable[[Connection], Awaitable[Channel]]
+
+_FIRST = asyncio.FIRST_COMPLETED
+
+
+async def declare(connection: Connection, queue: str, exchange: str = "") -> None:
+    """See that there is a durable queue; where it is made, an exchange too, and bound.
+
+    A channel each, because the broker ends the one on which it has to say no.
+    """
+    channel = await connection.channel()
+    try:
+        await channel.declare_queue(queue, passive=True)
+    except errors.NotDeclared:
+        channel = await connection.channel()
+        await channel.declare_queue(queue, durable=True)
+        if exchange:
+            await channel.declare_exchange(exchange, "direct", durable=True)
+            await channel.bind_queue(queue, exchange, queue)
+    await channel.close()
+
+
+def probe_name() -> str:
+    """A new name of a queue that probes go to, so that rights can be given for `tixd.*`."""
+    return f"tixd.probe-{uuid4()}"
+
+
+class Sender:
+    """Sends to the queues of one broker; run() keeps its connection.
+
+    confirmed: epoch second of the last confirm, None before the first.
+    """
+
+    def __init__(self, endpoint: Endpoint, name: str, claim: Claim | None = None) -> None:
+        """`claim` returns once the connection may be used: as long as the claim's channel lives."""
+        self.link = Link(endpoint, name, self._use)
+        self.confirmed: float | None = None
+        self._claim = claim
+        self._channel: Channel | None = None
+        self._connection: Connection | None = None
+        self._declaring = asyncio.Lock()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be sent; "" where it can."""
+        if self._connection is None:
+            return self.link.reason or "the connection has just ended"
+        blocked = self._connection.blocked
+        return f"RabbitMQ takes no messages: {blocked}" if blocked else ""
+
+    async def send(
+        self, queue: str, body: bytes, properties: Properties, *, exchange: str = ""
+    ) -> None:
+        """Send a message; returns once the broker has stored it. Raises a BrokerError else.
+
+        exchange: what a queue that is missing is bound to, when it is made.
+        """
+        try:
+            await self._publish(queue, body, properties)
+        except errors.MessageReturned:
+            async with self._declaring:
+                if self._connection:
+                    await declare(self._connection, queue, exchange)
+            await self._publish(queue, body, properties)
+
+    async def _publish(self, queue: str, body: bytes, properties: Properties) -> None:
+        if self.trouble or not self._channel:
+            raise errors.BrokerAway(self.trouble)
+        marked = replace(properties, message_id=properties.message_id or str(uuid4()))
+        confirmed = self._channel.publish("", queue, body, marked)
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await confirmed
+        except TimeoutError:
+            reason = self.trouble or f"no confirm within {CONFIRM_SECONDS:.0f} s"
+            raise errors.BrokerAway(reason) from None
+        self.confirmed = time.time()
+
+    async def _use(self, connection: Connection) -> None:
+        """Claim the connection, then let it be used as long as it confirms our probes."""
+        ends = {(await self._claim(connection)).ended} if self._claim else set()
+        channel, name = await probe_queue(connection, probe_name())
+        ends.add(channel.ended)
+        self._channel, self._connection = channel, connection
+        self.link.serves(connection)
+        try:
+            while True:
+                await self._probe(connection, name)
+                ended, _ = await asyncio.wait(ends, timeout=PROBE_SECONDS, return_when=_FIRST)
+                for end in ended:
+                    raise end.result()
+        finally:
+            self._channel = self._connection = None
+
+    async def _probe(self, connection: Connection, queue: str) -> None:
+        """Raises BrokerAway where the broker confirms nothing, and does not say why."""
+        try:
+            await self._publish(queue, b"", Properties(persistent=False))
+        except errors.BrokerAway:
+            if not connection.blocked:
+                raise

@@ -1,0 +1,103 @@
+"""The bad-reports folder of one installation: what cannot be used is kept there for a while.
+
+In: an open installation folder and the name of a bad report. Out: the file in `bad-reports/` with
+a `.reason` beside it. Rules: operations.md §5.3; nothing there is ever read as a report again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import heapq
+from itertools import count
+
+from tixd import errors
+from tixd.directory import TEMPORARY_SUFFIX, Folder
+
+#: Folder, in the installation's own, that holds what was set aside.
+BAD_REPORTS = "bad-reports"
+
+#: Ending of the file that says why.
+REASON_SUFFIX = ".reason"
+
+#: Longest name of a report there, bytes: its reason must find room beside it while it is written.
+LONGEST_NAME_BYTES = 255 - len(REASON_SUFFIX) - len(TEMPORARY_SUFFIX)
+
+#: Most files that are deleted at a time, so that it takes no longer than a window.
+MOST_EXPIRED = 5000
+
+#: Seconds of a day.
+_DAY_SECONDS = 86_400.0
+
+
+def set_aside(folder: Folder, name: str, reason: str) -> None:
+    """Move the report `name` of `folder` to bad-reports and say there why.
+
+    The reason is written first, so a file without one never appears; where it cannot be written,
+    as on a full disk, the move goes on without it. Raises a VolumeError where there is no move.
+    """
+    with folder.subfolder(BAD_REPORTS, create=True) as bad:
+        kept = _free_name(bad, name)
+        with contextlib.suppress(errors.VolumeError):
+            bad.write(kept + REASON_SUFFIX, reason.encode() + b"\n")
+        folder.rename(name, kept, to=bad)
+
+
+def _free_name(bad: Folder, name: str) -> str:
+    """The name itself, or with the first number that makes it new; a long one is cut."""
+    stem = name.removesuffix(".json")
+    for number in count():
+        ending = f"-{number}.json" if number else ".json"
+        if not bad.exists(candidate := _cut(stem, LONGEST_NAME_BYTES - len(ending)) + ending):
+            return candidate
+    raise AssertionError
+
+
+def _cut(stem: str, most_bytes: int) -> str:
+    """The stem within so many bytes; one that is cut stays different from others cut there.
+
+    >>> _cut("tix-report-7", 200), _cut("ä" * 20, 20)
+    ('tix-report-7', 'äääää-31cb6628')
+    """
+    content = stem.encode()
+    if len(content) <= most_bytes:
+        return stem
+    mark = "-" + hashlib.blake2b(content, digest_size=4).hexdigest()
+    return content[: most_bytes - len(mark)].decode(errors="ignore") + mark
+
+
+def expire(
+    folder: Folder, *, keep_days: float, keep_files: int, now: float | None
+) -> tuple[int, errors.VolumeError | None]:
+    """Delete what is older than `keep_days` or beyond the newest `keep_files`.
+
+    The age counts from the move (the file's change time), not from the measurement; now: by the
+    volume's clock, None where that is unknown. At most MOST_EXPIRED go at a time. Returns how many
+    were deleted, and why another one could not be.
+    """
+    oldest = float("-inf") if now is None else now - keep_days * _DAY_SECONDS
+    deleted, failure = 0, None
+    with folder.subfolder(BAD_REPORTS) as bad:
+        for name in _expired(bad, keep_files, oldest):
+            try:
+                deleted += bad.unlink(name)
+                bad.unlink(name + REASON_SUFFIX)
+            except errors.VolumeError as error:
+                failure = error
+    return deleted, failure
+
+
+def _expired(bad: Folder, keep_files: int, oldest: float) -> list[str]:
+    """Names of reports that are to go; of those that stay no more than keep_files are held."""
+    newest: list[tuple[float, str]] = []
+    expired: list[str] = []
+    for entry in bad.scan():
+        if not entry.is_file or entry.name.endswith(REASON_SUFFIX):
+            continue
+        with contextlib.suppress(errors.VolumeError):  # one whose age nobody can tell stays
+            heapq.heappush(newest, (bad.facts(entry.name).st_ctime, entry.name))
+        while newest and (newest[0][0] < oldest or len(newest) > keep_files):
+            expired.append(heapq.heappop(newest)[1])
+        if len(expired) >= MOST_EXPIRED:
+            break
+    return expired

@@ -1,0 +1,119 @@
+"""Which installations there are: the two upper levels of the reports folder.
+
+In: the base, user ids. Out: ids, sorted. Rules: only folders (no links) named by a positive decimal
+integer count; anything else is left alone, with a warning an hour where it is no plain file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from dataclasses import replace
+from itertools import islice
+
+from tixd import errors, logs
+from tixd.directory import Folder
+from tixd.jobs import ListInstallations
+from tixd.reports.ages import LOCK_FILE
+from tixd.reports.file_warnings import FileWarnings
+
+#: A user or installation id as it stands in a path: no sign, no leading zero, 63 bits.
+_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+#: Why a folder is left alone.
+_NO_ID = "not a folder whose name is a number"
+
+#: So many users, and folders of each, are looked at for one that can tell the volume's clock.
+MOST_ASKED = 5
+
+
+def list_users(base: str, hourly: logs.Hourly) -> list[int]:
+    """Ids of the users that have a folder under the base; raises a VolumeError if it has none."""
+    with Folder(base, follow=True) as folder:
+        found = ids_in(folder, hourly)
+        if not found and folder.was_deleted():
+            raise errors.Vanished(
+                f"{base} was deleted, and tixd sees what is left of it, not what may be there now:"
+                " restart tixd"
+            )
+        return found
+
+
+def list_installations(job: ListInstallations, hourly: logs.Hourly) -> list[tuple[int, int]]:
+    """(user id, installation id) that are worth a job; a user that cannot be listed is left out."""
+    with Folder(job.base, follow=True) as folder:
+        job = _on_the_volume(job, folder)
+        return [
+            (user_id, installation_id)
+            for user_id in job.user_ids
+            for installation_id in _installations_of(folder, user_id, job, hourly)
+        ]
+
+
+def _installations_of(
+    base: Folder, user_id: int, job: ListInstallations, hourly: logs.Hourly
+) -> list[int]:
+    try:
+        with base.subfolder(str(user_id)) as folder:
+            ids = ids_in(folder, hourly)
+            if job.slots == 1:
+                return ids
+            return [number for number in ids if _wanted(folder, user_id, number, job)]
+    except errors.Vanished:
+        return []
+    except errors.VolumeError as error:
+        if hourly.due("user_skipped", str(user_id), now=time.time()):
+            logs.error("user_skipped", user=user_id, reason=str(error))
+        return []
+
+
+def _wanted(folder: Folder, user_id: int, number: int, job: ListInstallations) -> bool:
+    """Whether an installation is worth a job; without its time it is, and the job tells why."""
+    try:
+        return job.wants(user_id, number, folder.facts(str(number)).st_mtime)
+    except errors.Vanished:
+        return False
+    except errors.VolumeError:
+        return True
+
+
+def _on_the_volume(job: ListInstallations, base: Folder) -> ListInstallations:
+    """The job with its time, which is the host's, moved to the volume's clock.
+
+    That is asked of an installation in which tixd has worked; where none is found soon, the two
+    clocks are taken as equal.
+    """
+    for user_id in job.user_ids[:MOST_ASKED]:
+        with contextlib.suppress(errors.VolumeError), base.subfolder(str(user_id)) as user:
+            for entry in islice(user.scan(), MOST_ASKED):
+                with contextlib.suppress(errors.VolumeError), user.subfolder(entry.name) as inside:
+                    ahead = inside.touch(LOCK_FILE) - time.time()
+                    return replace(job, changed_since=job.changed_since + ahead)
+    return job
+
+
+def free_bytes(base: str, hourly: logs.Hourly) -> int:
+    """Bytes free for tixd on the base's volume; raises a VolumeError if it cannot be listed."""
+    list_users(base, hourly)
+    with Folder(base, follow=True) as folder:
+        return folder.free_bytes()
+
+
+def _is_of_the_volume(name: str) -> bool:
+    """Whether file systems and their servers make folders of this name, as .snapshot, @eaDir."""
+    return name.startswith((".", "@")) or name == "lost+found"
+
+
+def ids_in(folder: Folder, hourly: logs.Hourly) -> list[int]:
+    """The ids that name folders in it, in ascending order."""
+    ids = []
+    warnings = FileWarnings(folder.path, {"folder": folder.path}, hourly, now=time.time())
+    for entry in folder.scan():
+        if entry.is_folder and _ID.fullmatch(entry.name):
+            ids.append(int(entry.name))
+        elif not entry.is_file and not _is_of_the_volume(entry.name):
+            path = f"{folder.path}/{entry.name}"
+            warnings.warn("folder_ignored", path, name=path, reason=_NO_ID)
+    warnings.close()
+    return sorted(ids)

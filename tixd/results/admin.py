@@ -1,0 +1,80 @@
+"""What waits in failed-results, and another try for what was rejected: the worker's side.
+
+In: a ListFailed or RetryFailed job. Out: its Done. Rules: looking takes no lock, changing takes the
+installation's; an installation that is not there has nothing; one that cannot be read, or that
+another process works on, holds up no other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from tixd import errors, logs
+from tixd.directory import Folder
+from tixd.jobs import Done, ListFailed, RetryFailed
+from tixd.results.backoff import Backoff
+from tixd.results.failed_results import Outbox
+from tixd.results.journal_file import JournalFile, peek
+
+
+def list_failed(job: ListFailed, now: float) -> Done:
+    """What waits at the epoch second `now`; raises a VolumeError if there is no base."""
+    return _each(job, partial(_census, now=now))
+
+
+def retry_failed(job: RetryFailed) -> Done:
+    """Bring back what was rejected; raises a VolumeError if there is no base."""
+    return _each(job, _retry)
+
+
+def _each(
+    job: ListFailed | RetryFailed, look: Callable[[Folder], tuple[tuple[int, ...], str]]
+) -> Done:
+    """The numbers, and a text, of each installation that has any but zeros."""
+    found, reasons, counts = [], [], Counter[str]()
+    with Folder(job.base, follow=True) as base:
+        for user_id, installation_id in job.installations:
+            try:
+                with (
+                    base.subfolder(str(user_id)) as user,
+                    user.subfolder(str(installation_id)) as f,
+                ):
+                    numbers, reason = look(f)
+            except errors.Vanished:
+                continue
+            except errors.Locked:
+                counts["locked"] += 1
+            except errors.VolumeError as error:
+                counts["failed"] += 1
+                logs.error("failed_results_unusable", reason=str(error))
+            else:
+                if any(numbers):
+                    found.append((user_id, installation_id, *numbers))
+                    reasons.append(reason)
+    return Done(counts=counts, found=tuple(found), reasons=tuple(reasons))
+
+
+def _census(folder: Folder, now: float) -> tuple[tuple[int, ...], str]:
+    """Results that wait, timestamp of the oldest, end of their pause, those rejected; and why."""
+    with Outbox(folder) as outbox:
+        waiting, oldest = outbox.census()
+        parked = outbox.parked()
+        why = outbox.why_parked(parked[-1]) if parked else ""
+    backoff = peek(folder).backoff if waiting else Backoff()
+    paused_until = math.ceil(backoff.not_before) if backoff.paused(now) else 0
+    return (waiting, oldest, paused_until, len(parked)), backoff.reason or why
+
+
+def _retry(folder: Folder) -> tuple[tuple[int, ...], str]:
+    """Bring back what was rejected and end the pause; returns how many results came back."""
+    with JournalFile(folder) as journal, Outbox(folder) as outbox:
+        entry = journal.load()
+        journal.prepare(replace(entry, backoff=Backoff()))
+        back = outbox.bring_back()
+        if back or entry.backoff != Backoff():
+            journal.commit()
+    return (back,), ""

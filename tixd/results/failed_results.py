@@ -1,0 +1,258 @@
+"""An installation's failed-results: results that the tix-api does not have yet.
+
+In: results that could not be posted. Out: their names, oldest first, and the results again.
+Rules: a result is safe once `store` returns (temporary file, fsync, rename, fsync of the folder);
+a stored one is never overwritten; names that are not ours, temporary files, links and folders are
+left alone; the folder is made when there is something to store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+from tixd import errors
+from tixd.directory import TEMPORARY_SUFFIX, Entry, Folder
+from tixd.results.journal import MAX_LEFT
+from tixd.results.payload import WindowResult, failed_report, parse_failed_report
+
+#: Where results wait, and below it where those wait that the tix-api refused for good.
+FOLDER_NAME, REJECTED_NAME = "failed-results", "rejected"
+
+#: Ending of the file beside a rejected result that says why.
+REASON_SUFFIX = ".reason"
+
+#: Longest reason that is told, characters.
+LONGEST_REASON = 200
+
+#: A larger file is no stored result; one that tixd writes has about 300 bytes.
+LONGEST_BYTES = 64 * 2**10
+
+#: failed-report-<timestamp>.json, and with a suffix where that name was taken.
+_NAME = re.compile(r"failed-report-([0-9]{1,10})(?:-([0-9]{1,9}))?\.json")
+
+
+class Outbox:
+    """The failed-results of one open installation folder; use as a context manager."""
+
+    __slots__ = ("_folder", "_installation", "left", "not_permitted")
+
+    def __init__(self, installation: Folder) -> None:
+        self._installation = installation
+        self._folder: Folder | None = None
+        #: Results that the tix-api has and that could not be removed: never to be posted again.
+        self.left: set[str] = set()
+        #: Results that `oldest` passed over, because this process may not read them.
+        self.not_permitted: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+
+    def store(self, result: WindowResult) -> str:
+        """Keep `result` for later; returns its name. It survives a kill and a power cut.
+
+        Raises errors.DiskFull, ReadOnlyVolume, NotPermitted, ..., or BadFailedResult for a result
+        that could not be read again: then nothing is stored.
+        """
+        content = failed_report(result)
+        parse_failed_report(content)  # what could not be read again must never be kept
+        folder = self._made()
+        suffix = 0
+        while True:
+            name = _name(result.summary.timestamp, suffix)
+            if not folder.exists(name):
+                folder.write(name, content, durable=True)
+                return name
+            if _content(folder, name) == content:
+                folder.sync()  # whoever wrote it may have been killed before
+                return name
+            suffix += 1
+
+    def oldest(self, limit: int) -> list[str]:
+        """At most `limit` names, by timestamp and suffix; one listing, however many there are.
+
+        Those that may not be read are passed over, so that they hide no others. What a killed
+        worker had begun to write is removed on the way, and what is left.
+        """
+        folder = self._opened()
+        if folder is None:
+            return []
+        entries = folder.entries()
+        for entry in entries:
+            if entry.is_file and entry.name.endswith(TEMPORARY_SUFFIX) and _NAME.match(entry.name):
+                with contextlib.suppress(errors.VolumeError):
+                    folder.unlink(entry.name)
+        for name in [*self.left]:
+            self.remove(name)
+        if len(self.left) > MAX_LEFT:
+            raise errors.NotDeleted(f"{folder.path}: {len(self.left)} accepted results")
+        waiting = [found for found in _stored(entries) if found[2] not in self.left]
+        return self._readable(folder, waiting, limit)
+
+    def _readable(
+        self, folder: Folder, waiting: list[tuple[int, int, str]], most: int
+    ) -> list[str]:
+        """The names of the oldest that may be read, at most so many."""
+        heapq.heapify(waiting)
+        names: list[str] = []
+        self.not_permitted.clear()
+        while waiting and len(names) < most:
+            name = heapq.heappop(waiting)[2]
+            if os.access(name, os.R_OK, dir_fd=folder.fd, effective_ids=True):
+                names.append(name)
+            else:
+                self.not_permitted.append(name)
+        return names
+
+    def census(self) -> tuple[int, int]:
+        """How many results wait, and the timestamp of the oldest (0: none waits)."""
+        folder = self._opened()
+        timestamps = [timestamp for timestamp, _, _ in _stored(folder.entries())] if folder else []
+        return len(timestamps), min(timestamps, default=0)
+
+    def parked(self) -> list[str]:
+        """Names of the results in failed-results/rejected."""
+        folder = self._opened()
+        if folder is None:
+            return []
+        try:
+            rejected = folder.subfolder(REJECTED_NAME)
+        except errors.Vanished:
+            return []
+        with rejected:
+            return sorted(name for _, _, name in _stored(rejected.entries()))
+
+    def why_parked(self, name: str) -> str:
+        """Why a result of failed-results/rejected lies there, as far as is written beside it."""
+        try:
+            with self._existing().subfolder(REJECTED_NAME) as rejected:
+                content, _ = rejected.read(name + REASON_SUFFIX, LONGEST_BYTES)
+        except errors.VolumeError:
+            return ""
+        first = content.decode(errors="replace").partition("\n")[0]
+        return "".join(c for c in first if c.isprintable())[:LONGEST_REASON]
+
+    def bring_back(self) -> int:
+        """Let what was parked wait again, overwriting nothing; returns how many there were."""
+        names = self.parked()
+        if not names:
+            return 0
+        folder = self._existing()
+        with folder.subfolder(REJECTED_NAME) as rejected:
+            for name in names:
+                rejected.rename(name, _free(folder, name), to=folder)
+                rejected.unlink(name + REASON_SUFFIX)
+            folder.sync()
+        return len(names)
+
+    def writable(self) -> bool:
+        """Whether an accepted result can be removed: else it would be posted again and again."""
+        folder = self._opened()
+        return folder is None or _is_usable(folder)
+
+    def load(self, name: str) -> WindowResult:
+        """The result stored as `name`.
+
+        Raises errors.BadFailedResult where it holds none, Vanished where it is gone.
+        """
+        try:
+            content = self._existing().load(name, LONGEST_BYTES)
+        except errors.TooLong as error:
+            raise errors.BadFailedResult(error.detail) from error
+        return parse_failed_report(content)
+
+    def remove(self, name: str) -> None:
+        """Delete `name`, because the tix-api has it now; where that fails it is one of `left`."""
+        try:
+            self._existing().unlink(name)
+        except errors.VolumeError:
+            self.left.add(name)
+        else:
+            self.left.discard(name)
+
+    def park(self, name: str, *reasons: str) -> None:
+        """Move `name` to failed-results/rejected, where nothing is overwritten either.
+
+        Lines that say why lie beside it; on a full disk it is moved without them.
+        """
+        folder = self._existing()
+        with folder.subfolder(REJECTED_NAME, create=True) as rejected:
+            parked = _free(rejected, name)
+            lines = "".join(f"{reason}\n" for reason in reasons if reason)
+            if lines:
+                with contextlib.suppress(errors.DiskFull):
+                    rejected.write(parked + REASON_SUFFIX, lines.encode(errors="replace"))
+            folder.rename(name, parked, to=rejected)
+
+    def _opened(self) -> Folder | None:
+        """The folder if it is there; opened once."""
+        if self._folder is None:
+            try:
+                self._folder = self._installation.subfolder(FOLDER_NAME)
+            except errors.Vanished:
+                return None
+        return self._folder
+
+    def _made(self) -> Folder:
+        """The folder, made first where it is missing; then it survives a power cut itself."""
+        folder = self._opened()
+        if folder is None:
+            folder = self._folder = self._installation.subfolder(FOLDER_NAME, create=True)
+            self._installation.sync()
+        return folder
+
+    def _existing(self) -> Folder:
+        folder = self._opened()
+        if folder is None:
+            raise errors.Vanished(f"{self._installation.path}/{FOLDER_NAME}")
+        return folder
+
+
+def _stored(entries: Iterable[Entry]) -> Iterator[tuple[int, int, str]]:
+    """Timestamp, suffix and name of every stored result among the entries, unsorted."""
+    names = (entry.name for entry in entries if entry.is_file)
+    found = ((match, match[0]) for name in names if (match := _NAME.fullmatch(name)))
+    return ((int(match[1]), int(match[2] or 0), name) for match, name in found)
+
+
+def _free(folder: Folder, name: str) -> str:
+    """The name of a stored result, with the next suffix that the folder does not have yet."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise errors.InternalError(f"{name} is no stored result")
+    timestamp, suffix = int(match[1]), int(match[2] or 0)
+    while folder.exists(free := _name(timestamp, suffix)):
+        suffix += 1
+    return free
+
+
+def _name(timestamp: int, suffix: int) -> str:
+    return (
+        f"failed-report-{timestamp}-{suffix}.json" if suffix else f"failed-report-{timestamp}.json"
+    )
+
+
+def _content(folder: Folder, name: str) -> bytes | None:
+    """What the regular file `name` holds; None for anything that cannot be read as one."""
+    try:
+        if not stat.S_ISREG(folder.facts(name).st_mode):
+            return None
+        return folder.load(name, LONGEST_BYTES)
+    except (errors.NotPermitted, errors.Vanished, errors.WrongKind, errors.TooLong):
+        return None
+
+
+def _is_usable(folder: Folder) -> bool:
+    """Whether files can be moved and deleted there, also by a capability of this process."""
+    rights = os.W_OK | os.X_OK
+    return os.access(".", rights, dir_fd=folder.fd, effective_ids=True)

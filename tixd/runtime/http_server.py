@@ -1,0 +1,331 @@
+"""One HTTP listener: is it alive, can it work, what has it counted.
+
+In: an address, and functions that tell of the role. Out: GET and HEAD of /healthz ("ok": the loop
+runs), /readyz ("ready", or 503 with a reason a line) and /metrics (Prometheus text); else 404.
+Rules: answers come from memory, nothing is asked of a worker or the volume; a connection lives for
+seconds, few are open at once and the oldest makes room; a default address that is taken is a
+warning, one that was asked for stops the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from types import ModuleType
+from typing import Any, Protocol
+
+import yarl
+from aiohttp import web
+
+from tixd import bounded, errors
+from tixd.runtime.metrics import CONTENT_TYPE
+from tixd.runtime.status import Snapshot
+
+#: How long a connection may be open in all, so that slow senders hold none for ever.
+CONNECTION_SECONDS = 10.0
+
+#: How long a connection may wait for its next request.
+IDLE_SECONDS = 5.0
+
+#: Connections open at once; a further one closes the oldest.
+MOST_CONNECTIONS = 32
+
+#: Longest request line, and longest header field, and how many of them.
+LONGEST_LINE_BYTES, MOST_HEADERS = 2048, 32
+
+#: What is read of a connection at once: so much of each may wait to be looked at.
+READ_BYTES = 64 * 1024
+
+#: Connections that are taken before others have their turn in the loop: each needs a descriptor
+#: before somebody else's can be closed.
+TAKEN_AT_ONCE = 16
+
+#: Connections that the kernel holds until they are taken.
+QUEUED_CONNECTIONS = 1024
+
+#: How long requests in hand may take when the listener stops.
+STOP_SECONDS = 1.0
+
+#: Turns of the loop from taking a connection until it is known to be there: two, and some to spare.
+TURNS_UNTIL_KNOWN = 5
+
+#: What a host says that has no IPv6, or no IPv4: its other addresses are enough.
+_NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+#: aiohttp writes into this what it thinks of bad requests; nobody must act, so nobody reads it.
+UNHEARD = logging.Logger("unheard", logging.CRITICAL + 1)
+
+
+def _uncache(module: ModuleType) -> None:
+    """Replace the cached functions of a module by what they wrap."""
+    for name, function in list(vars(module).items()):
+        if hasattr(function, "cache_clear"):
+            setattr(module, name, function.__wrapped__)
+
+
+# yarl keeps the last 128 targets of requests in each of several caches, whatever their length: with
+# request lines of 1 MiB that is 700 MB.
+for _module in (yarl._parse, yarl._url):  # noqa: SLF001
+    _uncache(_module)
+
+
+async def serve(
+    address: str,
+    snapshot: Callable[[], Snapshot],
+    metrics: Callable[[], bytes],
+) -> Listener | None:
+    """Listen on `address` (host:port, [v6]:port or "off": None); raises CannotStart."""
+    if address == "off":
+        return None
+    advice = "; if another tixd runs here, give this one another TIX_HTTP_ADDRESS, or off"
+    sockets = await bound_or_refused(address, advice)
+    http = HttpServer(
+        _Answers(snapshot, metrics).answer,
+        BriefConnections(),
+        keepalive_timeout=IDLE_SECONDS,
+        lingering_time=0,
+        max_line_size=LONGEST_LINE_BYTES,
+        max_field_size=LONGEST_LINE_BYTES,
+        max_headers=MOST_HEADERS,
+    )
+    listener = Listener(http)
+    await listener.start(sockets)
+    return listener
+
+
+class Watch(Protocol):
+    """Is told what happens to connections."""
+
+    def admit(self, protocol: web.RequestHandler) -> None:
+        """A new one, which has no transport yet."""
+
+    def received(self, protocol: web.RequestHandler, size: int) -> None:
+        """So many bytes have arrived."""
+
+    def lost(self, protocol: web.RequestHandler) -> None:
+        """It has ended."""
+
+
+class HttpServer(web.Server):
+    """aiohttp's server, whose connections are watched."""
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        watch: Watch,
+        **options: Any,
+    ) -> None:
+        """`options`: those of aiohttp's RequestHandler."""
+        super().__init__(handler)
+        self._watch = watch
+        self._options = {**options, "access_log": None, "logger": UNHEARD}
+
+    def __call__(self) -> web.RequestHandler:
+        """A protocol for a new connection."""
+        protocol = _Connection(self, loop=asyncio.get_running_loop(), **self._options)
+        protocol.watch = self._watch
+        self._watch.admit(protocol)
+        return protocol
+
+
+class _Connection(web.RequestHandler):
+    """A connection that tells what happens to it, and repeats nothing of what it was sent."""
+
+    watch: Watch
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined] # asyncio's, else 256 KiB
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.watch.received(self, len(data))
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.watch.lost(self)
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        shown = bounded.text(message) if message else None
+        return super().handle_error(request, status, exc, shown)
+
+
+def has_request(protocol: web.RequestHandler) -> bool:
+    """Whether a whole head has arrived whose request has not been answered."""
+    return bool(protocol._messages) or protocol._current_request is not None  # noqa: SLF001
+
+
+def cut(protocol: web.RequestHandler) -> None:
+    """Close a connection at once; what its other end does not read is not waited for."""
+    transport = protocol.transport
+    protocol.force_close()
+    if transport:
+        transport.abort()
+
+
+class BriefConnections:
+    """Few connections, each for seconds; the oldest makes room, but not while it is at work."""
+
+    def __init__(self) -> None:
+        self._timers: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._at_work: set[web.RequestHandler] = set()
+
+    def admit(self, protocol: web.RequestHandler) -> None:
+        """Give a new connection its time and its place among few."""
+        loop = asyncio.get_running_loop()
+        if len(self._timers) >= MOST_CONNECTIONS:
+            idle = (one for one in self._timers if one not in self._at_work)
+            if oldest := next(idle, None):
+                self._end(oldest)
+        self._timers[protocol] = loop.call_later(CONNECTION_SECONDS, self._end, protocol)
+
+    def received(self, protocol: web.RequestHandler, size: int) -> None:
+        """Requests are short, their heads limited."""
+
+    def lost(self, protocol: web.RequestHandler) -> None:
+        """Keep nothing of a connection that has ended."""
+        if timer := self._timers.pop(protocol, None):
+            timer.cancel()
+
+    @contextlib.contextmanager
+    def at_work(self, protocol: web.RequestHandler) -> Iterator[None]:
+        """A request of it takes its time, as long as the block runs."""
+        self._at_work.add(protocol)
+        try:
+            yield
+        finally:
+            self._at_work.discard(protocol)
+
+    def _end(self, protocol: web.RequestHandler) -> None:
+        if protocol not in self._at_work:
+            self.lost(protocol)
+            cut(protocol)
+
+
+class Listener:
+    """Sockets on which HTTP is spoken; stop it before the loop ends."""
+
+    def __init__(self, http: web.Server) -> None:
+        self._http = http
+        self._servers: list[asyncio.Server] = []
+        self.addresses: tuple[tuple[str, int], ...] = ()
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        """Take connections on these bound sockets."""
+        loop = asyncio.get_running_loop()
+        self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
+        for sock in sockets:
+            taken = TAKEN_AT_ONCE  # asyncio gives the kernel the same number
+            server = await loop.create_server(self._http, sock=sock, backlog=taken)
+            sock.listen(QUEUED_CONNECTIONS)
+            self._servers.append(server)
+
+    async def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Take no more connections, let requests in hand end for so long, close the rest."""
+        loop = asyncio.get_running_loop()
+        for server in self._servers:
+            for sock in server.sockets:
+                loop.remove_reader(sock.fileno())
+        for _ in range(TURNS_UNTIL_KNOWN):  # or those taken a moment ago would not be waited for
+            await asyncio.sleep(0)
+        for server in self._servers:
+            server.close()
+        self._http.pre_shutdown()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._http.shutdown(None)  # with a time of its own it would take up to twice
+        except TimeoutError:
+            for protocol in self._http.connections:
+                protocol.force_close()
+
+
+class _Answers:
+    """What is said under which path."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot], metrics: Callable[[], bytes]) -> None:
+        self._snapshot, self._metrics = snapshot, metrics
+        self._paths = {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._text}
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """The response to one request."""
+        say = self._paths.get(request.path)
+        if say is None:
+            response = _plain("not found: /healthz, /readyz, /metrics are here\n", 404)
+        elif request.method not in ("GET", "HEAD"):
+            response = _plain("only GET and HEAD\n", 405)
+            response.headers["Allow"] = "GET, HEAD"
+        else:
+            response = say()
+        response.headers.update({"Server": "tixd", "Cache-Control": "no-store"})
+        return response
+
+    def _health(self) -> web.Response:
+        return _plain("ok\n")
+
+    def _readiness(self) -> web.Response:
+        reasons = self._snapshot().not_ready()
+        return _plain("\n".join([*reasons, ""]), 503) if reasons else _plain("ready\n")
+
+    def _text(self) -> web.Response:
+        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _plain(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status)
+
+
+async def bound_or_refused(address: str, advice: str = "") -> list[socket.socket]:
+    """Sockets on every address of the host; raises CannotStart, which ends with the advice."""
+    try:
+        return await _bound(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise errors.CannotStart(f"HTTP address {address}: {reason}{advice}") from None
+
+
+async def _bound(address: str) -> list[socket.socket]:
+    """Sockets on every address of the host, or of this machine where it is "".
+
+    Raises OSError or UnicodeError, then leaves none.
+    """
+    host, _, port = address.rpartition(":")
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    with contextlib.ExitStack() as opened:
+        sockets, failures = [], [OSError(f"{host} has no address")]
+        for family, kind, protocol, _, where in dict.fromkeys(found):
+            try:
+                sockets.append(opened.enter_context(_listening(family, kind, protocol, where)))
+            except OSError as error:
+                if error.errno not in _NO_SUCH_FAMILY:
+                    raise
+                failures.append(error)
+        if not sockets:
+            raise failures[-1]
+        opened.pop_all()
+    return sockets
+
+
+def _listening(family: int, kind: int, protocol: int, where: Any) -> socket.socket:
+    """A bound socket; IPv6 alone on one of IPv6, because IPv4 has its own."""
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(where)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,238 @@
+"""Who a process goes on as that root has started: whoever owns the reports, and no more than that.
+
+In: settings, before anything is opened. Out: the identity of this process from then on. Rules:
+TIX_RUN_AS counts first, then the owner of the reports folder. Where several users own what is in
+it, or root does, the process stays root's with only the capabilities that it needs. What tixd
+writes to is handed over before: its folders, if root has them and nothing else is in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from tixd import capabilities, errors
+from tixd.config.environment import user
+from tixd.runtime.ownership import only_root_leads_to
+
+#: So many users' folders are asked for their owners.
+MOST_FOLDERS = 1000
+
+#: The id above it means "no change" to the kernel (setresuid(2)).
+HIGHEST_ID = 2**32 - 2
+
+#: Beginnings of names in a schedule folder that are tixd's, Celery's, or of an empty volume.
+_OURS = ("tixd-", "celerybeat", "lost+found")
+
+#: Others may write to a folder: then anybody can have put links into it.
+_WRITABLE_BY_OTHERS = 0o022
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user, its groups (the first is its own), and why a process is to be it ("": no reason)."""
+
+    uid: int
+    groups: tuple[int, ...]
+    why: str
+
+    def __str__(self) -> str:
+        """The user as messages name it."""
+        return user(self.uid)
+
+
+def wanted(run_as: str, reports: str = "") -> Identity | None:
+    """Whom a process that root has started is to go on as; None: somebody else has started it.
+
+    run_as: user or user:group, by name or number; reports: the reports folder, "" for none.
+    Raises ConfigError.
+    """
+    if os.geteuid() != 0:
+        if run_as and (named := _named(run_as)).uid != os.geteuid():
+            raise errors.ConfigError(
+                f'TIX_RUN_AS = "{run_as}": only root can become {named}, and this was started '
+                f"by uid {os.geteuid()}"
+            )
+        return None
+    if run_as:
+        return _named(run_as)
+    return _owner(reports) if reports else Identity(0, (0,), "TIX_RUN_AS names nobody else")
+
+
+def hand_over(identity: Identity, folders: Iterable[str], file: str) -> None:
+    """Let it have tixd's own folders, made if they are missing, and the log `file` ("": none)."""
+    if identity.uid:
+        for folder in folders:
+            _hand_over_folder(folder, identity)
+        if file:
+            _hand_over_file(file, identity)
+
+
+def become(identity: Identity, kept: Iterable[int]) -> str:
+    """Be it for good; root keeps only the capabilities `kept`.
+
+    Why root keeps all, "" where it does not. Raises CannotStart where it may not become another.
+    """
+    if identity.uid or identity.groups != (0,):
+        try:
+            os.setgroups(identity.groups)
+            os.setresgid(*[identity.groups[0]] * 3)
+            os.setresuid(*[identity.uid] * 3)
+        except OSError as error:
+            raise _not_allowed(identity, error) from None
+    try:
+        capabilities.keep_only(() if identity.uid else kept)
+    except OSError as error:
+        return "" if identity.uid else str(error.strerror)
+    return ""
+
+
+def check(identity: Identity) -> None:
+    """Whether it may read the program, which its workers are to run; raises CannotStart."""
+    if not identity.uid:
+        return
+    before = os.getgroups()
+    try:
+        os.setgroups(identity.groups)
+        os.setegid(identity.groups[0])
+        os.seteuid(identity.uid)
+        needed = (sys.executable, os.path.abspath(__file__))
+        missing = [path for path in needed if not os.access(path, os.R_OK, effective_ids=True)]
+    except OSError as error:
+        raise _not_allowed(identity, error) from None
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        with contextlib.suppress(OSError):  # where it was not allowed before either
+            os.setgroups(before)
+    if missing:
+        raise errors.CannotStart(
+            f"started by root, tixd would go on as {identity}, {identity.why}, who may not read "
+            f"{missing[0]}: install tixd where everybody can read it, or set TIX_RUN_AS=root"
+        )
+
+
+def _not_allowed(identity: Identity, error: OSError) -> errors.CannotStart:
+    return errors.CannotStart(
+        f"root may not become {identity}, {identity.why}, here ({error.strerror}): start tixd as "
+        "that user, or give it CAP_SETUID and CAP_SETGID"
+    )
+
+
+# --- whom ----------------------------------------------------------------------------------------
+
+
+def _named(words: str) -> Identity:
+    """The identity that TIX_RUN_AS names."""
+    name, _, group = words.partition(":")
+    try:
+        uid = _number(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
+        gids = (_gid(group),) if group else _groups(uid, uid)
+    except KeyError:
+        raise errors.ConfigError(
+            f'TIX_RUN_AS = "{words}": there is no such user or group here; '
+            "give user or user:group, by name or number"
+        ) from None
+    return Identity(uid, gids, "TIX_RUN_AS")
+
+
+def _gid(group: str) -> int:
+    return _number(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+
+
+def _number(text: str) -> int:
+    """An id; raises KeyError for what the kernel takes for none."""
+    if len(text) > len(str(HIGHEST_ID)) or int(text) > HIGHEST_ID:
+        raise KeyError
+    return int(text)
+
+
+def _groups(uid: int, unknown: int) -> tuple[int, ...]:
+    """The groups of a user; `unknown` alone where nobody has told this machine of it."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return (unknown,)
+    own = entry.pw_gid
+    return (own, *sorted(set(os.getgrouplist(entry.pw_name, own)) - {own}))
+
+
+def _owner(reports: str) -> Identity:
+    """Whoever owns the reports folder and what users have in it."""
+    try:
+        facts = os.stat(reports)
+    except OSError:  # who needs it says that it is not there
+        return Identity(0, (0,), "")
+    if any(uid != facts.st_uid for uid in _owners(reports)):
+        return Identity(0, (0,), f"what is in {reports} belongs to several users")
+    groups = _groups(facts.st_uid, facts.st_gid or facts.st_uid)
+    return Identity(facts.st_uid, groups, f"owner of {reports}")
+
+
+def _owners(reports: str) -> Iterator[int]:
+    """Owners of the folders of users; none where root may not look, as on some NFS volumes."""
+    with contextlib.suppress(OSError), os.scandir(reports) as found:
+        users = (entry for entry in found if entry.name.isdecimal())
+        for entry in islice(users, MOST_FOLDERS):
+            with contextlib.suppress(FileNotFoundError):
+                yield entry.stat(follow_symlinks=False).st_uid
+
+
+# --- what is needed first ------------------------------------------------------------------------
+
+
+def _hand_over_folder(path: str, identity: Identity) -> None:
+    """Let the folder, made if it is missing, and tixd's files in it be the identity's.
+
+    What is not root's alone, the way to it neither, or holds something else, stays as it is: what
+    then cannot be used is said by whoever needs it.
+    """
+    if not only_root_leads_to(path, there=False):
+        return
+    with contextlib.suppress(OSError):
+        os.makedirs(path, 0o700, exist_ok=True)
+        if not only_root_leads_to(path):
+            return
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            facts, names = os.fstat(fd), os.listdir(fd)
+            others = facts.st_uid != 0 or facts.st_mode & _WRITABLE_BY_OTHERS
+            if not others and all(name.startswith(_OURS) or ".sock" in name for name in names):
+                for name in names:
+                    _give(name, identity, dir_fd=fd)
+                os.fchown(fd, identity.uid, identity.groups[0])
+        finally:
+            os.close(fd)
+
+
+def _hand_over_file(path: str, identity: Identity) -> None:
+    """Make the log file if it is missing, and let it be the identity's if it is root's.
+
+    Not where somebody else could lead root to another file by a link.
+    """
+    if not only_root_leads_to(os.path.dirname(os.path.abspath(path))):
+        return
+    with contextlib.suppress(OSError):
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        fd = os.open(path, flags | os.O_CLOEXEC, 0o640)
+        try:
+            _give(fd, identity)
+        finally:
+            os.close(fd)
+
+
+def _give(what: str | int, identity: Identity, dir_fd: int | None = None) -> None:
+    """Change the owner of a file of root's that has no other name elsewhere."""
+    if isinstance(what, int):
+        facts = os.fstat(what)
+    else:
+        facts = os.stat(what, dir_fd=dir_fd, follow_symlinks=False)
+    if facts.st_uid == 0 and facts.st_nlink == 1 and stat.S_ISREG(facts.st_mode):
+        os.chown(what, identity.uid, identity.groups[0], dir_fd=dir_fd)

@@ -1,0 +1,66 @@
+"""How a running role is seen from outside: HTTP, control socket, systemd, metrics.
+
+In: the settings, what the process was told by its environment, a function that gives a Snapshot.
+Out: answers to whoever asks. Rules: a role that cannot be seen works all the same, but for an HTTP
+address that the operator asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tixd import errors, logs
+from tixd.config.loader import Config
+from tixd.runtime import control, http_server
+from tixd.runtime.metrics import Metrics
+from tixd.runtime.status import Snapshot
+from tixd.runtime.systemd import Notifier
+
+
+class Presence:
+    """The outside of one role."""
+
+    def __init__(self, loaded: Config, snapshot: Callable[[], Snapshot]) -> None:
+        self.metrics = Metrics()
+        self.systemd = Notifier(loaded.surroundings.notify_socket)
+        self._settings, self._around = loaded.settings, loaded.surroundings
+        self._snapshot = snapshot
+        self._listener: http_server.Listener | None = None
+        self._told = False
+        self._control: control.Control | None = None
+
+    async def start(self) -> None:
+        """Answer HTTP, unless it is done already: whoever had the address may have gone.
+
+        Raises CannotStart where an address that was asked for cannot be had; the usual one that is
+        taken is told once.
+        """
+        address = self._settings.http_address_used
+        try:
+            self._listener = self._listener or await http_server.serve(
+                address, self._snapshot, lambda: self.metrics.text(self._snapshot())
+            )
+        except errors.CannotStart as error:
+            if self._settings.http_address:
+                raise
+            if not self._told:
+                logs.warning("http_address_not_available", address=address, reason=error.detail)
+            self._told = True
+
+    async def answer(self, handlers: Mapping[str, control.Handler], *, standby: bool) -> None:
+        """Answer `tixd status` and its like with these from now on."""
+        await self._stop_answering()
+        self._control = await control.listen(
+            self._around, self._settings.role, handlers, standby=standby
+        )
+
+    async def _stop_answering(self) -> None:
+        if self._control:
+            await self._control.stop()
+            self._control = None
+
+    async def stop(self) -> None:
+        """Be seen no more."""
+        await self._stop_answering()
+        if self._listener:
+            await self._listener.stop()

@@ -1,0 +1,116 @@
+"""How a process that serves begins: who it is from now on, then its log.
+
+In: the configuration, as root or anybody else loaded it. Out: the same, as the one it has become
+finds it. Rules: nothing is done before the whole configuration is known to be fine; what tixd
+writes to is handed over before root's rights are given up.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TypeVar
+
+from tixd import capabilities, errors, logs
+from tixd.config import environment, loader
+from tixd.config.collector_loader import CollectorConfig
+from tixd.config.environment import SYSTEM_RUNTIME_FOLDER, Surroundings
+from tixd.runtime import privileges
+from tixd.runtime.ownership import is_strangers_link
+
+#: What a processing role needs where root owns the reports, or several users do.
+KEPT = (capabilities.DAC_OVERRIDE, capabilities.FOWNER)
+
+#: What the collector needs where nobody else than root is to run it.
+KEPT_BY_COLLECTOR = (capabilities.DAC_OVERRIDE, capabilities.NET_BIND_SERVICE)
+
+Loaded = TypeVar("Loaded", bound=loader.Config | CollectorConfig)
+
+
+def identity(loaded: loader.Config | CollectorConfig) -> privileges.Identity | None:
+    """Whom root goes on as, None for others; looks at the reports. Raises ConfigError."""
+    reports = loaded.settings.reports_base_path if isinstance(loaded, loader.Config) else ""
+    return privileges.wanted(loaded.settings.run_as, reports)
+
+
+def become_service(loaded: Loaded) -> Loaded:
+    """Be who the service would be, to try what it needs; a schedule folder is not made."""
+    sockets, *schedule = _own_folders(loaded, schedules=True)
+    folders = [sockets, *filter(os.path.isdir, schedule)]
+    return _become(loaded, identity(loaded), folders, "")[0]
+
+
+def begin(loaded: Loaded, *, schedules: bool) -> tuple[Loaded, logs.Form]:
+    """Be who the configuration says, then open the log; schedules: it has a schedule folder.
+
+    The form is the one that the log has. Raises ConfigError, and CannotStart.
+    """
+    file = logs.path_of(loaded.settings.log_file)
+    folders = _own_folders(loaded, schedules=schedules)
+    if os.geteuid() == 0:
+        _check_links([*folders, file], loaded)
+    found = identity(loaded)
+    loaded, kept_all = _become(loaded, found, folders, file)
+    form = _open_log(loaded)
+    if found and found.why:
+        logs.info("privileges", user=found, reason=found.why)
+    if kept_all:
+        logs.warning("privileges_kept", reason=kept_all)
+    for text in loaded.warnings:
+        logs.warning("configuration", text=text)
+    return loaded, form
+
+
+def _check_links(paths: list[str], loaded: loader.Config | CollectorConfig) -> None:
+    """Raises CannotStart where somebody else's link would lead root to what tixd works with."""
+    reports = [loaded.settings.reports_base_path] if isinstance(loaded, loader.Config) else []
+    for path in filter(is_strangers_link, [*reports, *paths]):
+        raise errors.CannotStart(
+            f"{path} is a link that is not root's, who started tixd: name what it leads to"
+        )
+
+
+def _own_folders(loaded: loader.Config | CollectorConfig, *, schedules: bool) -> list[str]:
+    """The folders that tixd writes to beside the reports: for sockets, and the schedule's."""
+    folders = [_runtime_folder(loaded.surroundings)]
+    if schedules and isinstance(loaded, loader.Config) and loaded.settings.role != "worker":
+        folders.append(loaded.settings.schedule_dir)
+    return folders
+
+
+def _runtime_folder(around: Surroundings) -> str:
+    """The one that a service manager gives, else the system's: not one of root's own."""
+    system = SYSTEM_RUNTIME_FOLDER in around.runtime_folders
+    return SYSTEM_RUNTIME_FOLDER if system else around.runtime_folders[0]
+
+
+def _become(
+    loaded: Loaded, found: privileges.Identity | None, folders: list[str], file: str
+) -> tuple[Loaded, str]:
+    """Be the identity, if any: what comes back knows where that one's folders are.
+
+    Also why root's rights could not be given up; "" where they were.
+    """
+    if found is None:
+        return loaded, ""
+    privileges.check(found)
+    privileges.hand_over(found, folders, file)
+    kept = KEPT if isinstance(loaded, loader.Config) else KEPT_BY_COLLECTOR
+    kept_all = privileges.become(found, kept)
+    around = environment.read(os.environ, uid=os.geteuid())
+    return replace(loaded, surroundings=around), kept_all
+
+
+def _open_log(loaded: loader.Config | CollectorConfig) -> logs.Form:
+    """Open the log; raises ConfigError."""
+    wanted, journal = loaded.settings, loaded.surroundings.journal_stream
+    form = logs.form_for(wanted.log_format, wanted.log_file, journal)
+    try:
+        logs.set_up(wanted.log_level, form, wanted.log_file)
+    except OSError as error:
+        source = loaded.sources["log_file"]
+        raise errors.ConfigError(
+            f'{source} = "{wanted.log_file}": the log cannot be opened: {error.strerror}'
+        ) from None
+    logs.adopt()
+    return form

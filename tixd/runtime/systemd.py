@@ -1,0 +1,106 @@
+"""What systemd is told of a service: sd_notify(3).
+
+In: the address of its socket. Out: datagrams of NAME=value lines. Rules: without a socket nothing
+is sent; one that is full or gone is no reason to wait or to end; a line break in a text becomes a
+space, because it would begin another message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+from tixd import bounded, logs
+from tixd.runtime import tasks
+
+#: How often the state of a service is looked at, at most, for its line in `systemctl status`.
+STATUS_SECONDS = 2.0
+
+
+#: Characters of a status; a datagram is not sent where it is too long.
+LONGEST_STATUS = 1000
+
+
+class Notifier:
+    """Tells systemd the state of this process."""
+
+    def __init__(self, address: str) -> None:
+        """`address`: NOTIFY_SOCKET: a path, or "@name" for an abstract one; "" tells nobody."""
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._told, self._status = True, ""
+        self._started = False
+
+    @contextlib.asynccontextmanager
+    async def following(self, sentence: Callable[[], str]) -> AsyncIterator[None]:
+        """Tell what `sentence` says, whenever it says something new."""
+        telling = tasks.start_loop(partial(self._follow, sentence), "status for systemd")
+        try:
+            yield
+        finally:
+            await tasks.end(telling)
+
+    async def _follow(self, sentence: Callable[[], str]) -> None:
+        hourly = logs.Hourly()
+        while self._address:
+            try:
+                self.status(sentence())
+            except Exception as error:  # noqa: BLE001 - a line for people must end no service
+                if hourly.due("status", repr(error), now=time.monotonic()):
+                    logs.error("status_not_told", reason=repr(error))
+            await asyncio.sleep(STATUS_SECONDS)
+
+    def ready(self, status: str) -> None:
+        """The start has ended."""
+        self._started = True
+        self._tell("READY=1\n", status)
+
+    def status(self, text: str) -> None:
+        """What `systemctl status` shows; sent where it is new."""
+        if text != self._status:
+            self._tell("", text)
+
+    def reloading(self) -> None:
+        """Secrets, tables and logs are read again; `reloaded` ends it. A start stays a start."""
+        now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        if self._started:
+            self._send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
+
+    def reloaded(self, status: str) -> None:
+        """They were, or could not be."""
+        if self._started:
+            self._tell("READY=1\n", status)
+
+    def stopping(self, status: str) -> None:
+        """The end has begun."""
+        self._tell("STOPPING=1\n", status)
+
+    def watchdog(self) -> None:
+        """A tick and a turn of supervision have completed."""
+        self._send("WATCHDOG=1")
+
+    def _tell(self, state: str, status: str) -> None:
+        """Send both; a status that did not go is still new."""
+        if self._send(f"{state}STATUS={_line(status)}"):
+            self._status = status
+
+    def _send(self, message: str) -> bool:
+        if not self._address:
+            return False
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.sendto(message.encode(), socket.MSG_DONTWAIT, self._address)
+        except OSError as error:
+            if self._told:
+                logs.warning("systemd_not_told", reason=error.strerror)
+            self._told = False
+        else:
+            self._told = True
+        return self._told
+
+
+def _line(text: str) -> str:
+    return " ".join(bounded.text(text, LONGEST_STATUS).split())
