@@ -2,15 +2,35 @@
 
 In: the command line. Out: an exit code. Rules: processes that `multiprocessing` spawns import the
 main module under another name; they need no command line and get none.
+
+Standard streams of a process that was started without some of them, as `tixd once 2>&-` is.
+
+Rules: a closed descriptor 0, 1 or 2 would be taken by the next file or socket that is opened, and
+what is printed would go there, so each is /dev/null from the beginning.
 """
+
+import os
+import sys
+
+#: The highest descriptor of a standard stream.
+_LAST = 2
+
+
+def ensure_open() -> None:
+    """Open /dev/null in place of each standard stream that is closed."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= _LAST:
+        os.set_inheritable(fd, True)  # noqa: FBT003 - for the worker processes too
+    os.close(fd)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def main() -> None:
     """Run `tixd`; ends the process with its exit code."""
-    from tixd import streams  # noqa: PLC0415 - see above
     from tixd.runtime import signals  # noqa: PLC0415 - see above
 
-    streams.ensure_open()
+    ensure_open()
     signals.begin()
     from tixd import cli  # noqa: PLC0415 - takes its time, in which signals may come
 

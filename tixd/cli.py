@@ -3,28 +3,117 @@
 In: arguments. Out: an exit code: 0 done, 1 unexpected, 2 configuration or usage, 3 cannot start.
 Rules: an operator's error is one line on standard error and no traceback; `--help` imports nothing
 of the commands, so that it answers at once.
+
+The group of commands: each imported when it is called, and what a shell completes before it.
+
+In: names of commands, what stands on the line so far. Out: commands, completions. Rules: neither a
+list of commands nor a completion imports one that is not called; nothing here reads settings.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
 import click
+from click.shell_completion import CompletionItem
 
-from tixd import __version__, bounded, errors, group
-from tixd.config.processing import Settings
-from tixd.group import COLLECTOR, LEVELS, LazyGroup
+from tixd import __version__, bounded, errors
+from tixd.config.settings import Settings
 from tixd.runtime import signals
 
 if TYPE_CHECKING:
     from tixd.commands import Invocation
+
+#: The role that is no processing role, and has settings and options of its own.
+COLLECTOR = "collector"
+
+#: Words of -l that are a level: Python's and Celery's.
+LEVELS = frozenset({"DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL"})
+
+
+class LazyGroup(click.Group):
+    """Commands by name, each imported when it is called and not before.
+
+    catalogue: where each one is, and what the list of commands says of it.
+    """
+
+    def __init__(self, *, catalogue: Mapping[str, tuple[str, str]], **options: Any) -> None:
+        super().__init__(commands={name: click.Command(name) for name in catalogue}, **options)
+        self._catalogue = catalogue
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; None where there is none of that name."""
+        if super().get_command(ctx, cmd_name) is None:
+            return None
+        module, _, attribute = self._catalogue[cmd_name][0].partition(":")
+        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._catalogue[name][1]) for name in self._names(ctx)])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Commands and options that begin like this, without importing a command."""
+        found = [
+            CompletionItem(name, help=self._catalogue[name][1])
+            for name in self._names(ctx)
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
+    def _names(self, ctx: click.Context) -> list[str]:
+        """The commands that can stand after what stands there."""
+        names = self.list_commands(ctx)
+        return ["check-config"] if ctx.params.get("role") == COLLECTOR else names
+
+
+def complete_role(
+    _: click.Context, __: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """The roles that begin like this."""
+    return _beginning(incomplete, *get_args(get_type_hints(Settings)["role"]), COLLECTOR)
+
+
+def complete_log(
+    _: click.Context, __: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Levels, streams, or a file where the word is none of these."""
+    return _beginning(incomplete, *sorted(LEVELS), "stderr", "stdout") or _path(incomplete, "file")
+
+
+def complete_file(
+    _: click.Context, __: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """A file."""
+    return _path(incomplete, "file")
+
+
+def complete_folder(
+    _: click.Context, __: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """A folder."""
+    return _path(incomplete, "dir")
+
+
+def _beginning(incomplete: str, *words: str) -> list[CompletionItem[str]]:
+    """The words that begin like this, in whatever case."""
+    return [CompletionItem(w) for w in words if w.lower().startswith(incomplete.lower())]
+
+
+def _path(incomplete: str, kind: str) -> list[CompletionItem[str]]:
+    """The shell completes a path by itself when it is told to."""
+    return [CompletionItem(incomplete, type=kind)]
+
 
 #: Commands: where each one is, and what the list of commands says of it.
 COMMANDS = MappingProxyType(
@@ -98,7 +187,7 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
 @click.option(
     "--role",
     metavar="ROLE",
-    shell_complete=group.complete_role,
+    shell_complete=complete_role,
     help="standalone, dispatcher, worker or collector; " + _MEANING["role"],
 )
 @click.option(
@@ -107,7 +196,7 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
     "--config",
     "file",
     metavar="FILE",
-    shell_complete=group.complete_file,
+    shell_complete=complete_file,
     callback=_after_equals,
     help="tixd.toml; else /etc/tixd/tixd.toml; for the collector also gracc-collector's file",
 )
@@ -115,7 +204,7 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
     "-s",
     "--schedule-dir",
     metavar="DIR",
-    shell_complete=group.complete_folder,
+    shell_complete=complete_folder,
     help=_MEANING["schedule_dir"] + ", or a file in it",
 )
 @click.option(
@@ -125,7 +214,7 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
     "log",
     metavar="LEVEL|stderr|stdout|FILE",
     multiple=True,
-    shell_complete=group.complete_log,
+    shell_complete=complete_log,
     callback=_after_equals,
     help="level or destination of the log; may be given twice, once for each",
 )

@@ -17,7 +17,7 @@ from tixd import errors, logs
 from tixd.analysis.observations import joined
 from tixd.analysis.summary import summarise
 from tixd.asn.origins import Origins
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.directory import Folder
 from tixd.jobs import Done, Phase, PhaseName, ProcessInstallation
 from tixd.reports.ages import Ages

@@ -1,8 +1,8 @@
-"""What the parent and its workers say to each other: frozen messages and their exact bytes; pure.
+"""What the parent and its workers say to each other: frozen messages and their exact bytes.
 
 In and out: bytes of one ZeroMQ frame, a JSON array whose first member is the kind of message.
 Rules: parent -> worker: one of the jobs, and each Phase back while a job goes one by one. Worker ->
-parent: Ready, Phase, Done. What is not exactly one of these is BadMessage.
+parent: Ready, Phase, Done. What is not exactly one of these is BadMessage. Pure.
 """
 
 from __future__ import annotations

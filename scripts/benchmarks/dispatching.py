@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.yardstick import Row, cpu_ns, own_cpu_ns
 from tixd import logs
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.jobs import Job, ListUsers, ProcessInstallation
 from tixd.pool.pool import Pool
 from tixd.reports.scan import list_users

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.yardstick import Row
 from tixd import errors, logs
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.dispatch.consumer import JOBS_PER_WORKER, feed
 from tixd.jobs import ProcessInstallation
 from tixd.pool.pool import Pool

@@ -13,9 +13,9 @@ from urllib.parse import quote_plus
 from benchmarks.yardstick import Row, interleaved, row
 from tixd.collector import form
 from tixd.collector.bundle import read_bundle
-from tixd.collector.formats import render
-from tixd.collector.limits import Limits
-from tixd.config.collector import Format
+from tixd.collector.record import render
+from tixd.collector.record_parser import Limits
+from tixd.config.collector_settings import Format
 
 #: How often each bundle is read, with the yardstick between the rounds.
 ROUNDS = 7

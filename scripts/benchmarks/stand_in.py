@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tixd.config.processing import Secret, Settings
+from tixd.config.settings import Secret, Settings
 
 _PROGRAM = Path(__file__).parents[2] / "tests" / "support" / "stand_in_api.py"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.data import file_system, simulated
 from benchmarks.stand_in import StandIn, stand_in
 from benchmarks.yardstick import Row, cpu_ns, own_cpu_ns, row, share_of_y, yardstick_ns
-from tixd.dispatch.cycle import run_cycle
+from tixd.commands.once import run_cycle
 from tixd.pool.pool import Pool
 
 #: Windows of a round: one each of so many installations.

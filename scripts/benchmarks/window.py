@@ -11,7 +11,7 @@ from benchmarks.yardstick import Row, interleaved, row
 from tixd import logs
 from tixd.analysis.observations import joined
 from tixd.analysis.summary import summarise
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.directory import Folder
 from tixd.reports.model import Installation
 from tixd.reports.spool import Spool

@@ -24,7 +24,7 @@ from tests.support.program import until
 from tests.support.senders import Senders
 from tests.support.waiting import until as until_in_loop
 from tixd import errors
-from tixd.config.collector import CollectorSettings
+from tixd.config.collector_settings import CollectorSettings
 from tixd.sinks.base import Outgoing
 from tixd.sinks.kafka import KafkaSink
 

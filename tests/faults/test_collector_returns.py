@@ -12,7 +12,7 @@ from tests.support.gracc_queue import QUEUE, bound_queue
 from tests.support.waiting import until
 from tixd import errors
 from tixd.amqp.channel import Channel
-from tixd.config.collector import CollectorSettings
+from tixd.config.collector_settings import CollectorSettings
 from tixd.sinks.amqp import AmqpSink
 from tixd.sinks.base import Outgoing
 

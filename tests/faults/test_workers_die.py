@@ -35,7 +35,7 @@ from tests.support.results import settings_for
 from tests.support.stand_in_api import StandInApi
 from tests.support.waiting import until
 from tixd import errors
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.jobs import ProcessInstallation
 from tixd.pool import pool as pool_module
 from tixd.pool.pool import Pool

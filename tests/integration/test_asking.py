@@ -20,7 +20,7 @@ from tests.support.program import TIXD
 from tests.support.results import result
 from tests.support.snapshots import snapshot
 from tixd.config.environment import Surroundings
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.directory import Folder
 from tixd.pool.pool import Pool
 from tixd.results.backoff import Backoff

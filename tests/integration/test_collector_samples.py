@@ -15,10 +15,10 @@ from tests.support.broker import Broker
 from tests.support.collecting import Client, collecting
 from tests.support.gracc_queue import QUEUE, bound_queue
 from tests.support.shared import shared_data
-from tests.support.twin_sink import MemorySink
+from tests.support.twin_queue import MemorySink
 from tests.support.waiting import until
-from tixd.collector.formats import FORMATS
-from tixd.config.collector import CollectorSettings
+from tixd.collector.record import FORMATS
+from tixd.config.collector_settings import CollectorSettings
 from tixd.sinks.amqp import AmqpSink
 
 BUNDLES = {"update": ("update.bundle", 15), "multiupdate": ("multiupdate.xml", 11)}

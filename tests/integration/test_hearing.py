@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tixd import errors, hearing
+from tixd import errors
 from tixd.config.environment import Surroundings
 from tixd.runtime import control
 
@@ -60,7 +60,7 @@ def test_an_error_is_one_line(tmp_path):
 
 
 def test_an_answer_without_end_is_given_up_at_a_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(hearing, "LONGEST_ANSWER_BYTES", 2**20)
+    monkeypatch.setattr(control, "LONGEST_ANSWER_BYTES", 2**20)
     endless = without_end(b"x" * 65536, threading.Event())
     with answering(tmp_path, endless) as around, pytest.raises(errors.NotDone, match="no answer"):
         control.ask_all(around, "", {"ask": "status"}, 60)

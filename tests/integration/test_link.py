@@ -16,7 +16,7 @@ from tixd.amqp import supervised as link_module
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Endpoint
 from tixd.amqp.supervised import Link, Retry
-from tixd.config.collector import CollectorSettings
+from tixd.config.collector_settings import CollectorSettings
 from tixd.runtime import tasks
 from tixd.sinks import amqp
 from tixd.sinks.amqp import AmqpSink

@@ -15,8 +15,8 @@ from tests.support.log_events import heard
 from tests.support.pools import busy, children, in_loop, job, left, odd, ready, window
 from tests.support.waiting import until
 from tixd import errors
-from tixd.config.processing import Settings
-from tixd.dispatch.cycle import run_cycle
+from tixd.commands.once import run_cycle
+from tixd.config.settings import Settings
 from tixd.jobs import ListUsers, Ready
 from tixd.pool import pool, sockets
 from tixd.pool.pool import Pool

@@ -26,7 +26,7 @@ from tests.support.pools import (
 from tests.support.program import COMMAND, ROOT, environment
 from tests.support.stand_in_api import Behaviour, StandInApi
 from tests.support.waiting import until
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.jobs import ListUsers
 from tixd.pool.pool import Pool
 

@@ -12,7 +12,7 @@ from tests.support.log_events import heard
 from tests.support.snapshots import snapshot
 from tixd import errors
 from tixd.config.loader import load
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.runtime.service import Presence
 
 

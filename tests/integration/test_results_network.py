@@ -13,9 +13,9 @@ from tests.support.stand_in_api import StandInApi, closed_port
 from tests.support.stand_in_proxy import StandInProxy
 from tixd import errors
 from tixd.config.fields import Secret
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.results.client import ApiClient
-from tixd.results.endpoint import basic, proxy, trust
+from tixd.results.transport import basic, proxy, trust
 
 PATH = "/api/user/1/installation/11/reports"
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from tests.support.waiting import until
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.jobs import Done, ProcessInstallation
 from tixd.pool.pool import Pool
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG

@@ -10,7 +10,7 @@ from typing import Any
 
 from tixd.collector.publish import Outputs
 from tixd.collector.server import SERVLET, Server
-from tixd.config.collector import CollectorSettings
+from tixd.config.collector_settings import CollectorSettings
 from tixd.runtime.http_server import Listener
 from tixd.sinks.base import Sink
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from tests.support import memory
 from tests.support.gratia import enveloped, job, update
 from tixd.collector.bundle import read_bundle
-from tixd.collector.limits import Limits
+from tixd.collector.record_parser import Limits
 from tixd.errors import BadRequest
 
 MIB = 1 << 20

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tixd.collector import kinds, mapping
+from tixd.collector import mapping
 from tixd.config import collector_values, values
 
 MANUAL = Path(__file__).parents[2] / "tixd" / "manual"
@@ -51,11 +51,11 @@ def key_table() -> str:
     lines += ["| all | the record | type | its name; JobUsageRecord for a UsageRecord too |"]
     lines += ["| all | the record | RawXML | its source |"]
     used: dict[mapping.Rule, dict[str, list[str]]] = {}
-    for kind in dict.fromkeys(kinds.KINDS.values()):
+    for kind in dict.fromkeys(mapping.KINDS.values()):
         for element, rule in {**kind.rules, "any other": mapping.OTHER}.items():
             used.setdefault(rule, {}).setdefault(kind.name, []).append(element)
     for rule, found in used.items():
-        of = "all" if len(found) == len(set(kinds.KINDS.values())) else ", ".join(found)
+        of = "all" if len(found) == len(set(mapping.KINDS.values())) else ", ".join(found)
         elements = ", ".join(next(iter(found.values())))
         lines += (f"| {of} | {elements}{at} | {key} | {value} |" for at, key, value in rule.rows)
     return "\n".join(lines)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 
 #: What a worker does to itself when it analyses observations of this packet size.
 DEEDS = {

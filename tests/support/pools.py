@@ -16,7 +16,7 @@ import pytest
 from tests.support import odd_workers
 from tests.support.made import lively, minute
 from tests.support.waiting import until
-from tixd.dispatch import cycle
+from tixd.commands import once
 from tixd.dispatch.scheduler import scan
 from tixd.jobs import ListInstallations, ProcessInstallation
 from tixd.pool import spawned
@@ -135,10 +135,10 @@ async def work_off(pool: Pool, *jobs: ProcessInstallation) -> Counter[str]:
     """Do these jobs to their end; the counts of what happened."""
     counts: Counter[str] = Counter()
 
-    async def fill(put: cycle.Put) -> Counter[str]:
+    async def fill(put: once.Put) -> Counter[str]:
         for job in jobs:
             await put(job)
         return Counter()
 
-    await cycle.work_off(pool, fill, counts, lambda _done, _found: None)
+    await once.work_off(pool, fill, counts, lambda _done, _found: None)
     return +counts

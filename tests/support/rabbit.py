@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 from tests.support.waiting import until
 from tixd.amqp.messages import Endpoint
 from tixd.config.fields import Secret
-from tixd.queues.jobs import JobSender
-from tixd.queues.publisher import Sender
+from tixd.queues.publisher import JobSender, Sender
 from tixd.queues.rabbitmq import Bases, RabbitQueue
 
 #: What a worker with one process takes.

@@ -6,7 +6,7 @@ from typing import Any
 
 from tixd.analysis.summary import Direction, Summary
 from tixd.config.fields import Secret
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.reports.model import Installation
 from tixd.results.payload import WindowResult
 

@@ -14,9 +14,9 @@ import yaml
 from tests.support.manual_pages import section
 from tixd import __version__, cli
 from tixd.config import values
-from tixd.config.collector import CollectorSettings
 from tixd.config.collector_loader import IMAGE_DEFAULTS, load
-from tixd.config.processing import Settings
+from tixd.config.collector_settings import CollectorSettings
+from tixd.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ import inspect
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,41 @@ TEST_MODULES = sorted((ROOT / "tests").rglob("test_*.py"))
 TOP_LEVEL = {
     *(".ci", ".dockerignore", ".gitignore", "Dockerfile", "LICENSE", "README.md"),
     *("pyproject.toml", "scripts", "tests", "tixd", "tixd.service"),
+}
+
+#: What a pure module may not import: sockets, files, clocks, the environment.
+IMPURE = {
+    *("asyncio", "datetime", "io", "multiprocessing", "os", "pathlib", "select", "shutil"),
+    *("socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "urllib3", "zmq"),
+    *("tixd.directory", "tixd.logs"),
+}
+
+#: Packages all of whose modules are pure.
+PURE_PACKAGES = {"analysis", "simulation"}
+
+#: They read and write times, and ask no clock; BytesIO is memory.
+PURE_BUT = {"celery_message": "datetime", "form": "io"}
+
+#: Modules of under 60 lines that one other module uses, with the reason why they stand alone.
+CRUMBS = {
+    "spawned": "the parent names it, and must not load what it imports",
+    "health": "a command",
+}
+
+#: Packages whose packed assignments are still to be unpacked.
+STILL_PACKED = {
+    *(
+        "amqp",
+        "asn",
+        "collector",
+        "diagnostics",
+        "dispatch",
+        "pool",
+        "queues",
+        "reports",
+        "results",
+    ),
+    *("results", "roles", "runtime", "sinks", "tixd"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -164,7 +200,7 @@ def test_only_known_things_lie_at_the_top_of_the_repository():
 
 
 @pytest.mark.parametrize(
-    "module", ["tixd.installation", "tixd.pool.worker_main", "tixd.config.processing"]
+    "module", ["tixd.installation", "tixd.pool.worker_main", "tixd.config.settings"]
 )
 def test_worker_processes_import_no_command_line(module):
     program = f"import {module}, sys; print(*sys.modules)"
@@ -193,12 +229,69 @@ def sentences_in(path: Path) -> Iterator[Function]:
     return (node for node in functions(path) if node.name.startswith("test_"))
 
 
-def test_every_module_has_its_place_in_the_layers():
+def test_every_package_has_its_place_in_the_layers():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     layers = {name for row in contracts["contracts"][0]["layers"] for name in row.split(" | ")}
-    paths = (path.relative_to(ROOT).with_suffix("") for path in MODULES if path.stem != "__init__")
-    lost = [path for path in paths if not layers & set(map(dotted, (path, *path.parents)))]
-    assert lost == []
+    paths = {path.relative_to(ROOT).parts[:2] for path in MODULES if path.parent != ROOT}
+    names = {".".join(parts).removesuffix(".py") for parts in paths} - {"tixd.__init__"}
+    assert names == layers
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Everything that a module imports, as dotted names: modules, and what it takes of them."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_pure(path: Path) -> bool:
+    """Whether a module promises to touch nothing, by its docstring or its package."""
+    return path.parent.name in PURE_PACKAGES or (
+        (ast.get_docstring(tree(path)) or "").rstrip().endswith("Pure.")
+    )
+
+
+@pytest.mark.parametrize("path", [*filter(is_pure, MODULES)], ids=lambda path: path.stem)
+def test_pure_modules_import_no_socket_file_clock_or_environment(path):
+    allowed = PURE_BUT.get(path.stem)
+    names = {n for n in imported(path) for bad in IMPURE if n == bad or n.startswith(f"{bad}.")}
+    assert {name for name in names if name.split(".")[0] != allowed} == set()
+
+
+def test_no_two_modules_have_the_same_name():
+    # Commands and roles bear the names that users type.
+    named = [path for path in MODULES if path.parent.name not in ("commands", "roles")]
+    stems = Counter(path.stem for path in named)
+    assert {stem for stem, count in stems.items() if count > 1} - {"__init__", "base"} == set()
+
+
+def test_no_module_is_a_crumb_of_its_only_user():
+    users: dict[str, set[Path]] = {}
+    for path in MODULES:
+        for name in imported(path):
+            users.setdefault(name, set()).add(path)
+    short = [path for path in MODULES if len(path.read_text().splitlines()) < 60]
+    dotted_names = {path: dotted(path.relative_to(ROOT).with_suffix("")) for path in short}
+    crumbs = {p.stem for p, name in dotted_names.items() if len(users.get(name, ())) == 1}
+    assert crumbs - CRUMBS.keys() == set(), "fold it into the module that uses it"
+
+
+def test_no_assignment_packs_several_attributes_into_one_line():
+    targets = ((p, t) for p in MODULES for t in packed_targets(p))
+    assert [place(p, t) for p, t in targets if p.parent.name not in STILL_PACKED] == []
+
+
+def packed_targets(path: Path) -> Iterator[ast.expr]:
+    """Tuples that have an attribute among them and are assigned to."""
+    for node in ast.walk(tree(path)):
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if isinstance(target, ast.Tuple) and any(
+                isinstance(part, ast.Attribute) for part in target.elts
+            ):
+                yield target
 
 
 def test_names_of_tests_are_sentences_of_four_words_or_more():

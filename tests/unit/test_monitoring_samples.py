@@ -21,7 +21,7 @@ from tests.support.promql import (
     shown,
 )
 from tests.support.snapshots import snapshot
-from tests.support.twin_sink import MemorySink
+from tests.support.twin_queue import MemorySink
 from tixd.collector import counts
 from tixd.collector.admission import Hand
 from tixd.collector.publish import Outputs

@@ -17,8 +17,7 @@ from tixd.directory import Folder
 from tixd.results.backoff import Backoff, Refusal
 from tixd.results.journal import MAX_LEFT, Journal
 from tixd.results.journal_file import FILE_NAME, JournalFile, peek
-from tixd.results.keeper import JournalKeeper, Unwritten
-from tixd.results.old_journal import OLD_FILE_NAME
+from tixd.results.keeper import OLD_FILE_NAME, JournalKeeper, Unwritten
 
 ENTRY = Journal(window=1_505_080_680, timestamp=1_505_081_800)
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.snapshots import snapshot
-from tixd.runtime.status import ApiView, BrokerView, CycleView, VolumeView, WorkerView
-from tixd.sentence import sentence
+from tixd.runtime.status import ApiView, BrokerView, CycleView, VolumeView, WorkerView, sentence
 
 WORKERS = (
     WorkerView(78, True, "installation 12/34", "post", 2.0, busy=True),

@@ -10,7 +10,7 @@ import pytest
 from tests.support import debian
 from tixd import errors
 from tixd.config import collector_values, environment, values
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "tixd" / "samples"

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from tixd.analysis.observations import OBSERVATION, SHORT, Observations
-from tixd.simulation.access import jitter
-from tixd.simulation.link import Queue, queue
+from tixd.simulation.link import Queue, jitter, queue
 from tixd.simulation.probing import DAY_NS, Direction, Scenario, measured
 from tixd.simulation.report_files import description, reports
 

@@ -7,8 +7,14 @@ import functools
 import numpy as np
 import pytest
 
-from tixd.simulation.judge import LINES, SERIES_VALUES, Readings, hurst_readings, readings
-from tixd.simulation.noise import fractional_noise
+from tixd.simulation.judge import (
+    LINES,
+    SERIES_VALUES,
+    Readings,
+    fractional_noise,
+    hurst_readings,
+    readings,
+)
 
 WINDOWS = 4
 USAGES = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -1,4 +1,4 @@
-"""What is said to a broker and heard of it: frozen values of AMQP 0.9.1; pure."""
+"""What is said to a broker and heard of it: frozen values of AMQP 0.9.1."""
 
 from __future__ import annotations
 

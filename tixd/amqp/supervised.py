@@ -4,6 +4,11 @@ In: an Endpoint, what to do with each new connection. Out: that done, again and 
 double up to a limit, with jitter; a connection that held for a while makes the next pause short;
 one log line per change of state; whatever goes wrong on a connection ends it, so that there is one
 way back for all faults.
+
+A queue of our own, to see whether the broker takes messages.
+
+In: a connection. Out: a channel with confirms, and the queue's name. Rules: the queue ends with the
+connection and holds one message at most, so probes disturb nobody.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tixd import bounded, errors, logs
+from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection, connect
 from tixd.amqp.messages import Endpoint
 from tixd.runtime import tasks
@@ -137,3 +143,11 @@ def _end_of(connection: Connection, use: asyncio.Task[None]) -> errors.BrokerErr
 
 def _unexpected(error: BaseException) -> errors.BrokerError:
     return errors.BrokerAway(f"unexpected {bounded.error(error)}")
+
+
+async def probe_queue(connection: Connection, name: str = "") -> tuple[Channel, str]:
+    """Make the queue, by default under a name of the broker's choice; raises a BrokerError."""
+    channel = await connection.channel(confirms=True)
+    limit = {"x-max-length": 1}
+    queue = await channel.declare_queue(name, exclusive=True, arguments=limit)
+    return channel, queue.name

@@ -6,15 +6,15 @@ Rules: a clock may pass midnight, count on past 24 h, drift, and be hours away f
 differences are taken modulo 24 h. The offset phi(second) comes from the packets with the shortest
 round trips, for which the two ways take equally long as nearly as can be known. Delays relative to
 it may be negative. The order of operations is that of the TiX time processor, so that floats come
-out equal to its own.
+out equal to its own. Pure.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tixd.analysis.histogram import smallest_bin
 from tixd.analysis.observations import Columns, Floats, Integers
+from tixd.analysis.usage import smallest_bin
 
 #: A day on either clock, after which a time of day begins anew.
 DAY_ns = 86_400 * 1_000_000_000

@@ -3,7 +3,7 @@
 In: rows as they stand in the messages of a window's reports, so decoding copies nothing.
 Out: the kept observations as native integer columns, in order.
 Rules: only kind S counts, exact duplicates count once, the order is (second, t1, t2, t3, t4,
-size). Rows nearly always come in that order already, which is cheaper to see than to sort.
+size). Rows nearly always come in that order already, which is cheaper to see than to sort. Pure.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Rules: observations are grouped by UTC minute; a minute with fewer than 30 is le
 congested if its own usage is below 0.5 and the mean of the direction's two Hurst estimates above
 0.7. quality = (minutes - congested) / minutes. Undefined with no minute left or a Hurst estimate
 undefined. Source: the TiX time processor. By another estimator of usage a minute is congested
-where that says so, the rest being the same.
+where that says so, the rest being the same. Pure.
 """
 
 from __future__ import annotations

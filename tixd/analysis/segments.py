@@ -5,6 +5,7 @@ length; and what a least-squares slope needs.
 Rules: a series is cut into five equal blocks; for each lag, one segment of that many values starts
 at the beginning of every block from which it does not run past the last one. The lags are evenly
 spread on a logarithmic scale. Source: fArma's rsFit, after Taqqu, Teverovsky, Willinger (1995).
+Pure.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ In: the rows of the window's reports, in any order, of both kinds, duplicates in
 Out: usage, quality and Hurst estimates of both directions; None where one is undefined.
 Rules: usage, quality and Hurst are of the last ten minutes, the clock offset of the whole window.
 Usage, and which minutes are congested, come from one of two estimators (see usage and probes).
+Pure.
 """
 
 from __future__ import annotations

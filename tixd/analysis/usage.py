@@ -4,14 +4,101 @@ In: delays in ns, one row for each direction or minute. Out: the raw ratio, 0 an
 Rules: usage = (number of delays > threshold) / (number of delays > mode), with both from the
 histogram of equal counts; 0 when no delay exceeds the mode; undefined with fewer than 4 delays.
 It can exceed 1 where delays are negative; the payload limits it, the analysis does not.
+
+Histogram of equal counts: bins differ in width, not in how many values they hold.
+
+In: values of one row or many, sorted. Out: the mode of each row and the threshold above it, or
+the values of bin 0.
+Rules, for n values: b = floor(sqrt(n)) bins of floor(n / b) values each, and what is left over
+joins the last bin. The middle of a bin is min + floor((max - min) / 2). A bin's density is
+n * (total width) / (count * width). Source: the TiX time processor. Pure.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import functools
+from math import isqrt
 
-from tixd.analysis.histogram import MIN_VALUES, mode_and_threshold
+import numpy as np
+import numpy.typing as npt
+
 from tixd.analysis.observations import Floats, Integers
+
+#: Tables of bins that are kept; whole windows and whole minutes have the same counts mostly.
+TABLES = 64
+
+#: Fewest values of which there are two bins; with fewer, no threshold is defined (TiX).
+MIN_VALUES = 4
+
+
+def bin_count(counts: Integers) -> Integers:
+    """How many bins rows of `counts` values have: floor(sqrt(n)), element by element.
+
+    >>> bin_count(np.array([1, 3, 4, 600, 1113])).tolist()
+    [1, 1, 2, 24, 33]
+    """
+    return np.sqrt(counts).astype(np.int64)
+
+
+def smallest_bin(values: Integers) -> npt.NDArray[np.intp]:
+    """Indices of the values in bin 0, the smallest value first; equal ones keep their order.
+
+    values: shape (n,), n >= 1. Result: shape (floor(n / floor(sqrt(n))),).
+
+    >>> smallest_bin(np.array([5, 3, 9, 3, 8, 7, 6])).tolist()
+    [1, 3, 0]
+    """
+    size = len(values) // isqrt(len(values))
+    largest = np.partition(values, size - 1)[size - 1]
+    candidates = np.flatnonzero(values <= largest)
+    return candidates[np.argsort(values[candidates], kind="stable")[:size]]
+
+
+def mode_and_threshold(ordered: Floats, counts: Integers) -> tuple[Floats, Floats]:
+    """Mode of each row, and the threshold above which a value counts as far from it.
+
+    ordered: shape (r, m), each row sorted and, from its count on, filled up with +inf;
+    counts: shape (r,), each MIN_VALUES or more. Result: two arrays of shape (r,).
+
+    The mode is the middle of the densest of the first 2 * floor(sqrt(b)) bins (the first of
+    equals). The threshold is the middle of bin 1 where that is bin 0, else the mode plus half the
+    middle of bin 0.
+
+    >>> row = np.array([[1., 4., 5., 6., 6., 6., 9., 12., 15., 20.]])   # bins 1-5, 6-6, 9-20
+    >>> [each.tolist() for each in mode_and_threshold(row, np.array([10]))]
+    [[6.0], [7.5]]
+    >>> constant = np.full((1, 9), 3.)
+    >>> [each.tolist() for each in mode_and_threshold(constant, np.array([9]))]
+    [[3.0], [3.0]]
+    """
+    first, last = _bins(tuple(counts.tolist()))
+    row = np.arange(len(counts))
+    start = (row * ordered.shape[1])[:, None]
+    low, high = ordered.take(start + first), ordered.take(start + last)
+    # The densest bin is that of the smallest count * width, which a width of 0 does not spoil.
+    sparseness = (last - first + 1) * (high - low)
+    densest = sparseness.argmin(axis=1)
+    middle = low + np.floor((high - low) / 2)
+    mode = middle[row, densest]
+    return mode, np.where(densest == 0, middle[:, 1], mode + 0.5 * middle[:, 0])
+
+
+@functools.lru_cache(TABLES)
+def _bins(row_counts: tuple[int, ...]) -> tuple[Integers, Integers]:
+    """Where the bins that may hold the mode begin and end (inclusive), of r rows.
+
+    Result: first and last, both (r, k); a row that has fewer such bins repeats its bin 0, which
+    changes nothing where the first of equals is sought.
+    """
+    counts = np.array(row_counts)[:, None]
+    bins = bin_count(counts)
+    size = counts // bins
+    candidates = 2 * bin_count(bins)
+    k = np.arange(candidates.max())
+    k = np.where(k < candidates, k, 0)
+    first = k * size
+    last = np.where(k == bins - 1, counts, first + size) - 1
+    return first, last
 
 
 def usage(delays: Floats) -> list[float | None]:

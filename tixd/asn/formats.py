@@ -1,4 +1,4 @@
-"""The lines that AS tables are made of: what each format looks like, and what a line says; pure.
+"""The lines that AS tables are made of: what each format looks like, and what a line says.
 
 In: lines of text. Out: addresses and what they have, or an AS number with its name. Rules: the
 first line that is no comment tells the format; a field is taken whole or makes no sense; several

@@ -1,8 +1,8 @@
-"""The origin of an address: its AS, as records of several providers tell it; pure.
+"""The origin of an address: its AS, as records of several providers tell it.
 
 In: an address as text, a record of an MMDB file. Out: an Origin. Rules: private, loopback,
 link-local, CGNAT, documentation and other special addresses have no AS, whatever a table says;
-what a record does not tell, or tells in a way nobody knows, is None.
+what a record does not tell, or tells in a way nobody knows, is None. Pure.
 """
 
 from __future__ import annotations

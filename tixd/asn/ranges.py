@@ -1,4 +1,4 @@
-"""Ranges of addresses: from overlapping ones to disjoint networks; pure.
+"""Ranges of addresses: from overlapping ones to disjoint networks.
 
 In: (first, last, value) in the order of their sources, addresses as integers. Out: disjoint pieces,
 and the networks that they are made of. Rules: the innermost range that holds an address has it,

@@ -1,4 +1,4 @@
-"""How much is in hand: what requests hold in memory, and bundles at work. Pure.
+"""How much is in hand: what requests hold in memory, and bundles at work.
 
 In: sizes as they become known, a clock. Out: leave to go on, or NotAccepted, OverLimit. Rules:
 - what a request holds counts as it grows: what has arrived, what it was decoded to, its records;
@@ -6,7 +6,7 @@ In: sizes as they become known, a clock. Out: leave to go on, or NotAccepted, Ov
 - when bytes are short, requests still being received make room, the one with least progress first;
 - when no bundle more may be worked on, the latest of the large ones makes room for a small one;
 - a sixteenth of the places is kept for large bundles, so that small ones never shut them out;
-- what a request took is free again when it ends, however it ends.
+- what a request took is free again when it ends, however it ends. Pure.
 """
 
 from __future__ import annotations

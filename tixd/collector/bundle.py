@@ -1,8 +1,8 @@
-"""The parameters of a request to the records of its bundle; pure.
+"""The parameters of a request to the records of its bundle.
 
 In: `command`, `arg1`, `from`, `bundlesize` as form.py gives them. Out: a Bundle, or a BadRequest,
 which carries its HTTP status. Rules: collector.md §2; a bundle is taken whole or not at all. A MiB
-takes about 0.1 s, so `reading` works in steps; what goes in and comes out can be pickled.
+takes about 0.1 s, so `reading` works in steps; what goes in and comes out can be pickled. Pure.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from dataclasses import dataclass
 
 from tixd import bounded
 from tixd.collector import split
-from tixd.collector.cut import envelope
-from tixd.collector.kinds import HANDSHAKE, KINDS
-from tixd.collector.limits import Limits
+from tixd.collector.mapping import HANDSHAKE, KINDS
 from tixd.collector.record import Record, record
-from tixd.collector.record_parser import Found, called
+from tixd.collector.record_parser import Found, Limits, called
+from tixd.collector.split import envelope
 from tixd.collector.steps import Steps, finished
 from tixd.errors import BadRecord, BadRequest, Malformed, OverLimit
 

@@ -1,7 +1,7 @@
-"""Texts in usage records to the values that are published: times, durations, whole numbers; pure.
+"""Texts in usage records to the values that are published: times, durations, whole numbers.
 
 In: a text, and the key it is for. Out: a JSON value. Rules: a time or a whole number that does not
-parse fails its record with BadRecord; a duration that does not is 0.
+parse fails its record with BadRecord; a duration that does not is 0. Pure.
 """
 
 from __future__ import annotations

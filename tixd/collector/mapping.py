@@ -1,8 +1,12 @@
-"""What the elements of usage records become: element by element, as tables; pure.
+"""What the elements of usage records become: element by element, as tables.
 
 In: a child of a record. Out: keys in the flat map that is published. Rules: collector.md §3; a Rule
 writes keys and says which they are, so that the manual's table is made from these tables. Empty
 text and empty attributes are as if they were not there; of a key that repeats the last one stands.
+
+The types of usage records: which rule each child of theirs has.
+
+In: nothing. Out: KINDS, and the README's table of all keys. Rules: collector.md §3. Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +15,16 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
-from tixd.collector.conversions import MAX_SIGNED, Value, key_part, seconds, time, whole
+from tixd.collector.conversions import (
+    MAX_SIGNED,
+    MAX_UNSIGNED,
+    Value,
+    key_part,
+    number,
+    seconds,
+    time,
+    whole,
+)
 from tixd.collector.record_parser import LOCAL, attributes, text
 
 
@@ -214,3 +227,115 @@ WALL_DURATION = Rule(
     _write_wall,
     (("", "WallDuration", "seconds; always there"), suffix_row("WallDuration", DESCRIPTION)),
 )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """A type of record: its published name, rules of its children, key that identifies it, end."""
+
+    name: str
+    rules: Mapping[str, Rule]
+    identity: str
+    finish: Callable[[Flat], None]
+
+
+def _finish_job(flat: Flat) -> None:
+    keys = flat.fixed
+    keys["CpuDuration"] = number(flat.cpu_seconds)
+    keys.setdefault("WallDuration", 0)
+    kind = keys.get("ResourceType")
+    keys["ResourceType"] = {"": "Batch", "BatchPilot": "Payload"}.get(str(kind or ""), kind or "")
+    if len(flat.process_ids) == 1:
+        keys["ProcessId"] = flat.process_ids[0]
+    else:
+        keys.update((f"ProcessId{i}", text) for i, text in enumerate(flat.process_ids))
+
+
+def _finish_storage(flat: Flat) -> None:
+    flat.fixed.setdefault("UniqueID", "")
+
+
+def _text_rule(key: str) -> Rule:
+    """An element that is a text."""
+
+    def write(element: Element, flat: Flat) -> None:
+        if value := text(element):
+            flat.fixed[key] = value
+
+    return Rule(write, (("", key, "text"),))
+
+
+def _time_rule(key: str) -> Rule:
+    """An element that is a time."""
+
+    def write(element: Element, flat: Flat) -> None:
+        flat.fixed[key] = time(text(element), key)
+
+    return Rule(write, (("", key, "time"),))
+
+
+def _whole_rule(key: str) -> Rule:
+    """An element that is a whole number of 64 bits."""
+
+    def write(element: Element, flat: Flat) -> None:
+        if value := text(element):
+            write_positive(flat.fixed, key, whole(value, key, MAX_UNSIGNED))
+
+    return Rule(write, (("", key, "whole number, if over 0"),))
+
+
+def _typed_rule(prefix: str, value: Callable[[str, str], Value], kind: str) -> Rule:
+    """An element whose attribute `type` is part of the key."""
+
+    def write(element: Element, flat: Flat) -> None:
+        given = attributes(element)
+        key = f"{prefix}_{key_part(given.get('type', ''))}"
+        flat.fixed[key] = value(text(element), key)
+        write_description(given, key, flat)
+
+    key = f"{prefix}_TYPE"
+    return Rule(write, (("", key, kind), suffix_row(key, DESCRIPTION)))
+
+
+_JOB_RULES = {
+    "RecordIdentity": RECORD_IDENTITY,
+    "JobIdentity": JOB_IDENTITY,
+    "UserIdentity": USER_IDENTITY,
+    "StartTime": _time_rule("StartTime"),
+    "EndTime": _time_rule("EndTime"),
+    "CpuDuration": CPU_DURATION,
+    "WallDuration": WALL_DURATION,
+    "Resource": RESOURCE,
+    "ConsumableResource": RESOURCE,
+    "PhaseResource": RESOURCE,
+    "VolumeResource": RESOURCE,
+    "TimeDuration": _typed_rule("TimeDuration", lambda value, _: seconds(value), "seconds"),
+    "TimeInstant": _typed_rule("TimeInstant", time, "time"),
+    "Origin": ORIGIN,
+}
+
+_STORAGE_RULES = {
+    "UniqueID": _text_rule("UniqueID"),
+    "Timestamp": _time_rule("Timestamp"),
+    "Origin": ORIGIN,
+}
+
+_SPACES = {
+    key: _whole_rule(key)
+    for key in ("TotalSpace", "FreeSpace", "UsedSpace", "FileCount", "FileCountLimit")
+}
+
+#: What a probe begins its run with: no record, and nothing unknown.
+HANDSHAKE = "ProbeDetails"
+
+_JOB = Kind("JobUsageRecord", _JOB_RULES, "RecordId", _finish_job)
+
+#: Every type of record that is known, by the local name of its element.
+KINDS = {
+    "JobUsageRecord": _JOB,
+    "UsageRecord": _JOB,
+    "StorageElement": Kind("StorageElement", _STORAGE_RULES, "UniqueID", _finish_storage),
+    "StorageElementRecord": Kind(
+        "StorageElementRecord", _STORAGE_RULES | _SPACES, "UniqueID", _finish_storage
+    ),
+}

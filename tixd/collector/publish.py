@@ -14,8 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from tixd import errors
-from tixd.collector.formats import render
-from tixd.collector.record import Record
+from tixd.collector.record import Record, render
 from tixd.collector.steps import Steps
 from tixd.runtime import tasks
 from tixd.sinks.base import Outgoing, Sink

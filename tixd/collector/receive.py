@@ -17,8 +17,8 @@ from tixd.collector.admission import Hand, Share
 from tixd.collector.bundle import Bundle, is_ping, reading
 from tixd.collector.cooperative import Limited, Scheduler
 from tixd.collector.counts import Counts
-from tixd.collector.limits import Limits
 from tixd.collector.publish import Outputs
+from tixd.collector.record_parser import Limits
 
 #: What a request that was taken is answered.
 OK = "OK"

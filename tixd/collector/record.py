@@ -1,21 +1,28 @@
-"""One usage record: its source and the flat map that is published; pure.
+"""One usage record: its source and the flat map that is published.
 
 In: a record's elements. Out: a Record, or BadRecord. Rules: collector.md §3; the map is
 kept as JSON bytes, a tenth of the memory of a dict, and without the source, which is its RawXML.
+
+A record as the bytes of a message: JSON, its source, or its source in canonical form.
+
+In: a Record. Out: bytes and their content type. Rules: collector.md §4; raw and xml stand alone.
+Pure.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import get_args
 from xml.etree.ElementTree import Element
 
 import orjson
 
+from tixd.collector.c14n import canonical
 from tixd.collector.conversions import Value
-from tixd.collector.kinds import KINDS, Kind
-from tixd.collector.mapping import OTHER, Flat
+from tixd.collector.mapping import KINDS, OTHER, Flat, Kind
 from tixd.collector.record_parser import LOCAL, Found
+from tixd.config.collector_settings import Format
 
 #: Bytes of the digest that is a message's id: enough that no two records ever share one.
 _DIGEST_BYTES = 16
@@ -75,3 +82,16 @@ def _flattened(tree: Element, kind: Kind) -> dict[str, Value]:
     flat.fixed["type"] = kind.name
     flat.other.pop("RawXML", None)
     return flat.other | flat.fixed
+
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+def render(record: Record, form: Format) -> tuple[bytes, str]:
+    """The body and the content type of a message."""
+    if form == "json":
+        raw = orjson.dumps(record.source.decode())
+        return b"".join((record.flat[:-1], b',"RawXML":', raw, b"}")), "application/json"
+    if form == "xml":
+        return canonical(record.source), "text/xml"
+    return record.source, "text/xml"

@@ -1,4 +1,4 @@
-"""A record's XML to its elements, with every namespace in it declared; pure.
+"""A record's XML to its elements, with every namespace in it declared.
 
 In: the source of one element. Out: Found: the tree, and the source as it is published. Rules:
 - no DOCTYPE, so no entities but the five of XML: the parser is given what begins with a start tag,
@@ -9,6 +9,8 @@ In: the source of one element. Out: Found: the tree, and the source as it is pub
   around it, and `urn:undeclared:PREFIX` for a prefix that nobody declares.
 The standard library reads: expat builds the trees in C, and forgets every name afterwards (lxml
 keeps them until the process ends).
+
+How much a sender may ask of the collector; frozen, so that a worker process can have it too. Pure.
 """
 
 from __future__ import annotations
@@ -18,12 +20,34 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from tixd.collector.limits import Limits
 from tixd.errors import BadRequest, Malformed, OverLimit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of one bundle.
+
+    token_bytes: longest token of an `update` (MaxBufferSize); records: most records of a bundle,
+    unknown ones too; depth: of elements in each other, the envelope counts one; attributes: of one
+    element; tags: of one record, and its attributes as well; record_bytes: longest record of a
+    `multiupdate`; namespace_bytes: longest namespace; unknown_refused: an unknown record in an
+    envelope fails the bundle.
+    """
+
+    token_bytes: int = 512 * 1024
+    records: int = 10_000
+    depth: int = 64
+    attributes: int = 256
+    tags: int = 20_000
+    record_bytes: int = 4 * 1024 * 1024
+    namespace_bytes: int = 256
+    unknown_refused: bool = False
+
 
 #: How many names are remembered with their local names; real bundles have about 100. What a hostile
 #: sender makes up is worked out anew each time.

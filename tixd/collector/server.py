@@ -3,31 +3,86 @@
 In: aiohttp's requests. Out: answers, one log line for each servlet request. Rules: a servlet
 request that is not answered 200 is repeated by its sender, so 200 is said only by `receive.py`;
 what was not read to its end closes its connection; writing an answer has its own deadline.
+
+Whose request it is: the address of the sender, past the proxies that are trusted.
+
+In: the peer's address, headers, trusted networks. Out: an address for the log.
+Rules: a header is believed only where a trusted proxy sent it: X-Real-IP first, then the right-most
+entry of X-Forwarded-For that is no trusted proxy itself; what is no address is not believed.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 from aiohttp import web
 
 from tixd import bounded, errors, logs
-from tixd.collector import counts, sender
+from tixd.collector import counts
 from tixd.collector.admission import Hand, Left
 from tixd.collector.answer import Answer, Handler, other, text, written
 from tixd.collector.body import Reader
 from tixd.collector.connections import Connections
 from tixd.collector.cooperative import Scheduler
 from tixd.collector.counts import Counts
-from tixd.collector.limits import Limits
 from tixd.collector.publish import Outputs
 from tixd.collector.receive import Receiver, Visit
+from tixd.collector.record_parser import Limits
 from tixd.config import collector_values
-from tixd.config.collector import CollectorSettings
+from tixd.config.collector_settings import CollectorSettings
 from tixd.runtime.http_server import HttpServer, Listener, bound_or_refused
 from tixd.runtime.metrics import CONTENT_TYPE
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def address(peer: str, headers: Mapping[str, str], trusted: Sequence[Network]) -> str:
+    """The sender's address; the peer's where no trusted proxy tells of another.
+
+    >>> loopback = (ipaddress.ip_network("127.0.0.0/8"),)
+    >>> address("127.0.0.1", {"X-Forwarded-For": "6.6.6.6, 192.0.2.1, 127.0.0.2"}, loopback)
+    '192.0.2.1'
+    >>> address("192.0.2.9", {"X-Real-IP": "192.0.2.1"}, loopback)
+    '192.0.2.9'
+    """
+    if not _is_trusted(peer, trusted):
+        return peer
+    if real := _bare(headers.get("X-Real-IP", "")):
+        return real
+    for entry in reversed(headers.get("X-Forwarded-For", "").split(",")):
+        found = _bare(entry)
+        if not found:
+            return peer
+        if not _is_trusted(found, trusted):
+            return found
+    return peer
+
+
+def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return any(found in network for network in trusted)
+
+
+def _bare(entry: str) -> str:
+    """The address in an entry, without port and brackets; "" where there is none."""
+    text = entry.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""
+
 
 #: Where senders post bundles.
 SERVLET = "/gratia-servlets/rmi"
@@ -164,7 +219,7 @@ class Server:
         peer = (request.transport and request.transport.get_extra_info("peername")) or ("",)
         logs.info(
             "request",
-            address=sender.address(request.remote or str(peer[0]), request.headers, self._trusted),
+            address=address(request.remote or str(peer[0]), request.headers, self._trusted),
             length=request.content_length or 0,
             agent=request.headers.get("User-Agent", ""),
             path=request.path,

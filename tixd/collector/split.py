@@ -1,21 +1,185 @@
-"""The text of an `update` bundle to its records; pure.
+"""The text of an `update` bundle to its records.
 
 In: tokens between `|`. Out: for each `replication` its record, the first of the three tokens that
 follow; of each token its length, so that work can be measured. Rules: a `|` in a double-quoted
 string does not cut, and a backslash there escapes the next character. An odd quote in ordinary text
 breaks that rule; then a record, and the raw and extra XML behind it, are taken to end with their
 root elements.
+
+Where elements end in a text that holds several.
+
+In: the text of a bundle. Out: Found elements. Rules: only what decides is looked at: tags of the
+same name, and what may hold the text of such a tag; whether a cut was right shows when the piece is
+parsed, since an element that is cut short or too long is no XML. What an envelope holds beside its
+records is parsed as well, at the end. Pure.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-from tixd.collector.cut import element_end
-from tixd.collector.limits import Limits
-from tixd.collector.record_parser import NO_ELEMENT, Found, parse, root_at
-from tixd.errors import Malformed, OverLimit
+from tixd.collector.record_parser import (
+    CDATA,
+    COMMENT,
+    INSTRUCTION,
+    NO_ELEMENT,
+    START_TAG,
+    Found,
+    Limits,
+    check_size,
+    declared,
+    parse,
+    root_at,
+)
+from tixd.errors import BadRequest, Malformed, OverLimit
+
+#: Longest declarations of an envelope, in longest namespaces: each record gets them.
+_DECLARATIONS = 4
+
+#: Comments, character data and instructions; open ones too, up to the end of the text.
+_NO_TAG = rb"<!--(?:%b|(?P<a>))|<!\[CDATA\[(?:%b|(?P<b>))|<\?(?:%b|(?P<c>))" % (
+    COMMENT,
+    CDATA,
+    INSTRUCTION,
+)
+
+#: An element in which no other one has its name; what it holds is not looked at. %d: most pieces.
+_SIMPLE = (
+    rb"<([^\s/>!?]++)(?:[^\"'>/]++|\"[^\"]*+\"|'[^']*+'|/(?!>))*+(?:/>|>(?:[^<]++|<!--%b"
+    rb"|<!\[CDATA\[%b|<\?%b|<(?!!|\?|/?\1[\s/>])){0,%d}+</\1\s*+>)"
+)
+
+_TAG = rb"<(?P<slash>/?)(?P<name>[^\s/>!?]++)(?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+(?:>|(?P<d>))"
+
+_OTHER = re.compile(_NO_TAG)
+_ANY = re.compile(_NO_TAG + b"|" + _TAG)
+
+_XML_DECLARATION = re.compile(rb"<\?xml\s")
+
+
+def element_end(text: bytes, start: int, limits: Limits) -> int:
+    """Where the element ends that begins at `start`; raises BadRequest where it does not.
+
+    >>> element_end(b"<R>1<R/><!-- </R> --></R >|<R/>", 0, Limits())
+    26
+    """
+    most = start + limits.record_bytes
+    if simple := _simple(limits.tags).match(text, start, most):
+        return simple.end()
+    first = START_TAG.match(text, start, most)
+    if first and (end := _nested_end(text, start, first[1], limits)):
+        return end
+    if first and len(text) > most:
+        raise OverLimit(f"a record of over {limits.record_bytes} bytes (maxRecordSize)", start)
+    root_at(text, start)  # which knows a DOCTYPE
+    raise Malformed("no element, or one without end,", start)
+
+
+@functools.cache
+def _simple(tags: int) -> re.Pattern[bytes]:
+    """Between tags there may be text."""
+    return re.compile(_SIMPLE % (COMMENT, CDATA, INSTRUCTION, 2 * tags))
+
+
+def _nested_end(text: bytes, start: int, name: bytes, limits: Limits) -> int:
+    """Where the element of this name ends in which others have it; 0 where it does not."""
+    depth, tags = 0, _ANY.finditer(text, start, start + limits.record_bytes)
+    for count, found in enumerate(tags):
+        if count > limits.tags:
+            raise OverLimit(f"a record of over {limits.tags} tags (maxTags)", start)
+        if found.lastgroup == "name" and found["name"] == name:
+            depth += -1 if found["slash"] else not found[0].endswith(b"/>")
+            if not depth:
+                return found.end()
+        elif found.lastgroup not in (None, "name"):
+            break
+    return 0
+
+
+def envelope(text: bytes, name: str, limits: Limits) -> Iterator[Found | int]:
+    """The children of the root element, which must have this local name; raises BadRequest.
+
+    And the length of each comment and the like. An XML declaration before a child is let pass.
+    """
+    with _about(name):
+        start = root_at(text)
+        root = START_TAG.match(text, start)
+        if not root or root[1].rpartition(b":")[2] != name.encode():
+            raise BadRequest(f"the root element is not {name}")
+        outer, at = _outer(root[0], limits), root.end()
+    kept = _Kept(name, text, limits)
+    kept.add(start, at)
+    for begin, end, is_markup in _children(text, at, limits, root[0]):
+        kept.add(at, end if is_markup else begin)
+        at = end
+        if is_markup:
+            yield end - begin
+        elif not _XML_DECLARATION.match(text, begin):
+            yield parse(text[begin:end], limits, outer, begin)
+    kept.add(at, max(at, text.rfind(b">") + 1))
+    with _about(name):
+        parse(b"".join(kept.pieces), limits, {}, start)
+
+
+class _Kept:
+    """What an envelope holds beside its records."""
+
+    def __init__(self, name: str, text: bytes, limits: Limits) -> None:
+        self._name, self._text, self._most = name, text, limits.record_bytes
+        self._left = self._most
+        self.pieces: list[bytes] = []
+
+    def add(self, start: int, end: int) -> None:
+        """Add this part of the text; raises OverLimit before it is copied."""
+        self._left -= end - start
+        if self._left < 0:
+            raise OverLimit(f"{self._name}: over {self._most} bytes beside the records")
+        self.pieces.append(self._text[start:end])
+
+
+@contextmanager
+def _about(name: str) -> Iterator[None]:
+    """Let an error say that it is about the envelope, and about no record."""
+    try:
+        yield
+    except BadRequest as error:
+        raise type(error)(f"{name}: {error.detail}") from error
+
+
+def _outer(tag: bytes, limits: Limits) -> dict[bytes, bytes]:
+    """What an envelope declares; raises OverLimit."""
+    check_size(tag, limits)
+    outer, most = declared(tag), _DECLARATIONS * limits.namespace_bytes
+    if sum(len(name) + len(uri) for name, uri in outer.items()) > most:
+        raise OverLimit(f"over {most} bytes of namespaces (maxNamespace)")
+    return outer
+
+
+def _children(text: bytes, at: int, limits: Limits, root: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Begin and end of each child of the envelope, and of each comment and the like.
+
+    And whether it is of the latter, an XML declaration apart. `root`: the envelope's start tag.
+    """
+    records = others = 0
+    if root.endswith(b"/>"):
+        return
+    while (at := text.find(b"<", at)) >= 0 and not text.startswith(b"</", at):
+        if other := _OTHER.match(text, at, at + limits.record_bytes):
+            others += 1
+            end = other.end()
+            if other.lastgroup:
+                raise Malformed(f"a comment or the like that does not end at byte {at}")
+        else:
+            records += 1
+            end = element_end(text, at, limits)
+        if records > limits.records or others > limits.tags:
+            raise OverLimit(f"over {limits.records} records (maxRecords)")
+        yield at, end, bool(other) and not _XML_DECLARATION.match(text, at)
+        at = end
+
 
 #: Tokens that follow `replication`: the record, its raw XML, extra XML.
 _FOLLOWING = 3

@@ -22,7 +22,7 @@ from tixd.asn.origin import as_number
 from tixd.asn.sources import Harvest, harvest_file
 from tixd.asn.table import KNOWN, Table, TableFacts
 from tixd.commands import Invocation, format_option
-from tixd.commands.bars import bar
+from tixd.commands.output import bar
 from tixd.commands.status import duration
 from tixd.config import values
 

@@ -21,7 +21,7 @@ from tixd.commands import CollectorInvocation, Invocation, format_option
 from tixd.config import environment, loader
 from tixd.config.collector_loader import CollectorConfig
 from tixd.config.fields import Secret
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.runtime import startup
 
 if TYPE_CHECKING:
@@ -83,14 +83,14 @@ def command(invocation: Invocation | CollectorInvocation, *, form: str, connect:
 
 def _connect(loaded: loader.Config | CollectorConfig) -> list[Finding]:
     """Try what the role needs, as the user that the service would be."""
-    from tixd.diagnostics import roster, runner  # noqa: PLC0415 - imports most of tixd
+    from tixd.diagnostics import runner  # noqa: PLC0415 - imports most of tixd
 
     by_root = os.geteuid() == 0
     # Looking whose the reports are is a try of its own, because their volume may hang.
-    [who] = runner.tried([roster.user(partial(_user, loaded))], WHO_SECONDS)
+    [who] = runner.tried([runner.user(partial(_user, loaded))], WHO_SECONDS)
     if who.fine:
         loaded = startup.become_service(loaded)
-    return [who, *runner.tried(roster.checks(loaded, by_root=by_root))]
+    return [who, *runner.tried(runner.checks(loaded, by_root=by_root))]
 
 
 def _user(loaded: loader.Config | CollectorConfig) -> str:

@@ -15,8 +15,7 @@ from typing import get_args
 import click
 
 from tixd.directory import Folder
-from tixd.simulation.access import Access
-from tixd.simulation.link import Traffic
+from tixd.simulation.link import Access, Traffic
 from tixd.simulation.probing import Direction, Scenario
 from tixd.simulation.report_files import description, reports
 

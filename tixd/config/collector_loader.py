@@ -19,7 +19,7 @@ from typing import Any
 
 from tixd import errors
 from tixd.config import collector_values, environment, values
-from tixd.config.collector import CollectorSettings
+from tixd.config.collector_settings import CollectorSettings
 from tixd.config.environment import Surroundings
 from tixd.config.loader import few, read_toml
 

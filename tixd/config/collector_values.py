@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tixd import bounded
 from tixd.config import fields as fields_module
-from tixd.config.collector import CollectorSettings
+from tixd.config.collector_settings import CollectorSettings
 from tixd.config.fields import Secret
 from tixd.config.values import MAX_CHARACTERS, host_alone
 

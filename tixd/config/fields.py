@@ -2,8 +2,8 @@
 
 Durations as Go writes them: "300ms", "1.5h", "2h45m".
 
-In: text. Out: seconds. Pure. Rules: decimal numbers, each with a unit of ns, us, µs, ms, s, m, h;
-a plain 0 has no unit. Whether a duration may be negative or zero is for others to say.
+In: text. Out: seconds. Rules: decimal numbers, each with a unit of ns, us, µs, ms, s, m, h;
+a plain 0 has no unit. Whether a duration may be negative or zero is for others to say. Pure.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from tixd import bounded, errors
 from tixd.config import environment, proxy, values
 from tixd.config.environment import Surroundings
 from tixd.config.fields import Secret
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 
 #: Read where no other file is named and this one is there.
 DEFAULT_FILE = Path("/etc/tixd/tixd.toml")

@@ -24,7 +24,7 @@ import pydantic
 
 from tixd import bounded
 from tixd.config.fields import Secret
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 
 #: Largest file of a secret that is read.
 MAX_SECRET_BYTES = 64 * 1024

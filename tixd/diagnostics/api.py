@@ -13,7 +13,7 @@ from http import HTTPStatus
 from types import MappingProxyType
 
 from tixd import errors
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.results.client import ADMIN, CURRENT_USER_PATH, ApiClient
 from tixd.results.response import Answer, Cause
 

@@ -2,21 +2,65 @@
 
 In: an address, what the environment says of this process, a path. Out: whether it can be had.
 Rules: an address or a socket that a running tixd has is as it should be; no log file is made.
+
+Whose a folder is, who we are, and what to do where that does not go together.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import grp
 import http.client
 import os
+import stat
+from collections.abc import Iterator
+from uuid import uuid4
 
 from tixd import errors
-from tixd.config.environment import Surroundings
-from tixd.diagnostics.whose import me
+from tixd.config.environment import Surroundings, user
+from tixd.directory import Folder
 from tixd.runtime import control
 from tixd.runtime.http_server import bound_or_refused
 from tixd.runtime.ownership import only_root_leads_to
+
+
+def me() -> str:
+    """The user that tries."""
+    return user(os.geteuid())
+
+
+@contextlib.contextmanager
+def allowed(path: str) -> Iterator[None]:
+    """Raises Unusable where a right is missing at `path`: whose it is, who tried, what to do."""
+    try:
+        yield
+    except errors.NotPermitted as error:
+        owner, facts = _whose(path)
+        raise errors.Unusable(
+            f"{error.detail}, tried as {me()}; {path} is {facts}:"
+            f" run tixd as {owner} (TIX_RUN_AS, or scripts/install again), or give {me()} the right"
+        ) from None
+
+
+def make_and_remove(folder: Folder) -> None:
+    """Make a file and remove it, under a name that all of tixd passes over; raises VolumeError."""
+    folder.unlink(folder.write_temporary(f".tixd.check-{uuid4()}", b"x", durable=True))
+
+
+def _whose(path: str) -> tuple[str, str]:
+    """The owner, and owner, group and mode in words."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return "its owner", "of a folder that may not be looked into either"
+    owner, mode = user(facts.st_uid), stat.filemode(facts.st_mode)[1:]
+    try:
+        group = grp.getgrgid(facts.st_gid).gr_name
+    except KeyError:
+        group = str(facts.st_gid)
+    return owner, f"{mode}, of {owner} and group {group}"
+
 
 #: How long whoever has the address, or the role's socket, may take to answer.
 ANSWER_SECONDS = 3.0

@@ -10,7 +10,7 @@ import os
 import re
 
 from tixd import errors, logs
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 
 #: File systems whose locks stay on this host, whatever their options.
 _LONELY_TYPES = frozenset(

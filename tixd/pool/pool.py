@@ -14,7 +14,7 @@ from collections import Counter
 from typing import Self
 
 from tixd import errors, logs
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.jobs import Done, Job, Phase, ProcessInstallation, Ready, decode
 from tixd.pool.failures import Cause, Death
 from tixd.pool.pending import Backlog, Task

@@ -19,7 +19,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Self
 
 from tixd import logs
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.jobs import Job, Phase, ProcessInstallation
 from tixd.pool import spawned
 from tixd.pool.failures import Death

@@ -6,7 +6,7 @@ alone, so that the parent, which names this function, never loads numpy and the 
 
 from __future__ import annotations
 
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 
 
 def main(endpoint: str, identity: bytes, settings: Settings) -> None:

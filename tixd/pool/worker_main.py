@@ -18,7 +18,7 @@ from types import FrameType
 
 from tixd import bounded, errors, logs
 from tixd.asn.origins import Origins
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.installation import Worker, process_installation
 from tixd.jobs import (
     CheckVolume,
@@ -34,7 +34,7 @@ from tixd.jobs import (
     RetryFailed,
     in_words,
 )
-from tixd.pool import out_of_memory
+from tixd.pool import failures
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG, WorkerEnd
 from tixd.reports.scan import free_bytes, list_installations, list_users
 from tixd.results.admin import list_failed, retry_failed
@@ -78,7 +78,7 @@ def _live(endpoint: str, identity: bytes, settings: Settings) -> None:
 def _say(line: WorkerEnd, phase: Phase) -> None:
     """Tell the parent what begins; in a job whose worker died before, only if there is room."""
     if line.careful:
-        out_of_memory.prove_room()
+        failures.prove_room()
     line.say(phase)
 
 
@@ -112,7 +112,7 @@ def _do(job: Message, worker: Worker) -> Done:
     except Exception as error:  # noqa: BLE001 - the worker survives, the parent decides
         doing = in_words(job) if isinstance(job, Job) else type(job).__name__
         failure = bounded.error(error, MAX_FAILURE_CHARACTERS)
-        lacks_memory = out_of_memory.is_lack(error)
+        lacks_memory = failures.is_lack(error)
         if lacks_memory:
             logs.error("memory_lacking", job=doing, reason=failure)
         else:

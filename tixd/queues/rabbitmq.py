@@ -5,6 +5,11 @@ message is acknowledged when its job is done, its successor stored, its installa
 copy lies in tixd.dead; until then it goes back to the queue whenever its channel ends. Consuming
 has a connection of its own: the broker stops reading from one that publishes while it is short of
 memory or disk, and jobs that are done must get through then.
+
+The queue of messages that are no jobs of ours, each with the reason.
+
+In: the properties of a message. Out: those of its copy. Rules: whatever headers a message has, the
+broker must take the copy, once, and send it nowhere else.
 """
 
 from __future__ import annotations
@@ -12,9 +17,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+import orjson
 
 from tixd import bounded, errors, logs
 from tixd.amqp.channel import Channel
@@ -22,12 +29,39 @@ from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Endpoint, Message, Properties
 from tixd.amqp.supervised import Link
 from tixd.jobs import ProcessInstallation
-from tixd.queues.celery_message import RunInstallation, RunUsers, decode
-from tixd.queues.dead import DEAD, with_reason
-from tixd.queues.jobs import JOBS, JobSender
-from tixd.queues.publisher import Sender, declare
-from tixd.queues.sender_path import local_base, local_path
+from tixd.queues.celery_message import RunInstallation, RunUsers, decode, local_base, local_path
+from tixd.queues.publisher import JOBS, JobSender, Sender, declare
 from tixd.runtime import tasks
+
+#: Where such messages lie.
+DEAD = "tixd.dead"
+
+#: The header that says why.
+REASON_HEADER = "tixd-reason"
+
+#: Headers that are longer as JSON are left out: on the wire they can have five times as many, and
+#: all headers and the reason must fit one frame of 128 KiB.
+MAX_HEADERS_BYTES = 16_384
+
+#: By these RabbitMQ would send the copy to further queues, even to the one that it comes from.
+_ROUTING_HEADERS = ("CC", "BCC")
+
+
+def with_reason(properties: Properties, reason: str) -> Properties:
+    """Properties of the copy: persistent, without an end, and with the reason."""
+    headers = {**_kept(properties.headers), REASON_HEADER: reason}
+    return replace(properties, headers=headers, expiration="", persistent=True)
+
+
+def _kept(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers that do no harm; none of them where they are too long or too deep."""
+    kept = {name: value for name, value in headers.items() if name not in _ROUTING_HEADERS}
+    try:
+        length = len(orjson.dumps(kept, default=repr))
+    except TypeError:  # deeper than any header that means something, or a name that is no text
+        return {}
+    return kept if length <= MAX_HEADERS_BYTES else {}
+
 
 #: With nothing in hand and nothing heard for so long, it is looked whether the queue is empty.
 SILENCE_SECONDS = 20.0

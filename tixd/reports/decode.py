@@ -3,7 +3,7 @@
 In: names and bytes. Out: for each file a Report, or the BadReport that says what is wrong with it.
 Rules: processor.md §2 is the format. Messages of a batch are decoded and checked together, which
 costs a tenth of one by one; where a batch fails, its files are looked at alone. A record is 60
-base64 characters, so messages join without padding.
+base64 characters, so messages join without padding. Pure.
 """
 
 from __future__ import annotations

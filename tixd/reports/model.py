@@ -1,4 +1,4 @@
-"""What the rest of tixd knows of a report and of the installation that it belongs to."""
+"""What the rest of tixd knows of a report and of the installation that it belongs to. Pure."""
 
 from __future__ import annotations
 

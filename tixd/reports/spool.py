@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tixd import errors, logs
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.directory import TEMPORARY_SUFFIX, Folder
 from tixd.reports.ages import Ages
 from tixd.reports.decode import decode_many

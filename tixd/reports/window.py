@@ -2,6 +2,7 @@
 
 In: the reports of one installation, in order. Out: the next step: a Window to analyse, a Discard
 to delete, or None while there is too little. The rules, numbered as here, are processor.md §3.
+Pure.
 """
 
 from __future__ import annotations

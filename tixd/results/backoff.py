@@ -1,11 +1,11 @@
-"""How long the stored results of an installation wait, and when one of them is given up; pure.
+"""How long the stored results of an installation wait, and when one of them is given up.
 
 In: what became of a post, the time (epoch seconds), a source of jitter. Out: a new Backoff.
 Rules: pauses double from 1 minute to 1 hour, with full jitter (a draw between nothing and the
 pause, so that installations do not come back together); a refusal counts only if somebody else's
 post was accepted since the one before, because else the tix-api itself may be at fault. A 5xx on
 one result counts as a refusal of that result; no answer pauses fresh results of the installation
-too, for at least half the pause, because each try costs a whole read time-out.
+too, for at least half the pause, because each try costs a whole read time-out. Pure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When this worker may post; pure: the time (seconds of a clock that never steps) comes in.
+"""When this worker may post: the time (seconds of a clock that never steps) comes in.
 
 In: each Answer. Out: a reason to wait, and the changes of state worth a log line.
 Rules: a tix-api that cannot be reached, or leaves two different installations in a row without an
@@ -6,7 +6,7 @@ answer and a question of ours too, is left alone for most of a period, so a dead
 one connect time-out or two posts; one installation that is never answered stops nobody else. 401
 and 403 pause the user; refused for three users in a row, the credentials are wrong, unless the
 tix-api says that their user may post for others: everything waits but one trial in five minutes,
-until a post is accepted. What is remembered is bounded.
+until a post is accepted. What is remembered is bounded. Pure.
 """
 
 from __future__ import annotations

@@ -14,13 +14,12 @@ from types import MappingProxyType
 
 import tixd
 from tixd import bounded, logs
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.reports.model import Installation
 from tixd.results.circuit_breaker import Change, Gate, Key
-from tixd.results.endpoint import basic
 from tixd.results.payload import WindowResult, payload
 from tixd.results.response import Answer, held
-from tixd.results.transport import Transport
+from tixd.results.transport import Transport, basic
 
 #: Who asks. It changes nothing, and the tix-api answers it whatever installations it knows.
 CURRENT_USER_PATH = "/api/user/current"

@@ -1,8 +1,8 @@
-"""What an installation's journal says, and its JSON; pure.
+"""What an installation's journal says, and its JSON.
 
 In: a Journal, or the members of a JSON object. Out: the other one. Rules: what is not exactly a
 journal is refused whole; it never names anything but plain report names in the folder itself, and
-names of results in failed-results.
+names of results in failed-results. Pure.
 """
 
 from __future__ import annotations

@@ -5,6 +5,12 @@ Rules: it is proved before a post that the journal can be written, and a list of
 before the first of them is deleted. On a full disk the work goes on without (counted), because
 deleting needs no room. A report that cannot be deleted stays in the list and is passed over, in
 memory where the list cannot be written, so that its window is never posted again.
+
+The journal of tixd 0.1.0, the file `.tixd.json`: taken over once, then removed.
+
+In: an open installation folder. Out: its Journal. Rules: tix-time-processor reads every file whose
+name ends in .json and dies of this one, so it goes as soon as its deletions are finished; what is
+no regular file under this name is left alone.
 """
 
 from __future__ import annotations
@@ -13,12 +19,45 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import orjson
+
 from tixd import bounded, errors
-from tixd.directory import Folder
+from tixd.directory import TEMPORARY_SUFFIX, Folder
 from tixd.results.backoff import Backoff
-from tixd.results.journal import MAX_LEFT, Journal
+from tixd.results.journal import MAX_LEFT, Journal, from_members
 from tixd.results.journal_file import JournalFile
-from tixd.results.old_journal import load_old, remove_old
+
+#: Name of the file that 0.1.0 makes, also while a 0.1.0 on another host still works here.
+OLD_FILE_NAME = ".tixd.json"
+
+#: Version of its format.
+OLD_FORMAT = 1
+
+#: A longer file is not read; the names of 60,000 reports fit.
+MAX_OLD_BYTES = 2 * 2**20
+
+
+def load_old(folder: Folder) -> tuple[Journal | None, str]:
+    """The old journal, and why it cannot be trusted, "" where it can; None where there is none.
+
+    Raises errors.VolumeError where it cannot be read, which leaves it where it is.
+    """
+    try:
+        content = folder.load(OLD_FILE_NAME, MAX_OLD_BYTES)
+        return from_members(orjson.loads(content), OLD_FORMAT), ""
+    except errors.Vanished:
+        return None, ""
+    except errors.TooLong as error:
+        return Journal(), error.detail
+    except (ValueError, TypeError, KeyError) as error:
+        return Journal(), str(error)
+
+
+def remove_old(folder: Folder) -> None:
+    """Remove the old journal, and what a killed 0.1.0 had begun to write."""
+    folder.unlink(OLD_FILE_NAME + TEMPORARY_SUFFIX)
+    folder.unlink(OLD_FILE_NAME)
+
 
 #: Installations of which a worker remembers what it could not write; the oldest are forgotten.
 MAX_REMEMBERED = 1000

@@ -2,7 +2,7 @@
 
 In: a WindowResult. Out: JSON. Rules: usage is limited to 0..1 for the tix-api only, files keep the
 raw values and no AS, which is looked up for each post; a file that the tix-time-processor wrote
-(Python's json.dump, so NaN too) reads as well.
+(Python's json.dump, so NaN too) reads as well. Pure.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What became of one post, and how the status of an HTTP response reads; pure.
+"""What became of one post, and how the status of an HTTP response reads.
 
 In: a status, a Retry-After header, a reason. Out: an Answer. Rules: only 2xx is acceptance;
 408, 429, 5xx and everything below HTTP mean later; 401 and 403 speak about the credentials; other
-4xx, and 3xx because redirects are not followed, are refusals.
+4xx, and 3xx because redirects are not followed, are refusals. Pure.
 """
 
 from __future__ import annotations

@@ -4,14 +4,21 @@ In: a path, a body, headers. Out: an Answer; nothing is raised for the other sid
 Rules: one try, no redirects, one kept connection, not reused after 5 s. A connection that breaks
 before the answer leaves open whether the result was stored: it is not sent again here but counts
 as failed. Interim answers (1xx) are no answers. The status decides, whatever becomes of the body.
+
+How to get to the tix-api, and whom to believe on the way.
+
+In: settings. Out: headers, proxy, TLS context. Rules: no message shows a password; what cannot be
+used is a ConfigError that names the setting.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +26,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -32,10 +40,53 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from tixd.config.processing import Settings
+from tixd import errors
+from tixd.config.fields import Secret
+from tixd.config.settings import Settings
 from tixd.results.deadline import DeadlinePassed, TimedCaller
-from tixd.results.endpoint import proxy, trust
 from tixd.results.response import Answer, Cause, of_status
+
+
+def basic(user: str, password: str) -> str:
+    """Basic credentials, in UTF-8 as the tix-api decodes them.
+
+    >>> basic("tix", "secret")
+    'Basic dGl4OnNlY3JldA=='
+    """
+    encoded = f"{user}:{password}".encode("utf-8", "surrogateescape")
+    return "Basic " + base64.b64encode(encoded).decode()
+
+
+def proxy(setting: Secret) -> tuple[str, dict[str, str]]:
+    """The proxy's URL without its credentials, and the headers that carry them."""
+    text = setting.reveal()
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise errors.ConfigError("api.proxy is no URL") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise errors.ConfigError("api.proxy is no http:// or https:// URL")
+    url = f"{parts.scheme}://{_in_url(host)}" + ("" if port is None else f":{port}")
+    if parts.username is None:
+        return url, {}
+    secret = basic(unquote(parts.username), unquote(parts.password or ""))
+    return url, {"Proxy-Authorization": secret}
+
+
+def trust(ca_bundle: str) -> ssl.SSLContext:
+    """Whose certificates are believed: those in a file or folder; empty: the system's."""
+    try:
+        if os.path.isdir(ca_bundle):
+            return ssl.create_default_context(capath=ca_bundle)
+        return ssl.create_default_context(cafile=ca_bundle or None)
+    except OSError as error:
+        raise errors.ConfigError(f"api.ca_bundle {ca_bundle}: {error.strerror}") from error
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
 
 #: A kept connection idle for longer may be closed by the other side at any moment (operations 5.4).
 LONGEST_IDLE_SECONDS = 5.0

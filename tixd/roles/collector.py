@@ -22,18 +22,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import tixd
-from tixd import bounded, errors, first_process, logs
+from tixd import bounded, errors, logs
 from tixd.collector import profiler
 from tixd.collector.publish import Outputs
 from tixd.collector.server import Server
-from tixd.config.collector import CollectorSettings
 from tixd.config.collector_loader import CollectorConfig
-from tixd.leaving import leave
+from tixd.config.collector_settings import CollectorSettings
 from tixd.runtime import control, signals, tasks
 from tixd.runtime.http_server import Listener
-from tixd.runtime.status import Snapshot
+from tixd.runtime.startup import leave
+from tixd.runtime.status import Snapshot, sentence
 from tixd.runtime.systemd import Notifier
-from tixd.sentence import sentence
 from tixd.sinks.amqp import AmqpSink
 from tixd.sinks.base import Sink
 from tixd.sinks.json_lines import LinesSink
@@ -88,7 +87,7 @@ class Collector:
                 if logs.is_file_gone():
                     logs.reopen()
                     logs.warning("log_file_replaced")
-                first_process.bury_orphans()
+                signals.bury_orphans()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TURN_SECONDS):
                         await self._stopping.wait()

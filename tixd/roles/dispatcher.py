@@ -18,15 +18,11 @@ from functools import partial
 
 from tixd.dispatch.broker_leader import Claim
 from tixd.dispatch.host_leader import Leadership
-from tixd.dispatch.schedule import Tick
-from tixd.dispatch.scheduler import Dispatcher, scan
+from tixd.dispatch.scheduler import Dispatcher, Tick, scan
 from tixd.jobs import ListInstallations, ListUsers
 from tixd.pool.pool import Pool
-from tixd.queues.jobs import JobSender
-from tixd.queues.publisher import Sender
-from tixd.roles.broker import endpoint
-from tixd.roles.leading import lead
-from tixd.roles.processing import Service
+from tixd.queues.publisher import JobSender, Sender
+from tixd.roles.processing import Service, endpoint, lead
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
 

@@ -3,6 +3,18 @@
 In: the configuration. Out: a Service, for the role to use: settings, signals, presence, pool, the
 picture that others see. Rules: one asyncio loop; after the start the reports volume is touched by
 workers only; the first signal to stop stops in order, the second at once.
+
+What the roles that speak RabbitMQ have in common.
+
+Until a process leads, on its host: the kernel lock of the schedule folder.
+
+In: a Service, the lock. Out: whether this process leads now. Rules: who does not lead asks once a
+second, and says who does.
+
+What roles with workers have in common: jobs from a queue, and an eye on the reports volume.
+
+In: a Service, a queue, a pool. Out: jobs done. Rules: at the end no worker begins another job, and
+what was not begun goes back, before the queue is closed.
 """
 
 from __future__ import annotations
@@ -15,21 +27,33 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import tixd
-from tixd import bounded, errors, first_process, logs
+from tixd import bounded, errors, logs
+from tixd.amqp.messages import Endpoint, Tls
 from tixd.config.loader import Config
-from tixd.dispatch.schedule import TICK_SECONDS
-from tixd.dispatch.scheduler import Dispatcher
+from tixd.config.settings import Settings
+from tixd.dispatch.consumer import feed
+from tixd.dispatch.host_leader import Leadership
+from tixd.dispatch.scheduler import TICK_SECONDS, Dispatcher
 from tixd.jobs import CheckVolume, Done
-from tixd.leaving import leave
 from tixd.pool.pool import Pool
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG
+from tixd.queues.base import JobQueue
 from tixd.roles import control_commands
 from tixd.runtime import control, signals, tasks
 from tixd.runtime.service import Presence
-from tixd.runtime.status import ApiView, BrokerView, CycleView, Snapshot, State, VolumeView
-from tixd.sentence import sentence
+from tixd.runtime.startup import leave
+from tixd.runtime.status import (
+    ApiView,
+    BrokerView,
+    CycleView,
+    Snapshot,
+    State,
+    VolumeView,
+    sentence,
+)
 
 #: How often the reports volume is asked whether it still answers.
 VOLUME_CHECK_SECONDS = 5.0
@@ -193,7 +217,7 @@ class Service:
             self._reopen_log()
             logs.warning("log_file_replaced")
         workers = self.pool.workers if self.pool else ()
-        first_process.bury_orphans({worker.pid for worker in workers})
+        signals.bury_orphans({worker.pid for worker in workers})
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.stopping.wait(), TICK_SECONDS)
 
@@ -252,3 +276,50 @@ class Service:
     def _sentence(self) -> str:
         now = self.snapshot()
         return sentence(now, now.not_ready())
+
+
+def endpoint(settings: Settings) -> Endpoint:
+    """Where RabbitMQ is, and who we are there."""
+    files = (settings.rabbitmq_ca_file, settings.rabbitmq_cert_file, settings.rabbitmq_key_file)
+    return Endpoint(
+        host=settings.rabbitmq_host,
+        port=settings.rabbitmq_port,
+        user=settings.rabbitmq_user,
+        password=settings.rabbitmq_password,
+        vhost=settings.rabbitmq_vhost,
+        tls=Tls(*files) if settings.rabbitmq_tls else None,
+    )
+
+
+async def lead(service: Service, leadership: Leadership) -> bool:
+    """Return when this process leads (True), or is to stop (False)."""
+    while not leadership.take():
+        await service.stand_by(leadership.leader())
+        await service.turn()
+        if service.stopping.is_set():
+            return False
+    service.leader = f"pid {os.getpid()}"
+    service.keep = leadership.keep
+    return not service.stopping.is_set()
+
+
+@contextlib.asynccontextmanager
+async def working(
+    service: Service, queue: JobQueue, pool: Pool
+) -> AsyncIterator[asyncio.Future[Any]]:
+    """Feed the workers; the future is done only if one of the tasks ends, which ends the role.
+
+    Raises the exception of that task.
+    """
+    feeding = tasks.start(feed(queue, pool, service.heard, patient=True), "feeding of the workers")
+    checking = tasks.start(service.check_volume(pool), "checking of the volume")
+    needed = [feeding, checking, pool.supervision]
+    first = asyncio.wait(needed, return_when=asyncio.FIRST_COMPLETED)
+    ended = tasks.start(first, "waiting for the end of a task")
+    try:
+        yield ended
+    finally:
+        checking.cancel()
+        await service.finish(pool)
+        await tasks.end(ended, *needed)
+    tasks.check(*needed)

@@ -15,13 +15,10 @@ from functools import partial
 
 from tixd.dispatch.host_leader import Leadership
 from tixd.dispatch.mounts import check_reports_folder
-from tixd.dispatch.schedule import Tick
-from tixd.dispatch.scheduler import Dispatcher, scan
+from tixd.dispatch.scheduler import Dispatcher, Tick, scan
 from tixd.pool.pool import Pool
 from tixd.queues.local import LocalQueue
-from tixd.roles.leading import lead
-from tixd.roles.processing import Service
-from tixd.roles.working import working
+from tixd.roles.processing import Service, lead, working
 
 
 async def run(service: Service) -> None:

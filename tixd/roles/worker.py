@@ -16,15 +16,11 @@ from collections import Counter
 
 from tixd.dispatch.consumer import JOBS_PER_WORKER
 from tixd.dispatch.mounts import check_reports_folder
-from tixd.dispatch.schedule import cycle_number
-from tixd.dispatch.scheduler import scan, worth_a_job
+from tixd.dispatch.scheduler import cycle_number, scan, worth_a_job
 from tixd.pool.pool import Pool
-from tixd.queues.jobs import JobSender
-from tixd.queues.publisher import Sender
+from tixd.queues.publisher import JobSender, Sender
 from tixd.queues.rabbitmq import Bases, RabbitQueue
-from tixd.roles.broker import endpoint
-from tixd.roles.processing import Service
-from tixd.roles.working import working
+from tixd.roles.processing import Service, endpoint, working
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
 

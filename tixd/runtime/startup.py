@@ -3,15 +3,23 @@
 In: the configuration, as root or anybody else loaded it. Out: the same, as the one it has become
 finds it. Rules: nothing is done before the whole configuration is known to be fine; what tixd
 writes to is handed over before root's rights are given up.
+
+How a process ends that has left worker processes behind.
+
+In: an exit code. Out: the end. Rules: `multiprocessing` would wait at the end of Python for every
+process that it has started, but one that is stuck in the kernel, as on a volume that hangs, may
+never end; it does so by itself as soon as the volume answers, for it has been killed already.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from dataclasses import replace
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
-from tixd import capabilities, errors, logs
+from tixd import errors, logs
 from tixd.config import environment, loader
 from tixd.config.collector_loader import CollectorConfig
 from tixd.config.environment import SYSTEM_RUNTIME_FOLDER, Surroundings
@@ -19,10 +27,10 @@ from tixd.runtime import privileges
 from tixd.runtime.ownership import is_strangers_link
 
 #: What a processing role needs where root owns the reports, or several users do.
-KEPT = (capabilities.DAC_OVERRIDE, capabilities.FOWNER)
+KEPT = (privileges.DAC_OVERRIDE, privileges.FOWNER)
 
 #: What the collector needs where nobody else than root is to run it.
-KEPT_BY_COLLECTOR = (capabilities.DAC_OVERRIDE, capabilities.NET_BIND_SERVICE)
+KEPT_BY_COLLECTOR = (privileges.DAC_OVERRIDE, privileges.NET_BIND_SERVICE)
 
 Loaded = TypeVar("Loaded", bound=loader.Config | CollectorConfig)
 
@@ -114,3 +122,10 @@ def _open_log(loaded: loader.Config | CollectorConfig) -> logs.Form:
         ) from None
     logs.adopt()
     return form
+
+
+def leave(code: int) -> NoReturn:
+    """End this process now; what has been written to its streams and log goes out first."""
+    sys.stdout.flush()
+    logging.shutdown()
+    os._exit(code)

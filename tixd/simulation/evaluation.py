@@ -5,7 +5,7 @@ of a simulation. Out: the usage to expect of a window; errors of estimates besid
 Rules: usage = scheduled speed / connection_speed. A window counts from its first second to its
 result's timestamp. A change of speed inside weighs the parts by time; a gap between two parts
 carried nothing; what lies before the first part of the window or after the last is unknown and left
-out. Members that are not needed are not looked at; nothing in the file is run (safe YAML).
+out. Members that are not needed are not looked at; nothing in the file is run (safe YAML). Pure.
 """
 
 from __future__ import annotations

@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tixd.analysis.observations import OBSERVATION, SHORT, Observations
-from tixd.simulation.access import Access, jitter
-from tixd.simulation.link import Queue, Seconds, Traffic, queue
+from tixd.simulation.link import Access, Queue, Seconds, Traffic, jitter, queue
 
 #: A client sends one packet a second; every 61st is the long one that carries the 60 before it.
 PACKETS_PER_REPORT = 61

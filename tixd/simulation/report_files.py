@@ -3,7 +3,7 @@
 In: a Scenario, ids, an address. Out: the bytes of `<user>/<installation>/tix-report-<epoch>.json`
 and of `description.yml`, the form in which recorded experiments state their truth.
 Rules: members and their order as in real reports; key and signature have the right form and are
-made up: nothing is signed, and the signature says so. Equal input gives equal bytes.
+made up: nothing is signed, and the signature says so. Equal input gives equal bytes. Pure.
 """
 
 from __future__ import annotations

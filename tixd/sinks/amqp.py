@@ -18,9 +18,8 @@ from tixd import errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Endpoint, Properties, Tls
-from tixd.amqp.probe import probe_queue
-from tixd.amqp.supervised import Link, Retry
-from tixd.config.collector import CollectorSettings, Format
+from tixd.amqp.supervised import Link, Retry, probe_queue
+from tixd.config.collector_settings import CollectorSettings, Format
 from tixd.runtime import tasks
 from tixd.sinks.base import Outgoing, too_large
 

@@ -3,7 +3,7 @@
 In: the rendered records of one bundle. Out: nothing, once each of them is safe where the sink puts
 it. Rules: a bundle is accepted as a whole or the sink raises NotAccepted, and then some of it may
 be there all the same (the sender repeats it: at least once, never less); what goes wrong with one
-bundle touches no other; a sink starts although what it speaks to is away, and finds it later.
+bundle touches no other; a sink starts although what it speaks to is away, and finds it later. Pure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tixd import bounded, errors
-from tixd.config.collector import Format
+from tixd.config.collector_settings import Format
 
 #: Characters of a record's identity that a sender is shown.
 SHOWN_CHARACTERS = 100

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from tixd import errors, logs
-from tixd.config.collector import Format
+from tixd.config.collector_settings import Format
 from tixd.runtime import tasks
 from tixd.sinks.base import Outgoing
 

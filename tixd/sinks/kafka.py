@@ -19,7 +19,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from tixd import errors, logs
-from tixd.config.collector import CollectorSettings, Format
+from tixd.config.collector_settings import CollectorSettings, Format
 from tixd.runtime import tasks
 from tixd.sinks.base import Outgoing, too_large
 

@@ -17,7 +17,7 @@ from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 from tests.support.stand_in_proxy import StandInProxy
 from tixd import errors
 from tixd.config.fields import Secret
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.diagnostics.api import ADVICE, api
 from tixd.results.response import Cause
 from tixd.results.transport import REASONS

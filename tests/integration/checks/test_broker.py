@@ -12,11 +12,12 @@ from tests.support.direct import Direct
 from tests.support.relay import Relay
 from tests.support.stand_in_api import closed_port
 from tixd import errors
-from tixd.config.collector import CollectorSettings
+from tixd.config.collector_settings import CollectorSettings
 from tixd.config.fields import Secret
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
+from tixd.diagnostics import broker as broker_module
 from tixd.diagnostics import broker as tried
-from tixd.diagnostics import outputs, runner
+from tixd.diagnostics import runner
 from tixd.diagnostics.runner import DEADLINE_SECONDS, Check
 
 
@@ -101,7 +102,7 @@ def test_a_user_without_the_rights_is_told_which(broker):
     broker.allow("^celery$")
     try:
         text = wrong(tried.broker, settings(broker.port))
-        assert "no message was tried" in outputs.amqp(
+        assert "no message was tried" in broker_module.amqp(
             collector(broker.port, amqp_exchange="", amqp_routing_key="q")
         )
     finally:
@@ -123,15 +124,15 @@ def test_a_broker_short_of_memory_is_told(broker, monkeypatch):
 
 
 def test_the_collectors_exchange_is_looked_for_and_not_made(broker):
-    absent = outputs.amqp(collector(broker.port))
+    absent = broker_module.amqp(collector(broker.port))
     assert "; exchange gracc is not there, the collector will declare it (fanout); a" in absent
-    assert outputs.amqp(collector(broker.port)) == absent
-    there = outputs.amqp(collector(broker.port, amqp_exchange="amq.fanout"))
+    assert broker_module.amqp(collector(broker.port)) == absent
+    there = broker_module.amqp(collector(broker.port, amqp_exchange="amq.fanout"))
     assert "; exchange amq.fanout is there; a message to a queue of our own was confirmed" in there
 
 
 def test_a_collector_that_publishes_to_nowhere_is_told(broker):
-    text = wrong(outputs.amqp, collector(broker.port, amqp_exchange=""))
+    text = wrong(broker_module.amqp, collector(broker.port, amqp_exchange=""))
     assert "AMQP.exchange and AMQP.routingKey are both empty, so no record arrives" in text
 
 
@@ -139,9 +140,11 @@ def test_kafka_is_asked_for_the_topic(monkeypatch):
     cluster = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
     [broker] = cluster.list_topics("gracc", timeout=30).brokers.values()
     brokers = f"{broker.host}:{broker.port}"
-    text = outputs.kafka(CollectorSettings(kafka_brokers=brokers))
+    text = broker_module.kafka(CollectorSettings(kafka_brokers=brokers))
     assert text == f"{brokers}, topic gracc: is there"
-    assert outputs.KAFKA_SECONDS <= DEADLINE_SECONDS / 2, "it is called off before it can tell why"
-    monkeypatch.setattr(outputs, "KAFKA_SECONDS", 0.5)
-    away = wrong(outputs.kafka, CollectorSettings(kafka_brokers=f"127.0.0.1:{closed_port()}"))
+    assert broker_module.KAFKA_SECONDS <= DEADLINE_SECONDS / 2, (
+        "it is called off before it can tell why"
+    )
+    monkeypatch.setattr(broker_module, "KAFKA_SECONDS", 0.5)
+    away = wrong(broker_module.kafka, CollectorSettings(kafka_brokers=f"127.0.0.1:{closed_port()}"))
     assert away.endswith(": see the brokers, kafka.brokers and kafka.topic")

@@ -16,10 +16,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from tests.support.broker import Broker
 from tests.support.direct import Direct
-from tests.support.twin_sink import MemorySink
+from tests.support.twin_queue import MemorySink
 from tests.support.waiting import until
 from tixd import errors
-from tixd.config.collector import CollectorSettings
+from tixd.config.collector_settings import CollectorSettings
 from tixd.sinks.amqp import AmqpSink
 from tixd.sinks.base import Outgoing, Sink
 from tixd.sinks.json_lines import LinesSink

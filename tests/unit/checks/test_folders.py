@@ -12,11 +12,11 @@ import pytest
 from tests.support.tables import table as make_table
 from tests.support.volumes import HangingVolume, fill, remount, tmpfs, without_privilege
 from tixd import errors
-from tixd.config.collector import CollectorSettings
-from tixd.config.processing import Settings
-from tixd.diagnostics import outputs, schedule, storage
+from tixd.config.collector_settings import CollectorSettings
+from tixd.config.settings import Settings
+from tixd.diagnostics import broker, storage
 from tixd.diagnostics.runner import Check, tried
-from tixd.diagnostics.table import table
+from tixd.diagnostics.storage import table
 from tixd.dispatch.host_leader import LOCK_FILE, Leadership
 
 #: Who nobody is on any machine.
@@ -79,9 +79,9 @@ def test_folders_of_another_user_say_whose_they_are_and_who_tried(tmp_path, lock
     os.chown(tmp_path / locked, STRANGER, STRANGER)
     (tmp_path / locked).chmod(0o750)
     program = (
-        "import sys\nfrom tixd.config import processing\nfrom tixd.diagnostics.runner import *\n"
+        "import sys\nfrom tixd.config import settings\nfrom tixd.diagnostics.runner import *\n"
         "from tixd.diagnostics.storage import reports\n"
-        "values = processing.Settings(reports_base_path=sys.argv[1])\n"
+        "values = settings.Settings(reports_base_path=sys.argv[1])\n"
         "print(judged(Check('r', lambda: reports(values), '')).text)"
     )
     command = [*without_privilege(), sys.executable, "-c", program, str(tmp_path)]
@@ -125,14 +125,14 @@ def test_a_dispatcher_needs_no_sight_of_the_reports(tmp_path, installations, wor
 
 
 def test_a_schedule_folder_that_is_missing_is_not_made(tmp_path):
-    assert "not there yet; " in schedule.schedule(Settings(schedule_dir=f"{tmp_path}/a/b"))
-    by_root = schedule.schedule(Settings(schedule_dir=f"{tmp_path}/a/b"), by_root=True)
+    assert "not there yet; " in storage.schedule(Settings(schedule_dir=f"{tmp_path}/a/b"))
+    by_root = storage.schedule(Settings(schedule_dir=f"{tmp_path}/a/b"), by_root=True)
     assert by_root == f"{tmp_path}/a/b: not there yet; root will make it"
     assert everything(tmp_path) == []
 
 
 def test_a_schedule_folder_without_a_lock_file_gets_none(tmp_path):
-    text = schedule.schedule(Settings(schedule_dir=str(tmp_path)))
+    text = storage.schedule(Settings(schedule_dir=str(tmp_path)))
     assert "nobody has led there yet" in text
     assert everything(tmp_path) == []
 
@@ -141,12 +141,12 @@ def test_who_leads_is_told_and_goes_on_leading(tmp_path):
     settings = Settings(schedule_dir=str(tmp_path))
     with Leadership(str(tmp_path)) as leader:
         assert leader.take()
-        text = schedule.schedule(settings)
+        text = storage.schedule(settings)
         assert f"; pid {os.getpid()} on " in text
         assert text.endswith(" leads now, another would stand by")
         with Leadership(str(tmp_path)) as other:
             assert not other.take()
-    assert schedule.schedule(settings).endswith("; nobody leads now")
+    assert storage.schedule(settings).endswith("; nobody leads now")
     with Leadership(str(tmp_path)) as next_one:
         assert next_one.take(), "the lock was let go"
 
@@ -154,11 +154,11 @@ def test_who_leads_is_told_and_goes_on_leading(tmp_path):
 def test_a_schedule_folder_that_cannot_be_had_says_why(tmp_path):
     (tmp_path / "file").touch()
     inside = Settings(schedule_dir=str(tmp_path / "file/folder"))
-    assert "Not a directory: make it for that user" in wrong(schedule.schedule, inside)
+    assert "Not a directory: make it for that user" in wrong(storage.schedule, inside)
     itself = Settings(schedule_dir=str(tmp_path / "file"))
-    assert "Not a directory" in wrong(schedule.schedule, itself)
+    assert "Not a directory" in wrong(storage.schedule, itself)
     (tmp_path / LOCK_FILE).mkdir()
-    assert "Is a directory" in wrong(schedule.schedule, Settings(schedule_dir=str(tmp_path)))
+    assert "Is a directory" in wrong(storage.schedule, Settings(schedule_dir=str(tmp_path)))
 
 
 # --- table and file ------------------------------------------------------------------------------
@@ -173,15 +173,15 @@ def test_an_as_table_tells_its_size_and_when_it_was_built(tmp_path):
 
 def test_the_collectors_file_is_not_made(tmp_path):
     settings = CollectorSettings(file_path=str(tmp_path / "records"))
-    assert outputs.file(settings) == f"{tmp_path}/records: not there yet, can be made"
+    assert broker.file(settings) == f"{tmp_path}/records: not there yet, can be made"
     assert everything(tmp_path) == []
     (tmp_path / "records").write_text("{}\n")
-    assert outputs.file(settings) == f"{tmp_path}/records: can be appended to"
+    assert broker.file(settings) == f"{tmp_path}/records: can be appended to"
     assert (tmp_path / "records").read_text() == "{}\n"
 
 
 def test_a_file_that_cannot_be_written_says_why(tmp_path):
     settings = CollectorSettings(file_path=str(tmp_path / "none/records"))
-    assert wrong(outputs.file, settings).startswith(f"{tmp_path}/none is not there: make it")
+    assert wrong(broker.file, settings).startswith(f"{tmp_path}/none is not there: make it")
     settings = CollectorSettings(file_path=str(tmp_path))
-    assert f"{tmp_path}: Is a directory: mend that" in wrong(outputs.file, settings)
+    assert f"{tmp_path}: Is a directory: mend that" in wrong(broker.file, settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tixd.config import collector_loader, loader
-from tixd.diagnostics.roster import checks
+from tixd.diagnostics.runner import checks
 
 SEEN = ["HTTP address", "control socket"]
 

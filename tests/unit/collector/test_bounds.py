@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from tests.support.gratia import enveloped, job
 from tixd.collector.bundle import reading
 from tixd.collector.c14n import canonical
-from tixd.collector.limits import Limits
-from tixd.collector.record_parser import parse
+from tixd.collector.record_parser import Limits, parse
 from tixd.errors import BadRequest, OverLimit
 
 #: Small ones, so that few pieces exceed them.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.gratia import enveloped, job, replicated, storage, update
 from tixd.collector.bundle import Bundle, is_ping, read_bundle, reading
-from tixd.collector.limits import Limits
+from tixd.collector.record_parser import Limits
 from tixd.errors import BadRequest, Malformed, OverLimit
 
 LIMITS = Limits()

@@ -8,8 +8,8 @@ import pytest
 
 from tixd import errors
 from tixd.config import collector_values
-from tixd.config.collector import CollectorSettings
 from tixd.config.collector_loader import CollectorConfig, load
+from tixd.config.collector_settings import CollectorSettings
 
 #: What an operator of the original has, every key of the release's sample.
 FLAT = """

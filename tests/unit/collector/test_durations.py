@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from tests.support.gratia import job
 from tests.support.shared import shared_case
 from tixd.collector.conversions import seconds
-from tixd.collector.limits import Limits
 from tixd.collector.record import record
-from tixd.collector.record_parser import parse
+from tixd.collector.record_parser import Limits, parse
 
 #: Texts of our own, and what the rule makes of them: three times the rest, as a float, times 1000.
 CUT = {

@@ -11,10 +11,8 @@ from tests.support.gratia import enveloped, job
 from tests.support.shared import shared_data
 from tixd.collector.bundle import read_bundle
 from tixd.collector.c14n import canonical
-from tixd.collector.formats import FORMATS, render
-from tixd.collector.limits import Limits
-from tixd.collector.record import record
-from tixd.collector.record_parser import parse
+from tixd.collector.record import FORMATS, record, render
+from tixd.collector.record_parser import Limits, parse
 
 
 def test_json_is_the_map_and_the_source() -> None:

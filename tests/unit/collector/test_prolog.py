@@ -14,8 +14,7 @@ from tests.support.gratia import enveloped, update
 from tests.support.shared import shared_case
 from tixd.collector import form
 from tixd.collector.bundle import read_bundle
-from tixd.collector.limits import Limits
-from tixd.collector.record_parser import new_parser, parse
+from tixd.collector.record_parser import Limits, new_parser, parse
 from tixd.errors import BadRequest
 
 #: The five bytes that some editors put first, as it is in UTF-8.

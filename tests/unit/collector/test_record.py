@@ -12,9 +12,8 @@ from tests.support.shared import shared_case
 from tixd.collector import form
 from tixd.collector.bundle import read_bundle
 from tixd.collector.conversions import Value
-from tixd.collector.limits import Limits
 from tixd.collector.record import Record, record
-from tixd.collector.record_parser import parse
+from tixd.collector.record_parser import Limits, parse
 from tixd.errors import BadRecord
 
 #: What a JobUsageRecord always has.

@@ -11,9 +11,8 @@ import pytest
 from tests.support import gratia
 from tests.support.shared import shared_data
 from tixd.collector.bundle import read_bundle
-from tixd.collector.limits import Limits
 from tixd.collector.record import record
-from tixd.collector.record_parser import parse
+from tixd.collector.record_parser import Limits, parse
 from tixd.errors import BadRequest
 
 SINGLE = [

@@ -14,7 +14,7 @@ import pytest
 from tests.support.log_events import Heard, heard
 from tests.support.waiting import until
 from tixd import errors
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.dispatch.scheduler import Dispatcher
 
 Find = Callable[[Any], Awaitable[Counter[str]]]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tixd.dispatch import schedule as under_test
-from tixd.dispatch.schedule import LastScan, Tick, cycle_number, is_due, load, save
+from tixd.dispatch import scheduler as under_test
+from tixd.dispatch.scheduler import LastScan, Tick, cycle_number, is_due, load, save
 
 TEN_MINUTES = 600.0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 PROGRAM = """
 import sys
 from tixd.pool import worker_main
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 worker_main.main("nowhere://", b"worker-1", Settings(log_format="json", log_file=sys.argv[1]))
 """
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tixd.errors import BadTask
-from tixd.queues.celery_message import RunInstallation, RunUsers
-from tixd.queues.sender_path import local_base, local_path
+from tixd.queues.celery_message import RunInstallation, RunUsers, local_base, local_path
 
 
 @pytest.mark.parametrize(

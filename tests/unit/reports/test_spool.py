@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.made import installation, minute, record, report
 from tixd import errors, logs
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.directory import Folder
 from tixd.reports.ages import LOCK_FILE, Ages
 from tixd.reports.file_warnings import MOST_NAMED

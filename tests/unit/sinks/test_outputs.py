@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.bundles import job
-from tests.support.twin_sink import MemorySink
+from tests.support.twin_queue import MemorySink
 from tixd import errors
 from tixd.collector.bundle import read_bundle
-from tixd.collector.limits import Limits
 from tixd.collector.publish import COPIES, PART_BYTES, PART_RECORDS, Outputs
 from tixd.collector.record import Record
+from tixd.collector.record_parser import Limits
 from tixd.sinks.base import Outgoing
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from celery import Celery
 
 from tixd.config import loader
-from tixd.config.processing import Settings
+from tixd.config.settings import Settings
 from tixd.installation import Worker
 from tixd.installation import process_installation as process
 from tixd.jobs import ProcessInstallation

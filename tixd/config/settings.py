@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tixd import cores
+from tixd.config import environment
 from tixd.config.fields import Secret, setting
 
 
@@ -220,7 +220,7 @@ class Settings:
 
         A dispatcher needs one, which looks for installations.
         """
-        return 1 if self.role == "dispatcher" else self.workers or cores.usable()
+        return 1 if self.role == "dispatcher" else self.workers or environment.usable()
 
     @property
     def http_address_used(self) -> str:
