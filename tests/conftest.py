@@ -5,15 +5,19 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
+import functools
+import json
 import os
 import shutil
 import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.broker import Broker
 from tests.support.program import OWN_VARIABLES
@@ -41,8 +45,8 @@ os.environ["RUNTIME_DIRECTORY"] = tempfile.mkdtemp(prefix="tixd-")
 atexit.register(shutil.rmtree, os.environ["RUNTIME_DIRECTORY"], ignore_errors=True)
 loader.DEFAULT_FILE = Path(os.devnull)
 
-#: Programs, which read their environment when they start.
-collect_ignore = ["support/original"]
+#: No tests; some are programs, and one needs a library that the tests install.
+collect_ignore = ["support"]
 
 
 @pytest.fixture(scope="session")
@@ -66,23 +70,51 @@ def _same_signals() -> Iterator[None]:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes run tests, modules with one that is `alone` come last.
+# --- where several processes run tests -----------------------------------------------------------
 
-    Before that there are tests of minutes that it would have to wait for.
-    """
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process that runs tests which folder it shares with the others."""
+    node.workerinput["shared"] = os.environ["RUNTIME_DIRECTORY"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that are `alone` come last."""
     if hasattr(config, "workerinput"):
-        late = {item.path for item in items if item.get_closest_marker("alone")}
-        items.sort(key=lambda item: item.path in late)
+        items.sort(key=_is_alone)
+        names = [item.nodeid for item in items if _is_alone(item)]
+        Path(config.workerinput["shared"], "alone").write_text(json.dumps(names))
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """A process runs a whole module, and one of them all tests that are `alone`."""
+    return _Scheduling(config, log)
+
+
+class _Scheduling(LoadFileScheduling):
+    """If several ran tests that are alone, each of these would wait for the others' ends."""
+
+    @functools.cached_property
+    def _alone(self) -> frozenset[str]:
+        return frozenset(json.loads(Path(os.environ["RUNTIME_DIRECTORY"], "alone").read_text()))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "alone" if nodeid in self._alone else super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before the time of pytest-timeout begins
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Where several processes run tests, one that is marked `alone` waits for the others' ends."""
+    """A test that is `alone` waits for the others' ends."""
     if not hasattr(item.config, "workerinput"):
         return (yield)
-    shared = Path(item.config.getoption("basetemp")).parent
-    how = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
+    shared = Path(item.config.workerinput["shared"])
+    how = fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH
     with contextlib.ExitStack() as held:
         with _locked(shared / "next", fcntl.LOCK_EX):  # or those who come later went in first
             held.enter_context(_locked(shared / "machine", how))

@@ -102,11 +102,11 @@ def test_a_password_that_was_mended_is_read_again_without_a_restart(tmp_path, ba
     variables = {"TIX_API_PASSWORD": "", "TIX_API_PASSWORD_FILE": str(secret)}
     with service(base, tmp_path, api.port, TIX_PROCESSING_PERIOD=SHORT, **variables) as daemon:
         until(lambda: daemon.told()["counts"].get("windows_stored"))
-        before = daemon.workers()
+        before = daemon.pids()
         secret.write_text("secret\n")
         ledger = Ledger(base, api)
         daemon.send_signal(signal.SIGHUP)
-        until(lambda: set(before).isdisjoint(daemon.workers()))
+        until(lambda: before.isdisjoint(daemon.pids()))
         daemon.runs()
         set_back_pauses(base)  # not before, or a worker with the old password may find it
         until(lambda: api.accepted)

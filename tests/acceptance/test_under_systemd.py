@@ -189,17 +189,12 @@ def test_signals_to_every_process_act_once_and_kill_nobody(tmp_path, base):
         assert daemon.log("worker_ended") == []
 
 
-def pids(daemon: Service) -> set[int]:
-    """The process ids of its workers."""
-    return {worker["pid"] for worker in daemon.told()["workers"]}
-
-
 def test_sighup_to_every_process_renews_workers_and_kills_nobody(tmp_path, base):
     with service(base, tmp_path, closed_port(), TIX_WORKERS="2") as daemon:
-        before = pids(daemon)
+        before = daemon.pids()
         to_all(daemon, signal.SIGHUP)
         until(lambda: daemon.log("secrets_read_again"))
-        until(lambda: not before & pids(daemon))
+        until(lambda: not before & daemon.pids())
         daemon.runs()
         assert daemon.log("worker_ended") == []
 

@@ -106,19 +106,21 @@ def test_a_killed_broker_costs_no_record_that_was_accepted(
 @pytest.mark.alone
 @pytest.mark.parametrize("resource", ["memory", "disk"])
 def test_an_alarm_of_the_broker_is_503_and_ends_without_a_restart(
-    collector, broker, direct, resource
+    tmp_path, broker, direct, resource
 ):
-    assert collector.post(form(["before"])) == 200
-    broker.alarm(resource)
-    assert collector.post(form(["during"])) == 503
-    begun = time.monotonic()
-    assert collector.post(form(["during"])) == 503
-    assert time.monotonic() - begun < 1, "known to be blocked, so at once"
-    assert collector.ask("GET", "/healthz")[0] == 200
-    assert collector.ask("GET", "/readyz")[0] == 503
-    assert collector.post(PING) == 200
-    broker.clear_alarm(resource)
-    until(lambda: collector.post(form(["after"])) == 200)
+    with Collector(tmp_path, to_broker(broker.port, timeout="2s")) as collector:
+        collector.becomes_ready()
+        assert collector.post(form(["before"])) == 200
+        broker.alarm(resource)
+        assert collector.post(form(["during"])) == 503
+        begun = time.monotonic()
+        assert collector.post(form(["during"])) == 503
+        assert time.monotonic() - begun < 1, "known to be blocked, so at once"
+        assert collector.ask("GET", "/healthz")[0] == 200
+        assert collector.ask("GET", "/readyz")[0] == 503
+        assert collector.post(PING) == 200
+        broker.clear_alarm(resource)
+        until(lambda: collector.post(form(["after"])) == 200)
     assert {"before", "after"} <= set(identities(direct))
 
 

@@ -72,7 +72,6 @@ def pass_seconds(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-@pytest.mark.alone
 def test_a_frozen_broker_is_noticed_and_holds_up_no_job_in_hand(both: Site) -> None:
     with held(both.api) as answer:
         user = in_hand(both)

@@ -190,7 +190,6 @@ async def test_a_worker_told_to_end_by_somebody_else_finishes_its_window(
 # --- hanging -------------------------------------------------------------------------------------
 
 
-@pytest.mark.alone
 @in_loop
 async def test_a_frozen_worker_is_killed_at_the_limit_and_nobody_else_waits(
     tmp_path, settings, api, monkeypatch

@@ -114,8 +114,12 @@ class Service(subprocess.Popen[bytes]):
         status = self.status()
         return status.get("state") == "running" and all(w["ready"] for w in status["workers"])
 
+    def pids(self) -> set[int]:
+        """The process ids of its workers, of which one may just have ended."""
+        return {worker["pid"] for worker in self.told()["workers"]}
+
     def workers(self) -> list[psutil.Process]:
-        """Its worker processes."""
+        """Its worker processes, none of which ends now."""
         return [psutil.Process(worker["pid"]) for worker in self.told()["workers"]]
 
     def ends(
