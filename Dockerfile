@@ -1,4 +1,4 @@
-# tixd as an image; how to run it: README.md, "Run it: Docker".
+# tixd as an image; how to run it: tixd/manual/docker.md.
 #   docker build -t tixd .
 #   docker build -t tixd-collector --target collector .    runs as the collector, as gracc-collector's
 

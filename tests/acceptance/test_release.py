@@ -14,7 +14,8 @@ from tests.support import debian
 from tixd import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
-TODAY = f"### {__version__}, 2026-11-28"
+CHANGES = "tixd/manual/changes.md"
+TODAY = f"## {__version__}, 2026-11-28"
 
 #: What is not of the checkout, or comes and goes there while other tests run.
 _NOT_OURS = (".*", "dist", "build", "__pycache__")
@@ -27,9 +28,9 @@ class Checkout:
         self.folder = folder
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*_NOT_OURS))
         shutil.copy(ROOT / ".gitignore", folder)
-        readme = (folder / "README.md").read_text()
-        [heading] = re.findall(rf"^### {re.escape(__version__)}, .*$", readme, re.MULTILINE)
-        self.edit("README.md", heading, TODAY)
+        notes = (folder / CHANGES).read_text()
+        [heading] = re.findall(rf"^## {re.escape(__version__)}, .*$", notes, re.MULTILINE)
+        self.edit(CHANGES, heading, TODAY)
         self.git("init", "--quiet", "--initial-branch", "main")
         self.commit()
 
@@ -75,11 +76,11 @@ def test_another_version_than_the_codes_is_refused(checkout):
 
 
 def test_notes_without_a_date_or_of_another_version_are_refused(checkout):
-    for heading in (f"### {__version__}, not yet released", TODAY.replace(".", "x")):
-        checkout.edit("README.md", TODAY, heading)
+    for heading in (f"## {__version__}, not yet released", TODAY.replace(".", "x")):
+        checkout.edit(CHANGES, TODAY, heading)
         checkout.commit()
         [reason] = checkout.refusal()
-        assert reason == f'README.md has no notes headed "### {__version__}, YEAR-MONTH-DAY"'
+        assert reason == f'{CHANGES} has no notes headed "## {__version__}, YEAR-MONTH-DAY"'
         checkout.git("reset", "--quiet", "--hard", "HEAD~1")
 
 

@@ -12,10 +12,14 @@ README = ROOT / "README.md"
 MANUAL = ROOT / "tixd" / "manual"
 
 
+def path_of(name: str) -> Path:
+    """Where a page of the manual lies, or the README."""
+    return README if name == "README" else MANUAL / f"{name}.md"
+
+
 def page(name: str) -> str:
-    """A page of the manual, or the README."""
-    path = README if name == "README" else MANUAL / f"{name}.md"
-    return path.read_text(encoding="utf-8")
+    """The text of a page of the manual, or of the README."""
+    return path_of(name).read_text(encoding="utf-8")
 
 
 def section(name: str, title: str) -> str:

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
+from tests.support.manual_pages import page, path_of
 from tixd.collector import mapping
+from tixd.commands import manual
 from tixd.config import collector_values, values
-
-MANUAL = Path(__file__).parents[2] / "tixd" / "manual"
 
 
 def settings_table() -> str:
@@ -33,11 +32,8 @@ def collector_settings_table() -> str:
     rows = ["| key | environment | default | meaning |", "| --- | --- | --- | --- |"]
     for name, field in collector_values.FIELDS.items():
         facts = field.metadata
-        words = (
-            f" ({', '.join(collector_values.choices(name))})"
-            if collector_values.choices(name)
-            else ""
-        )
+        choices = ", ".join(collector_values.choices(name))
+        words = f" ({choices})" if choices else ""
         unit = f"; {facts['unit']}" if "unit" in facts else ""
         default = _default(collector_values.default_text(name))
         meaning = facts["help"] + unit + words
@@ -61,6 +57,12 @@ def key_table() -> str:
     return "\n".join(lines)
 
 
+def page_list() -> str:
+    """Every page of the manual with its first sentence, as the README lists them."""
+    sentences = {name: manual.first_sentence(manual.text(name)) for name in manual.PAGES}
+    return "\n".join(f"- [{name}](tixd/manual/{name}.md): {s}" for name, s in sentences.items())
+
+
 def _default(shown: str) -> str:
     return f"`{shown}`" if shown else ""
 
@@ -70,25 +72,25 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "settings": ("settings", settings_table),
     "collector settings": ("settings", collector_settings_table),
     "keys": ("collector", key_table),
+    "pages": ("README", page_list),
 }
 
 
 def parts(name: str) -> tuple[str, str, str]:
     """The page of a table: what stands before it, the table, what stands behind it."""
-    page, _ = TABLES[name]
-    text = (MANUAL / f"{page}.md").read_text(encoding="utf-8")
-    before, begin, rest = text.partition(f"<!-- {name} -->\n")
+    owner, _ = TABLES[name]
+    before, begin, rest = page(owner).partition(f"<!-- {name} -->\n")
     table, end, after = rest.partition(f"\n<!-- /{name} -->")
-    assert begin, f"{page}.md has no marker {name}"
-    assert end, f"{page}.md has no marker /{name}"
+    assert begin, f"{owner} has no marker {name}"
+    assert end, f"{owner} has no marker /{name}"
     return before + begin, table, end + after
 
 
 def write() -> None:
     """Put every table into its page."""
-    for name, (page, make) in TABLES.items():
+    for name, (owner, make) in TABLES.items():
         before, _, after = parts(name)
-        (MANUAL / f"{page}.md").write_text(before + make() + after, encoding="utf-8")
+        path_of(owner).write_text(before + make() + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.manual_pages import section
+from tests.support.manual_pages import page
 from tixd import __version__, cli
 from tixd.config import values
 from tixd.config.collector_loader import IMAGE_DEFAULTS, load
@@ -156,8 +156,8 @@ def test_only_what_the_build_needs_is_sent_to_it():
     assert rules[-1] == "**/__pycache__"
 
 
-def test_what_the_readme_sets_are_settings_and_what_it_mounts_are_volumes():
-    text = section("README", "Run it: Docker")
+def test_what_the_manual_sets_are_settings_and_what_it_mounts_are_volumes():
+    text = page("docker")
     own = {field.metadata["env"] for field in values.FIELDS.values()}
     collector = {field.metadata["env"] for field in fields(CollectorSettings)}
     assert set(re.findall(r"-e ([A-Z_]+)=", text)) <= own | collector

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.support.logged_events import LOUD, logged_events
-from tests.support.manual_pages import ROOT, page, rows, section
+from tests.support.manual_pages import ROOT, page, path_of, rows, section
 from tests.support.promql import alerts
+from tests.support.shown_commands import shown_commands, unknown_words
 from tixd import errors
+from tixd.commands.manual import PAGES
 
 CODE = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tixd").rglob("*.py"))
+
+#: README and manual.
+EVERYTHING = ("README", *PAGES)
+
+#: A file or folder of the project as texts name it.
+PATH = re.compile(r"`\.?/?((?:tixd|tests|scripts)/[\w./-]*|\.ci/run)`")
 
 #: Events in the tables of troubleshooting: `word`, or `two_words`.
 EVENT = re.compile(r"`([a-z]+(?:_[a-z]+)*)`")
@@ -57,3 +67,32 @@ def test_every_signal_that_is_listened_to_has_its_row():
 def test_the_alerts_that_page_are_those_of_the_rules():
     found = [first for first, *_ in rows(page("monitoring")) if first.startswith("Tixd")]
     assert found == [rule["alert"] for rule in alerts() if rule["labels"]["severity"] == "page"]
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_every_link_leads_to_a_file_and_every_path_is_there(name):
+    links = re.findall(r"\]\(([^)]+)\)", page(name))
+    folder = path_of(name).parent
+    assert [link for link in links if not (folder / link).exists()] == []
+    assert [path for path in PATH.findall(page(name)) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_every_command_that_is_shown_is_one_that_tixd_understands(name):
+    wrong = {words: unknown_words(words) for words in shown_commands(page(name))}
+    assert {words: reason for words, reason in wrong.items() if reason} == {}
+
+
+def test_the_search_for_commands_finds_them_and_their_mistakes():
+    found = {words for name in EVERYTHING for words in shown_commands(page(name))}
+    assert len(found) > 30
+    assert ("check-config", "--connect") in found
+    assert ("--role", "collector", "-c", "/etc/gracc.toml") in found
+    assert unknown_words(["analyze", "--tru", "x", "PATH"]) != ""
+    assert unknown_words(["completion", "csh"]) != ""
+    assert unknown_words(["failed", "undo"]) == "no command undo"
+
+
+def test_every_page_is_reached_from_the_readme():
+    listed = re.findall(r"^- \[([\w-]+)\]", section("README", "Manual"), re.MULTILINE)
+    assert listed == list(PAGES)

@@ -17,7 +17,24 @@ from click.shell_completion import CompletionItem
 from tixd.config import values
 
 #: Every page, in the order in which most readers need them.
-PAGES = ("settings", "collector", "monitoring", "troubleshooting", "signals-and-exit-codes")
+PAGES = (
+    "moving-from-tix-time-processor",
+    "moving-from-gracc-collector",
+    "systemd",
+    "docker",
+    "settings",
+    "collector",
+    "many-hosts",
+    "usage-estimators",
+    "as-table",
+    "monitoring",
+    "troubleshooting",
+    "signals-and-exit-codes",
+    "measured",
+    "architecture",
+    "releasing",
+    "changes",
+)
 
 #: Options of less where the user has set none: stop after one screen, keep colours.
 LESS_OPTIONS = "-FRX"
