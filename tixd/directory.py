@@ -34,14 +34,14 @@ _MEANING: dict[int, type[errors.VolumeError]] = {
     errno.EROFS: errors.ReadOnlyVolume,
     errno.EACCES: errors.NotPermitted,
     errno.EPERM: errors.Immutable,
-    errno.ENOENT: errors.Vanished,
-    errno.ELOOP: errors.WrongKind,
-    errno.ENOTDIR: errors.WrongKind,
-    errno.EISDIR: errors.WrongKind,
-    errno.EEXIST: errors.WrongKind,
-    errno.ENOTEMPTY: errors.WrongKind,
-    errno.ENXIO: errors.WrongKind,
-    errno.ENODEV: errors.WrongKind,
+    errno.ENOENT: errors.NotFound,
+    errno.ELOOP: errors.UnexpectedFileType,
+    errno.ENOTDIR: errors.UnexpectedFileType,
+    errno.EISDIR: errors.UnexpectedFileType,
+    errno.EEXIST: errors.UnexpectedFileType,
+    errno.ENOTEMPTY: errors.UnexpectedFileType,
+    errno.ENXIO: errors.UnexpectedFileType,
+    errno.ENODEV: errors.UnexpectedFileType,
     errno.EMFILE: errors.NoDescriptors,
     errno.ENFILE: errors.NoDescriptors,
     errno.ENOMEM: errors.NoMemory,
@@ -182,7 +182,7 @@ class Folder:
     def answers(self, name: str) -> bool:
         """Whether the file `name` can be read from the volume, not from what is in memory.
 
-        Raises Vanished where there is no such file.
+        Raises NotFound where there is no such file.
         """
         try:
             fd = os.open(name, _READ_FLAGS, dir_fd=self.fd)
@@ -192,7 +192,7 @@ class Folder:
             finally:
                 os.close(fd)
         except FileNotFoundError:
-            raise errors.Vanished(f"{self.path}/{name}") from None
+            raise errors.NotFound(f"{self.path}/{name}") from None
         except OSError:
             return False
         return True
@@ -251,7 +251,7 @@ class Folder:
         """Whether the name is taken, by whatever."""
         try:
             self.facts(name)
-        except errors.Vanished:
+        except errors.NotFound:
             return False
         return True
 
@@ -260,7 +260,7 @@ class Folder:
         try:
             with _Translated(f"{self.path}/{name}"):
                 os.unlink(name, dir_fd=self.fd)
-        except errors.Vanished:
+        except errors.NotFound:
             return False
         return True
 
@@ -319,9 +319,9 @@ class Folder:
     def open_file(self, name: str, *, make: bool = True) -> OpenFile:
         """Open the regular file `name` to be read and written in place; make it if it is missing.
 
-        make=False: to be read alone; raises Vanished where it is missing.
+        make=False: to be read alone; raises NotFound where it is missing.
 
-        Raises WrongKind for anything else, and for a file with a second name (a hard link).
+        Raises UnexpectedFileType for anything else, and for a file with a second hard link.
         """
         path = f"{self.path}/{name}"
         with _Translated(path):

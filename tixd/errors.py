@@ -134,7 +134,7 @@ class BadRequest(InputError):
         return f"Error {self.doing}: {self.detail}"
 
 
-class Malformed(BadRequest):
+class MalformedBundle(BadRequest):
     """A bundle is not cut or formed as it must be; its sender must correct what is named."""
 
 
@@ -189,11 +189,11 @@ class NotDeleted(NotPermitted):
     """Too many files that are done with cannot be deleted; let tixd's user delete in the folder."""
 
 
-class Vanished(VolumeError):
+class NotFound(VolumeError):
     """It is not there, or no longer; somebody has moved or deleted it."""
 
 
-class WrongKind(VolumeError):
+class UnexpectedFileType(VolumeError):
     """A link, or not the kind of file that belongs here; tixd leaves it alone, remove it."""
 
 
@@ -248,11 +248,11 @@ class BrokerError(TixdError):
     """RabbitMQ does not do what tixd needs."""
 
 
-class BrokerAway(BrokerError):
+class BrokerUnavailable(BrokerError):
     """No connection to RabbitMQ; see whether it runs, tixd tries again by itself."""
 
 
-class BrokerRefuses(BrokerError):
+class BrokerRejected(BrokerError):
     """RabbitMQ refuses; check user, password, rights, virtual host and certificates."""
 
 
@@ -260,7 +260,7 @@ class NotDeclared(BrokerError):
     """RabbitMQ has no queue or exchange of this name; tixd declares what is its own."""
 
 
-class HeldByAnother(BrokerError):
+class QueueLocked(BrokerError):
     """Another connection has this queue for itself; nothing to do."""
 
 
@@ -275,7 +275,7 @@ class MessageRefused(BrokerError):
 # --- collector: beside bad bundles, what an HTTP request can run into ----------------------------
 
 
-class TooSlow(BadRequest):
+class RequestTimeout(BadRequest):
     """A request did not arrive in time; its sender repeats it."""
 
     status = 408
@@ -291,7 +291,7 @@ class TooLargeForOutput(BadRecord):
     """A usage record is larger than an output takes; leave it out, or raise the limit named."""
 
 
-class NotAccepted(TixdError):
+class Unavailable(TixdError):
     """An output did not take every record, or too much is in hand; the sender repeats the bundle.
 
     `status` and `answer` are those of the HTTP answer.

@@ -14,24 +14,24 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from tixd import errors, logs
-from tixd.analysis.observations import joined
+from tixd.analysis.observations import concatenate
 from tixd.analysis.summary import summarise
 from tixd.asn.origins import Origins
 from tixd.config.settings import Settings
 from tixd.directory import Folder
-from tixd.jobs import Done, Phase, PhaseName, ProcessInstallation
+from tixd.jobs import JobResult, Phase, PhaseName, ProcessInstallation
 from tixd.reports.ages import Ages
 from tixd.reports.model import Installation, Report
 from tixd.reports.spool import BATCH_FILES, Spool, opened
 from tixd.reports.window import Discard, Window, next_step
 from tixd.results.client import ApiClient
-from tixd.results.failed_results import Outbox
+from tixd.results.failed_results import FailedResults
 from tixd.results.journal import Journal, in_parts
 from tixd.results.journal_file import JournalFile
 from tixd.results.keeper import JournalKeeper, Unwritten
 from tixd.results.payload import WindowResult
 from tixd.results.repost import after_fresh, repost
-from tixd.results.response import held
+from tixd.results.response import skipped
 
 #: After so many windows and discards a job goes to the end of the queue: nobody starves.
 MAX_STEPS = 32
@@ -59,7 +59,7 @@ class Worker:
     unwritten: Unwritten = field(default_factory=dict)
 
 
-def process_installation(job: ProcessInstallation, worker: Worker) -> Done:
+def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
     """Do whatever is to be done in one installation; no error of it leaves."""
     tally: Counter[str] = Counter()
     installation = Installation(job.user_id, job.installation_id, job.path)
@@ -68,12 +68,12 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> Done:
         with (
             opened(installation, worker.settings) as folder,
             JournalFile(folder) as journal,
-            Outbox(folder) as outbox,
+            FailedResults(folder) as outbox,
         ):
             more = _Visit(installation, folder, journal, outbox, worker, tally).work(job)
     except errors.Locked:
         tally["jobs_locked"] += 1
-    except errors.Vanished as error:
+    except errors.NotFound as error:
         tally["jobs_vanished"] += 1
         logs.debug("installation_vanished", **installation.labels, reason=error.detail)
     except errors.VolumeError as error:
@@ -82,7 +82,7 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> Done:
             logs.error("installation_skipped", **installation.labels, reason=str(error))
     tally.update(worker.client.tally)
     worker.client.tally.clear()
-    return Done(counts={name: n for name, n in tally.items() if n}, more=more)
+    return JobResult(counts={name: n for name, n in tally.items() if n}, more=more)
 
 
 class _Visit:
@@ -93,7 +93,7 @@ class _Visit:
         installation: Installation,
         folder: Folder,
         journal: JournalFile,
-        outbox: Outbox,
+        outbox: FailedResults,
         worker: Worker,
         tally: Counter[str],
     ) -> None:
@@ -214,7 +214,7 @@ class _Visit:
         first = min(r.first for r in window.reports)
         self._in_hand = (first, tuple(r.name for r in window.reports))
         self._say("analyse")
-        rows, settings = joined(r.observations for r in window.reports), self._worker.settings
+        rows, settings = concatenate(r.observations for r in window.reports), self._worker.settings
         both = settings.usage_post == "both"
         summary = summarise(rows, settings.usage_estimator, both=both)
         if summary is None:
@@ -233,7 +233,7 @@ class _Visit:
         self._say("post")
         worker, backoff = self._worker, entry.backoff
         answer = (
-            held(backoff.reason)
+            skipped(backoff.reason)
             if backoff.holds_fresh(worker.now())
             else worker.client.post(self._installation, result, known_silent=backoff.unanswered)
         )

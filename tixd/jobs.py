@@ -124,7 +124,7 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class JobResult:
     """A job has ended and the worker can be given the next one.
 
     counts: what happened, by name; more: there is work left, queue the job again; found: ids, or
@@ -143,7 +143,7 @@ class Done:
 
 
 Job = ProcessInstallation | ListUsers | ListInstallations | CheckVolume | ListFailed | RetryFailed
-Message = Job | Ready | Phase | Done
+Message = Job | Ready | Phase | JobResult
 
 _KINDS: dict[str, type[Message]] = {
     "process": ProcessInstallation,
@@ -154,7 +154,7 @@ _KINDS: dict[str, type[Message]] = {
     "retry-failed": RetryFailed,
     "ready": Ready,
     "phase": Phase,
-    "done": Done,
+    "done": JobResult,
 }
 _WORDS = {kind: word for word, kind in _KINDS.items()}
 
@@ -188,7 +188,7 @@ def decode(frame: bytes) -> Message:
     return message
 
 
-def in_words(job: Job) -> str:
+def describe(job: Job) -> str:
     """A job as people are told of it."""
     if isinstance(job, ProcessInstallation):
         return f"installation {job.user_id}/{job.installation_id}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.data import simulated
 from benchmarks.yardstick import Row, interleaved, share_of_y
-from tixd.analysis.observations import Observations, joined
+from tixd.analysis.observations import Observations, concatenate
 from tixd.analysis.summary import summarise
 from tixd.reports.decode import decode
 
@@ -23,7 +23,7 @@ WINDOWS = 30
 def measure(_: Path) -> list[Row]:
     """The analysis with and without the second estimator, in turn; what it adds must be no more."""
     windows = [
-        joined(decode(name, content).observations for name, content in each.files)
+        concatenate(decode(name, content).observations for name, content in each.files)
         for each in simulated(WINDOWS)
     ]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from benchmarks.yardstick import Row
 from tixd import errors, logs
 from tixd.config.settings import Settings
-from tixd.dispatch.consumer import JOBS_PER_WORKER, feed
+from tixd.dispatch.consumer import JOBS_PER_WORKER, consume
 from tixd.jobs import ProcessInstallation
 from tixd.pool.pool import Pool
 from tixd.queues.base import JobQueue
@@ -129,7 +129,7 @@ class _Bench:
 
     @contextlib.asynccontextmanager
     async def _fed(self, queue: JobQueue) -> AsyncIterator[None]:
-        feeding = asyncio.ensure_future(feed(queue, self._pool, self._count))
+        feeding = asyncio.ensure_future(consume(queue, self._pool, self._count))
         try:
             yield
         finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.data import Kept, real, simulated
 from benchmarks.yardstick import Row, interleaved, row
 from tixd import logs
-from tixd.analysis.observations import joined
+from tixd.analysis.observations import concatenate
 from tixd.analysis.summary import summarise
 from tixd.config.settings import Settings
 from tixd.directory import Folder
@@ -67,4 +67,4 @@ def _load_and_analyse(installation: Installation) -> None:
         spool.take_stock()
         window = next_step(spool.reports())
         assert isinstance(window, Window)  # noqa: S101 - a benchmark of nothing would be fast
-        summarise(joined(r.observations for r in window.reports))
+        summarise(concatenate(r.observations for r in window.reports))

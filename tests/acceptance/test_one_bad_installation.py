@@ -22,7 +22,7 @@ from tests.support.results import result
 from tests.support.service import SHORT, Service, service
 from tests.support.stand_in_api import StandInApi
 from tixd.directory import Folder
-from tixd.results.failed_results import Outbox
+from tixd.results.failed_results import FailedResults
 
 START = 1_700_000_000
 
@@ -45,7 +45,7 @@ def base(tmp_path: Path) -> Path:
     for user in USERS:
         made.installation(tmp_path / "base", START, 19, user=user)
     folder = tmp_path / "base" / str(FAILING) / "2"
-    with Folder(str(folder)) as opened, Outbox(opened) as outbox:
+    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
         outbox.store(result(BAD, ip="2001:db8::1"))
         for timestamp in GOOD:
             outbox.store(result(timestamp))
@@ -151,7 +151,7 @@ def keep_one_bad(base: Path) -> Path:
     """One installation with nothing but the bad result; its failed-results."""
     folder = base / str(FAILING) / "2"
     folder.mkdir(parents=True)
-    with Folder(str(folder)) as opened, Outbox(opened) as outbox:
+    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
         outbox.store(result(BAD, ip="2001:db8::1"))
     made.lively(folder)
     return folder / "failed-results"

@@ -25,7 +25,7 @@ from tests.support.senders import Senders
 from tests.support.waiting import until as until_in_loop
 from tixd import errors
 from tixd.config.collector_settings import CollectorSettings
-from tixd.sinks.base import Outgoing
+from tixd.sinks.base import OutboundMessage
 from tixd.sinks.kafka import KafkaSink
 
 
@@ -118,15 +118,15 @@ def test_a_producer_that_the_broker_refuses_for_good_is_replaced(tmp_path, code)
             assert "sequence" in line["reason"]
 
 
-def bundle(name: str) -> list[Outgoing]:
+def bundle(name: str) -> list[OutboundMessage]:
     """A few records."""
-    return [Outgoing(f"{name}.{n}", f"m{n}", b"{}", "application/json") for n in range(3)]
+    return [OutboundMessage(f"{name}.{n}", f"m{n}", b"{}", "application/json") for n in range(3)]
 
 
 async def fail_for_good(sink: KafkaSink, cluster: MockCluster) -> str:
     """Have the producer refused; what readiness says right after the bundle has failed."""
     cluster.answer_next(OUT_OF_ORDER)
-    with pytest.raises(errors.NotAccepted, match="the producer has failed"):
+    with pytest.raises(errors.Unavailable, match="the producer has failed"):
         await sink.publish(bundle("b"))
     return sink.not_ready()
 
@@ -155,7 +155,7 @@ def test_a_topic_that_takes_less_than_the_setting_says_what_to_do():
         await sink.start()
         await until_in_loop(lambda: not sink.not_ready())
         cluster.answer_next(TOO_LARGE)
-        with pytest.raises(errors.NotAccepted, match=r"lower kafka\.maxMessage to the topic"):
+        with pytest.raises(errors.Unavailable, match=r"lower kafka\.maxMessage to the topic"):
             await sink.publish(bundle("a"))
         await sink.publish(bundle("b"))
         await sink.stop()

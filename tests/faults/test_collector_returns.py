@@ -14,13 +14,13 @@ from tixd import errors
 from tixd.amqp.channel import Channel
 from tixd.config.collector_settings import CollectorSettings
 from tixd.sinks.amqp import AmqpSink
-from tixd.sinks.base import Outgoing
+from tixd.sinks.base import OutboundMessage
 
 
-def bundle(name: str, size: int) -> Sequence[Outgoing]:
+def bundle(name: str, size: int) -> Sequence[OutboundMessage]:
     """Records of this bundle; the message ids are what the broker returns them by."""
     ids = [f"{name}.{number}" for number in range(size)]
-    return [Outgoing(text, text, text.encode(), "text/plain") for text in ids]
+    return [OutboundMessage(text, text, text.encode(), "text/plain") for text in ids]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def rounds(sink: AmqpSink, count: int) -> None:
             return_exceptions=True,
         )
         assert good is None
-        assert isinstance(bad, errors.NotAccepted)
+        assert isinstance(bad, errors.Unavailable)
 
 
 @pytest.mark.usefixtures("lone_way")

@@ -234,7 +234,7 @@ def test_a_stranger_in_the_brokers_place_is_left_at_its_first_frame(monkeypatch,
 
     async def reason(port: int) -> str:
         async with asyncio.timeout(20.0):
-            with pytest.raises(errors.BrokerAway) as caught:
+            with pytest.raises(errors.BrokerUnavailable) as caught:
                 await connection.connect(guest(port), "test")
         return str(caught.value)
 

@@ -30,7 +30,7 @@ from tixd import errors
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection, connect
 from tixd.amqp.messages import Endpoint, Message, Properties, Tls
-from tixd.amqp.supervised import Link, Retry
+from tixd.amqp.supervised import Retry, SupervisedConnection
 from tixd.config.fields import Secret
 from tixd.jobs import ProcessInstallation
 
@@ -94,13 +94,13 @@ NOBODY = Pair(Path(os.devnull), Path(os.devnull))
 
 
 def test_a_port_where_nobody_listens_is_a_broker_away() -> None:
-    with pytest.raises(errors.BrokerAway, match="Connection refused"):
+    with pytest.raises(errors.BrokerUnavailable, match="Connection refused"):
         asyncio.run(connect(guest(closed_port()), "test"))
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "a" * 70, ""])
 def test_a_host_without_an_address_is_a_broker_away(host: str) -> None:
-    with pytest.raises(errors.BrokerAway):
+    with pytest.raises(errors.BrokerUnavailable):
         asyncio.run(connect(replace(guest(5672), host=host), "test"))
 
 
@@ -114,14 +114,14 @@ def test_a_host_without_an_address_is_a_broker_away(host: str) -> None:
     ids=str,
 )
 def test_who_may_not_enter_is_told_what_the_broker_says(broker, members, words) -> None:
-    with pytest.raises(errors.BrokerRefuses, match=words) as told:
+    with pytest.raises(errors.BrokerRejected, match=words) as told:
         asyncio.run(connect(replace(guest(broker.port), **members), "test"))
     assert "other" not in str(told.value), "the password is in the message"
 
 
 def test_a_server_that_speaks_something_else_is_a_broker_away(monkeypatch) -> None:
     monkeypatch.setattr("tixd.amqp.connection.CONNECT_SECONDS", 1.0)
-    with StandInApi() as api, pytest.raises(errors.BrokerAway):
+    with StandInApi() as api, pytest.raises(errors.BrokerUnavailable):
         asyncio.run(connect(guest(api.port), "test"))
     assert api.connections == 1
 
@@ -143,7 +143,7 @@ def test_a_server_that_hangs_up_is_told_in_words(read, words) -> None:
         async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
             await connect(guest(server.sockets[0].getsockname()[1]), "test")
 
-    with pytest.raises(errors.BrokerAway) as told:
+    with pytest.raises(errors.BrokerUnavailable) as told:
         asyncio.run(run())
     assert str(told.value).startswith(f"{words}: No connection to RabbitMQ; ")
 
@@ -165,7 +165,7 @@ async def connect_and_hear_the_alert(endpoint: Endpoint) -> None:
     for _ in range(20):
         try:
             await connect(endpoint, "test")
-        except errors.BrokerAway as away:
+        except errors.BrokerUnavailable as away:
             if "EOF occurred" not in str(away):
                 raise
 
@@ -173,13 +173,13 @@ async def connect_and_hear_the_alert(endpoint: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("which", "kind", "words"),
     [
-        ("nobody vouches for the broker", errors.BrokerRefuses, "certificate verify failed"),
-        ("no certificate of ours", errors.BrokerRefuses, "certificate required"),
-        ("one of a stranger", errors.BrokerRefuses, "certificate"),
-        ("no file", errors.BrokerRefuses, "none.pem.*: No such file"),
-        ("another's key", errors.BrokerRefuses, "key values mismatch"),
-        ("TLS where none is spoken", errors.BrokerAway, "wrong version"),
-        ("none where TLS is spoken", errors.BrokerAway, "No connection to RabbitMQ"),
+        ("nobody vouches for the broker", errors.BrokerRejected, "certificate verify failed"),
+        ("no certificate of ours", errors.BrokerRejected, "certificate required"),
+        ("one of a stranger", errors.BrokerRejected, "certificate"),
+        ("no file", errors.BrokerRejected, "none.pem.*: No such file"),
+        ("another's key", errors.BrokerRejected, "key values mismatch"),
+        ("TLS where none is spoken", errors.BrokerUnavailable, "wrong version"),
+        ("none where TLS is spoken", errors.BrokerUnavailable, "No connection to RabbitMQ"),
     ],
 )
 def test_tls_that_cannot_be_agreed_on_says_why(broker, authority, which, kind, words) -> None:
@@ -264,9 +264,9 @@ async def test_the_end_of_a_channel_ends_what_is_unconfirmed(broker, direct) -> 
             relay.black_hole()
             waiting = channel.publish("", "here", b"x", PLAIN)
             relay.reset()
-            with pytest.raises(errors.BrokerAway):
+            with pytest.raises(errors.BrokerUnavailable):
                 await asyncio.wait_for(waiting, 60)
-            with pytest.raises(errors.BrokerAway):
+            with pytest.raises(errors.BrokerUnavailable):
                 await channel.publish("", "here", b"y", PLAIN)
             assert channel.unconfirmed == 0
 
@@ -281,9 +281,9 @@ async def test_a_queue_that_cannot_be_had_ends_its_channel_alone(broker, direct)
         await (await one.channel()).declare_queue("only", exclusive=True)
         for kind, name, flags in (
             (errors.NotDeclared, "none", {"passive": True}),
-            (errors.BrokerRefuses, "here", {"durable": True}),
-            (errors.HeldByAnother, "only", {"exclusive": True}),
-            (errors.HeldByAnother, "only", {"passive": True}),
+            (errors.BrokerRejected, "here", {"durable": True}),
+            (errors.QueueLocked, "only", {"exclusive": True}),
+            (errors.QueueLocked, "only", {"passive": True}),
         ):
             channel = await other.channel()
             with pytest.raises(kind):
@@ -341,7 +341,7 @@ async def test_a_deleted_queue_ends_the_channel_of_its_consumer(broker, direct) 
         channel, _ = await consuming(connection, "here", ack=True)
         await asyncio.to_thread(direct.delete, "here")
         await until(channel.ended.done)
-        assert isinstance(channel.ended.result(), errors.BrokerAway)
+        assert isinstance(channel.ended.result(), errors.BrokerUnavailable)
         assert not connection.ended.done()
 
 
@@ -437,7 +437,7 @@ async def linked(port: int) -> AsyncIterator[list[Connection]]:
         link.serves(connection)
         await connection.ended
 
-    link = Link(guest(port), "test", use, Retry(0.001, 0.001))
+    link = SupervisedConnection(guest(port), "test", use, Retry(0.001, 0.001))
     running = asyncio.ensure_future(link.run())
     await until(lambda: ways)
     yield ways
@@ -482,7 +482,9 @@ async def test_a_link_that_is_refused_again_and_again_says_so_once() -> None:
         raise AssertionError("there is nobody")
 
     with heard() as log:
-        running = asyncio.ensure_future(Link(guest(closed_port()), "t", use, Counting()).run())
+        running = asyncio.ensure_future(
+            SupervisedConnection(guest(closed_port()), "t", use, Counting()).run()
+        )
         await until(lambda: tried >= 50)
         running.cancel()
         await asyncio.wait([running])

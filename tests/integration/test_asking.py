@@ -24,7 +24,7 @@ from tixd.config.settings import Settings
 from tixd.directory import Folder
 from tixd.pool.pool import Pool
 from tixd.results.backoff import Backoff
-from tixd.results.failed_results import Outbox
+from tixd.results.failed_results import FailedResults
 from tixd.results.journal import Journal
 from tixd.results.journal_file import JournalFile
 from tixd.roles.control_commands import handlers
@@ -83,7 +83,7 @@ def asked(
 def store(tmp_path: Path, ids: str, *timestamps: int, park: bool = False) -> None:
     """Keep results in failed-results of an installation."""
     (tmp_path / ids).mkdir(parents=True, exist_ok=True)
-    with Folder(str(tmp_path / ids)) as folder, Outbox(folder) as outbox:
+    with Folder(str(tmp_path / ids)) as folder, FailedResults(folder) as outbox:
         for timestamp in timestamps:
             name = outbox.store(result(timestamp))
             if park:

@@ -11,7 +11,7 @@ from tests.support.stand_in_api import closed_port
 from tests.support.tables import NAMES, PREFIXES, SMALL, csv_ranges, quiet, table
 from tixd import errors
 from tixd.asn.mysql import harvest_database
-from tixd.asn.sources import Harvest
+from tixd.asn.sources import Entries
 from tixd.asn.table import Table
 from tixd.commands import Invocation
 from tixd.commands.asn import command
@@ -86,12 +86,12 @@ def test_a_wrong_password_is_refused_and_never_shown(tmp_path):
 )
 def test_a_url_that_leads_nowhere_is_a_bad_source(url):
     with pytest.raises(errors.BadSource):
-        harvest_database(Harvest(), url.format(closed=closed_port()), "", quiet)
+        harvest_database(Entries(), url.format(closed=closed_port()), "", quiet)
 
 
 def test_how_far_the_reading_is_can_be_told():
     told = []
     with database(PREFIXES.splitlines(), NAMES.splitlines()) as url:
-        harvest_database(Harvest(), url, "", lambda done, total: told.append((done, total)))
+        harvest_database(Entries(), url, "", lambda done, total: told.append((done, total)))
     assert told == [(0, 5), (5, 5), (0, 2), (2, 2)]
     assert HOST in url

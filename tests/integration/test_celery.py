@@ -22,14 +22,14 @@ from tests.support.program import until
 from tests.support.stand_in_api import StandInApi
 from tests.support.task_messages import TASK_ID
 from tixd.amqp.messages import Properties
-from tixd.queues.celery_message import RunInstallation, RunUsers, Task, decode, encode
+from tixd.queues.celery_message import InstallationTask, ScanTask, Task, decode, encode
 
-INSTALLATION = RunInstallation(TASK_ID, "/r/1/2", 1, 2)
+INSTALLATION = InstallationTask(TASK_ID, "/r/1/2", 1, 2)
 
 #: Tasks, and how Celery is told to send them.
 SENT: list[tuple[Task, tuple[str, ...]]] = [
     (INSTALLATION, ("processor.tasks.process_installation", "/r/1/2", "1", "2")),
-    (RunUsers(TASK_ID, "/r"), ("processor.tasks.process_users_data", "/r")),
+    (ScanTask(TASK_ID, "/r"), ("processor.tasks.process_users_data", "/r")),
 ]
 
 

@@ -15,7 +15,7 @@ from tixd import logs
 from tixd.amqp import supervised as link_module
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Endpoint
-from tixd.amqp.supervised import Link, Retry
+from tixd.amqp.supervised import Retry, SupervisedConnection
 from tixd.config.collector_settings import CollectorSettings
 from tixd.runtime import tasks
 from tixd.sinks import amqp
@@ -42,7 +42,7 @@ async def test_an_unexpected_error_of_its_use_ends_a_connection_and_not_the_link
             raise KeyError("x")
         await asyncio.Event().wait()
 
-    link = Link(guest(broker.port), "test", use, QUICK)
+    link = SupervisedConnection(guest(broker.port), "test", use, QUICK)
     with heard() as log:
         running = tasks.start(link.run(), "link")
         await until(lambda: link.connection and len(uses) == 3)
@@ -68,7 +68,7 @@ async def test_an_unexpected_error_of_connecting_does_not_end_the_link(broker, m
         await asyncio.Event().wait()
 
     monkeypatch.setattr(link_module, "connect", connect)
-    link = Link(guest(broker.port), "test", use, QUICK)
+    link = SupervisedConnection(guest(broker.port), "test", use, QUICK)
     running = tasks.start(link.run(), "link")
     await until(lambda: link.connection)
     await tasks.end(running)
@@ -84,7 +84,7 @@ async def test_a_link_has_a_connection_or_a_reason_while_the_lost_one_is_closed(
         await go.wait()
 
     with Relay(broker.port) as relay:
-        link = Link(guest(relay.port), "test", use, QUICK)
+        link = SupervisedConnection(guest(relay.port), "test", use, QUICK)
         running = tasks.start(link.run(), "link")
         await until(lambda: link.connection)
         await asyncio.to_thread(relay.black_hole)  # closing is answered by nobody

@@ -54,7 +54,7 @@ async def test_a_handshake_that_is_never_answered_is_given_up_without_an_unexpec
     before = tasks.failures()
     with Relay(broker.port) as relay, heard() as log:
         relay.black_hole()
-        with pytest.raises(errors.BrokerAway):
+        with pytest.raises(errors.BrokerUnavailable):
             await connection.connect(guest(relay.port), "test")
         trying = tasks.start(connection.connect(guest(relay.port), "test"), "trying")
         await until(lambda: relay.accepted == 2)

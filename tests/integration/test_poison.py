@@ -16,7 +16,7 @@ from tests.support.waiting import until
 from tixd import errors
 from tixd.amqp.messages import Message, Properties
 from tixd.queues import rabbitmq
-from tixd.queues.celery_message import RunInstallation, RunUsers, Task, decode, encode
+from tixd.queues.celery_message import InstallationTask, ScanTask, Task, decode, encode
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def put(direct: Direct, body: bytes, properties: Properties) -> None:
         channel.basic_publish("", "celery", body, raw)
 
 
-GOOD = RunInstallation(TASK_ID, "/r/1/2", 1, 2)
+GOOD = InstallationTask(TASK_ID, "/r/1/2", 1, 2)
 
 
 @in_loop
@@ -60,7 +60,7 @@ async def test_a_message_that_cannot_be_read_for_an_unknown_reason_lies_among_th
         return decode(body, properties)
 
     monkeypatch.setattr(rabbitmq, "decode", surprised)
-    bad = RunInstallation(TASK_ID, "/r/7/7", 7, 7)
+    bad = InstallationTask(TASK_ID, "/r/7/7", 7, 7)
     async with consumer(broker.port, "/r") as queue:
         before = queue.link.connection
         await publish(direct, *[bad] * (PREFETCH + 1), GOOD)
@@ -88,7 +88,7 @@ async def test_looking_through_that_fails_for_an_unknown_reason_gives_its_messag
     monkeypatch.setattr(rabbitmq, "AGAIN_SECONDS", 0.01)
     async with consumer(broker.port, "/r") as queue:
         queue._fan_out = fan_out
-        await publish(direct, *[RunUsers(TASK_ID, "/r")] * PREFETCH, GOOD)
+        await publish(direct, *[ScanTask(TASK_ID, "/r")] * PREFETCH, GOOD)
         delivery = await asyncio.wait_for(queue.take(), 30)
         await delivery.done()
         # What goes back is nowhere until the broker delivers it again.
@@ -103,7 +103,7 @@ async def test_messages_that_tixd_dead_refuses_do_not_hold_up_jobs(
     monkeypatch.setattr(rabbitmq, "AGAIN_SECONDS", 0.01)
     direct.declare("tixd.dead", x_max_length=1, x_overflow="reject-publish")
     await asyncio.to_thread(direct.publish, "tixd.dead", "full")
-    bad = RunInstallation(TASK_ID, "/elsewhere", 7, 7)
+    bad = InstallationTask(TASK_ID, "/elsewhere", 7, 7)
     async with consumer(broker.port, "/r") as queue:
         await publish(direct, *[bad] * (PREFETCH + 1), GOOD)
         delivery = await asyncio.wait_for(queue.take(), 30)
@@ -125,7 +125,7 @@ async def test_what_a_consumer_raises_ends_neither_its_channel_nor_the_connectio
 
         def take(message: Message) -> None:
             taken.append(message)
-            raise KeyError("x") if len(taken) == 1 else errors.BrokerAway("x")
+            raise KeyError("x") if len(taken) == 1 else errors.BrokerUnavailable("x")
 
         channel = await before.channel()
         direct.declare("here")

@@ -20,7 +20,7 @@ from tixd.config.settings import Settings
 from tixd.jobs import ListUsers, Ready
 from tixd.pool import pool, sockets
 from tixd.pool.pool import Pool
-from tixd.pool.process import Seat
+from tixd.pool.process import WorkerProcess
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ async def test_a_worker_that_says_nonsense_is_replaced(tmp_path, one, monkeypatc
 async def test_a_message_from_a_worker_that_is_buried_is_passed_over(tmp_path, one):
     async with Pool(one) as workers:
         (before,) = await ready(workers)
-        ghost = sockets.WorkerEnd(workers._line.endpoint, b"worker-0", os.pipe()[0])
+        ghost = sockets.WorkerSocket(workers._line.endpoint, b"worker-0", os.pipe()[0])
         ghost.say(Ready(1))
         ghost.close()
         await workers.submit(ListUsers(str(tmp_path)))
@@ -158,14 +158,14 @@ async def test_workers_that_can_start_again_are_used_again(tmp_path, two, monkey
 
 @in_loop
 async def test_a_process_that_cannot_be_made_is_tried_again(tmp_path, one, monkeypatch):
-    start, refusals = Seat.start, [OSError(11, "too many processes"), OSError(24, "files")]
+    start, refusals = WorkerProcess.start, [OSError(11, "too many processes"), OSError(24, "files")]
 
     def sparing(*arguments):
         if refusals:
             raise refusals.pop()
         return start(*arguments)
 
-    monkeypatch.setattr(Seat, "start", sparing)
+    monkeypatch.setattr(WorkerProcess, "start", sparing)
     with heard() as log:
         async with Pool(one) as workers:
             assert (await workers.submit(ListUsers(str(tmp_path)))).found == ()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from tixd.pool.sockets import ParentEnd
+from tixd.pool.sockets import PoolSocket
 
 
 def test_the_socket_lies_in_the_runtime_folder_and_goes_with_it(tmp_path):
-    line = ParentEnd(str(tmp_path))
+    line = PoolSocket(str(tmp_path))
     (folder,) = tmp_path.iterdir()
     assert line.endpoint == f"ipc://{folder}/jobs.sock"
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -21,8 +21,8 @@ def test_what_a_killed_process_has_left_is_removed_and_no_more(tmp_path):
     for name in ("tixd-workers-dead", "strange"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "jobs.sock").touch()
-    with contextlib.closing(ParentEnd(str(tmp_path))) as living:
-        ParentEnd(str(tmp_path)).close()
+    with contextlib.closing(PoolSocket(str(tmp_path))) as living:
+        PoolSocket(str(tmp_path)).close()
         kept = {Path(living.endpoint.removeprefix("ipc://")).parent, tmp_path / "strange"}
         assert set(tmp_path.iterdir()) == kept
 
@@ -31,7 +31,7 @@ def test_a_runtime_folder_that_cannot_have_a_socket_is_done_without(tmp_path):
     long = tmp_path / ("x" * 120)
     long.mkdir()
     for folder in (long, tmp_path / "none"):
-        line = ParentEnd(str(folder))
+        line = PoolSocket(str(folder))
         assert not line.endpoint.startswith(f"ipc://{tmp_path}")
         line.close()
     assert list(long.iterdir()) == []

@@ -15,7 +15,7 @@ from tixd import errors
 from tixd.config.fields import Secret
 from tixd.config.settings import Settings
 from tixd.results.client import ApiClient
-from tixd.results.transport import basic, proxy, trust
+from tixd.results.transport import basic_auth, proxy, ssl_context
 
 PATH = "/api/user/1/installation/11/reports"
 
@@ -162,7 +162,7 @@ def test_a_host_name_that_nobody_knows_makes_the_api_unreachable(monkeypatch):
     ],
 )
 def test_credentials_are_sent_as_utf_8(user, password, encoded):
-    assert basic(user, password) == "Basic " + base64.b64encode(encoded).decode()
+    assert basic_auth(user, password) == "Basic " + base64.b64encode(encoded).decode()
 
 
 @pytest.mark.parametrize(
@@ -193,4 +193,4 @@ def test_certificates_that_cannot_be_read_are_a_configuration_error(tmp_path, co
     if content is not None:
         bundle.write_bytes(content)
     with pytest.raises(errors.ConfigError, match=r"api\.ca_bundle"):
-        trust(str(bundle))
+        ssl_context(str(bundle))

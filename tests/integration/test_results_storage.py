@@ -19,7 +19,7 @@ from tixd import errors
 from tixd.directory import Folder
 from tixd.results.backoff import Backoff
 from tixd.results.client import ApiClient
-from tixd.results.failed_results import Outbox
+from tixd.results.failed_results import FailedResults
 from tixd.results.journal import Journal
 from tixd.results.journal_file import JournalFile
 from tixd.results.repost import Reposted, repost
@@ -35,7 +35,7 @@ def tiny_disk(tmp_path) -> Iterator[Path]:
 
 
 def test_a_full_disk_leaves_no_truncated_file_and_freed_it_stores_again(tiny_disk):
-    with Folder(str(tiny_disk)) as folder, Outbox(folder) as outbox:
+    with Folder(str(tiny_disk)) as folder, FailedResults(folder) as outbox:
         first = outbox.store(result(1))
         ballast = fill(tiny_disk)
         assert ballast
@@ -49,14 +49,14 @@ def test_a_full_disk_leaves_no_truncated_file_and_freed_it_stores_again(tiny_dis
 
 
 def test_on_a_full_disk_stored_results_are_still_drained(tiny_disk):
-    with StandInApi() as api, Folder(str(tiny_disk)) as folder, Outbox(folder) as outbox:
+    with StandInApi() as api, Folder(str(tiny_disk)) as folder, FailedResults(folder) as outbox:
         outbox.store(result(1))
         fill(tiny_disk)
         assert drained(outbox, api.port).accepted == 1
         assert os.listdir(tiny_disk / "failed-results") == []
 
 
-def drained(outbox: Outbox, port: int, backoff: Backoff | None = None) -> Reposted:
+def drained(outbox: FailedResults, port: int, backoff: Backoff | None = None) -> Reposted:
     """One round with a real client."""
     client = ApiClient(settings_for(port))
     try:
@@ -75,8 +75,8 @@ STORER = """
 import sys
 from tests.support.results import result
 from tixd.directory import Folder
-from tixd.results.failed_results import Outbox
-with Folder(sys.argv[1]) as folder, Outbox(folder) as outbox:
+from tixd.results.failed_results import FailedResults
+with Folder(sys.argv[1]) as folder, FailedResults(folder) as outbox:
     for timestamp in range(int(sys.argv[2]), 10**6):
         outbox.store(result(timestamp))
         print(timestamp, flush=True)
@@ -99,13 +99,13 @@ def test_kills_while_results_are_stored_lose_none_and_truncate_none(tmp_path):
     next_one = 1
     for lines in range(1, 9):
         next_one = stored_until_killed(tmp_path, next_one, lines) + 1
-    with Folder(str(tmp_path)) as folder, Outbox(folder) as outbox:
+    with Folder(str(tmp_path)) as folder, FailedResults(folder) as outbox:
         found = [outbox.load(name).summary.timestamp for name in outbox.oldest(10**6)]
     assert found in (list(range(1, next_one)), list(range(1, next_one + 1)))
 
 
 def test_results_kept_while_the_api_was_down_arrive_once_and_in_order(tmp_path):
-    with Folder(str(tmp_path)) as folder, Outbox(folder) as outbox:
+    with Folder(str(tmp_path)) as folder, FailedResults(folder) as outbox:
         for timestamp in random.Random(7).sample(range(1, 301), 300):
             outbox.store(result(timestamp))
         down = drained(outbox, closed_port())
@@ -118,7 +118,7 @@ def test_results_kept_while_the_api_was_down_arrive_once_and_in_order(tmp_path):
 
 
 def test_a_post_stored_and_then_cut_is_repeated_once_at_most(tmp_path):
-    with Folder(str(tmp_path)) as folder, Outbox(folder) as outbox, StandInApi() as api:
+    with Folder(str(tmp_path)) as folder, FailedResults(folder) as outbox, StandInApi() as api:
         outbox.store(result(1))
         api.answer(Behaviour(fault="store_then_cut"))
         assert drained(outbox, api.port).accepted == 0

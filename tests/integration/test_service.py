@@ -15,7 +15,7 @@ from tests.support.pools import in_loop
 from tests.support.service import Manager, listening
 from tests.support.stand_in_api import closed_port
 from tixd.config import collector_loader, loader
-from tixd.jobs import Done
+from tixd.jobs import JobResult
 from tixd.roles.collector import Collector
 from tixd.roles.processing import Service
 from tixd.runtime import control
@@ -57,15 +57,15 @@ async def test_a_pool_whose_supervision_does_not_turn_feeds_no_watchdog(
 
 def test_what_the_tix_api_says_is_seen_until_it_takes_something(tmp_path):
     running = service(tmp_path)
-    running.heard(Done({"windows_stored": 2}, kept="HTTP 401"))
+    running.heard(JobResult({"windows_stored": 2}, kept="HTTP 401"))
     first = running.snapshot().api
     assert first == ApiView(None, first.kept_since, "HTTP 401")
-    running.heard(Done({"windows_stored": 1}, kept="HTTP 500"))
+    running.heard(JobResult({"windows_stored": 1}, kept="HTTP 500"))
     assert running.snapshot().api == replace(first, reason="HTTP 500"), "since the first"
-    running.heard(Done({"results_reposted": 1}))
+    running.heard(JobResult({"results_reposted": 1}))
     posted = running.snapshot().api
     assert posted == ApiView(posted.posted)
-    running.heard(Done({"windows_posted": 1, "windows_stored": 1}, kept="HTTP 500"))
+    running.heard(JobResult({"windows_posted": 1, "windows_stored": 1}, kept="HTTP 500"))
     assert running.snapshot().api.reason == "HTTP 500", "the last one counts"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.waiting import until
 from tixd.config.settings import Settings
-from tixd.jobs import Done, ProcessInstallation
+from tixd.jobs import JobResult, ProcessInstallation
 from tixd.pool.pool import Pool
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG
 
@@ -18,7 +18,7 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-async def a_visit(pool: Pool, base: Path) -> Done:
+async def a_visit(pool: Pool, base: Path) -> JobResult:
     """A job that says something at level DEBUG: its installation is not there."""
     return await pool.submit(ProcessInstallation(f"{base}/1/2", 1, 2))
 

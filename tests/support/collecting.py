@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tixd.collector.publish import Outputs
+from tixd.collector.publish import SinkGroup
 from tixd.collector.server import SERVLET, Server
 from tixd.config.collector_settings import CollectorSettings
 from tixd.runtime.http_server import Listener
@@ -76,7 +76,7 @@ def parsed(answer: bytes) -> Said:
 async def collecting(sinks: Sequence[Sink], **settings: Any) -> AsyncIterator[Client]:
     """A collector with these sinks, which have started."""
     wanted = CollectorSettings(**settings)
-    outputs = Outputs(sinks, wanted.timeout_seconds)
+    outputs = SinkGroup(sinks, wanted.timeout_seconds)
     server = Server(wanted, outputs, outputs.not_ready)
     await outputs.start()
     listener = await server.listen("127.0.0.1:0")

@@ -128,9 +128,9 @@ def out_of_turn_once(endpoint: str, identity: bytes, settings: Settings) -> None
 def ready_and_gone(endpoint: str, identity: bytes, settings: Settings) -> None:
     """Ends as soon as it is ready."""
     from tixd.jobs import Ready
-    from tixd.pool.sockets import WorkerEnd
+    from tixd.pool.sockets import WorkerSocket
 
-    line = WorkerEnd(endpoint, identity, os.pipe()[0])
+    line = WorkerSocket(endpoint, identity, os.pipe()[0])
     line.say(Ready(os.getpid()))
     line.close()
     os._exit(7)
@@ -171,7 +171,9 @@ def _odd_once(endpoint: str, identity: bytes, settings: Settings, frame: bytes) 
     from tixd.pool import sockets
 
     if _first(settings):
-        sockets.encode = lambda said: frame if isinstance(said, jobs.Done) else jobs.encode(said)
+        sockets.encode = lambda said: (
+            frame if isinstance(said, jobs.JobResult) else jobs.encode(said)
+        )
     _main(endpoint, identity, settings)
 
 

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from tests.support.waiting import until
 from tixd.amqp.messages import Endpoint
 from tixd.config.fields import Secret
-from tixd.queues.publisher import JobSender, Sender
-from tixd.queues.rabbitmq import Bases, RabbitQueue
+from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
+from tixd.queues.rabbitmq import PathMapping, RabbitQueue
 
 #: What a worker with one process takes.
 PREFETCH = 2
@@ -29,12 +29,12 @@ async def _nothing_to_look_through() -> Mapping[str, int]:
 @asynccontextmanager
 async def consumer(port: int, base: str, prefetch: int = PREFETCH) -> AsyncIterator[RabbitQueue]:
     """A queue that takes and gives jobs under the base; it is closed at the end."""
-    sender = Sender(guest(port), "out")
+    sender = ConfirmedPublisher(guest(port), "out")
     queue = RabbitQueue(
         guest(port),
         sender,
-        JobSender(sender, 600),
-        Bases(base, base),
+        JobPublisher(sender, 600),
+        PathMapping(base, base),
         prefetch,
         _nothing_to_look_through,
         Counter[str]().update,

@@ -13,7 +13,7 @@ from netaddr import IPSet
 
 from tixd.asn.formats import FORMATS, cut, recognised
 from tixd.asn.mmdb import write_table
-from tixd.asn.sources import Harvest
+from tixd.asn.sources import Entries
 
 #: Networks and names that most tests are content with, as the original's two files have them.
 PREFIXES = """\
@@ -33,9 +33,9 @@ def quiet(_done: int, _total: int) -> None:
     """A progress that nobody looks at."""
 
 
-def harvest(*texts: str) -> Harvest:
+def harvest(*texts: str) -> Entries:
     """What files of these contents say."""
-    found = Harvest()
+    found = Entries()
     for number, text in enumerate(texts):
         lines = text.splitlines()
         kind = recognised(lines[0])

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from tixd import errors
 from tixd.config.collector_settings import Format
 from tixd.jobs import ProcessInstallation
-from tixd.sinks.base import Outgoing
+from tixd.sinks.base import OutboundMessage
 
 
 class MemoryBroker:
@@ -101,7 +101,7 @@ class MemorySink:
 
     def __init__(self, form: Format = "json") -> None:
         self.form: Format = form
-        self.kept: list[Outgoing] = []
+        self.kept: list[OutboundMessage] = []
         self.away = ""
         self.refused: set[str] = set()
         self.largest_bytes = 1_000_000
@@ -123,15 +123,15 @@ class MemorySink:
         """Count it."""
         self.hurried += 1
 
-    def check(self, messages: Sequence[Outgoing]) -> None:
+    def check(self, messages: Sequence[OutboundMessage]) -> None:
         """Raises TooLargeForOutput as the test says."""
         for message in messages:
             if len(message.body) > self.largest_bytes:
                 raise errors.TooLargeForOutput(f"{self.name}: record {message.key}")
 
-    async def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Keep all, or raise NotAccepted where one of them is refused."""
+    async def publish(self, messages: Sequence[OutboundMessage]) -> None:
+        """Keep all, or raise Unavailable where one of them is refused."""
         if self.away or any(message.key in self.refused for message in messages):
-            raise errors.NotAccepted(f"{self.name}: {self.away or 'refused'}")
+            raise errors.Unavailable(f"{self.name}: {self.away or 'refused'}")
         self.kept += messages
         self.confirmed = time.monotonic()

@@ -160,7 +160,7 @@ def test_nor_does_one_about_the_collectors_settings(tmp_path, environ, text):
 def test_a_secret_is_recognised_in_all_shapes():
     shapes = [SECRET.text, SECRET.in_url, json.dumps(SECRET.text), repr(SECRET.text.encode())]
     for user in ("", "u", "us", "use"):
-        shapes += [transport.basic(user, text) for text in (SECRET.text, *SECRET.words)]
+        shapes += [transport.basic_auth(user, text) for text in (SECRET.text, *SECRET.words)]
     halves = SECRET.text.split("@")
     assert [shape for shape in shapes + halves if not SECRET.seen_in(f"a{shape}b")] == []
-    assert not SECRET.seen_in(transport.basic("anna", "another password of that length"))
+    assert not SECRET.seen_in(transport.basic_auth("anna", "another password of that length"))

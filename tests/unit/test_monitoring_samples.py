@@ -23,8 +23,8 @@ from tests.support.promql import (
 from tests.support.snapshots import snapshot
 from tests.support.twin_queue import MemorySink
 from tixd.collector import counts
-from tixd.collector.admission import Hand
-from tixd.collector.publish import Outputs
+from tixd.collector.admission import Admission
+from tixd.collector.publish import SinkGroup
 from tixd.config.values import PROCESSOR_TYPES
 from tixd.runtime.metrics import Metrics
 from tixd.runtime.status import BrokerView, VolumeView
@@ -51,8 +51,8 @@ def produced() -> Labels:
         Metrics().text(snapshot(role=role, broker=BrokerView("", 990.0), volume=volume))
         for role in PROCESSOR_TYPES.values()
     ]
-    outputs = Outputs([MemorySink()], 1.0)
-    collector = counts.metrics(counts.Counts(), Hand(1, 1, float), outputs, is_ready=True)
+    outputs = SinkGroup([MemorySink()], 1.0)
+    collector = counts.metrics(counts.Counts(), Admission(1, 1, float), outputs, is_ready=True)
     return labels_of(*roles, collector)
 
 

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from tixd.results.circuit_breaker import Gate
-from tixd.results.response import Answer, held, of_status
+from tixd.results.circuit_breaker import CircuitBreaker
+from tixd.results.response import PostOutcome, of_status, skipped
 
-UNREACHABLE = Answer("later", "no connection", cause="connect")
-BROKE_WHILE_KEPT = Answer("later", "the connection broke before the answer", cause="idle")
-SILENT = Answer("later", "no answer in time", cause="silent")
+UNREACHABLE = PostOutcome("later", "no connection", cause="connect")
+BROKE_WHILE_KEPT = PostOutcome("later", "the connection broke before the answer", cause="idle")
+SILENT = PostOutcome("later", "no answer in time", cause="silent")
 OK, FAILED, UNAUTHORISED, NOT_FOUND = (of_status(s, None, 0.0) for s in (200, 500, 401, 404))
 PERIOD_SECONDS = 600.0
 
 
-def gate_after(*heard: tuple[int, Answer], now: float = 0.0) -> Gate:
+def gate_after(*heard: tuple[int, PostOutcome], now: float = 0.0) -> CircuitBreaker:
     """A gate that heard these answers to posts of these users."""
-    gate = Gate(PERIOD_SECONDS)
+    gate = CircuitBreaker(PERIOD_SECONDS)
     for user, answer in heard:
         gate.heard((user, 10), answer, now)
     return gate
 
 
-def events(gate: Gate, user: int, answer: Answer, now: float = 0.0) -> list[tuple[str, str]]:
+def events(
+    gate: CircuitBreaker, user: int, answer: PostOutcome, now: float = 0.0
+) -> list[tuple[str, str]]:
     """The log lines that an answer causes."""
     return [(change.level, change.event) for change in gate.heard((user, 10), answer, now)]
 
 
 def test_a_new_gate_lets_every_user_through():
-    assert Gate(PERIOD_SECONDS).reason_to_wait(1, 0.0) == ""
+    assert CircuitBreaker(PERIOD_SECONDS).reason_to_wait(1, 0.0) == ""
 
 
 def test_an_unreachable_api_is_left_alone_for_most_of_a_period():
@@ -38,7 +40,7 @@ def test_an_unreachable_api_is_left_alone_for_most_of_a_period():
 
 
 def test_an_unreachable_api_is_logged_once_until_it_is_back():
-    gate = Gate(PERIOD_SECONDS)
+    gate = CircuitBreaker(PERIOD_SECONDS)
     assert events(gate, 1, UNREACHABLE) == [("error", "api_unreachable")]
     assert events(gate, 1, UNREACHABLE, 600.0) == []
     assert gate.reason_to_wait(1, 1139.0)
@@ -59,12 +61,12 @@ def test_a_kept_connection_that_broke_says_nothing_about_the_api():
 
 def test_a_held_post_teaches_the_gate_nothing():
     gate = gate_after((1, UNREACHABLE))
-    assert events(gate, 1, held("x"), 100.0) == []
+    assert events(gate, 1, skipped("x"), 100.0) == []
     assert gate.reason_to_wait(1, 540.0) == ""
 
 
 def test_a_refused_user_waits_twice_as_long_each_time_up_to_an_hour():
-    gate, now = Gate(PERIOD_SECONDS), 0.0
+    gate, now = CircuitBreaker(PERIOD_SECONDS), 0.0
     for pause in (60, 120, 240, 480, 960, 1920, 3600, 3600):
         gate.heard((1, 10), UNAUTHORISED, now)
         assert gate.reason_to_wait(1, now + pause - 0.1)
@@ -77,7 +79,7 @@ def test_a_refused_user_stops_nobody_else():
 
 
 def test_a_refused_user_is_logged_once_until_accepted():
-    gate = Gate(PERIOD_SECONDS)
+    gate = CircuitBreaker(PERIOD_SECONDS)
     assert events(gate, 1, UNAUTHORISED) == [("warning", "api_user_refused")]
     assert events(gate, 1, UNAUTHORISED, 60.0) == []
     assert events(gate, 1, OK, 180.0) == [("info", "api_user_accepted")]
@@ -131,7 +133,9 @@ def test_an_accepted_trial_lets_everybody_through_again():
     assert [gate.reason_to_wait(user, 300.0) for user in (1, 2, 3, 4)] == [""] * 4
 
 
-def refused(gate: Gate, user: int, now: float = 0.0, *, may_post: bool) -> list[tuple[str, str]]:
+def refused(
+    gate: CircuitBreaker, user: int, now: float = 0.0, *, may_post: bool
+) -> list[tuple[str, str]]:
     """The events after a user was refused; may_post: what the tix-api says when it is asked."""
     asked = gate.must_ask((user, 10), UNAUTHORISED, known_silent=False)
     changes = gate.heard((user, 10), UNAUTHORISED, now, may_post=asked and may_post)
@@ -139,7 +143,7 @@ def refused(gate: Gate, user: int, now: float = 0.0, *, may_post: bool) -> list[
 
 
 def test_a_minority_of_refused_users_stops_nobody_while_the_tix_api_trusts_ours():
-    gate, warning = Gate(PERIOD_SECONDS), [("warning", "api_user_refused")]
+    gate, warning = CircuitBreaker(PERIOD_SECONDS), [("warning", "api_user_refused")]
     assert [refused(gate, user, may_post=True) for user in range(1, 8)] == [warning] * 7
     assert all(gate.reason_to_wait(user, 0.0) for user in range(1, 8)), "each has its own pause"
     assert gate.reason_to_wait(8, 0.0) == ""
@@ -156,10 +160,12 @@ def test_a_refused_trial_ends_the_pause_of_all_where_the_tix_api_trusts_our_user
 
 
 def test_changes_name_the_user_that_they_are_about():
-    assert [change.user for change in Gate(1.0).heard((7, 10), UNAUTHORISED, 0.0)] == [7]
+    assert [change.user for change in CircuitBreaker(1.0).heard((7, 10), UNAUTHORISED, 0.0)] == [7]
 
 
-def silent(gate: Gate, user: int, now: float = 0.0, *, known: bool = False, others: bool) -> list:
+def silent(
+    gate: CircuitBreaker, user: int, now: float = 0.0, *, known: bool = False, others: bool
+) -> list:
     """The events after a post of the user was not answered; others: whether a question was."""
     key = (user, 10)
     asked = others if gate.must_ask(key, SILENT, known_silent=known) else None
@@ -176,7 +182,7 @@ def test_one_installation_without_an_answer_stops_nobody():
 
 
 def test_the_first_silence_of_an_installation_is_no_trouble_of_all_and_the_second_may_be():
-    gate = Gate(PERIOD_SECONDS)
+    gate = CircuitBreaker(PERIOD_SECONDS)
     silent(gate, 1, others=True)
     assert gate.trouble == ""
     silent(gate, 1, known=True, others=True)
@@ -184,7 +190,7 @@ def test_the_first_silence_of_an_installation_is_no_trouble_of_all_and_the_secon
 
 
 def test_two_installations_without_an_answer_in_a_row_open_the_breaker():
-    gate = Gate(PERIOD_SECONDS)
+    gate = CircuitBreaker(PERIOD_SECONDS)
     assert silent(gate, 1, others=False) == []
     assert silent(gate, 2, others=False) == ["api_unreachable"]
     assert gate.reason_to_wait(3, 539.9)
@@ -193,7 +199,7 @@ def test_two_installations_without_an_answer_in_a_row_open_the_breaker():
 
 @pytest.mark.parametrize("answer", [OK, FAILED, NOT_FOUND, UNAUTHORISED])
 def test_an_answer_to_anybody_between_two_without_one_keeps_the_breaker_closed(answer):
-    gate = Gate(PERIOD_SECONDS)
+    gate = CircuitBreaker(PERIOD_SECONDS)
     silent(gate, 1, others=False)
     gate.heard((3, 10), answer, 0.0)
     assert silent(gate, 2, others=False) == []
@@ -201,13 +207,13 @@ def test_an_answer_to_anybody_between_two_without_one_keeps_the_breaker_closed(a
 
 
 def test_a_tix_api_that_answers_a_question_is_not_left_alone_for_two_silent_installations():
-    gate = Gate(PERIOD_SECONDS)
+    gate = CircuitBreaker(PERIOD_SECONDS)
     assert [silent(gate, user, others=True) for user in (1, 2, 3)] == [[], [], []]
     assert silent(gate, 4, others=True) == ["api_unreachable"], "it takes no posts"
 
 
 def test_installations_known_to_be_silent_do_not_put_the_tix_api_in_doubt():
-    gate = Gate(PERIOD_SECONDS)
+    gate = CircuitBreaker(PERIOD_SECONDS)
     assert [silent(gate, user, known=True, others=False) for user in range(9)] == [[]] * 9
     assert gate.reason_to_wait(1, 0.0) == ""
 
@@ -233,7 +239,7 @@ def test_errors_are_the_tix_apis_own_after_two_with_nothing_accepted_lately():
 
 def test_what_is_remembered_of_users_is_bounded(monkeypatch):
     monkeypatch.setattr("tixd.results.circuit_breaker.MOST_USERS", 100)
-    gate = Gate(PERIOD_SECONDS)
+    gate = CircuitBreaker(PERIOD_SECONDS)
     for user in range(1, 1000):
         gate.heard((user, 10), OK, 0.0)
         gate.heard((user, 10), UNAUTHORISED, 0.0)

@@ -214,7 +214,7 @@ def test_a_whole_slot_of_odd_numbers_neither_counts_nor_lasts(folder, changes):
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("x")])
 def test_what_is_no_file_in_its_place_is_left_alone(folder, make):
     make(Path(folder.path, FILE_NAME))
-    with pytest.raises(errors.WrongKind), JournalFile(folder):
+    with pytest.raises(errors.UnexpectedFileType), JournalFile(folder):
         pass
 
 
@@ -222,7 +222,7 @@ def test_a_file_with_a_second_name_is_never_written_to(folder):
     other = Path(folder.path, "precious")
     other.write_bytes(b"precious")
     os.link(other, Path(folder.path, FILE_NAME))
-    with pytest.raises(errors.WrongKind, match="second name"), JournalFile(folder):
+    with pytest.raises(errors.UnexpectedFileType, match="second name"), JournalFile(folder):
         pass
     assert other.read_bytes() == b"precious"
 

@@ -14,7 +14,7 @@ from tixd import errors
 from tixd.analysis.summary import Direction, Summary
 from tixd.directory import Folder
 from tixd.reports.decode import source_address
-from tixd.results.failed_results import LONGEST_BYTES, Outbox
+from tixd.results.failed_results import LONGEST_BYTES, FailedResults
 from tixd.results.payload import WindowResult, failed_report
 
 NAME = "failed-report-1505082407.json"
@@ -23,7 +23,7 @@ NAME = "failed-report-1505082407.json"
 @pytest.fixture
 def outbox(tmp_path):
     """The outbox of an installation in tmp_path."""
-    with Folder(str(tmp_path)) as folder, Outbox(folder) as opened:
+    with Folder(str(tmp_path)) as folder, FailedResults(folder) as opened:
         yield opened
 
 
@@ -144,7 +144,7 @@ def test_on_a_full_disk_nothing_is_stored_and_nothing_is_left(outbox, failed, mo
 def test_a_link_in_place_of_the_folder_is_not_followed(outbox, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "failed-results").symlink_to("elsewhere")
-    with pytest.raises(errors.WrongKind):
+    with pytest.raises(errors.UnexpectedFileType):
         outbox.store(result())
     assert os.listdir(tmp_path / "elsewhere") == []
 
@@ -172,7 +172,7 @@ def test_a_file_too_large_for_a_result_is_bad_without_being_read_whole(outbox, f
 
 
 def test_a_result_that_is_gone_has_vanished(outbox, failed):
-    with pytest.raises(errors.Vanished):
+    with pytest.raises(errors.NotFound):
         outbox.load(NAME)
 
 

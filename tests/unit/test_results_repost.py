@@ -17,21 +17,21 @@ from tixd.asn.origin import Origin
 from tixd.directory import Folder
 from tixd.reports.model import Installation
 from tixd.results.backoff import Backoff, Refusal
-from tixd.results.failed_results import Outbox
+from tixd.results.failed_results import FailedResults
 from tixd.results.payload import WindowResult
 from tixd.results.repost import Reposted, after_fresh, repost
-from tixd.results.response import Answer, of_status
+from tixd.results.response import PostOutcome, of_status
 
 NOW = 1_700_000_000.0
-UNREACHABLE = Answer("later", "no connection", cause="connect")
-SILENT = Answer("later", "no answer in time", cause="silent")
+UNREACHABLE = PostOutcome("later", "no connection", cause="connect")
+SILENT = PostOutcome("later", "no answer in time", cause="silent")
 
 
 @dataclass
 class ClientTwin:
     """ApiClient without a network: answers with a status by timestamp, else 200."""
 
-    answers: dict[int, Answer] = field(default_factory=dict)
+    answers: dict[int, PostOutcome] = field(default_factory=dict)
     elsewhere: float | None = None
     waits: str = ""
     posted: list[int] = field(default_factory=list)
@@ -45,7 +45,9 @@ class ClientTwin:
     def seems_broken(self) -> bool:
         return self.broken
 
-    def post(self, _: Installation, window: WindowResult, *, known_silent: bool = False) -> Answer:
+    def post(
+        self, _: Installation, window: WindowResult, *, known_silent: bool = False
+    ) -> PostOutcome:
         self.known_silent.append(known_silent)
         self.posted.append(window.summary.timestamp)
         self.origins.append(window.origin)
@@ -61,7 +63,7 @@ Round = Callable[..., Reposted]
 @pytest.fixture
 def outbox(tmp_path):
     """Five stored results, of timestamps 1 to 5."""
-    with Folder(str(tmp_path)) as folder, Outbox(folder) as opened:
+    with Folder(str(tmp_path)) as folder, FailedResults(folder) as opened:
         for timestamp in range(1, 6):
             opened.store(result(timestamp))
         yield opened
@@ -277,7 +279,7 @@ def test_a_full_disk_leaves_a_damaged_result_and_drains_the_others(run, failed, 
     def full(*_: object) -> None:
         raise errors.DiskFull
 
-    monkeypatch.setattr(Outbox, "park", full)
+    monkeypatch.setattr(FailedResults, "park", full)
     (failed / "failed-report-3.json").write_bytes(b"{")
     assert run(ClientTwin()).accepted == 4
     assert os.listdir(failed) == ["failed-report-3.json"]
@@ -287,7 +289,7 @@ def test_a_given_up_result_that_cannot_be_parked_is_not_posted_again(run, failed
     def forbidden(*_: object) -> None:
         raise errors.NotPermitted
 
-    monkeypatch.setattr(Outbox, "park", forbidden)
+    monkeypatch.setattr(FailedResults, "park", forbidden)
     given_up = Backoff(refusals=(Refusal("failed-report-2.json", 3, NOW, 400),), reason="HTTP 400")
     client = refusing(2, elsewhere=NOW + 1)
     with heard() as log:
@@ -298,13 +300,13 @@ def test_a_given_up_result_that_cannot_be_parked_is_not_posted_again(run, failed
 
 
 def test_a_result_that_vanished_or_may_not_be_read_is_left(run, failed, monkeypatch):
-    def load(self: Outbox, name: str) -> WindowResult:
-        kind = {"1": errors.Vanished, "2": errors.NotPermitted}.get(name[14])
+    def load(self: FailedResults, name: str) -> WindowResult:
+        kind = {"1": errors.NotFound, "2": errors.NotPermitted}.get(name[14])
         if kind:
             raise kind(name)
         return result(int(name[14]))
 
-    monkeypatch.setattr(Outbox, "load", load)
+    monkeypatch.setattr(FailedResults, "load", load)
     client = ClientTwin()
     assert run(client).accepted == 3
     assert client.posted == [3, 4, 5]
@@ -312,7 +314,7 @@ def test_a_result_that_vanished_or_may_not_be_read_is_left(run, failed, monkeypa
 
 
 def test_nothing_is_posted_that_could_not_be_removed_afterwards(run, monkeypatch):
-    monkeypatch.setattr(Outbox, "writable", lambda _: False)
+    monkeypatch.setattr(FailedResults, "writable", lambda _: False)
     client = ClientTwin()
     with heard() as log:
         assert run(client) == Reposted(Backoff())
@@ -331,20 +333,20 @@ def test_a_disk_at_fault_leaves_results_and_does_not_end_the_job(run, monkeypatc
 
 
 def test_one_result_that_cannot_be_read_holds_up_no_other(run, monkeypatch):
-    load = Outbox.load
+    load = FailedResults.load
 
-    def failing(self: Outbox, name: str) -> WindowResult:
+    def failing(self: FailedResults, name: str) -> WindowResult:
         if name == "failed-report-2.json":
             raise errors.VolumeFailed(name)
         return load(self, name)
 
-    monkeypatch.setattr(Outbox, "load", failing)
+    monkeypatch.setattr(FailedResults, "load", failing)
     with heard() as log:
         assert run(ClientTwin()).accepted == 4
     assert log.events == [("warning", "failed_result_left")]
 
 
-def fresh(answer: Answer, *, broken: bool = False, backoff: Backoff | None = None) -> Backoff:
+def fresh(answer: PostOutcome, *, broken: bool = False, backoff: Backoff | None = None) -> Backoff:
     """The Backoff after a fresh result got this answer."""
     client = ClientTwin(broken=broken)
     kept, jitter = backoff or Backoff(), random.Random(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tixd.runtime import privileges
-from tixd.runtime.ownership import only_root_leads_to
+from tixd.runtime.ownership import is_root_controlled
 
 #: A user that no machine has by name.
 USER = 41_234
@@ -28,7 +28,7 @@ def precious(tmp_path: Path) -> Path:
 
 def hand_over(schedule: Path, log: Path) -> None:
     """What a start does."""
-    privileges.hand_over(privileges.Identity(USER, (USER,), ""), [str(schedule)], str(log))
+    privileges.chown_to(privileges.Identity(USER, (USER,), ""), [str(schedule)], str(log))
 
 
 def test_behind_a_link_of_another_user_nothing_is_made_or_given(precious):
@@ -51,12 +51,12 @@ def test_where_only_root_leads_to_a_folder_and_a_file_they_are_given(precious):
 def test_a_folder_that_everybody_may_change_is_safe_with_the_sticky_bit_alone(tmp_path, mode, safe):
     tmp_path.chmod(mode)
     (tmp_path / "log").mkdir()
-    assert only_root_leads_to(str(tmp_path / "log")) is safe
+    assert is_root_controlled(str(tmp_path / "log")) is safe
     tmp_path.chmod(mode | 0o1000)
-    assert only_root_leads_to(str(tmp_path / "log"))
+    assert is_root_controlled(str(tmp_path / "log"))
 
 
 @pytest.mark.parametrize("name", ["missing", "x" * 300, "log/file"])
 def test_what_is_not_there_may_be_somebody_elses_soon(tmp_path, name):
     (tmp_path / "log").touch()
-    assert not only_root_leads_to(str(tmp_path / name))
+    assert not is_root_controlled(str(tmp_path / name))

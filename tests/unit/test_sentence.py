@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.snapshots import snapshot
-from tixd.runtime.status import ApiView, BrokerView, CycleView, VolumeView, WorkerView, sentence
+from tixd.runtime.status import ApiView, BrokerView, CycleView, VolumeView, WorkerView, status_line
 
 WORKERS = (
     WorkerView(78, True, "installation 12/34", "post", 2.0, busy=True),
@@ -19,7 +19,7 @@ WORKERS = (
 def said(**changes: Any) -> str:
     """The line of such a role."""
     now = snapshot(**{"workers": WORKERS, **changes})
-    return sentence(now, now.not_ready())
+    return status_line(now, now.not_ready())
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,8 @@ def test_a_task_that_nobody_awaits_is_logged_and_counted_when_it_fails():
 
 def test_an_error_that_its_caller_knows_is_no_unexpected_one():
     async def work() -> None:
-        group = ExceptionGroup("all", [errors.CannotStart("x"), errors.BrokerAway()])
-        for error in (errors.NotAccepted("x"), group):
+        group = ExceptionGroup("all", [errors.CannotStart("x"), errors.BrokerUnavailable()])
+        for error in (errors.Unavailable("x"), group):
             with pytest.raises(type(error)):
                 await tasks.start(fail(error), "thing")
 

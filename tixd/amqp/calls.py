@@ -22,11 +22,11 @@ ANSWER_SECONDS = 10.0
 
 #: What reply codes of AMQP 0.9.1 (section 1.2 of the specification) mean here; else: away.
 _MEANINGS = {
-    403: errors.BrokerRefuses,
+    403: errors.BrokerRejected,
     404: errors.NotDeclared,
-    405: errors.HeldByAnother,
-    406: errors.BrokerRefuses,
-    530: errors.BrokerRefuses,
+    405: errors.QueueLocked,
+    406: errors.BrokerRejected,
+    530: errors.BrokerRejected,
 }
 
 #: How pika quotes what the broker, or the kernel, said when it ended a connection.
@@ -46,19 +46,19 @@ Ended = asyncio.Future[errors.BrokerError]
 _T = TypeVar("_T")
 
 
-def as_ours(reason: BaseException) -> errors.BrokerError:
+def to_broker_error(reason: BaseException) -> errors.BrokerError:
     """What pika, the broker or the kernel says, as one of our errors."""
     if isinstance(reason, errors.BrokerError):
         return reason
     if isinstance(reason, (ChannelClosed, ConnectionClosed)):
-        return _MEANINGS.get(reason.reply_code, errors.BrokerAway)(reason.reply_text)
+        return _MEANINGS.get(reason.reply_code, errors.BrokerUnavailable)(reason.reply_text)
     inner = [*getattr(reason, "exceptions", ()), getattr(reason, "exception", None), *reason.args]
     causes = [cause for cause in inner if isinstance(cause, BaseException)]
     if causes:
-        return as_ours(causes[-1])
+        return to_broker_error(causes[-1])
     text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
     refused = "Probable" in type(reason).__name__ or _CERTIFICATE.search(text)
-    kind = errors.BrokerRefuses if refused else errors.BrokerAway
+    kind = errors.BrokerRejected if refused else errors.BrokerUnavailable
     text = _KERNEL.sub(r"\1", _QUOTED.sub(r"\1\2\3", text))
     return kind(text.replace("Transport indicated EOF", "the other side ended the connection"))
 
@@ -69,29 +69,29 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (AMQPError, OSError) as error:
-        raise as_ours(error) from error
+        raise to_broker_error(error) from error
 
 
-def settle(future: asyncio.Future[Any], result: Any) -> None:
+def resolve(future: asyncio.Future[Any], result: Any) -> None:
     """Give the future its result, unless it has one, or nobody waits any more."""
     if not future.done():
         future.set_result(result)
 
 
-async def in_time(answer: asyncio.Future[_T], ended: Ended) -> _T:
-    """The answer, unless what gives it ends before, or takes too long: then BrokerAway."""
+async def wait_reply(answer: asyncio.Future[_T], ended: Ended) -> _T:
+    """The answer, unless what gives it ends before, or takes too long: then BrokerUnavailable."""
     both: set[asyncio.Future[Any]] = {answer, ended}
     await asyncio.wait(both, timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     if answer.done():
         return answer.result()
     if ended.done():
         raise ended.result()
-    raise errors.BrokerAway(f"no answer within {ANSWER_SECONDS:.0f} s")
+    raise errors.BrokerUnavailable(f"no answer within {ANSWER_SECONDS:.0f} s")
 
 
-async def ask(ended: Ended, request: Callable[..., Any], **values: Any) -> Any:
+async def call(ended: Ended, request: Callable[..., Any], **values: Any) -> Any:
     """The broker's answer to a request of pika, which is called with these values."""
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     with translated():
-        request(**values, callback=partial(settle, answer))
-    return await in_time(answer, ended)
+        request(**values, callback=partial(resolve, answer))
+    return await wait_reply(answer, ended)

@@ -20,7 +20,7 @@ from pika.channel import Channel as RawChannel
 from pika.exceptions import AMQPError
 
 from tixd import errors
-from tixd.amqp.calls import Ended, as_ours, ask, in_time, settle, translated
+from tixd.amqp.calls import Ended, call, resolve, to_broker_error, translated, wait_reply
 from tixd.amqp.messages import Declared, Message, Properties
 from tixd.runtime import tasks
 
@@ -45,7 +45,7 @@ class Channel:
         self.ended: Ended = asyncio.get_running_loop().create_future()
         self._published = 0
         self._unconfirmed: dict[int, _Unconfirmed] = {}
-        raw.add_on_close_callback(lambda _, reason: self._end(as_ours(reason)))
+        raw.add_on_close_callback(lambda _, reason: self._end(to_broker_error(reason)))
         raw.add_on_cancel_callback(self._on_cancelled)
         raw.add_on_return_callback(self._on_returned)
 
@@ -66,9 +66,9 @@ class Channel:
     ) -> Declared:
         """Make a queue, or with `passive` only look at it; an empty name lets the broker choose.
 
-        Raises NotDeclared, HeldByAnother, BrokerRefuses (other arguments); each ends the channel.
+        Raises NotDeclared, QueueLocked, BrokerRejected (other arguments); each ends the channel.
         """
-        frame = await ask(
+        frame = await call(
             self.ended,
             self._raw.queue_declare,
             queue=name,
@@ -91,7 +91,7 @@ class Channel:
         auto_delete: bool = False,
     ) -> None:
         """Make an exchange, or with `passive` only look whether there is one; raises as a queue."""
-        await ask(
+        await call(
             self.ended,
             self._raw.exchange_declare,
             exchange=name,
@@ -104,7 +104,7 @@ class Channel:
     async def bind_queue(self, queue: str, exchange: str, key: str) -> None:
         """Let what the exchange gets with this routing key go to the queue."""
         request = self._raw.queue_bind
-        await ask(self.ended, request, queue=queue, exchange=exchange, routing_key=key)
+        await call(self.ended, request, queue=queue, exchange=exchange, routing_key=key)
 
     # --- publishing ------------------------------------------------------------------------------
 
@@ -112,15 +112,16 @@ class Channel:
         """Have everything that is published from now on confirmed."""
         selected: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         with translated():
-            self._raw.confirm_delivery(self._on_answer, callback=partial(settle, selected))
-        await in_time(selected, self.ended)
+            self._raw.confirm_delivery(self._on_answer, callback=partial(resolve, selected))
+        await wait_reply(selected, self.ended)
 
     def publish(
         self, exchange: str, key: str, body: bytes, properties: Properties
     ) -> asyncio.Future[None]:
         """Publish a message, mandatory; the future is done once the broker has it.
 
-        It gets MessageReturned, MessageRefused or BrokerAway else. No deadline: who waits has one.
+        It gets MessageReturned, MessageRefused or BrokerUnavailable else. It has no deadline: the
+        caller sets one.
         """
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         confirmed.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -166,8 +167,8 @@ class Channel:
         At most `prefetch` messages (0: any number) are delivered without an answer; with `no_ack`
         none needs one.
         """
-        await ask(self.ended, self._raw.basic_qos, prefetch_count=prefetch)
-        frame = await ask(
+        await call(self.ended, self._raw.basic_qos, prefetch_count=prefetch)
+        frame = await call(
             self.ended,
             self._raw.basic_consume,
             queue=queue,
@@ -189,7 +190,7 @@ class Channel:
 
     async def cancel(self, consumer: str) -> None:
         """Have nothing delivered any more; what was delivered may still be answered."""
-        await ask(self.ended, self._raw.basic_cancel, consumer_tag=consumer)
+        await call(self.ended, self._raw.basic_cancel, consumer_tag=consumer)
 
     def ack(self, tag: int) -> None:
         """That message is done with."""
@@ -207,15 +208,15 @@ class Channel:
         """End it; what was delivered and not answered goes back to its queue."""
         with contextlib.suppress(AMQPError, errors.BrokerError):
             self._raw.close()
-            await in_time(self.ended, self.ended)
+            await wait_reply(self.ended, self.ended)
 
     def _on_cancelled(self, _: Any) -> None:
-        self._end(errors.BrokerAway("it has cancelled the consumer: the queue is gone"))
+        self._end(errors.BrokerUnavailable("it has cancelled the consumer: the queue is gone"))
         with contextlib.suppress(AMQPError):
             self._raw.close()
 
     def _end(self, reason: errors.BrokerError) -> None:
-        settle(self.ended, reason)
+        resolve(self.ended, reason)
         unconfirmed, self._unconfirmed = self._unconfirmed, {}
         for message in unconfirmed.values():
             if not message.confirmed.done():

@@ -19,10 +19,10 @@ from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflow
 from pika.exceptions import AMQPError
 
 from tixd import errors, logs
-from tixd.amqp.calls import Ended, as_ours, in_time, settle, translated
+from tixd.amqp.calls import Ended, resolve, to_broker_error, translated, wait_reply
 from tixd.amqp.channel import Channel
 from tixd.amqp.messages import Endpoint, Tls
-from tixd.amqp.pika_patches import mend_pika
+from tixd.amqp.pika_patches import apply_pika_patches
 from tixd.runtime import tasks
 
 #: Heartbeat that we ask for: a frozen broker is noticed after 15 s (faults.md, fact 6).
@@ -43,7 +43,7 @@ def _report_done(self: Any, result: Any) -> None:
 
 
 AMQPConnectionWorkflow._report_completion_and_cleanup = _report_done  # noqa: SLF001
-mend_pika()
+apply_pika_patches()
 
 
 class _Pika(logging.Handler):
@@ -64,17 +64,17 @@ _LOGGER.handlers, _LOGGER.propagate = [_Pika(logging.WARNING)], False
 async def connect(endpoint: Endpoint, name: str) -> Connection:
     """Open a connection; `name` is what the broker's own tools show of it.
 
-    Raises BrokerAway where nothing answers, BrokerRefuses where we may not enter or a certificate
-    cannot be used.
+    Raises BrokerUnavailable where nothing answers, BrokerRejected where the broker refuses the
+    login or a certificate cannot be used.
     """
     loop = asyncio.get_running_loop()
     opened: asyncio.Future[BaseException | None] = loop.create_future()
     ended: Ended = loop.create_future()
     raw = AsyncioConnection(
         _parameters(endpoint, name),
-        on_open_callback=lambda _: settle(opened, None),
-        on_open_error_callback=lambda _, reason: settle(opened, reason),
-        on_close_callback=lambda _, reason: settle(ended, as_ours(reason)),
+        on_open_callback=lambda _: resolve(opened, None),
+        on_open_error_callback=lambda _, reason: resolve(opened, reason),
+        on_close_callback=lambda _, reason: resolve(ended, to_broker_error(reason)),
         custom_ioloop=loop,
     )
     try:
@@ -85,7 +85,7 @@ async def connect(endpoint: Endpoint, name: str) -> Connection:
                 raw.close()
     reason = opened.result() if opened.done() else TimeoutError("no connection in time")
     if reason:
-        raise as_ours(reason)
+        raise to_broker_error(reason)
     return Connection(raw, ended, name)
 
 
@@ -110,7 +110,7 @@ def _ssl(endpoint: Endpoint, tls: Tls) -> pika.SSLOptions:
             context.load_cert_chain(tls.cert_file, tls.key_file or None)
     except OSError as error:
         files = " or ".join(filter(None, [tls.ca_file, tls.cert_file, tls.key_file]))
-        raise errors.BrokerRefuses(f"cannot use {files}: {error.strerror or error}") from error
+        raise errors.BrokerRejected(f"cannot use {files}: {error.strerror or error}") from error
     return pika.SSLOptions(context, endpoint.host)
 
 
@@ -139,9 +139,9 @@ class Connection:
         """Open a channel; with `confirms` what is published there is confirmed."""
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         with translated():
-            raw = self._raw.channel(on_open_callback=partial(settle, opened))
+            raw = self._raw.channel(on_open_callback=partial(resolve, opened))
         channel = Channel(raw)
-        await in_time(opened, channel.ended)
+        await wait_reply(opened, channel.ended)
         if confirms:
             await channel.confirm()
         return channel

@@ -34,7 +34,7 @@ _pikas_decode, _pikas_encode = data.decode_value, data.encode_value
 _pikas_frame = frame.decode_frame
 
 
-def mend_pika() -> None:
+def apply_pika_patches() -> None:
     """Have pika read and write values and headers by this module; once is enough."""
     data.decode_value, data.encode_value = _decode, _encode
     spec.props[pika.BasicProperties.INDEX] = _Lenient

@@ -31,7 +31,7 @@ from tixd.runtime import tasks
 #: A connection that was of use for so long has worked: the pauses begin anew.
 STEADY_SECONDS = 5.0
 
-Use = Callable[[Connection], Coroutine[Any, Any, None]]
+OnConnected = Callable[[Connection], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,12 @@ class Retry:
         return min(doubled, self.longest_seconds) * jitter.uniform(0.5, 1.0)
 
 
-class Link:
+class SupervisedConnection:
     """Keeps a connection; `connection` is the one that serves, or None, `reason` says why."""
 
-    def __init__(self, endpoint: Endpoint, name: str, use: Use, retry: Retry | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, name: str, use: OnConnected, retry: Retry | None = None
+    ) -> None:
         """`use` is called with each new connection and ends, or raises a BrokerError, with it."""
         self.connection: Connection | None = None
         self.reason = "not connected to the broker yet"
@@ -117,7 +119,7 @@ class Link:
         self.connection, self.reason, kind = None, str(error), type(error).__name__
         if self._told != kind:
             self._told = kind
-            log = logs.error if isinstance(error, errors.BrokerRefuses) else logs.warning
+            log = logs.error if isinstance(error, errors.BrokerRejected) else logs.warning
             broker = str(self._endpoint)
             log("broker_lost", connection=self.name, broker=broker, reason=self.reason)
 
@@ -137,12 +139,12 @@ def _end_of(connection: Connection, use: asyncio.Task[None]) -> errors.BrokerErr
         return connection.ended.result()
     error = use.exception()
     if error is None:
-        return errors.BrokerAway("the connection is of no use any more")
+        return errors.BrokerUnavailable("the connection is of no use any more")
     return error if isinstance(error, errors.BrokerError) else _unexpected(error)
 
 
 def _unexpected(error: BaseException) -> errors.BrokerError:
-    return errors.BrokerAway(f"unexpected {bounded.error(error)}")
+    return errors.BrokerUnavailable(f"unexpected {bounded.error(error)}")
 
 
 async def probe_queue(connection: Connection, name: str = "") -> tuple[Channel, str]:

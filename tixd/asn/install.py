@@ -17,7 +17,7 @@ from random import Random
 from tixd import errors
 from tixd.asn.mmdb import write_table
 from tixd.asn.origin import Address
-from tixd.asn.sources import Harvest, Progress
+from tixd.asn.sources import Entries, Progress
 from tixd.asn.table import KNOWN, Table
 
 #: A table of the whole Internet has several hundred thousand networks.
@@ -31,7 +31,7 @@ _ADDRESSES_COMPARED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Demands:
+class AcceptanceCriteria:
     """What a new table must fulfil; known: pairs of address and AS number."""
 
     known: tuple[tuple[str, int], ...] = KNOWN
@@ -52,7 +52,9 @@ class Installed:
     old_problem: str
 
 
-def install(harvest: Harvest, path: str, demands: Demands, progress: Progress) -> Installed:
+def install(
+    harvest: Entries, path: str, demands: AcceptanceCriteria, progress: Progress
+) -> Installed:
     """Make the table and put it at `path`; raises TableRefused, and then leaves all as it was."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
@@ -75,7 +77,7 @@ def install(harvest: Harvest, path: str, demands: Demands, progress: Progress) -
     return Installed(networks, size_bytes, change, problem)
 
 
-def _check(new: Table, networks: int, harvest: Harvest, demands: Demands) -> None:
+def _check(new: Table, networks: int, harvest: Entries, demands: AcceptanceCriteria) -> None:
     """Size and well-known addresses; those of an IP version that no source has are left out."""
     if networks < demands.least_networks:
         raise errors.TableRefused(
@@ -90,7 +92,7 @@ def _check(new: Table, networks: int, harvest: Harvest, demands: Demands) -> Non
             )
 
 
-def _change(new: Table, path: str, harvest: Harvest) -> tuple[float | None, str]:
+def _change(new: Table, path: str, harvest: Entries) -> tuple[float | None, str]:
     """How much differs from the table at `path`, 0..1, and why that could not be told."""
     if not os.path.exists(path):
         return None, ""
@@ -104,7 +106,7 @@ def _change(new: Table, path: str, harvest: Harvest) -> tuple[float | None, str]
     return min(1.0, max(size, sum(told) / len(told) if told else 0.0)), ""
 
 
-def _sample(harvest: Harvest) -> list[Address]:
+def _sample(harvest: Entries) -> list[Address]:
     """Addresses to compare: IPv4 by chance, the same ones each time; IPv6 is too large for that."""
     chance = Random(0)  # noqa: S311 - no secret
     addresses: list[Address] = [

@@ -13,7 +13,7 @@ from mmdb_writer import MMDBWriter, SearchTreeLeaf, SearchTreeNode
 from tixd import errors
 from tixd.asn.formats import BITS
 from tixd.asn.ranges import disjoint, networks
-from tixd.asn.sources import Harvest, Progress
+from tixd.asn.sources import Entries, Progress
 
 #: The kind of database that a built file says it is.
 DATABASE_TYPE = "tixd-ASN"
@@ -27,7 +27,7 @@ _PIECES_BETWEEN_REPORTS = 5_000
 Tree = SearchTreeNode
 
 
-def write_table(harvest: Harvest, path: str, progress: Progress) -> int:
+def write_table(harvest: Entries, path: str, progress: Progress) -> int:
     """Write the table to `path`; returns how many networks it has.
 
     progress: told ranges laid so far and in all. Raises OSError, BadSource for too large a tree.
@@ -45,7 +45,7 @@ def write_table(harvest: Harvest, path: str, progress: Progress) -> int:
     return count
 
 
-def _lay(tree: Tree, harvest: Harvest, progress: Progress) -> int:
+def _lay(tree: Tree, harvest: Entries, progress: Progress) -> int:
     """Hang every network into the tree; the networks do not overlap."""
     leaves = _leaves(harvest)
     total, count = sum(map(len, harvest.ranges.values())), 0
@@ -65,7 +65,7 @@ def _lay(tree: Tree, harvest: Harvest, progress: Progress) -> int:
     return count
 
 
-def _leaves(harvest: Harvest) -> list[SearchTreeLeaf]:
+def _leaves(harvest: Entries) -> list[SearchTreeLeaf]:
     """What hangs in the tree, by the number of its value."""
     found = []
     for asn, name, country in harvest.values:

@@ -17,7 +17,7 @@ from pymysql.cursors import Cursor, SSCursor
 
 from tixd import errors
 from tixd.asn.formats import FORMATS, FormatName
-from tixd.asn.sources import Harvest, Progress
+from tixd.asn.sources import Entries, Progress
 
 #: Where MySQL and MariaDB listen.
 PORT = 3306
@@ -35,7 +35,7 @@ _TABLES: tuple[tuple[str, str, FormatName], ...] = (
 )
 
 
-def harvest_database(harvest: Harvest, url: str, password: str, progress: Progress) -> None:
+def harvest_database(harvest: Entries, url: str, password: str, progress: Progress) -> None:
     """Add what the database says; `password` counts before the one in the URL.
 
     progress: told rows read so far and in all. Raises BadSource.

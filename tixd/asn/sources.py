@@ -56,7 +56,7 @@ Progress = Callable[[int, int], object]
 
 
 @dataclass(slots=True)
-class Harvest:
+class Entries:
     """What the sources say, together: ranges by IP version, each with the number of its value.
 
     values: (AS number, name, country) by number; names: of AS numbers, where a range has none;
@@ -119,7 +119,7 @@ def _shown(text: str) -> str:
     return f'"{(clean(text) or "")[:_SHOWN]}"'
 
 
-def harvest_file(harvest: Harvest, path: str, progress: Progress) -> str:
+def harvest_file(harvest: Entries, path: str, progress: Progress) -> str:
     """Add what a file says, and return what format it has; raises BadSource.
 
     progress: told bytes read so far and in all.
@@ -141,7 +141,7 @@ def harvest_file(harvest: Harvest, path: str, progress: Progress) -> str:
         raise errors.BadSource(f"{path}: a path has no null character") from None
 
 
-def _harvest_lines(harvest: Harvest, path: str, lines: Iterator[str]) -> str:
+def _harvest_lines(harvest: Entries, path: str, lines: Iterator[str]) -> str:
     first = next(lines, None)
     if first is None:
         raise errors.BadSource(f"{path}: holds no line")

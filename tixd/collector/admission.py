@@ -1,6 +1,6 @@
 """How much is in hand: what requests hold in memory, and bundles at work.
 
-In: sizes as they become known, a clock. Out: leave to go on, or NotAccepted, OverLimit. Rules:
+In: sizes as they become known, a clock. Out: leave to go on, or Unavailable, OverLimit. Rules:
 - what a request holds counts as it grows: what has arrived, what it was decoded to, its records;
 - a quarter of the bytes is kept for small requests, so that large ones never shut them out;
 - when bytes are short, requests still being received make room, the one with least progress first;
@@ -42,23 +42,23 @@ MUCH_CPU_SECONDS = 0.1
 #: that is kept keeps everything that its traceback knows.
 Reason = Callable[[], Exception]
 
-_LARGE = partial(errors.NotAccepted, "it is large, and small requests needed its place")
-_STALLED = partial(errors.TooSlow, "others needed the memory it held")
+_LARGE = partial(errors.Unavailable, "it is large, and small requests needed its place")
+_STALLED = partial(errors.RequestTimeout, "others needed the memory it held")
 
 
-class Left(Exception):
+class ClientGone(Exception):
     """The sender has gone, nobody is there to be answered."""
 
 
-class Hand:
+class Admission:
     """What all requests together hold; `most_requests` and `most_bytes` are the limits."""
 
     def __init__(self, most_requests: int, most_bytes: int, clock: Callable[[], float]) -> None:
         self._most_requests, self._most_bytes = most_requests, most_bytes
         self._clock = clock
         self._small_bytes = most_bytes // SMALL_PART
-        self._shares: dict[Share, None] = {}
-        self._at_work: dict[Share, None] = {}
+        self._shares: dict[Reservation, None] = {}
+        self._at_work: dict[Reservation, None] = {}
         self.bytes = 0
 
     @property
@@ -67,17 +67,17 @@ class Hand:
         return len(self._at_work)
 
     @contextmanager
-    def share(self) -> Iterator[Share]:
+    def share(self) -> Iterator[Reservation]:
         """The share of one request."""
-        share = Share(self)
+        share = Reservation(self)
         try:
             yield share
         finally:
             share.release()
 
     @contextmanager
-    def work(self, share: Share) -> Iterator[None]:
-        """Work on one bundle; raises NotAccepted where too many are worked on already."""
+    def work(self, share: Reservation) -> Iterator[None]:
+        """Work on one bundle; raises Unavailable where too many are worked on already."""
         self._make_place(self._is_large(share))
         self._at_work[share] = None
         try:
@@ -86,23 +86,23 @@ class Hand:
             self._at_work.pop(share, None)
 
     def _make_place(self, is_large: bool) -> None:  # noqa: FBT001
-        """See that one bundle more can be worked on; raises NotAccepted."""
+        """See that one bundle more can be worked on; raises Unavailable."""
         large = [one for one in self._at_work if self._is_large(one)]
         kept = self._most_requests // LARGE_PART
         if not is_large and self.requests - len(large) >= self._most_requests - kept:
-            raise errors.NotAccepted(f"{self.requests} requests are in hand, most of them small")
+            raise errors.Unavailable(f"{self.requests} requests are in hand, most of them small")
         if self.requests < self._most_requests:
             return
         latest = next((one for one in reversed(large[kept:]) if one.can_end), None)
         if is_large or not latest:
-            raise errors.NotAccepted(f"{self.requests} requests are in hand")
+            raise errors.Unavailable(f"{self.requests} requests are in hand")
         latest.end(_LARGE)
 
     def now(self) -> float:
         """The time of its clock, seconds."""
         return self._clock()
 
-    def change(self, share: Share, size: int) -> None:
+    def change(self, share: Reservation, size: int) -> None:
         """Count so many bytes more (or fewer) for this share; `size` has been checked."""
         self.bytes += size
         if share.bytes + size:
@@ -110,12 +110,12 @@ class Hand:
         else:
             self._shares.pop(share, None)
 
-    def forget(self, share: Share) -> None:
+    def forget(self, share: Reservation) -> None:
         """It was ended: it does no work any more, although its task has not noticed yet."""
         self._at_work.pop(share, None)
 
-    def make_room(self, share: Share, size: int) -> None:
-        """See that this share can hold so many more bytes; raises NotAccepted, OverLimit."""
+    def make_room(self, share: Reservation, size: int) -> None:
+        """See that this share can hold so many more bytes; raises Unavailable, OverLimit."""
         total, most = share.bytes + size, self._most_bytes
         if total > self._small_bytes:
             most -= most // RESERVED_PART
@@ -125,10 +125,10 @@ class Hand:
         while self.bytes + size > most:
             self._least_progress(share).end(_STALLED)
 
-    def _is_large(self, share: Share) -> bool:
+    def _is_large(self, share: Reservation) -> bool:
         return share.bytes > self._small_bytes or share.cpu_seconds > MUCH_CPU_SECONDS
 
-    def _least_progress(self, asking: Share) -> Share:
+    def _least_progress(self, asking: Reservation) -> Reservation:
         now = self._clock()
         stalled = [
             (_step(progress), -share.bytes, share)
@@ -136,7 +136,7 @@ class Hand:
             if share is not asking and share.can_end and (progress := share.progress(now)) < STALLED
         ]
         if not stalled:
-            raise errors.NotAccepted(f"{self.bytes} bytes are in hand")
+            raise errors.Unavailable(f"{self.bytes} bytes are in hand")
         return min(stalled, key=lambda found: found[:2])[2]
 
 
@@ -149,7 +149,7 @@ def _step(progress: float) -> int:
     return math.floor(math.log2(max(progress, 2.0**-MOST_DOUBLINGS)))
 
 
-class Share:
+class Reservation:
     """What one request holds, and how it can be ended from outside.
 
     is_whole: everything has arrived; from then on it is not judged by its progress; cpu_seconds:
@@ -157,7 +157,7 @@ class Share:
     connection, see that it was ended; without one it cannot be.
     """
 
-    def __init__(self, hand: Hand, interrupt: Callable[[], object] | None = None) -> None:
+    def __init__(self, hand: Admission, interrupt: Callable[[], object] | None = None) -> None:
         self._hand, self.interrupt = hand, interrupt
         self.bytes = 0
         self.cpu_seconds = self.step_seconds = 0.0
@@ -166,7 +166,7 @@ class Share:
         self._recent, self._moment = 0.0, 0.0
 
     def take(self, size: int) -> None:
-        """Hold so many more bytes; raises NotAccepted where there is no room, OverLimit."""
+        """Hold so many more bytes; raises Unavailable where there is no room, OverLimit."""
         self.hold(self.bytes + size)
 
     def hold(self, total: int) -> None:

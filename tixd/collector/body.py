@@ -1,7 +1,7 @@
 """The parameters of a request, read within its limits.
 
 In: aiohttp's request, when its time is up, what it may hold. Out: the parameters of its query and
-its body, or BadRequest, TooSlow, OverLimit, WrongType, NotAccepted, Left. Rules: what can be
+its body, or BadRequest, RequestTimeout, OverLimit, WrongType, Unavailable, Left. Rules: what can be
 refused by its head is refused before anything of it is read; a client that asks is told to go on
 only then; what arrives is decoded at once, and only that is held; a compressed body is inflated
 once it is whole, piece by piece, straight into the form.
@@ -23,7 +23,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from tixd import bounded, errors
-from tixd.collector.admission import Left, Share
+from tixd.collector.admission import ClientGone, Reservation
 from tixd.collector.cooperative import Limited, Scheduler
 from tixd.collector.form import Form
 from tixd.collector.steps import Steps
@@ -149,7 +149,7 @@ class Reader:
         self._settings, self._scheduler = settings, scheduler
 
     async def parameters(
-        self, request: web.BaseRequest, share: Share, deadline: float
+        self, request: web.BaseRequest, share: Reservation, deadline: float
     ) -> dict[str, bytes]:
         """What query and body say, the body where both do; `deadline`: of the loop's clock."""
         async with Limited(share, deadline):
@@ -162,7 +162,7 @@ class Reader:
                 await self._scheduler.run(asked.feeding(query), share)
             return {**asked.values(), **posted.values()}
 
-    async def _read(self, request: web.BaseRequest, form: Form, share: Share) -> None:
+    async def _read(self, request: web.BaseRequest, form: Form, share: Reservation) -> None:
         encoding = request.headers.get("Content-Encoding", "").strip().lower()
         _check_head(request, encoding, self._settings)
         try:
@@ -172,14 +172,14 @@ class Reader:
                 return
             body = await self._received(request, share)
         except ConnectionError:
-            raise Left from None
+            raise ClientGone from None
         except (web.RequestPayloadError, HttpProcessingError):
             raise errors.BadRequest("body is not as its head says") from None
         share.is_whole = True
         await self._scheduler.run(self._inflating(body, encoding, form), share)
         share.take(-len(body))
 
-    async def _decode(self, request: web.BaseRequest, form: Form, share: Share) -> None:
+    async def _decode(self, request: web.BaseRequest, form: Form, share: Reservation) -> None:
         """Decode a body as it arrives."""
         before, size = share.bytes, 0
         while piece := await request.content.readany():
@@ -188,7 +188,7 @@ class Reader:
             form.feed(piece)
             share.hold(before + form.held_bytes)
 
-    async def _received(self, request: web.BaseRequest, share: Share) -> bytearray:
+    async def _received(self, request: web.BaseRequest, share: Reservation) -> bytearray:
         """A body as sent."""
         body = bytearray()
         while piece := await request.content.readany():

@@ -21,7 +21,7 @@ from tixd.collector.record import Record, record
 from tixd.collector.record_parser import Found, Limits, called
 from tixd.collector.split import envelope
 from tixd.collector.steps import Steps, finished
-from tixd.errors import BadRecord, BadRequest, Malformed, OverLimit
+from tixd.errors import BadRecord, BadRequest, MalformedBundle, OverLimit
 
 #: The `arg1` of a request that only asks whether somebody is there.
 PING = b"xxx"
@@ -98,7 +98,7 @@ def reading(parameters: Mapping[str, bytes], limits: Limits) -> Steps[Bundle]:
     size = _bundle_size(parameters["bundlesize"])
     if size > limits.records:
         raise OverLimit(f"over {limits.records} records (maxRecords)")
-    with suppress(Malformed):
+    with suppress(MalformedBundle):
         return (yield from _read_update(text, size, limits, split.by_quotes))
     return (yield from _read_update(text, size, limits, split.by_structure))
 
@@ -108,7 +108,9 @@ def _read_update(text: bytes, size: int, limits: Limits, way: _Way) -> Steps[Bun
     yield from _read(way(text, limits), draft)
     count = len(draft.records)
     if size not in (count, count + draft.handshakes):
-        raise Malformed(f"number of records in bundle ({count}) different than expected ({size})")
+        raise MalformedBundle(
+            f"number of records in bundle ({count}) different than expected ({size})"
+        )
     return draft.bundle()
 
 

@@ -20,7 +20,7 @@ from functools import partial
 from aiohttp import web
 
 from tixd import errors
-from tixd.collector.admission import Hand, Left, Share
+from tixd.collector.admission import Admission, ClientGone, Reservation
 from tixd.runtime.http_server import cut, has_request
 
 #: How often connections are looked at.
@@ -47,9 +47,9 @@ class _Place:
     """
 
     since: float
-    head: Share
+    head: Reservation
     requests: int = 0
-    request: Share | None = None
+    request: Reservation | None = None
     in_body: bool = False
     at_work: bool = False
     leaving: bool = False
@@ -63,7 +63,7 @@ class _Place:
 class Connections:
     """The connections of one listener."""
 
-    def __init__(self, wanted: int, seconds: float, hand: Hand) -> None:
+    def __init__(self, wanted: int, seconds: float, hand: Admission) -> None:
         """`wanted`: how many at once; `seconds`: how long a first request may take."""
         self._most, self._seconds, self._hand = _possible(wanted), seconds, hand
         self._places: dict[web.RequestHandler, _Place] = {}
@@ -92,11 +92,11 @@ class Connections:
         if not place.head.ended:
             try:
                 place.head.take(size)
-            except (errors.NotAccepted, errors.BadRequest):
-                place.head.end(Left)
+            except (errors.Unavailable, errors.BadRequest):
+                place.head.end(ClientGone)
 
-    def _head(self, protocol: web.RequestHandler) -> Share:
-        return Share(self._hand, partial(self._close_soon, protocol))
+    def _head(self, protocol: web.RequestHandler) -> Reservation:
+        return Reservation(self._hand, partial(self._close_soon, protocol))
 
     def _close_soon(self, protocol: web.RequestHandler) -> None:
         """Close a connection whose head had to make room: at once, unless the head is whole."""
@@ -113,7 +113,7 @@ class Connections:
         if place:
             place.head.release()
             if place.request:
-                place.request.end(Left)
+                place.request.end(ClientGone)
 
     def _close_unasked(self, protocol: web.RequestHandler, before: int) -> None:
         """Close a connection that has made no request since it had made so many."""
@@ -128,14 +128,14 @@ class Connections:
             cut(protocol)
 
     @contextmanager
-    def serving(self, request: web.BaseRequest, share: Share) -> Iterator[float]:
+    def serving(self, request: web.BaseRequest, share: Reservation) -> Iterator[float]:
         """A request's head has arrived; since when (monotonic seconds) it has been under way.
 
         Its share counts what it holds as long as the block runs. Raises Left.
         """
         place = self._places.get(request.protocol)
         if place is None:
-            raise Left
+            raise ClientGone
         since = time.monotonic() if place.requests else place.since
         place.requests += 1
         place.head.release()

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from tixd import errors
-from tixd.collector.admission import Share
+from tixd.collector.admission import Reservation
 from tixd.collector.steps import Steps
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ USUAL_SECONDS, LEARNED = 0.005, 0.1
 class _Waiting:
     """A request that waits for its next step."""
 
-    share: Share
+    share: Reservation
     number: int
     granted: asyncio.Future[None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -60,11 +60,11 @@ class _Waiting:
 class Limited:
     """Interrupts its block at the deadline (of the loop's clock), or when the share is ended.
 
-    Raises the reason: TooSlow where the request has not arrived in time, NotAccepted where it was
-    not worked through.
+    Raises the reason: RequestTimeout where the request has not arrived in time, Unavailable where
+    it was not worked through.
     """
 
-    def __init__(self, share: Share, deadline: float) -> None:
+    def __init__(self, share: Reservation, deadline: float) -> None:
         self._share, self._scope = share, asyncio.timeout_at(deadline)
 
     async def __aenter__(self) -> None:
@@ -86,8 +86,8 @@ class Limited:
             if share.ended:
                 raise share.ended() from None
             if share.is_whole:
-                raise errors.NotAccepted("not worked through within its time-out") from None
-            raise errors.TooSlow("not whole within its time-out") from None
+                raise errors.Unavailable("not worked through within its time-out") from None
+            raise errors.RequestTimeout("not whole within its time-out") from None
 
     def _expire(self) -> None:
         if not self._scope.expired():
@@ -103,10 +103,10 @@ class Scheduler:
         self._planned_seconds, self._usual_seconds = 0.0, USUAL_SECONDS
         self._turns = 0
 
-    async def run(self, work: Steps[T], share: Share) -> T:
+    async def run(self, work: Steps[T], share: Reservation) -> T:
         """The result of the work; what it holds counts for the share until it ends.
 
-        Raises what the work raises, and NotAccepted or OverLimit where memory is short.
+        Raises what the work raises, and Unavailable or OverLimit where memory is short.
         """
         number, before = next(self._numbers), share.bytes
         try:
@@ -124,7 +124,7 @@ class Scheduler:
         finally:
             work.close()
 
-    async def _step(self, share: Share, number: int) -> None:
+    async def _step(self, share: Reservation, number: int) -> None:
         """Return when the next step is this request's."""
         if not self._waiting and self._fits(share):
             self._plan(share)
@@ -138,19 +138,19 @@ class Scheduler:
                 self._waiting.remove(waiting)
             raise
 
-    def _fits(self, share: Share) -> bool:
+    def _fits(self, share: Reservation) -> bool:
         planned = self._planned_seconds
         return not planned or planned + self._expected_seconds(share) <= TURN_SECONDS
 
-    def _plan(self, share: Share) -> None:
+    def _plan(self, share: Reservation) -> None:
         if not self._planned_seconds:
             asyncio.get_running_loop().call_soon(self._turn)
         self._planned_seconds += self._expected_seconds(share)
 
-    def _expected_seconds(self, share: Share) -> float:
+    def _expected_seconds(self, share: Reservation) -> float:
         return share.step_seconds or self._usual_seconds
 
-    def _learn(self, share: Share, seconds: float) -> None:
+    def _learn(self, share: Reservation, seconds: float) -> None:
         share.cpu_seconds += seconds
         share.step_seconds = seconds
         self._usual_seconds += LEARNED * (seconds - self._usual_seconds)

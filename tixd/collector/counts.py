@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tixd import __version__
-from tixd.collector.admission import Hand
-from tixd.collector.publish import Outputs
+from tixd.collector.admission import Admission
+from tixd.collector.publish import SinkGroup
 from tixd.runtime import tasks
 from tixd.runtime.metrics import Family, exposition
 
@@ -53,13 +53,15 @@ class Counts:
         }
 
 
-def metrics(counts: Counts, hand: Hand, outputs: Outputs, *, is_ready: bool) -> bytes:
+def metrics(counts: Counts, hand: Admission, outputs: SinkGroup, *, is_ready: bool) -> bytes:
     """What Prometheus reads."""
     told = _families(counts, hand, outputs, is_ready=is_ready)
     return exposition(told, __version__, "collector")
 
 
-def _families(counts: Counts, hand: Hand, outputs: Outputs, *, is_ready: bool) -> Iterator[Family]:
+def _families(
+    counts: Counts, hand: Admission, outputs: SinkGroup, *, is_ready: bool
+) -> Iterator[Family]:
     told = {
         "records": ("Records accepted by all outputs.", counts.records),
         "record_errors": ("Records failed or unknown.", counts.record_errors),

@@ -1,6 +1,6 @@
 """All outputs together: a bundle is accepted once every one of them has every record.
 
-In: records. Out: nothing, or NotAccepted. Rules: all are seen to be ready before any is published
+In: records. Out: nothing, or Unavailable. Rules: all are seen to be ready before any is published
 to; what can never fit is refused before any is published to; all publish at the same time, with
 one deadline; an answer is given only when all have ended, well or not. A large bundle is rendered
 and published in parts, so that its messages are never in memory all at once.
@@ -17,7 +17,7 @@ from tixd import errors
 from tixd.collector.record import Record, render
 from tixd.collector.steps import Steps
 from tixd.runtime import tasks
-from tixd.sinks.base import Outgoing, Sink
+from tixd.sinks.base import OutboundMessage, Sink
 
 T = TypeVar("T")
 
@@ -39,21 +39,21 @@ LARGE_RECORDS, LARGE_AT_ONCE = 500, 4
 STEP_BYTES = 16 * 1024
 
 #: Does work in steps and waits for its result, with turns for others in between.
-Run = Callable[[Steps[list[list[Outgoing]]]], Awaitable[list[list[Outgoing]]]]
+Run = Callable[[Steps[list[list[OutboundMessage]]]], Awaitable[list[list[OutboundMessage]]]]
 
 
-async def in_turns(work: Steps[list[list[Outgoing]]]) -> list[list[Outgoing]]:
+async def in_turns(work: Steps[list[list[OutboundMessage]]]) -> list[list[OutboundMessage]]:
     """Do the work with a turn of the loop after each step."""
     while True:
         try:
             next(work)
         except StopIteration as end:
-            result: list[list[Outgoing]] = end.value
+            result: list[list[OutboundMessage]] = end.value
             return result
         await asyncio.sleep(0)
 
 
-class Outputs:
+class SinkGroup:
     """The enabled sinks; `timeout_seconds` is how long they may take for a bundle."""
 
     def __init__(self, sinks: Sequence[Sink], timeout_seconds: float) -> None:
@@ -85,17 +85,17 @@ class Outputs:
         )
 
     def check_ready(self) -> None:
-        """Raises NotAccepted where a sink is away; it then looks at once whether it is back."""
+        """Raises Unavailable where a sink is away; it then looks at once whether it is back."""
         away = [(sink, reason) for sink in self.sinks if (reason := sink.not_ready())]
         for sink, _ in away:
             sink.hurry()
         if away:
-            raise errors.NotAccepted("; ".join(f"{sink.name}: {reason}" for sink, reason in away))
+            raise errors.Unavailable("; ".join(f"{sink.name}: {reason}" for sink, reason in away))
 
     async def publish(self, records: Sequence[Record], run: Run = in_turns) -> None:
         """Return once every sink has every record; `run` does the work that it takes before.
 
-        Raises NotAccepted, or TooLargeForOutput where nothing was published.
+        Raises Unavailable, or TooLargeForOutput where nothing was published.
         """
         parts, deadline = _parts(records), time.monotonic() + self._timeout_seconds
         if len(parts) > 1:
@@ -117,29 +117,31 @@ class Outputs:
         await self._publish(messages, deadline - time.monotonic())
 
     async def _in_time(self, work: Awaitable[T], deadline: float) -> T:
-        """Wait for the work; raises NotAccepted at the deadline."""
+        """Wait for the work; raises Unavailable at the deadline."""
         try:
             async with asyncio.timeout_at(deadline):
                 return await work
         except TimeoutError:
             raise self._late() from None
 
-    def _late(self) -> errors.NotAccepted:
-        return errors.NotAccepted(f"no confirm of all records within {self._timeout_seconds} s")
+    def _late(self) -> errors.Unavailable:
+        return errors.Unavailable(f"no confirm of all records within {self._timeout_seconds} s")
 
     def held_bytes(self, records: Sequence[Record]) -> int:
         """How much memory publishing these takes beside them."""
         largest = max((sum(r.held_bytes for r in part) for part in _parts(records)), default=0)
         return COPIES * largest * len(self.sinks)
 
-    def _rendering(self, records: Sequence[Record]) -> Steps[list[list[Outgoing]]]:
+    def _rendering(self, records: Sequence[Record]) -> Steps[list[list[OutboundMessage]]]:
         """The messages for each sink; raises TooLargeForOutput where it never takes one of them."""
         bundles, worked = [], 0
         for sink in self.sinks:
-            messages: list[Outgoing] = []
+            messages: list[OutboundMessage] = []
             for record in records:
                 body, content_type = render(record, sink.form)
-                messages.append(Outgoing(record.identity, record.message_id, body, content_type))
+                messages.append(
+                    OutboundMessage(record.identity, record.message_id, body, content_type)
+                )
                 worked += record.held_bytes
                 if worked > STEP_BYTES:
                     worked = 0
@@ -148,7 +150,7 @@ class Outputs:
             bundles.append(messages)
         return bundles
 
-    async def _publish(self, bundles: Sequence[Sequence[Outgoing]], seconds: float) -> None:
+    async def _publish(self, bundles: Sequence[Sequence[OutboundMessage]], seconds: float) -> None:
         """Have each sink publish its messages, all at the same time."""
         jobs = [
             tasks.start(sink.publish(messages), f"publishing to {sink.name}")

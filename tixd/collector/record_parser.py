@@ -25,7 +25,7 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from tixd.errors import BadRequest, Malformed, OverLimit
+from tixd.errors import BadRequest, MalformedBundle, OverLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ def root_at(source: bytes, start: int = 0) -> int:
     if source.startswith(b"<!DOCTYPE", at):
         raise _doctype(at)
     if not _TAG.match(source, at):
-        raise Malformed("no element", start)
+        raise MalformedBundle("no element", start)
     return at
 
 
@@ -202,11 +202,11 @@ def parse(source: bytes, limits: Limits, outer: Mapping[bytes, bytes], at: int =
         own = declared(tag[0])
         source = _with(source, {name: uri for name, uri in outer.items() if name not in own})
     if not _TAG.match(source):
-        raise Malformed("no element", at)
+        raise MalformedBundle("no element", at)
     try:
         source, tree = _completed(source, limits, at)
     except expat.ExpatError as error:
-        raise Malformed(f"no XML ({error}) in what begins", at) from error
+        raise MalformedBundle(f"no XML ({error}) in what begins", at) from error
     if source.count(b"</") >= limits.depth:
         _check_depth(tree, limits, at)
     return Found(tree.tag.rpartition("}")[2], tree, source)

@@ -22,14 +22,14 @@ from aiohttp import web
 
 from tixd import bounded, errors, logs
 from tixd.collector import counts
-from tixd.collector.admission import Hand, Left
+from tixd.collector.admission import Admission, ClientGone
 from tixd.collector.answer import Answer, Handler, other, text, written
 from tixd.collector.body import Reader
 from tixd.collector.connections import Connections
 from tixd.collector.cooperative import Scheduler
 from tixd.collector.counts import Counts
-from tixd.collector.publish import Outputs
-from tixd.collector.receive import Receiver, Visit
+from tixd.collector.publish import SinkGroup
+from tixd.collector.receive import Receiver, RequestContext
 from tixd.collector.record_parser import Limits
 from tixd.config import collector_values
 from tixd.config.collector_settings import CollectorSettings
@@ -39,13 +39,13 @@ from tixd.runtime.metrics import CONTENT_TYPE
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def address(peer: str, headers: Mapping[str, str], trusted: Sequence[Network]) -> str:
+def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Network]) -> str:
     """The sender's address; the peer's where no trusted proxy tells of another.
 
     >>> loopback = (ipaddress.ip_network("127.0.0.0/8"),)
-    >>> address("127.0.0.1", {"X-Forwarded-For": "6.6.6.6, 192.0.2.1, 127.0.0.2"}, loopback)
+    >>> client_address("127.0.0.1", {"X-Forwarded-For": "6.6.6.6, 192.0.2.1, 127.0.0.2"}, loopback)
     '192.0.2.1'
-    >>> address("192.0.2.9", {"X-Real-IP": "192.0.2.1"}, loopback)
+    >>> client_address("192.0.2.9", {"X-Real-IP": "192.0.2.1"}, loopback)
     '192.0.2.9'
     """
     if not _is_trusted(peer, trusted):
@@ -113,12 +113,12 @@ class Server:
     def __init__(
         self,
         settings: CollectorSettings,
-        outputs: Outputs,
+        outputs: SinkGroup,
         not_ready: Callable[[], tuple[str, ...]],
     ) -> None:
         self._settings, self._outputs, self._not_ready = settings, outputs, not_ready
         self.counts, self._trusted = Counts(), collector_values.networks(settings.trusted_proxies)
-        self._hand = Hand(settings.max_requests, settings.max_bytes_in_hand, time.monotonic)
+        self._hand = Admission(settings.max_requests, settings.max_bytes_in_hand, time.monotonic)
         self._seconds = settings.timeout_seconds
         scheduler = Scheduler()
         self._reader = Reader(settings, scheduler)
@@ -165,8 +165,8 @@ class Server:
                 with self._connections.serving(request, share) as since:
                     if request.path != SERVLET:
                         return await self._look(request)
-                    return await self._serve(request, Visit(share, since + self._seconds))
-            except Left:
+                    return await self._serve(request, RequestContext(share, since + self._seconds))
+            except ClientGone:
                 return web.Response()
 
     async def _look(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -175,7 +175,7 @@ class Server:
 
     # --- the servlet -----------------------------------------------------------------------------
 
-    async def _serve(self, request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
+    async def _serve(self, request: web.BaseRequest, visit: RequestContext) -> web.StreamResponse:
         """Take a bundle, answer, and tell of it."""
         begun = time.monotonic()
         said = await self._servlet(request, visit)
@@ -186,18 +186,18 @@ class Server:
         self._log(request, visit, said, time.monotonic() - begun)
         return response
 
-    async def _servlet(self, request: web.BaseRequest, visit: Visit) -> Answer | None:
+    async def _servlet(self, request: web.BaseRequest, visit: RequestContext) -> Answer | None:
         """What a sender is told; None where it has left."""
         if request.method not in ("GET", "POST"):
             return text("only GET and POST", 405, Allow="GET, POST")
         try:
             return text(await self._take(request, visit))
-        except Left:
+        except ClientGone:
             visit.problem = "the sender has left"
             return None
         except errors.BadRequest as error:
             return text(bounded.text(error.answer, ANSWER_CHARACTERS), error.status)
-        except errors.NotAccepted as error:
+        except errors.Unavailable as error:
             visit.problem = error.detail
             return text(error.answer, error.status, Retry_After=str(RETRY_AFTER_SECONDS))
         except Exception as error:  # noqa: BLE001 - whatever it is, the sender is to repeat it
@@ -205,7 +205,7 @@ class Server:
             visit.problem = "unexpected"
             return text("Internal server error", 500)
 
-    async def _take(self, request: web.BaseRequest, visit: Visit) -> str:
+    async def _take(self, request: web.BaseRequest, visit: RequestContext) -> str:
         """Read a request and have it received."""
         visit.share.take(_head_bytes(request))
         parameters = await self._reader.parameters(request, visit.share, visit.deadline)
@@ -213,13 +213,13 @@ class Server:
             return await self._receiver.receive(parameters, visit)
 
     def _log(
-        self, request: web.BaseRequest, visit: Visit, said: Answer | None, seconds: float
+        self, request: web.BaseRequest, visit: RequestContext, said: Answer | None, seconds: float
     ) -> None:
         """One line per request; logs.py escapes what came from outside."""
         peer = (request.transport and request.transport.get_extra_info("peername")) or ("",)
         logs.info(
             "request",
-            address=address(request.remote or str(peer[0]), request.headers, self._trusted),
+            address=client_address(request.remote or str(peer[0]), request.headers, self._trusted),
             length=request.content_length or 0,
             agent=request.headers.get("User-Agent", ""),
             path=request.path,

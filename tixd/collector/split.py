@@ -34,7 +34,7 @@ from tixd.collector.record_parser import (
     parse,
     root_at,
 )
-from tixd.errors import BadRequest, Malformed, OverLimit
+from tixd.errors import BadRequest, MalformedBundle, OverLimit
 
 #: Longest declarations of an envelope, in longest namespaces: each record gets them.
 _DECLARATIONS = 4
@@ -75,7 +75,7 @@ def element_end(text: bytes, start: int, limits: Limits) -> int:
     if first and len(text) > most:
         raise OverLimit(f"a record of over {limits.record_bytes} bytes (maxRecordSize)", start)
     root_at(text, start)  # which knows a DOCTYPE
-    raise Malformed("no element, or one without end,", start)
+    raise MalformedBundle("no element, or one without end,", start)
 
 
 @functools.cache
@@ -171,7 +171,7 @@ def _children(text: bytes, at: int, limits: Limits, root: bytes) -> Iterator[tup
             others += 1
             end = other.end()
             if other.lastgroup:
-                raise Malformed(f"a comment or the like that does not end at byte {at}")
+                raise MalformedBundle(f"a comment or the like that does not end at byte {at}")
         else:
             records += 1
             end = element_end(text, at, limits)
@@ -210,7 +210,7 @@ def by_quotes(text: bytes, limits: Limits) -> Iterator[Found | int]:
         elif text[at:end].strip() == _KEYWORD:
             following = _FOLLOWING
     if following:
-        raise Malformed("a replication that too few tokens follow")
+        raise MalformedBundle("a replication that too few tokens follow")
 
 
 def _record(text: bytes, at: int, end: int, limits: Limits) -> Found:
@@ -249,7 +249,7 @@ def _quoted_tokens(text: bytes, limits: Limits) -> Iterator[tuple[int, int]]:
         end = _quoted_end(text, at, limits.token_bytes)
         _check_size(end - at, at, limits)
         if end < len(text) and not text.startswith(b"|", end):
-            raise Malformed("a quote that stays open", end)
+            raise MalformedBundle("a quote that stays open", end)
         yield at, end
         if end == len(text):
             return
@@ -268,7 +268,7 @@ def _quoted_end(text: bytes, at: int, most: int) -> int:
 def _end_of_xml(text: bytes, cut: int, record: int, limits: Limits) -> int:
     """Where the token behind a `|` ends: with the XML that it begins with, if it does."""
     if cut == len(text):
-        raise Malformed(f"too few of {_FOLLOWING} tokens of the record", record)
+        raise MalformedBundle(f"too few of {_FOLLOWING} tokens of the record", record)
     start = _end(_BLANKS, text, cut + 1, limits.token_bytes)
     if text.startswith(b"<", start):
         return _cut_behind(text, element_end(text, root_at(text, start), limits), limits)
@@ -279,7 +279,7 @@ def _cut_behind(text: bytes, at: int, limits: Limits) -> int:
     """The next `|`, or the end of the text, with no other element before it."""
     end = _end(NO_ELEMENT, text, at, limits.token_bytes)
     if end < len(text) and not text.startswith(b"|", end):
-        raise Malformed("neither | nor the end behind a record", at)
+        raise MalformedBundle("neither | nor the end behind a record", at)
     return end
 
 
@@ -297,7 +297,7 @@ def _end(pattern: re.Pattern[bytes], text: bytes, at: int, most: int) -> int:
 
 def _check_size(size: int, at: int, limits: Limits) -> None:
     if size > limits.token_bytes:
-        raise Malformed(f"a token of over {limits.token_bytes} bytes", at)
+        raise MalformedBundle(f"a token of over {limits.token_bytes} bytes", at)
 
 
 def _too_many(limits: Limits) -> OverLimit:

@@ -85,13 +85,13 @@ def asked(loaded: loader.Config, ask: Callable[[Surroundings], Answer]) -> Answe
 
 def _owner(loaded: loader.Config) -> int | None:
     """The user that root's tixd goes on as; None where that cannot be known."""
-    from tixd.diagnostics.runner import Check, tried  # noqa: PLC0415 - seldom needed
+    from tixd.diagnostics.runner import Check, run_checks  # noqa: PLC0415 - seldom needed
 
     def look() -> str:
         found = startup.identity(loaded)
         return str(found.uid if found else 0)
 
-    [found] = tried([Check("owner", look, "")], OWNER_SECONDS)
+    [found] = run_checks([Check("owner", look, "")], OWNER_SECONDS)
     return int(found.text) if found.fine else None
 
 

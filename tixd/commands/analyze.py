@@ -27,7 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tixd import errors
-from tixd.analysis.observations import joined
+from tixd.analysis.observations import concatenate
 from tixd.analysis.summary import Direction, Summary
 from tixd.asn.origin import UNKNOWN, Origin
 from tixd.asn.origins import Origins
@@ -250,7 +250,7 @@ def _installation(
     made = 0
     for window in windows(in_order):
         made += 1
-        summary = analyse(joined(report.observations for report in window))
+        summary = analyse(concatenate(report.observations for report in window))
         yield _analysed(found.path, window, summary, origins.of(window[0].source))
     if in_order and not made:
         _say(

@@ -17,9 +17,9 @@ from pathlib import Path
 import click
 
 from tixd import errors
-from tixd.asn.install import LARGEST_CHANGE, LEAST_NETWORKS, Demands, Installed, install
+from tixd.asn.install import LARGEST_CHANGE, LEAST_NETWORKS, AcceptanceCriteria, Installed, install
 from tixd.asn.origin import as_number
-from tixd.asn.sources import Harvest, harvest_file
+from tixd.asn.sources import Entries, harvest_file
 from tixd.asn.table import KNOWN, Table, TableFacts
 from tixd.commands import Invocation, format_option
 from tixd.commands.output import bar
@@ -124,7 +124,7 @@ def build(
     """
     if not sources and not mysql:
         raise click.UsageError("name a FILE, or a database with --mysql")
-    path, harvest = _path(invocation, table), Harvest()
+    path, harvest = _path(invocation, table), Entries()
     for source in sources:
         with bar(f"reading {source}", share=True) as progress:
             found = harvest_file(harvest, source, progress)
@@ -133,13 +133,13 @@ def build(
         _from_database(harvest, mysql, password_file)
     if not any(harvest.ranges.values()):
         raise errors.BadSource("there are names, but no addresses")
-    demands = Demands(known or KNOWN, least, 1.0 if any_change else LARGEST_CHANGE)
+    demands = AcceptanceCriteria(known or KNOWN, least, 1.0 if any_change else LARGEST_CHANGE)
     with bar("making the table") as progress:
         done = install(harvest, path, demands, progress)
     _say_installed(path, done, harvest.left_out)
 
 
-def _from_database(harvest: Harvest, url: str, password_file: Path | None) -> None:
+def _from_database(harvest: Entries, url: str, password_file: Path | None) -> None:
     try:
         from tixd.asn.mysql import harvest_database  # noqa: PLC0415 - an extra
     except ImportError:

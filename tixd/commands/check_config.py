@@ -25,7 +25,7 @@ from tixd.config.settings import Settings
 from tixd.runtime import startup
 
 if TYPE_CHECKING:
-    from tixd.diagnostics.runner import Finding
+    from tixd.diagnostics.runner import CheckResult
 
 #: How long it may take to see whose the reports are.
 WHO_SECONDS = 2.0
@@ -81,16 +81,16 @@ def command(invocation: Invocation | CollectorInvocation, *, form: str, connect:
     sys.exit(0 if all(finding.fine for finding in findings) else 1)
 
 
-def _connect(loaded: loader.Config | CollectorConfig) -> list[Finding]:
+def _connect(loaded: loader.Config | CollectorConfig) -> list[CheckResult]:
     """Try what the role needs, as the user that the service would be."""
     from tixd.diagnostics import runner  # noqa: PLC0415 - imports most of tixd
 
     by_root = os.geteuid() == 0
     # Looking whose the reports are is a try of its own, because their volume may hang.
-    [who] = runner.tried([runner.user(partial(_user, loaded))], WHO_SECONDS)
+    [who] = runner.run_checks([runner.user(partial(_user, loaded))], WHO_SECONDS)
     if who.fine:
         loaded = startup.become_service(loaded)
-    return [who, *runner.tried(runner.checks(loaded, by_root=by_root))]
+    return [who, *runner.run_checks(runner.checks(loaded, by_root=by_root))]
 
 
 def _user(loaded: loader.Config | CollectorConfig) -> str:
@@ -122,7 +122,7 @@ def posting(settings: Settings) -> str:
 
 
 def _as_object(
-    loaded: loader.Config | CollectorConfig, findings: list[Finding], *, connect: bool
+    loaded: loader.Config | CollectorConfig, findings: list[CheckResult], *, connect: bool
 ) -> dict[str, object]:
     settings = {
         row.key: {"value": row.value, "source": row.source, "environment": row.environment}
@@ -157,7 +157,7 @@ def _show(loaded: loader.Config | CollectorConfig) -> None:
     print("configuration: fine")
 
 
-def _show_findings(findings: list[Finding]) -> None:
+def _show_findings(findings: list[CheckResult]) -> None:
     width = max((len(finding.what) for finding in findings), default=0)
     for finding in findings:
         verdict = "fine" if finding.fine else "WRONG"

@@ -23,14 +23,14 @@ from tixd import logs
 from tixd.commands import Invocation
 from tixd.commands.output import WORDS, bar
 from tixd.config.settings import Settings
-from tixd.dispatch.consumer import feed
+from tixd.dispatch.consumer import consume
 from tixd.dispatch.mounts import check_reports_folder
 from tixd.dispatch.scheduler import Put, scan
-from tixd.jobs import Done, ListInstallations
+from tixd.jobs import JobResult, ListInstallations
 from tixd.pool.pool import Pool
 from tixd.queues.local import LocalQueue
 from tixd.runtime import control, tasks
-from tixd.runtime.startup import leave
+from tixd.runtime.startup import exit_now
 
 Progress = Callable[[int, int], object]
 
@@ -54,11 +54,11 @@ async def work_off(
     """Do all jobs that `fill` puts, and those that they leave, until none is open."""
     queue, restarts = LocalQueue(), pool.restarts.copy()
 
-    def heard(done: Done) -> None:
+    def heard(done: JobResult) -> None:
         counts.update(done.counts)
         progress(queue.taken - queue.open, queue.taken)
 
-    feeding = tasks.start(feed(queue, pool, heard), "feeding of the workers")
+    feeding = tasks.start(consume(queue, pool, heard), "feeding of the workers")
     try:
         counts.update(await fill(queue.put))
         idle = tasks.start(queue.idle(), "waiting for the end")
@@ -94,7 +94,7 @@ def command(invocation: Invocation) -> None:
     left = asyncio.run(_cycle(settings, control.runtime_folder(loaded.surroundings), counts))
     _show(counts, time.monotonic() - begun)
     if left:
-        leave(0)
+        exit_now(0)
 
 
 async def _cycle(settings: Settings, runtime_folder: str, counts: Counter[str]) -> bool:

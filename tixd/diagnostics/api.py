@@ -15,7 +15,7 @@ from types import MappingProxyType
 from tixd import errors
 from tixd.config.settings import Settings
 from tixd.results.client import ADMIN, CURRENT_USER_PATH, ApiClient
-from tixd.results.response import Answer, Cause
+from tixd.results.response import Cause, PostOutcome
 
 #: The longest that a connection, an answer, and both together may take here.
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 4.0, 4.0, 5.0
@@ -74,7 +74,7 @@ def _hasty(settings: Settings) -> Settings:
     )
 
 
-def _check_answer(answer: Answer, where: str, user: str) -> None:
+def _check_answer(answer: PostOutcome, where: str, user: str) -> None:
     """Raises Unusable where posts could not be accepted."""
     if answer.cause is not None:
         raise errors.Unusable(f"{where}: {answer.reason}: {ADVICE[answer.cause]}")
@@ -97,7 +97,7 @@ def _check_answer(answer: Answer, where: str, user: str) -> None:
         raise errors.Unusable(f"{where} is in trouble ({answer.reason}): see its log")
 
 
-def _check_user(answer: Answer, where: str, user: str) -> None:
+def _check_user(answer: PostOutcome, where: str, user: str) -> None:
     """Raises Unusable where the tix-api knows the user, who may not post for others."""
     if answer.says("enabled") is False:
         raise errors.Unusable(

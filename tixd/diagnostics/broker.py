@@ -69,7 +69,7 @@ async def looked(where: Endpoint, look: Look, names: str) -> str:
             f"{where}: no answer within {ANSWER_SECONDS:.0f} s:"
             f" see its log, firewalls on the way, and {names}"
         ) from None
-    except errors.BrokerRefuses as error:
+    except errors.BrokerRejected as error:
         raise errors.Unusable(
             f"{where} refuses: {_said(error, where)}: see user, password, virtual host,"
             f" certificates ({names}), and the user's rights there"
@@ -115,7 +115,7 @@ async def _leader(connection: Connection) -> str:
     channel = await connection.channel()
     try:
         await channel.declare_queue(QUEUE, passive=True)
-    except errors.HeldByAnother:
+    except errors.QueueLocked:
         leader = await ask_leader(connection) or "somebody"
         return f"{leader} leads now, another dispatcher would stand by"
     except errors.NotDeclared:
@@ -154,7 +154,7 @@ def file(settings: CollectorSettings) -> str:
         try:
             with allowed(folder), Folder(folder, follow=True) as opened:
                 make_and_remove(opened)
-        except errors.Vanished:
+        except errors.NotFound:
             raise errors.Unusable(f"{folder} is not there: make it, or correct file.path") from None
         return f"{path}: not there yet, can be made"
     sink = LinesSink(path, settings.file_max_bytes, settings.file_keep)
@@ -182,7 +182,7 @@ async def _exchange(connection: Connection, settings: CollectorSettings) -> str:
 async def _confirms(connection: Connection) -> str:
     try:
         channel, queue = await probe_queue(connection)
-    except errors.BrokerRefuses:
+    except errors.BrokerRejected:
         return "no message was tried, because the user may make no queue of its own"
     await check_confirms(connection, channel, queue)
     return "a message to a queue of our own was confirmed"

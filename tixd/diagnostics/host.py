@@ -22,7 +22,7 @@ from tixd.config.environment import Surroundings, user
 from tixd.directory import Folder
 from tixd.runtime import control
 from tixd.runtime.http_server import bound_or_refused
-from tixd.runtime.ownership import only_root_leads_to
+from tixd.runtime.ownership import is_root_controlled
 
 
 def me() -> str:
@@ -97,7 +97,7 @@ def log_file(path: str, *, by_root: bool) -> str:
     """Try to write to it; by_root: root starts tixd, and hands it over where it is root's."""
     folder = os.path.dirname(os.path.abspath(path))
     there = os.path.exists(path)
-    if by_root and os.path.isdir(folder) and only_root_leads_to(folder):
+    if by_root and os.path.isdir(folder) and is_root_controlled(folder):
         return f"{path}: root {'hands it over' if there else 'makes it'}"
     if os.access(path if there else folder, os.W_OK, effective_ids=True):
         return f"{path}: can be {'written to' if there else 'made'} by {me()}"

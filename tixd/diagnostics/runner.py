@@ -51,7 +51,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What a try has shown: that it is fine, or what is wrong and what to do."""
 
     what: str
@@ -59,15 +59,15 @@ class Finding:
     text: str
 
 
-def judged(check: Check) -> Finding:
+def run_check(check: Check) -> CheckResult:
     """Try it here and now."""
     try:
-        return Finding(check.what, True, check.run())  # noqa: FBT003
+        return CheckResult(check.what, True, check.run())  # noqa: FBT003
     except errors.TixdError as error:
-        return Finding(check.what, False, " ".join(str(error).split()))  # noqa: FBT003
+        return CheckResult(check.what, False, " ".join(str(error).split()))  # noqa: FBT003
 
 
-def tried(checks: Sequence[Check], seconds: float = DEADLINE_SECONDS) -> list[Finding]:
+def run_checks(checks: Sequence[Check], seconds: float = DEADLINE_SECONDS) -> list[CheckResult]:
     """Try all at once; what has not ended after so long is wrong."""
     deadline = time.monotonic() + seconds
     running = [_Try(check) for check in checks]
@@ -99,7 +99,7 @@ class _Try:
         self._whole = not piece
         return bool(piece)
 
-    def ended(self, seconds: float) -> Finding:
+    def ended(self, seconds: float) -> CheckResult:
         """What it has shown, and its end."""
         os.close(self.pipe)
         if not self._whole:
@@ -107,10 +107,10 @@ class _Try:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0 if self._whole else os.WNOHANG)
         if self._whole and self._said:
-            return Finding(**orjson.loads(self._said))
+            return CheckResult(**orjson.loads(self._said))
         told = f"no answer within {seconds:.0f} s: {self._check.when_silent}"
         text = "the try itself broke; please report it" if self._whole else told
-        return Finding(self._check.what, False, text)  # noqa: FBT003
+        return CheckResult(self._check.what, False, text)  # noqa: FBT003
 
 
 def _answer(check: Check, pipe: int) -> NoReturn:
@@ -120,7 +120,7 @@ def _answer(check: Check, pipe: int) -> NoReturn:
         for stream in range(3):
             os.dup2(nothing, stream)
         with os.fdopen(pipe, "wb") as answer:
-            answer.write(orjson.dumps(asdict(judged(check))))
+            answer.write(orjson.dumps(asdict(run_check(check))))
     finally:
         os._exit(0)
 

@@ -23,7 +23,7 @@ from tixd.asn.table import Table
 from tixd.config.settings import Settings
 from tixd.diagnostics.host import allowed, make_and_remove, me
 from tixd.directory import Folder
-from tixd.dispatch.host_leader import LOCK_FILE, Leadership
+from tixd.dispatch.host_leader import LOCK_FILE, HostLock
 from tixd.dispatch.mounts import lock_warning, read_mountinfo
 from tixd.logs import Hourly
 from tixd.reports.scan import ids_in, list_users
@@ -69,7 +69,7 @@ def _users(base: str) -> list[int]:
     try:
         with allowed(base):
             return list_users(base, Hourly())
-    except errors.Vanished:
+    except errors.NotFound:
         raise errors.Unusable(
             f"{base} is not there: make it, mount it, or correct TIX_REPORTS_BASE_PATH"
         ) from None
@@ -78,7 +78,7 @@ def _users(base: str) -> list[int]:
 def _try_user(base: str, user_id: int) -> bool:
     """Try one installation of a user; False where there is none, or it has gone meanwhile."""
     path = os.path.join(base, str(user_id))
-    with contextlib.suppress(errors.Vanished):
+    with contextlib.suppress(errors.NotFound):
         with allowed(path), Folder(path) as folder:
             ids = ids_in(folder, Hourly())
         if ids:
@@ -131,7 +131,7 @@ def _can_be_made(path: str) -> str:
 
 def _leader(path: str) -> str:
     try:
-        with Leadership(path) as leadership:
+        with HostLock(path) as leadership:
             if leadership.is_free():
                 return "nobody leads now"
             return f"{leadership.leader() or 'somebody'} leads now, another would stand by"

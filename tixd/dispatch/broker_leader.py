@@ -30,7 +30,7 @@ _ANSWERS = "amq.rabbitmq.reply-to"
 _ANSWER_SECONDS = 2.0
 
 
-class Claim:
+class BrokerLock:
     """Waits for the queue; `me` is what others are told.
 
     leader: who leads instead, "" where it does not say; None while nobody is known to.
@@ -46,7 +46,7 @@ class Claim:
             channel = await connection.channel(confirms=True)
             try:
                 await channel.declare_queue(QUEUE, exclusive=True)
-            except errors.HeldByAnother:
+            except errors.QueueLocked:
                 self.leader = await ask_leader(connection)
                 await asyncio.sleep(AGAIN_SECONDS)
             else:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from tixd import errors
-from tixd.jobs import Done
+from tixd.jobs import JobResult
 from tixd.pool.pool import Pool
 from tixd.queues.base import JobQueue
 
@@ -22,8 +22,8 @@ JOBS_PER_WORKER = 2
 REFUSED_SECONDS = 5.0
 
 
-async def feed(
-    queue: JobQueue, pool: Pool, heard: Callable[[Done], None], *, patient: bool = False
+async def consume(
+    queue: JobQueue, pool: Pool, heard: Callable[[JobResult], None], *, patient: bool = False
 ) -> None:
     """Give jobs to the workers until cancelled or the pool stops; `heard` is told how each ended.
 
@@ -35,7 +35,7 @@ async def feed(
 
 
 async def _feed_one_after_the_other(
-    queue: JobQueue, pool: Pool, heard: Callable[[Done], None], *, patient: bool
+    queue: JobQueue, pool: Pool, heard: Callable[[JobResult], None], *, patient: bool
 ) -> None:
     while True:
         delivery = await queue.take()

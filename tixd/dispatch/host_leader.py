@@ -22,7 +22,7 @@ LOCK_FILE = "tixd-leader.lock"
 _LONGEST_BYTES = 200
 
 
-class Leadership:
+class HostLock:
     """The lock of one schedule folder; a context manager that lets go of it at the end."""
 
     def __init__(self, folder: str) -> None:

@@ -31,7 +31,7 @@ import schedule
 from tixd import errors, logs
 from tixd.config.settings import Settings
 from tixd.directory import Folder
-from tixd.jobs import Done, ListInstallations, ListUsers, ProcessInstallation
+from tixd.jobs import JobResult, ListInstallations, ListUsers, ProcessInstallation
 from tixd.pool.pool import Pool
 from tixd.runtime import tasks
 from tixd.runtime.status import CycleView
@@ -85,7 +85,7 @@ def load(path: str) -> LastScan | None:
     try:
         with Folder(path, follow=True) as folder:
             return parse(folder.load(STATE_FILE, _LONGEST_BYTES))
-    except errors.Vanished:
+    except errors.NotFound:
         return None
     except (errors.VolumeError, ValueError, TypeError, KeyError) as error:
         logs.warning("schedule_unreadable", folder=path, reason=str(error))
@@ -169,7 +169,9 @@ Put = Callable[[ProcessInstallation], Awaitable[bool]]
 Find = Callable[[ListInstallations], Awaitable[Counter[str]]]
 
 
-def worth_a_job(base: str, period_seconds: float, number: int, before: float) -> ListInstallations:
+def due_installations(
+    base: str, period_seconds: float, number: int, before: float
+) -> ListInstallations:
     """The installations that cycle `number` looks at; before: when the scan before it began."""
     slots = max(1, round(FULL_ROUND_SECONDS / period_seconds))
     since = before - PERIODS_LOOKED_BACK * period_seconds
@@ -197,7 +199,7 @@ def _job(base: str, user_id: int, installation_id: int) -> ProcessInstallation:
     return ProcessInstallation(path, user_id, installation_id)
 
 
-async def _listing(pool: Pool, job: ListUsers) -> Done:
+async def _listing(pool: Pool, job: ListUsers) -> JobResult:
     done = await pool.submit(job)
     if done.failure:
         raise errors.CannotStart(done.failure)
@@ -222,7 +224,7 @@ async def _installations(pool: Pool, job: ListInstallations) -> list[tuple[int, 
     return [ids for done in each for ids in done.found]
 
 
-class Dispatcher:
+class Scheduler:
     """Runs a cycle whenever one is due."""
 
     def __init__(
@@ -311,4 +313,4 @@ class Dispatcher:
     def _wanted(self, number: int, started: float) -> ListInstallations:
         """Which installations are worth a job in this cycle."""
         before = min(self._last.started, started) if self._last else started
-        return worth_a_job(self._base, self._period_seconds, number, before)
+        return due_installations(self._base, self._period_seconds, number, before)

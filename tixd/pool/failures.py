@@ -50,7 +50,7 @@ Cause = Literal["exit", "signal", "time", "exception", "memory"]
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class WorkerExit:
     """How a worker, or its job, ended.
 
     number: exit code (cause exit), signal number (cause signal), else 0; phase: what it was doing;
@@ -82,13 +82,13 @@ class Death:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RetryDecision:
     """Give out `job` again, or, where it is None, let the installation wait."""
 
     job: ProcessInstallation | None
 
 
-class Deaths:
+class FailurePolicy:
     """The parent's memory of deaths, by installation and by window."""
 
     def __init__(self) -> None:
@@ -96,18 +96,18 @@ class Deaths:
         self._killed: Counter[tuple[int, int]] = Counter()
         self._waits: dict[tuple[int, int], tuple[float, float]] = {}
 
-    def judge(self, job: ProcessInstallation, death: Death, now: float) -> Verdict:
+    def judge(self, job: ProcessInstallation, death: WorkerExit, now: float) -> RetryDecision:
         """What becomes of the job in whose hands a worker died at `now` (seconds)."""
         who = (job.user_id, job.installation_id)
         if death.counts:
             return self._blame(job, who, death, now)
         if death.cause == "exit" and death.phase is None:
-            return Verdict(job)  # it was told to end and had not begun: nobody's fault
+            return RetryDecision(job)  # it was told to end and had not begun: nobody's fault
         return self._excuse(job, who, now)
 
     def _blame(
-        self, job: ProcessInstallation, who: tuple[int, int], death: Death, now: float
-    ) -> Verdict:
+        self, job: ProcessInstallation, who: tuple[int, int], death: WorkerExit, now: float
+    ) -> RetryDecision:
         """A death that counts: at the third, what was in hand goes out of the way.
 
         Only a job that goes one by one tells for sure what was in hand. A death before that counts
@@ -119,17 +119,17 @@ class Deaths:
         forget_oldest(blamed, MOST_REMEMBERED)
         forget_oldest(self._blamed, MOST_REMEMBERED)
         if not job.one_by_one or blamed[hash(names)] + blamed[None] < MOST_DEATHS:
-            return Verdict(replace(job, one_by_one=True))
+            return RetryDecision(replace(job, one_by_one=True))
         del self._blamed[who]
         if not names or names == job.set_aside:  # nothing to set aside, or it could not be done
             return self._wait(who, now)
-        return Verdict(replace(job, set_aside=names))
+        return RetryDecision(replace(job, set_aside=names))
 
-    def _excuse(self, job: ProcessInstallation, who: tuple[int, int], now: float) -> Verdict:
+    def _excuse(self, job: ProcessInstallation, who: tuple[int, int], now: float) -> RetryDecision:
         """A death that does not count: again, but not for ever in a row."""
         self._killed[who] += 1
         forget_oldest(self._killed, MOST_REMEMBERED)
-        return Verdict(job) if self._killed[who] < MOST_DEATHS else self._wait(who, now)
+        return RetryDecision(job) if self._killed[who] < MOST_DEATHS else self._wait(who, now)
 
     def waits(self, job: ProcessInstallation, now: float) -> bool:
         """Whether the installation is to be left alone for now."""
@@ -143,13 +143,13 @@ class Deaths:
         self._killed.pop(who, None)
         self._waits.pop(who, None)
 
-    def _wait(self, who: tuple[int, int], now: float) -> Verdict:
+    def _wait(self, who: tuple[int, int], now: float) -> RetryDecision:
         _, last_seconds = self._waits.get(who, (0.0, FIRST_WAIT_SECONDS / 2))
         wait_seconds = min(2 * last_seconds, LONGEST_WAIT_SECONDS)
         self._waits[who] = (now + wait_seconds, wait_seconds)
         forget_oldest(self._waits, MOST_REMEMBERED)
         self._killed.pop(who, None)
-        return Verdict(None)
+        return RetryDecision(None)
 
 
 #: Address space that is free before each phase of a repeated job. The largest window takes 25 MB

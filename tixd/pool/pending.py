@@ -15,8 +15,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from tixd import errors, logs
-from tixd.jobs import Done, Job, ProcessInstallation, encode
-from tixd.pool.failures import MOST_DEATHS, Death, Deaths
+from tixd.jobs import Job, JobResult, ProcessInstallation, encode
+from tixd.pool.failures import MOST_DEATHS, FailurePolicy, WorkerExit
 
 
 @dataclass(slots=True, eq=False)
@@ -24,10 +24,10 @@ class Task:
     """A job that is waiting or in hand, and who is told when it is done."""
 
     job: Job
-    future: asyncio.Future[Done]
+    future: asyncio.Future[JobResult]
     deaths: int = 0
 
-    def finish(self, done: Done) -> None:
+    def finish(self, done: JobResult) -> None:
         """Tell it; whoever has cancelled the future does not want to know."""
         if not self.future.done():
             self.future.set_result(done)
@@ -38,12 +38,12 @@ class Task:
             self.future.set_exception(failure)
 
 
-class Backlog:
+class PendingJobs:
     """The queue of jobs, and the parent's memory of deaths."""
 
     def __init__(self) -> None:
         self._waiting: deque[Task] = deque()
-        self._deaths = Deaths()
+        self._deaths = FailurePolicy()
         self._closed = False
         self._failure: errors.CannotStart | None = None
 
@@ -51,18 +51,18 @@ class Backlog:
         """How many jobs wait for a worker."""
         return len(self._waiting)
 
-    def add(self, job: Job) -> asyncio.Future[Done]:
+    def add(self, job: Job) -> asyncio.Future[JobResult]:
         """Queue the job, unless it is clear at once that it will not be done."""
         encode(job)  # what cannot be sent must fail here, where somebody hears of it
         task = Task(job, asyncio.get_running_loop().create_future())
         if self._closed:
-            task.finish(Done(counts={"jobs_not_begun": 1}))
+            task.finish(JobResult(counts={"jobs_not_begun": 1}))
         elif self._failure:
             task.fail(self._failure)
         elif not isinstance(job, ProcessInstallation):
             self._waiting.appendleft(task)
         elif self._deaths.waits(job, time.monotonic()):
-            task.finish(Done(counts={"jobs_waiting": 1}))
+            task.finish(JobResult(counts={"jobs_waiting": 1}))
         else:
             self._waiting.append(task)
         return task.future
@@ -79,7 +79,7 @@ class Backlog:
         """From now on no job is begun."""
         self._closed = True
         while self._waiting:
-            self._waiting.popleft().finish(Done(counts={"jobs_not_begun": 1}))
+            self._waiting.popleft().finish(JobResult(counts={"jobs_not_begun": 1}))
 
     def fail(self, failure: errors.CannotStart) -> None:
         """There is nobody to do a job: whoever waits must hear of it, and whoever comes."""
@@ -96,10 +96,10 @@ class Backlog:
         if isinstance(task.job, ProcessInstallation):
             self._deaths.finished_window(task.job)
 
-    def put_back(self, task: Task, death: Death) -> None:
+    def put_back(self, task: Task, death: WorkerExit) -> None:
         """The job of a worker that died, or whose job failed: first in the queue again, or not."""
         if self._closed:
-            task.finish(Done(counts={"jobs_not_finished": 1}))
+            task.finish(JobResult(counts={"jobs_not_finished": 1}))
         elif isinstance(task.job, ProcessInstallation):
             self._judge(task, task.job, death)
         else:
@@ -108,24 +108,26 @@ class Backlog:
     def take_back(self, task: Task) -> None:
         """A job that could not be handed over: first in the queue again."""
         if self._closed:
-            task.finish(Done(counts={"jobs_not_begun": 1}))
+            task.finish(JobResult(counts={"jobs_not_begun": 1}))
         else:
             self._waiting.appendleft(task)
 
-    def _try_again(self, task: Task, death: Death) -> None:
+    def _try_again(self, task: Task, death: WorkerExit) -> None:
         """A listing again, but not for ever."""
         task.deaths += 1
         if task.deaths < MOST_DEATHS:
             self._waiting.appendleft(task)
         else:
             how = f"{death.cause} {death.number}"
-            task.finish(Done(failure=f"{task.deaths} workers ended over it, the last by {how}"))
+            task.finish(
+                JobResult(failure=f"{task.deaths} workers ended over it, the last by {how}")
+            )
 
-    def _judge(self, task: Task, job: ProcessInstallation, death: Death) -> None:
+    def _judge(self, task: Task, job: ProcessInstallation, death: WorkerExit) -> None:
         verdict = self._deaths.judge(job, death, time.monotonic())
         if verdict.job is None:
             logs.error("installation_waits", user=job.user_id, installation=job.installation_id)
-            task.finish(Done(counts={"jobs_given_up": 1}))
+            task.finish(JobResult(counts={"jobs_given_up": 1}))
             return
         if verdict.job.set_aside != job.set_aside:
             labels = {"user": job.user_id, "installation": job.installation_id}

@@ -15,11 +15,11 @@ from typing import Self
 
 from tixd import errors, logs
 from tixd.config.settings import Settings
-from tixd.jobs import Done, Job, Phase, ProcessInstallation, Ready, decode
-from tixd.pool.failures import Cause, Death
-from tixd.pool.pending import Backlog, Task
-from tixd.pool.process import KILLED_SECONDS, REAP_SECONDS, Seat, WorkerNow
-from tixd.pool.sockets import ParentEnd
+from tixd.jobs import Job, JobResult, Phase, ProcessInstallation, Ready, decode
+from tixd.pool.failures import Cause, WorkerExit
+from tixd.pool.pending import PendingJobs, Task
+from tixd.pool.process import KILLED_SECONDS, REAP_SECONDS, WorkerNow, WorkerProcess
+from tixd.pool.sockets import PoolSocket
 from tixd.runtime import tasks
 
 #: Longest time that a worker may spend in one phase of a window, or in starting.
@@ -46,15 +46,15 @@ class Pool:
     def __init__(self, settings: Settings, runtime_folder: str = "") -> None:
         self.restarts: Counter[str] = Counter()
         self._settings, self._runtime_folder = settings, runtime_folder
-        self._seats: dict[bytes, Seat] = {}
-        self._backlog = Backlog()
+        self._seats: dict[bytes, WorkerProcess] = {}
+        self._backlog = PendingJobs()
         self.turns = self._started = self._failed_starts = 0
         self.stopping, self._empty = False, asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Start the workers; raises CannotStart where there is no room for the line to them."""
         self._loop = asyncio.get_running_loop()
-        self._line = ParentEnd(self._runtime_folder)
+        self._line = PoolSocket(self._runtime_folder)
         self._loop.add_reader(self._line.fd, self._converse)
         self.supervision = tasks.start(self._supervise(), "supervision of the workers")
         for _ in range(self.size):
@@ -80,7 +80,7 @@ class Pool:
         """What each worker process does now."""
         return [seat.now for seat in self._seats.values()]
 
-    def submit(self, job: Job) -> asyncio.Future[Done]:
+    def submit(self, job: Job) -> asyncio.Future[JobResult]:
         """Give the job to the next free worker; the future ends when the job has.
 
         It may be cancelled; it fails with CannotStart where no worker can be started.
@@ -147,7 +147,7 @@ class Pool:
             if seat and not seat.condemned:
                 self._hear(seat, received[1])
 
-    def _hear(self, seat: Seat, frame: bytes) -> None:
+    def _hear(self, seat: WorkerProcess, frame: bytes) -> None:
         try:
             message = decode(frame)
         except errors.BadMessage as error:
@@ -163,27 +163,27 @@ class Pool:
                 seat.begin(message)
                 if seat.careful:
                     self._line.send(seat.identity, message)  # failing: its end is near
-            case Done() if seat.task:
+            case JobResult() if seat.task:
                 self._end(seat, seat.task, message)
             case _:
                 reason = f"{type(message).__name__} at the wrong moment"
                 logs.error("worker_garbled", worker=seat.pid, reason=reason)
                 seat.kill()
 
-    def _welcome(self, seat: Seat) -> None:
+    def _welcome(self, seat: WorkerProcess) -> None:
         """A worker has started: there is nothing broken, or no longer."""
         seat.ready = True
         self._failed_starts = 0
         self._backlog.recover()
 
-    def _end(self, seat: Seat, task: Task, done: Done) -> None:
+    def _end(self, seat: WorkerProcess, task: Task, done: JobResult) -> None:
         """A worker has finished its job, one way or the other."""
         phase = seat.phase
         seat.take(None)
         if done.failure and isinstance(task.job, ProcessInstallation):
             cause: Cause = "memory" if done.lacks_memory else "exception"
             self.restarts[cause] += 1
-            self._backlog.put_back(task, Death(cause, 0, phase))
+            self._backlog.put_back(task, WorkerExit(cause, 0, phase))
         else:
             task.finish(done)
 
@@ -201,7 +201,9 @@ class Pool:
             return
         self._started += 1
         try:
-            seat = Seat.start(self._line.endpoint, b"worker-%d" % self._started, self._settings)
+            seat = WorkerProcess.start(
+                self._line.endpoint, b"worker-%d" % self._started, self._settings
+            )
         except OSError as error:  # no descriptors, no memory, too many processes
             logs.error("worker_not_started", reason=str(error))
             self._start_another(ready=False)
@@ -209,7 +211,7 @@ class Pool:
         self._seats[seat.identity] = seat
         self._loop.add_reader(seat.process.sentinel, self._bury, seat)
 
-    def _bury(self, seat: Seat) -> None:
+    def _bury(self, seat: WorkerProcess) -> None:
         """A worker has closed its files: once it is dead, put another one in its place."""
         self._loop.remove_reader(seat.process.sentinel)
         if seat.process.exitcode is None:

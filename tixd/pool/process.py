@@ -22,7 +22,7 @@ from tixd import logs
 from tixd.config.settings import Settings
 from tixd.jobs import Job, Phase, ProcessInstallation
 from tixd.pool import spawned
-from tixd.pool.failures import Death
+from tixd.pool.failures import WorkerExit
 from tixd.pool.pending import Task
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG
 
@@ -62,7 +62,7 @@ class WorkerNow:
 
 
 @dataclass(slots=True, eq=False)
-class Seat:
+class WorkerProcess:
     """A worker process and what it has in hand; since: monotonic seconds of its phase's begin.
 
     missed: signals for a process that cannot hear yet.
@@ -177,14 +177,18 @@ class Seat:
         used_ns = (int(words[11]) + int(words[12])) * 10**9 // _TICKS_PER_SECOND
         return used_ns - (self.phase.cpu_ns if self.phase else 0)
 
-    def death(self) -> Death:
+    def death(self) -> WorkerExit:
         """How the process, which has ended, ended."""
         code = self.process.exitcode or 0
         if self.overdue_cpu_ns is not None:
-            return Death("time", 0, self.phase, self.overdue_cpu_ns)
-        return Death("signal", -code, self.phase) if code < 0 else Death("exit", code, self.phase)
+            return WorkerExit("time", 0, self.phase, self.overdue_cpu_ns)
+        return (
+            WorkerExit("signal", -code, self.phase)
+            if code < 0
+            else WorkerExit("exit", code, self.phase)
+        )
 
-    def report(self, death: Death) -> None:
+    def report(self, death: WorkerExit) -> None:
         """The line that tells who died, of what, and what it was doing."""
         job = self.task.job if self.task else None
         who = (
@@ -212,7 +216,7 @@ def _leave_removed_folder() -> None:
         logs.warning("working_folder_removed", now="/")
 
 
-def _code(death: Death) -> str:
+def _code(death: WorkerExit) -> str:
     """The exit code as a number, a signal by its name."""
     if death.cause != "signal":
         return str(death.number)

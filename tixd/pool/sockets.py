@@ -33,7 +33,7 @@ REOPEN_LOG, TOGGLE_DEBUG = signal.SIGRTMIN + 1, signal.SIGRTMIN + 2
 _PREFIX = "tixd-workers-"
 
 
-class ParentEnd:
+class PoolSocket:
     """The parent's end, one for all workers; never waits."""
 
     def __init__(self, runtime_folder: str = "") -> None:
@@ -143,7 +143,7 @@ def _remove_leftovers(runtime_folder: str) -> None:
             os.close(fd)
 
 
-class WorkerEnd:
+class WorkerSocket:
     """A worker's end.
 
     careful: every Phase waits until the parent has it; ZeroMQ sends from a thread of its own, and a

@@ -22,8 +22,8 @@ from tixd.config.settings import Settings
 from tixd.installation import Worker, process_installation
 from tixd.jobs import (
     CheckVolume,
-    Done,
     Job,
+    JobResult,
     ListFailed,
     ListInstallations,
     ListUsers,
@@ -32,10 +32,10 @@ from tixd.jobs import (
     ProcessInstallation,
     Ready,
     RetryFailed,
-    in_words,
+    describe,
 )
 from tixd.pool import failures
-from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG, WorkerEnd
+from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG, WorkerSocket
 from tixd.reports.scan import free_bytes, list_installations, list_users
 from tixd.results.admin import list_failed, retry_failed
 from tixd.results.client import ApiClient
@@ -61,7 +61,7 @@ def main(endpoint: str, identity: bytes, settings: Settings) -> None:
 def _live(endpoint: str, identity: bytes, settings: Settings) -> None:
     signals = _Signals()
     client = _client(settings)
-    line = WorkerEnd(endpoint, identity, signals.fd)
+    line = WorkerSocket(endpoint, identity, signals.fd)
     worker = Worker(
         settings=settings,
         client=client,
@@ -75,7 +75,7 @@ def _live(endpoint: str, identity: bytes, settings: Settings) -> None:
         line.close()
 
 
-def _say(line: WorkerEnd, phase: Phase) -> None:
+def _say(line: WorkerSocket, phase: Phase) -> None:
     """Tell the parent what begins; in a job whose worker died before, only if there is room."""
     if line.careful:
         failures.prove_room()
@@ -91,7 +91,7 @@ def _client(settings: Settings) -> ApiClient:
         raise SystemExit(1) from None
 
 
-def _serve(line: WorkerEnd, worker: Worker, signals: _Signals) -> None:
+def _serve(line: WorkerSocket, worker: Worker, signals: _Signals) -> None:
     """Job after job."""
     line.say(Ready(os.getpid()))
     while not (signals.asked or line.cut):
@@ -103,37 +103,37 @@ def _serve(line: WorkerEnd, worker: Worker, signals: _Signals) -> None:
             line.say(_do(job, worker))
 
 
-def _do(job: Message, worker: Worker) -> Done:
+def _do(job: Message, worker: Worker) -> JobResult:
     """Do one job; what nobody expected is told to the parent, which counts it."""
     try:
         return _done(job, worker)
     except errors.VolumeError as error:  # a folder cannot be listed: whoever asked says so
-        return Done(failure=str(error)[:MAX_FAILURE_CHARACTERS])
+        return JobResult(failure=str(error)[:MAX_FAILURE_CHARACTERS])
     except Exception as error:  # noqa: BLE001 - the worker survives, the parent decides
-        doing = in_words(job) if isinstance(job, Job) else type(job).__name__
+        doing = describe(job) if isinstance(job, Job) else type(job).__name__
         failure = bounded.error(error, MAX_FAILURE_CHARACTERS)
         lacks_memory = failures.is_lack(error)
         if lacks_memory:
             logs.error("memory_lacking", job=doing, reason=failure)
         else:
             logs.failure("job_failed", error, job=doing)
-        return Done(failure=failure, lacks_memory=lacks_memory)
+        return JobResult(failure=failure, lacks_memory=lacks_memory)
 
 
-def _done(job: Message, worker: Worker) -> Done:
+def _done(job: Message, worker: Worker) -> JobResult:
     match job:
         case ProcessInstallation():
             done = process_installation(job, worker)
             kept = worker.client.trouble if "windows_stored" in done.counts else ""
             return replace(done, kept=kept[:MAX_FAILURE_CHARACTERS])
         case ListUsers(base):
-            return Done(found=tuple((user,) for user in list_users(base, worker.hourly)))
+            return JobResult(found=tuple((user,) for user in list_users(base, worker.hourly)))
         case ListInstallations():
-            return Done(found=tuple(list_installations(job, worker.hourly)))
+            return JobResult(found=tuple(list_installations(job, worker.hourly)))
         case CheckVolume(base):
             built = worker.origins.built()
             table = () if built is None else (built,)
-            return Done(found=((free_bytes(base, worker.hourly), *table),))
+            return JobResult(found=((free_bytes(base, worker.hourly), *table),))
         case ListFailed():
             return list_failed(job, worker.now())
         case RetryFailed():

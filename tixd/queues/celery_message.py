@@ -47,7 +47,7 @@ _SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
-class RunInstallation:
+class InstallationTask:
     """Do whatever is to be done in one installation, unless it is later than `expires`.
 
     path: as the sender sees it; task_id: the sender's; expires: epoch second, None for never.
@@ -61,8 +61,8 @@ class RunInstallation:
 
 
 @dataclass(frozen=True, slots=True)
-class RunUsers:
-    """Find the installations under a base, and send a RunInstallation for each that is worth it.
+class ScanTask:
+    """Find the installations under a base, and send a InstallationTask for each that is worth it.
 
     base: as the sender sees it; task_id and expires as above.
     """
@@ -72,7 +72,7 @@ class RunUsers:
     expires: float | None = None
 
 
-Task = RunInstallation | RunUsers
+Task = InstallationTask | ScanTask
 
 
 def encode(task: Task, *, now: float, origin: str) -> tuple[bytes, Properties]:
@@ -95,7 +95,7 @@ def encode(task: Task, *, now: float, origin: str) -> tuple[bytes, Properties]:
 
 def _call(task: Task) -> tuple[str, tuple[str, ...]]:
     """Name and arguments of a task."""
-    if isinstance(task, RunUsers):
+    if isinstance(task, ScanTask):
         return USERS_TASK, (task.base,)
     return INSTALLATION_TASK, (task.path, str(task.user_id), str(task.installation_id))
 
@@ -175,17 +175,17 @@ def _opened(content: Any, headers: Mapping[str, Any]) -> tuple[Mapping[str, Any]
     return content, content.get("args"), content.get("kwargs")
 
 
-def _run_installation(task_id: str, args: list[Any], expires: float | None) -> RunInstallation:
+def _run_installation(task_id: str, args: list[Any], expires: float | None) -> InstallationTask:
     if len(args) != 3:
         raise BadTask(f"{len(args)} arguments instead of path, user id, installation id")
     path, user_id, installation_id = args
-    return RunInstallation(task_id, _path(path), _id(user_id), _id(installation_id), expires)
+    return InstallationTask(task_id, _path(path), _id(user_id), _id(installation_id), expires)
 
 
-def _run_users(task_id: str, args: list[Any], expires: float | None) -> RunUsers:
+def _run_users(task_id: str, args: list[Any], expires: float | None) -> ScanTask:
     if len(args) != 1:
         raise BadTask(f"{len(args)} arguments instead of the path of the reports")
-    return RunUsers(task_id, _path(args[0]), expires)
+    return ScanTask(task_id, _path(args[0]), expires)
 
 
 _BUILD: dict[str, Callable[[str, list[Any], float | None], Task]] = {
@@ -230,7 +230,7 @@ def shown(value: Any) -> str:
     return ascii(value[:_SHOWN_CHARACTERS] if isinstance(value, str) else type(value).__name__)
 
 
-def local_path(task: RunInstallation, sender_base: str, base: str) -> str:
+def translate(task: InstallationTask, sender_base: str, base: str) -> str:
     """Where this host finds the installation that the sender sees at `task.path`.
 
     The path must be `<base>/<user>/<installation>` under the sender's base or the own one, but for
@@ -242,7 +242,7 @@ def local_path(task: RunInstallation, sender_base: str, base: str) -> str:
     return "/".join((base.rstrip("/"), *inside))
 
 
-def local_base(task: RunUsers, sender_base: str, base: str) -> str:
+def local_base(task: ScanTask, sender_base: str, base: str) -> str:
     """The base of this host, where the task names it or the sender's; raises BadTask."""
     if _steps(task.base) not in (_steps(sender_base), _steps(base)):
         raise BadTask(f"{shown(task.base)} is not the base")

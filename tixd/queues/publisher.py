@@ -27,9 +27,9 @@ from tixd import errors
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Endpoint, Properties
-from tixd.amqp.supervised import Link, probe_queue
+from tixd.amqp.supervised import SupervisedConnection, probe_queue
 from tixd.jobs import ProcessInstallation
-from tixd.queues.celery_message import RunInstallation, RunUsers, Task, encode
+from tixd.queues.celery_message import InstallationTask, ScanTask, Task, encode
 
 #: How long a confirm may take; a disk that is busy takes a second.
 CONFIRM_SECONDS = 20.0
@@ -64,7 +64,7 @@ def probe_name() -> str:
     return f"tixd.probe-{uuid4()}"
 
 
-class Sender:
+class ConfirmedPublisher:
     """Sends to the queues of one broker; run() keeps its connection.
 
     confirmed: epoch second of the last confirm, None before the first.
@@ -72,7 +72,7 @@ class Sender:
 
     def __init__(self, endpoint: Endpoint, name: str, claim: Claim | None = None) -> None:
         """`claim` returns once the connection may be used: as long as the claim's channel lives."""
-        self.link = Link(endpoint, name, self._use)
+        self.link = SupervisedConnection(endpoint, name, self._use)
         self.confirmed: float | None = None
         self._claim = claim
         self._channel: Channel | None = None
@@ -104,7 +104,7 @@ class Sender:
 
     async def _publish(self, queue: str, body: bytes, properties: Properties) -> None:
         if self.trouble or not self._channel:
-            raise errors.BrokerAway(self.trouble)
+            raise errors.BrokerUnavailable(self.trouble)
         marked = replace(properties, message_id=properties.message_id or str(uuid4()))
         confirmed = self._channel.publish("", queue, body, marked)
         try:
@@ -112,7 +112,7 @@ class Sender:
                 await confirmed
         except TimeoutError:
             reason = self.trouble or f"no confirm within {CONFIRM_SECONDS:.0f} s"
-            raise errors.BrokerAway(reason) from None
+            raise errors.BrokerUnavailable(reason) from None
         self.confirmed = time.time()
 
     async def _use(self, connection: Connection) -> None:
@@ -132,10 +132,10 @@ class Sender:
             self._channel = self._connection = None
 
     async def _probe(self, connection: Connection, queue: str) -> None:
-        """Raises BrokerAway where the broker confirms nothing, and does not say why."""
+        """Raises BrokerUnavailable where the broker confirms nothing, and does not say why."""
         try:
             await self._publish(queue, b"", Properties(persistent=False))
-        except errors.BrokerAway:
+        except errors.BrokerUnavailable:
             if not connection.blocked:
                 raise
 
@@ -144,10 +144,10 @@ class Sender:
 JOBS = "celery"
 
 
-class JobSender:
+class JobPublisher:
     """Sends jobs by a Sender; `period_seconds` is how long they are good for."""
 
-    def __init__(self, sender: Sender, period_seconds: float) -> None:
+    def __init__(self, sender: ConfirmedPublisher, period_seconds: float) -> None:
         self._sender, self._period_seconds = sender, period_seconds
         self._origin = f"{os.getpid()}@{socket.gethostname()}"
 
@@ -159,12 +159,12 @@ class JobSender:
     async def put_path(self, path: str, user_id: int, installation_id: int) -> None:
         """The same, for a path as another host sees it."""
         await self._send(
-            RunInstallation(str(uuid4()), path, user_id, installation_id, self._expires())
+            InstallationTask(str(uuid4()), path, user_id, installation_id, self._expires())
         )
 
     async def put_users(self, base: str) -> None:
         """Have somebody who sees the reports look through them; stored then, a BrokerError else."""
-        await self._send(RunUsers(str(uuid4()), base, self._expires()))
+        await self._send(ScanTask(str(uuid4()), base, self._expires()))
 
     def _expires(self) -> float:
         return time.time() + self._period_seconds

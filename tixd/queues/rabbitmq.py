@@ -27,10 +27,10 @@ from tixd import bounded, errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Endpoint, Message, Properties
-from tixd.amqp.supervised import Link
+from tixd.amqp.supervised import SupervisedConnection
 from tixd.jobs import ProcessInstallation
-from tixd.queues.celery_message import RunInstallation, RunUsers, decode, local_base, local_path
-from tixd.queues.publisher import JOBS, JobSender, Sender, declare
+from tixd.queues.celery_message import InstallationTask, ScanTask, decode, local_base, translate
+from tixd.queues.publisher import JOBS, ConfirmedPublisher, JobPublisher, declare
 from tixd.runtime import tasks
 
 #: Where such messages lie.
@@ -74,7 +74,7 @@ FanOut = Callable[[], Awaitable[Mapping[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Bases:
+class PathMapping:
     """The reports folder as this host sees it, and as the senders of messages may see it."""
 
     own: str
@@ -87,15 +87,15 @@ class RabbitQueue:
     def __init__(
         self,
         endpoint: Endpoint,
-        sender: Sender,
-        jobs: JobSender,
-        bases: Bases,
+        sender: ConfirmedPublisher,
+        jobs: JobPublisher,
+        bases: PathMapping,
         prefetch: int,
         fan_out: FanOut,
         count: Callable[[Mapping[str, int]], object],
     ) -> None:
         """`prefetch`: how many messages may be here without an answer."""
-        self.link = Link(endpoint, "jobs in", self._use)
+        self.link = SupervisedConnection(endpoint, "jobs in", self._use)
         self.jobs, self._sender, self._bases = jobs, sender, bases
         self._prefetch, self._fan_out, self._count = prefetch, fan_out, count
         self._waiting: asyncio.Queue[RabbitDelivery] = asyncio.Queue()
@@ -169,14 +169,14 @@ class RabbitQueue:
             self._in_hand.clear()
 
     async def _check_silence(self, connection: Connection) -> None:
-        """Raises BrokerAway where messages wait and we get none although we could take some."""
+        """Raise BrokerUnavailable if messages wait and none comes although we could take some."""
         if self._in_hand or self._stopped or time.monotonic() - self._heard < SILENCE_SECONDS:
             return
         channel = await connection.channel()
         waiting = (await channel.declare_queue(JOBS, passive=True)).messages
         await channel.close()
         if waiting and time.monotonic() - self._heard >= SILENCE_SECONDS:
-            raise errors.BrokerAway(f"it delivers nothing, and {waiting} messages wait")
+            raise errors.BrokerUnavailable(f"it delivers nothing, and {waiting} messages wait")
 
     def _on_message(self, channel: Channel, message: Message) -> None:
         self._heard = time.monotonic()
@@ -186,11 +186,11 @@ class RabbitQueue:
             if task.expires is not None and task.expires < time.time():
                 self._count({"messages_expired": 1})
                 self.answer(channel, message.tag)
-            elif isinstance(task, RunUsers):
+            elif isinstance(task, ScanTask):
                 local_base(task, self._bases.sender, self._bases.own)
                 self._spawn(self._look_through(channel, message))
             else:
-                path = local_path(task, self._bases.sender, self._bases.own)
+                path = translate(task, self._bases.sender, self._bases.own)
                 job = ProcessInstallation(path, task.user_id, task.installation_id)
                 self._waiting.put_nowait(RabbitDelivery(job, task, self, channel, message.tag))
         except errors.BadTask as error:
@@ -262,7 +262,7 @@ class RabbitDelivery:
     """A job of a RabbitQueue in somebody's hands."""
 
     job: ProcessInstallation
-    task: RunInstallation
+    task: InstallationTask
     queue: RabbitQueue
     channel: Channel
     tag: int

@@ -33,7 +33,7 @@ def list_users(base: str, hourly: logs.Hourly) -> list[int]:
     with Folder(base, follow=True) as folder:
         found = ids_in(folder, hourly)
         if not found and folder.was_deleted():
-            raise errors.Vanished(
+            raise errors.NotFound(
                 f"{base} was deleted, and tixd sees what is left of it, not what may be there now:"
                 " restart tixd"
             )
@@ -60,7 +60,7 @@ def _installations_of(
             if job.slots == 1:
                 return ids
             return [number for number in ids if _wanted(folder, user_id, number, job)]
-    except errors.Vanished:
+    except errors.NotFound:
         return []
     except errors.VolumeError as error:
         if hourly.due("user_skipped", str(user_id), now=time.time()):
@@ -72,7 +72,7 @@ def _wanted(folder: Folder, user_id: int, number: int, job: ListInstallations) -
     """Whether an installation is worth a job; without its time it is, and the job tells why."""
     try:
         return job.wants(user_id, number, folder.facts(str(number)).st_mtime)
-    except errors.Vanished:
+    except errors.NotFound:
         return False
     except errors.VolumeError:
         return True

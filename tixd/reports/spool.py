@@ -142,7 +142,7 @@ class Spool:
                 set_aside(self._folder, name, reason)
                 self._tally["reports_bad"] += 1
                 self._warn("report_set_aside", name, reason)
-        except errors.Vanished:
+        except errors.NotFound:
             return
         except errors.VolumeError as error:
             self._warn("report_not_set_aside", name, f"{reason}; {error.detail}")
@@ -271,7 +271,7 @@ class Spool:
         for _ in range(2):
             try:
                 return _File(*self._folder.read(name, MAX_REPORT_BYTES))
-            except (errors.Vanished, errors.NoMemory, errors.NoDescriptors):
+            except (errors.NotFound, errors.NoMemory, errors.NoDescriptors):
                 raise
             except errors.VolumeError as found:
                 if error is None and not self._is_its_own(name, found):
@@ -281,14 +281,14 @@ class Spool:
 
     def _is_its_own(self, name: str, error: errors.VolumeError) -> bool:
         """Whether the error is of this file, and not of the volume."""
-        of_files = (errors.NotPermitted, errors.WrongKind)
+        of_files = (errors.NotPermitted, errors.UnexpectedFileType)
         return isinstance(error, of_files) or self._volume_answers(name)
 
     def _volume_answers(self, failed: str) -> bool:
         """Whether another report can be read from the volume, or there is none."""
         tried, ends = 0, time.monotonic() + _WITNESS_SECONDS
         for name in self._names:
-            with contextlib.suppress(errors.Vanished):
+            with contextlib.suppress(errors.NotFound):
                 if name != failed and self._folder.answers(name):
                     return True
                 tried += name != failed

@@ -15,25 +15,25 @@ from functools import partial
 
 from tixd import errors, logs
 from tixd.directory import Folder
-from tixd.jobs import Done, ListFailed, RetryFailed
+from tixd.jobs import JobResult, ListFailed, RetryFailed
 from tixd.results.backoff import Backoff
-from tixd.results.failed_results import Outbox
+from tixd.results.failed_results import FailedResults
 from tixd.results.journal_file import JournalFile, peek
 
 
-def list_failed(job: ListFailed, now: float) -> Done:
+def list_failed(job: ListFailed, now: float) -> JobResult:
     """What waits at the epoch second `now`; raises a VolumeError if there is no base."""
     return _each(job, partial(_census, now=now))
 
 
-def retry_failed(job: RetryFailed) -> Done:
+def retry_failed(job: RetryFailed) -> JobResult:
     """Bring back what was rejected; raises a VolumeError if there is no base."""
     return _each(job, _retry)
 
 
 def _each(
     job: ListFailed | RetryFailed, look: Callable[[Folder], tuple[tuple[int, ...], str]]
-) -> Done:
+) -> JobResult:
     """The numbers, and a text, of each installation that has any but zeros."""
     found, reasons, counts = [], [], Counter[str]()
     with Folder(job.base, follow=True) as base:
@@ -44,7 +44,7 @@ def _each(
                     user.subfolder(str(installation_id)) as f,
                 ):
                     numbers, reason = look(f)
-            except errors.Vanished:
+            except errors.NotFound:
                 continue
             except errors.Locked:
                 counts["locked"] += 1
@@ -55,12 +55,12 @@ def _each(
                 if any(numbers):
                     found.append((user_id, installation_id, *numbers))
                     reasons.append(reason)
-    return Done(counts=counts, found=tuple(found), reasons=tuple(reasons))
+    return JobResult(counts=counts, found=tuple(found), reasons=tuple(reasons))
 
 
 def _census(folder: Folder, now: float) -> tuple[tuple[int, ...], str]:
     """Results that wait, timestamp of the oldest, end of their pause, those rejected; and why."""
-    with Outbox(folder) as outbox:
+    with FailedResults(folder) as outbox:
         waiting, oldest = outbox.census()
         parked = outbox.parked()
         why = outbox.why_parked(parked[-1]) if parked else ""
@@ -71,7 +71,7 @@ def _census(folder: Folder, now: float) -> tuple[tuple[int, ...], str]:
 
 def _retry(folder: Folder) -> tuple[tuple[int, ...], str]:
     """Bring back what was rejected and end the pause; returns how many results came back."""
-    with JournalFile(folder) as journal, Outbox(folder) as outbox:
+    with JournalFile(folder) as journal, FailedResults(folder) as outbox:
         entry = journal.load()
         journal.prepare(replace(entry, backoff=Backoff()))
         back = outbox.bring_back()

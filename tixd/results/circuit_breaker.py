@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 
 from tixd.bounded import forget_oldest
 from tixd.results.backoff import pause_seconds
-from tixd.results.response import Answer
+from tixd.results.response import PostOutcome
 
 #: Share of the period for which an unreachable tix-api is left alone; below 1, so that the first
 #: job of the next cycle tries again although cycles are not exact.
@@ -60,7 +60,7 @@ class _UserPause:
     until: float
 
 
-class Gate:
+class CircuitBreaker:
     """What one worker knows about the tix-api and its users; forgotten when it ends."""
 
     __slots__ = (
@@ -111,7 +111,7 @@ class Gate:
         pause = self._users.get(user)
         return "the tix-api refuses this user" if pause and now < pause.until else ""
 
-    def must_ask(self, key: Key, answer: Answer, *, known_silent: bool) -> bool:
+    def must_ask(self, key: Key, answer: PostOutcome, *, known_silent: bool) -> bool:
         """Whether the tix-api must be asked something else before `answer` can be judged."""
         if answer.outcome == "unauthorised":
             suspects = self._suspects | {key[0]}
@@ -129,7 +129,7 @@ class Gate:
     def heard(
         self,
         key: Key,
-        answer: Answer,
+        answer: PostOutcome,
         now: float,
         *,
         known_silent: bool = False,
@@ -157,7 +157,7 @@ class Gate:
             self.trouble = self._trouble(key, answer)
         return changes
 
-    def _authority(self, key: Key, answer: Answer, now: float) -> list[Change]:
+    def _authority(self, key: Key, answer: PostOutcome, now: float) -> list[Change]:
         """What the answer says about the user, or about our credentials."""
         user = key[0]
         if answer.outcome == "accepted":
@@ -170,7 +170,7 @@ class Gate:
             return self._unauthorised(user, answer.reason, now)
         return []
 
-    def _trouble(self, key: Key, answer: Answer) -> str:
+    def _trouble(self, key: Key, answer: PostOutcome) -> str:
         """Why nothing is accepted of anybody: what one installation gets is no such reason."""
         alone = self._accepted is None or self._accepted == key
         if answer.outcome == "later":
@@ -184,7 +184,7 @@ class Gate:
         return answer.reason if same_user else self.trouble
 
     def _reachability(
-        self, answer: Answer, now: float, *, answers_others: bool | None
+        self, answer: PostOutcome, now: float, *, answers_others: bool | None
     ) -> list[Change]:
         known_unreachable = self._retry_at is not None
         if answer.unreachable or (

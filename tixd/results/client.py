@@ -16,10 +16,10 @@ import tixd
 from tixd import bounded, logs
 from tixd.config.settings import Settings
 from tixd.reports.model import Installation
-from tixd.results.circuit_breaker import Change, Gate, Key
+from tixd.results.circuit_breaker import Change, CircuitBreaker, Key
 from tixd.results.payload import WindowResult, payload
-from tixd.results.response import Answer, held
-from tixd.results.transport import Transport, basic
+from tixd.results.response import PostOutcome, skipped
+from tixd.results.transport import Transport, basic_auth
 
 #: Who asks. It changes nothing, and the tix-api answers it whatever installations it knows.
 CURRENT_USER_PATH = "/api/user/current"
@@ -62,13 +62,13 @@ class ApiClient:
         self._clock, self._steady = clock, steady
         self._base_url = settings.api_base_url
         self._headers = {
-            "Authorization": basic(settings.api_user, settings.api_password.reveal()),
+            "Authorization": basic_auth(settings.api_user, settings.api_password.reveal()),
             "Content-Type": "application/json",
             "Accept": "application/json",
             "User-Agent": f"tixd/{tixd.__version__}",
         }
         self._transport = Transport(settings, steady)
-        self._gate = Gate(settings.processing_period_minutes * 60.0)
+        self._gate = CircuitBreaker(settings.processing_period_minutes * 60.0)
         #: When a post of the last two installations was accepted, by both clocks.
         self._accepted: dict[Key, tuple[float, float]] = {}
         self._hourly = logs.Hourly()
@@ -96,10 +96,10 @@ class ApiClient:
 
     def post(
         self, installation: Installation, result: WindowResult, *, known_silent: bool = False
-    ) -> Answer:
+    ) -> PostOutcome:
         """Post one result, once; known_silent: the installation's last post got no answer."""
         if reason := self.reason_to_wait(installation):
-            return held(reason)
+            return skipped(reason)
         key = (installation.user_id, installation.installation_id)
         path = "/api/user/{:d}/installation/{:d}/reports".format(*key)
         answer = self._transport.request(path, payload(result), self._headers)
@@ -125,7 +125,9 @@ class ApiClient:
             told = {"api": self._base_url, "reason": change.reason}
             getattr(logs, change.level)(change.event, **whose, **told)
 
-    def ask(self, path: str, *, anonymous: bool = False, seconds: float = float("inf")) -> Answer:
+    def ask(
+        self, path: str, *, anonymous: bool = False, seconds: float = float("inf")
+    ) -> PostOutcome:
         """The answer to a GET, which changes nothing; with our credentials, or none."""
         left_out = {"Content-Type"} | ({"Authorization"} if anonymous else set())
         headers = {name: text for name, text in self._headers.items() if name not in left_out}
@@ -141,7 +143,7 @@ class ApiClient:
         others = (at for key, at in self._accepted.items() if key != this)
         return max((min(clock, steady + ahead) for clock, steady in others), default=None)
 
-    def _note(self, installation: Installation, key: Key, answer: Answer) -> None:
+    def _note(self, installation: Installation, key: Key, answer: PostOutcome) -> None:
         """Count what became of a post, and say what somebody should look at."""
         count, event = _told(answer)
         self.tally[count] += 1
@@ -157,13 +159,13 @@ class ApiClient:
         bounded.forget_oldest(self._accepted, 2)
 
 
-def _may_post(asked: Answer) -> bool:
+def _may_post(asked: PostOutcome) -> bool:
     """Whether the tix-api says of our user that it may post for others."""
     is_admin = str(asked.says("role")).casefold() == ADMIN
     return is_admin and asked.says("enabled") is not False
 
 
-def _told(answer: Answer) -> tuple[str, str]:
+def _told(answer: PostOutcome) -> tuple[str, str]:
     """Under which name a post is counted, and the event that tells of it; "": none does."""
     if answer.unanswered:
         return "posts_unanswered", "result_unanswered"

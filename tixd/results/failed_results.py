@@ -37,7 +37,7 @@ LONGEST_BYTES = 64 * 2**10
 _NAME = re.compile(r"failed-report-([0-9]{1,10})(?:-([0-9]{1,9}))?\.json")
 
 
-class Outbox:
+class FailedResults:
     """The failed-results of one open installation folder; use as a context manager."""
 
     __slots__ = ("_folder", "_installation", "left", "not_permitted")
@@ -127,7 +127,7 @@ class Outbox:
             return []
         try:
             rejected = folder.subfolder(REJECTED_NAME)
-        except errors.Vanished:
+        except errors.NotFound:
             return []
         with rejected:
             return sorted(name for _, _, name in _stored(rejected.entries()))
@@ -163,7 +163,7 @@ class Outbox:
     def load(self, name: str) -> WindowResult:
         """The result stored as `name`.
 
-        Raises errors.BadFailedResult where it holds none, Vanished where it is gone.
+        Raises errors.BadFailedResult where it holds none, NotFound where it is gone.
         """
         try:
             content = self._existing().load(name, LONGEST_BYTES)
@@ -199,7 +199,7 @@ class Outbox:
         if self._folder is None:
             try:
                 self._folder = self._installation.subfolder(FOLDER_NAME)
-            except errors.Vanished:
+            except errors.NotFound:
                 return None
         return self._folder
 
@@ -214,7 +214,7 @@ class Outbox:
     def _existing(self) -> Folder:
         folder = self._opened()
         if folder is None:
-            raise errors.Vanished(f"{self._installation.path}/{FOLDER_NAME}")
+            raise errors.NotFound(f"{self._installation.path}/{FOLDER_NAME}")
         return folder
 
 
@@ -248,7 +248,7 @@ def _content(folder: Folder, name: str) -> bytes | None:
         if not stat.S_ISREG(folder.facts(name).st_mode):
             return None
         return folder.load(name, LONGEST_BYTES)
-    except (errors.NotPermitted, errors.Vanished, errors.WrongKind, errors.TooLong):
+    except (errors.NotPermitted, errors.NotFound, errors.UnexpectedFileType, errors.TooLong):
         return None
 
 

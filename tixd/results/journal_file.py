@@ -75,7 +75,7 @@ class JournalFile:
         self._line = b""
 
     def __enter__(self) -> Self:
-        """Raises Locked where another process works here, NotPermitted, WrongKind, ..."""
+        """Raises Locked where another process works here, NotPermitted, UnexpectedFileType, ..."""
         try:
             self._open()
         except errors.DiskFull:
@@ -195,9 +195,9 @@ def peek(folder: Folder) -> Journal:
     """The journal, without the lock and for reading alone."""
     try:
         file = folder.open_file(FILE_NAME, make=False)
-    except errors.Vanished:
+    except errors.NotFound:
         return Journal()
-    except (errors.NotPermitted, errors.WrongKind) as error:
+    except (errors.NotPermitted, errors.UnexpectedFileType) as error:
         logs.warning("journal_unreadable", folder=folder.path, reason=str(error))
         return Journal()
     try:

@@ -45,7 +45,7 @@ def load_old(folder: Folder) -> tuple[Journal | None, str]:
     try:
         content = folder.load(OLD_FILE_NAME, MAX_OLD_BYTES)
         return from_members(orjson.loads(content), OLD_FORMAT), ""
-    except errors.Vanished:
+    except errors.NotFound:
         return None, ""
     except errors.TooLong as error:
         return Journal(), error.detail
@@ -180,7 +180,7 @@ class JournalKeeper:
         """Delete the report; whether nothing of this name must be remembered any more."""
         try:
             self._tally["reports_deleted"] += self._folder.unlink(name)
-        except errors.WrongKind as error:
+        except errors.UnexpectedFileType as error:
             self._warn("report_not_deleted", name, str(error))  # a folder: never a report of ours
         except errors.VolumeError as error:
             self._tally["reports_not_deleted"] += 1

@@ -18,9 +18,9 @@ from tixd import errors, logs
 from tixd.asn.origin import Origin
 from tixd.reports.model import Installation
 from tixd.results.backoff import Backoff
-from tixd.results.failed_results import FOLDER_NAME, Outbox
+from tixd.results.failed_results import FOLDER_NAME, FailedResults
 from tixd.results.payload import WindowResult
-from tixd.results.response import Answer
+from tixd.results.response import PostOutcome
 
 #: Of so many times the results of one round the oldest are looked at, so that those which meet
 #: errors do not hide the others.
@@ -36,7 +36,7 @@ class Client(Protocol):
 
     def post(
         self, installation: Installation, result: WindowResult, *, known_silent: bool = False
-    ) -> Answer:
+    ) -> PostOutcome:
         """Post one result; known_silent: the one before got no answer."""
         ...
 
@@ -65,7 +65,7 @@ class _Round:
     """Everything that stays the same while one installation's results are posted again."""
 
     installation: Installation
-    outbox: Outbox
+    outbox: FailedResults
     client: Client
     clock: Callable[[], float]
     jitter: random.Random
@@ -79,7 +79,7 @@ def _warn(event: str, file: str, reason: str) -> None:
 
 def repost(
     installation: Installation,
-    outbox: Outbox,
+    outbox: FailedResults,
     client: Client,
     backoff: Backoff,
     *,
@@ -132,11 +132,11 @@ def _one(this: _Round, name: str, done: Reposted) -> Reposted:
     One that is given up and could not be parked before is not posted again.
     """
     if done.backoff.given_up(name):
-        return _park(this, name, Answer("refused", done.backoff.reason), done)
+        return _park(this, name, PostOutcome("refused", done.backoff.reason), done)
     try:
         result = this.outbox.load(name)
     except errors.BadFailedResult as error:
-        return _park(this, name, Answer("refused", str(error)), done)
+        return _park(this, name, PostOutcome("refused", str(error)), done)
     except errors.VolumeError as error:
         this.warn("failed_result_left", name, str(error))
         return done
@@ -154,13 +154,13 @@ def _one(this: _Round, name: str, done: Reposted) -> Reposted:
     return _stopped(this, answer, replace(done, backoff=backoff))
 
 
-def _stopped(this: _Round, answer: Answer, done: Reposted) -> Reposted:
+def _stopped(this: _Round, answer: PostOutcome, done: Reposted) -> Reposted:
     """No more in this round, and maybe none for a while."""
     backoff = later(answer, done.backoff, this.clock(), this.jitter)
     return replace(done, backoff=backoff, stopped=answer.reason)
 
 
-def later(answer: Answer, backoff: Backoff, now: float, jitter: random.Random) -> Backoff:
+def later(answer: PostOutcome, backoff: Backoff, now: float, jitter: random.Random) -> Backoff:
     """The Backoff after a post that ended a round: only `later` makes stored ones wait."""
     if answer.outcome != "later":
         return backoff
@@ -170,7 +170,7 @@ def later(answer: Answer, backoff: Backoff, now: float, jitter: random.Random) -
 
 
 def after_fresh(
-    answer: Answer,
+    answer: PostOutcome,
     name: str,
     backoff: Backoff,
     client: Client,
@@ -189,7 +189,7 @@ def after_fresh(
     return later(answer, backoff, now, jitter) if client.seems_broken() else backoff
 
 
-def _refused(this: _Round, name: str, answer: Answer, done: Reposted) -> Reposted:
+def _refused(this: _Round, name: str, answer: PostOutcome, done: Reposted) -> Reposted:
     """The tix-api wants nothing of this one, or fails over it; the third time it is parked."""
     elsewhere = this.client.accepted_elsewhere(this.installation)
     backoff = done.backoff.refused(name, this.clock(), elsewhere, answer.status or 0)
@@ -197,7 +197,7 @@ def _refused(this: _Round, name: str, answer: Answer, done: Reposted) -> Reposte
     return _park(this, name, answer, done) if backoff.given_up(name) else done
 
 
-def _park(this: _Round, name: str, answer: Answer, done: Reposted) -> Reposted:
+def _park(this: _Round, name: str, answer: PostOutcome, done: Reposted) -> Reposted:
     """Park `name`; where that fails it stays, and those after it have their turn."""
     try:
         this.outbox.park(name, answer.reason, answer.words)

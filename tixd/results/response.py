@@ -47,7 +47,7 @@ _LONGEST_WORDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PostOutcome:
     """What became of one post.
 
     status: of the response, None without one; reason: for the log, never a secret;
@@ -96,14 +96,14 @@ class Answer:
         return told.get(name) if isinstance(told, dict) else None
 
 
-def held(reason: str) -> Answer:
+def skipped(reason: str) -> PostOutcome:
     """The Answer for a post that was not tried."""
-    return Answer("held", reason)
+    return PostOutcome("held", reason)
 
 
-def of_status(status: int, retry_after: str | None, now: float, body: bytes = b"") -> Answer:
+def of_status(status: int, retry_after: str | None, now: float, body: bytes = b"") -> PostOutcome:
     """The Answer that a response means; `now` (epoch seconds) turns dates into seconds."""
-    return Answer(
+    return PostOutcome(
         outcome=_outcome(status),
         reason=_phrase(status),
         status=status,

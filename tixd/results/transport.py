@@ -44,13 +44,13 @@ from tixd import errors
 from tixd.config.fields import Secret
 from tixd.config.settings import Settings
 from tixd.results.deadline import DeadlinePassed, TimedCaller
-from tixd.results.response import Answer, Cause, of_status
+from tixd.results.response import Cause, PostOutcome, of_status
 
 
-def basic(user: str, password: str) -> str:
+def basic_auth(user: str, password: str) -> str:
     """Basic credentials, in UTF-8 as the tix-api decodes them.
 
-    >>> basic("tix", "secret")
+    >>> basic_auth("tix", "secret")
     'Basic dGl4OnNlY3JldA=='
     """
     encoded = f"{user}:{password}".encode("utf-8", "surrogateescape")
@@ -70,11 +70,11 @@ def proxy(setting: Secret) -> tuple[str, dict[str, str]]:
     url = f"{parts.scheme}://{_in_url(host)}" + ("" if port is None else f":{port}")
     if parts.username is None:
         return url, {}
-    secret = basic(unquote(parts.username), unquote(parts.password or ""))
+    secret = basic_auth(unquote(parts.username), unquote(parts.password or ""))
     return url, {"Proxy-Authorization": secret}
 
 
-def trust(ca_bundle: str) -> ssl.SSLContext:
+def ssl_context(ca_bundle: str) -> ssl.SSLContext:
     """Whose certificates are believed: those in a file or folder; empty: the system's."""
     try:
         if os.path.isdir(ca_bundle):
@@ -134,7 +134,7 @@ class _Attempt:
         #: Whether the whole request has gone out.
         self.sent = False
         #: What the other side's status means, as soon as it is known.
-        self.answer: Answer | None = None
+        self.answer: PostOutcome | None = None
         #: Whether the connection can be kept.
         self.reusable = False
         #: What reads the answer; it holds the socket open, which urllib3 may forget.
@@ -272,7 +272,7 @@ class Transport:
         body: bytes | None,
         headers: Mapping[str, str],
         seconds: float = float("inf"),
-    ) -> Answer:
+    ) -> PostOutcome:
         """Send once and wait for the answer; without a body it is a GET.
 
         seconds: a deadline for it all, where it is shorter than that of the settings.
@@ -294,7 +294,7 @@ class Transport:
 
     def _exchange(
         self, attempt: _Attempt, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> Answer:
+    ) -> PostOutcome:
         """Send and read, in the thread that may be left behind."""
         _CURRENT.attempt = attempt
         try:
@@ -357,18 +357,20 @@ def _cause(error: Exception, *, sent: bool, kept: bool) -> Cause:
     return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "setup")
 
 
-def _failure(cause: Cause, error: Exception | None = None) -> Answer:
+def _failure(cause: Cause, error: Exception | None = None) -> PostOutcome:
     """No answer; with the system's or TLS's own words where there are some."""
     candidates = (error.__cause__, *error.args) if error else ()
     system = next((c for c in candidates if isinstance(c, OSError)), None)
     detail = getattr(system, "verify_message", "") or getattr(system, "strerror", "")
     words = REASONS[cause]
-    return Answer("later", f"{words}: {detail}" if detail else words, cause=cause)
+    return PostOutcome("later", f"{words}: {detail}" if detail else words, cause=cause)
 
 
 def _connections(settings: Settings) -> urllib3.PoolManager:
     """Room for the one connection: to the tix-api, or to the proxy on the way there."""
-    trusted = trust(settings.api_ca_bundle) if settings.api_ssl or settings.api_proxy else None
+    trusted = (
+        ssl_context(settings.api_ca_bundle) if settings.api_ssl or settings.api_proxy else None
+    )
     if settings.api_proxy:
         url, headers = proxy(settings.api_proxy)
         manager: urllib3.PoolManager = urllib3.ProxyManager(

@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 import tixd
 from tixd import bounded, errors, logs
 from tixd.collector import profiler
-from tixd.collector.publish import Outputs
+from tixd.collector.publish import SinkGroup
 from tixd.collector.server import Server
 from tixd.config.collector_loader import CollectorConfig
 from tixd.config.collector_settings import CollectorSettings
 from tixd.runtime import control, signals, tasks
 from tixd.runtime.http_server import Listener
-from tixd.runtime.startup import leave
-from tixd.runtime.status import Snapshot, sentence
+from tixd.runtime.startup import exit_now
+from tixd.runtime.status import Snapshot, status_line
 from tixd.runtime.systemd import Notifier
 from tixd.sinks.amqp import AmqpSink
 from tixd.sinks.base import Sink
@@ -71,7 +71,7 @@ class Collector:
         """Live until SIGTERM or SIGINT."""
         self._listen_to_signals()
         tasks.watch(asyncio.get_running_loop())
-        self._outputs = Outputs(sinks(self._settings), self._settings.timeout_seconds)
+        self._outputs = SinkGroup(sinks(self._settings), self._settings.timeout_seconds)
         self._server = server = Server(self._settings, self._outputs, self._not_ready)
         async with (
             self._systemd.following(self._sentence),
@@ -149,7 +149,7 @@ class Collector:
         )
 
     def _sentence(self) -> str:
-        return sentence(self._snapshot(), self._not_ready())
+        return status_line(self._snapshot(), self._not_ready())
 
     def _not_ready(self) -> tuple[str, ...]:
         return ("it is stopping",) if self._stopping.is_set() else self._outputs.not_ready()
@@ -169,7 +169,7 @@ class Collector:
         """The first signal stops in order, the second at once."""
         logs.info("stopping", reason=signal.Signals(number).name)
         if self._stopping.is_set():
-            leave(0)
+            exit_now(0)
         self._stopping.set()
         self._systemd.stopping(self._sentence())
 

@@ -15,14 +15,14 @@ from typing import Any
 
 from tixd import errors
 from tixd.jobs import (
-    Done,
     Job,
+    JobResult,
     ListFailed,
     ListInstallations,
     ListUsers,
     ProcessInstallation,
     RetryFailed,
-    in_words,
+    describe,
 )
 from tixd.pool.pool import Pool
 from tixd.runtime.control import Handler
@@ -82,7 +82,7 @@ class _Answers:
 
     async def _each(
         self, kind: type[ListFailed] | type[RetryFailed], request: Mapping[str, Any]
-    ) -> Done:
+    ) -> JobResult:
         """Such jobs for all installations that the request means, as if they were one."""
         counts = Counter({"locked": 0, "failed": 0})
         found: list[tuple[int, ...]] = []
@@ -92,7 +92,7 @@ class _Answers:
             counts.update(done.counts)
             found += done.found
             reasons += done.reasons
-        return Done(counts, found=tuple(found), reasons=tuple(reasons))
+        return JobResult(counts, found=tuple(found), reasons=tuple(reasons))
 
     async def _meant(self, request: Mapping[str, Any]) -> list[tuple[int, ...]]:
         user, installation = _number(request, "user"), _number(request, "installation")
@@ -110,7 +110,7 @@ class _Answers:
             raise errors.NotDone(f"no {which} of user {user} is seen in {self._base}")
         return found
 
-    async def _job(self, job: Job) -> Done:
+    async def _job(self, job: Job) -> JobResult:
         done = await self._pool.submit(job)
         if done.failure:
             raise errors.NotDone(done.failure)
@@ -126,7 +126,7 @@ def worker_views(pool: Pool) -> tuple[WorkerView, ...]:
         WorkerView(
             pid=worker.pid,
             ready=worker.ready,
-            job=in_words(worker.job) if worker.job else "",
+            job=describe(worker.job) if worker.job else "",
             phase=worker.phase.name if worker.phase else "",
             seconds=now - worker.since,
             busy=isinstance(worker.job, ProcessInstallation),

@@ -16,12 +16,12 @@ import socket
 from collections import Counter
 from functools import partial
 
-from tixd.dispatch.broker_leader import Claim
-from tixd.dispatch.host_leader import Leadership
-from tixd.dispatch.scheduler import Dispatcher, Tick, scan
+from tixd.dispatch.broker_leader import BrokerLock
+from tixd.dispatch.host_leader import HostLock
+from tixd.dispatch.scheduler import Scheduler, Tick, scan
 from tixd.jobs import ListInstallations, ListUsers
 from tixd.pool.pool import Pool
-from tixd.queues.publisher import JobSender, Sender
+from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
 from tixd.roles.processing import Service, endpoint, lead
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
@@ -29,7 +29,7 @@ from tixd.runtime.status import BrokerView
 
 async def run(service: Service) -> None:
     """Live until told to stop."""
-    with Leadership(service.settings.schedule_dir) as leadership:
+    with HostLock(service.settings.schedule_dir) as leadership:
         async with service.seen():
             if await lead(service, leadership):
                 async with service.workers() as pool:
@@ -39,13 +39,13 @@ async def run(service: Service) -> None:
 async def _work(service: Service, pool: Pool) -> None:
     """Keep a connection, and tick while it is the leader's."""
     settings = service.settings
-    claim = Claim(f"pid {os.getpid()} on {socket.gethostname()}")
-    sender = Sender(endpoint(settings), "jobs out", claim)
-    jobs = JobSender(sender, settings.processing_period_minutes * 60)
+    claim = BrokerLock(f"pid {os.getpid()} on {socket.gethostname()}")
+    sender = ConfirmedPublisher(endpoint(settings), "jobs out", claim)
+    jobs = JobPublisher(sender, settings.processing_period_minutes * 60)
     service.broker = lambda: BrokerView(sender.trouble, sender.confirmed)
     service.renewed = lambda: sender.link.renew(endpoint(service.settings))
     find = partial(distribute, pool, jobs)
-    dispatcher = Dispatcher(settings, find, service.presence.metrics.add)
+    dispatcher = Scheduler(settings, find, service.presence.metrics.add)
     service.dispatcher = dispatcher
     await service.run(pool)
     linked = tasks.start_loop(sender.link.run, "connection for jobs out")
@@ -59,7 +59,11 @@ async def _work(service: Service, pool: Pool) -> None:
 
 
 async def _tick(
-    service: Service, pool: Pool, dispatcher: Dispatcher, sender: Sender, claim: Claim
+    service: Service,
+    pool: Pool,
+    dispatcher: Scheduler,
+    sender: ConfirmedPublisher,
+    claim: BrokerLock,
 ) -> None:
     """Once a second: who leads, and is a cycle due?"""
     tick, follows = Tick(dispatcher.tick), False
@@ -76,7 +80,7 @@ async def _tick(
         await service.turn()
 
 
-async def distribute(pool: Pool, jobs: JobSender, wanted: ListInstallations) -> Counter[str]:
+async def distribute(pool: Pool, jobs: JobPublisher, wanted: ListInstallations) -> Counter[str]:
     """Send a job for each installation that is wanted, or ask somebody who sees the reports.
 
     An empty folder may be a volume that is mounted elsewhere only, as in the original's images.

@@ -34,17 +34,17 @@ from tixd import bounded, errors, logs
 from tixd.amqp.messages import Endpoint, Tls
 from tixd.config.loader import Config
 from tixd.config.settings import Settings
-from tixd.dispatch.consumer import feed
-from tixd.dispatch.host_leader import Leadership
-from tixd.dispatch.scheduler import TICK_SECONDS, Dispatcher
-from tixd.jobs import CheckVolume, Done
+from tixd.dispatch.consumer import consume
+from tixd.dispatch.host_leader import HostLock
+from tixd.dispatch.scheduler import TICK_SECONDS, Scheduler
+from tixd.jobs import CheckVolume, JobResult
 from tixd.pool.pool import Pool
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG
 from tixd.queues.base import JobQueue
 from tixd.roles import control_commands
 from tixd.runtime import control, signals, tasks
 from tixd.runtime.service import Presence
-from tixd.runtime.startup import leave
+from tixd.runtime.startup import exit_now
 from tixd.runtime.status import (
     ApiView,
     BrokerView,
@@ -52,7 +52,7 @@ from tixd.runtime.status import (
     Snapshot,
     State,
     VolumeView,
-    sentence,
+    status_line,
 )
 
 #: How often the reports volume is asked whether it still answers.
@@ -83,7 +83,7 @@ class Service:
         self.presence = Presence(loaded, self.snapshot)
         self.stopping = asyncio.Event()
         self.leader = ""
-        self.dispatcher: Dispatcher | None = None
+        self.dispatcher: Scheduler | None = None
         self.pool: Pool | None = None
         self.queue_lengths: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self.broker: Callable[[], BrokerView | None] = lambda: None
@@ -99,7 +99,7 @@ class Service:
         """Run the role until a signal ends it; raises CannotStart where that is not possible."""
         asyncio.run(self._live(role))
         if self.pool and self.pool.workers:
-            leave(0)
+            exit_now(0)
 
     async def _live(self, role: Callable[[Service], Awaitable[None]]) -> None:
         tasks.watch(asyncio.get_running_loop())
@@ -236,7 +236,7 @@ class Service:
                     logs.info("volume_usable")
             await asyncio.sleep(VOLUME_CHECK_SECONDS)
 
-    def heard(self, done: Done) -> None:
+    def heard(self, done: JobResult) -> None:
         """A job has ended: count what happened; volume and tix-api may have answered."""
         self.presence.metrics.heard(done.counts)
         if not _NO_ANSWER & done.counts.keys():
@@ -275,7 +275,7 @@ class Service:
 
     def _sentence(self) -> str:
         now = self.snapshot()
-        return sentence(now, now.not_ready())
+        return status_line(now, now.not_ready())
 
 
 def endpoint(settings: Settings) -> Endpoint:
@@ -291,7 +291,7 @@ def endpoint(settings: Settings) -> Endpoint:
     )
 
 
-async def lead(service: Service, leadership: Leadership) -> bool:
+async def lead(service: Service, leadership: HostLock) -> bool:
     """Return when this process leads (True), or is to stop (False)."""
     while not leadership.take():
         await service.stand_by(leadership.leader())
@@ -311,7 +311,9 @@ async def working(
 
     Raises the exception of that task.
     """
-    feeding = tasks.start(feed(queue, pool, service.heard, patient=True), "feeding of the workers")
+    feeding = tasks.start(
+        consume(queue, pool, service.heard, patient=True), "feeding of the workers"
+    )
     checking = tasks.start(service.check_volume(pool), "checking of the volume")
     needed = [feeding, checking, pool.supervision]
     first = asyncio.wait(needed, return_when=asyncio.FIRST_COMPLETED)

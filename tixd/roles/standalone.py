@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from tixd.dispatch.host_leader import Leadership
+from tixd.dispatch.host_leader import HostLock
 from tixd.dispatch.mounts import check_reports_folder
-from tixd.dispatch.scheduler import Dispatcher, Tick, scan
+from tixd.dispatch.scheduler import Scheduler, Tick, scan
 from tixd.pool.pool import Pool
 from tixd.queues.local import LocalQueue
 from tixd.roles.processing import Service, lead, working
@@ -24,7 +24,7 @@ from tixd.roles.processing import Service, lead, working
 async def run(service: Service) -> None:
     """Live until told to stop; raises CannotStart where the reports folder is missing."""
     check_reports_folder(service.settings)
-    with Leadership(service.settings.schedule_dir) as leadership:
+    with HostLock(service.settings.schedule_dir) as leadership:
         async with service.seen():
             if await lead(service, leadership):
                 async with service.workers() as pool:
@@ -36,7 +36,7 @@ async def _work(service: Service, pool: Pool) -> None:
     settings, queue = service.settings, LocalQueue()
     service.queue_lengths = lambda: (queue.waiting, queue.open)
     find = partial(scan, pool, put=queue.put)
-    dispatcher = Dispatcher(settings, find, service.presence.metrics.add)
+    dispatcher = Scheduler(settings, find, service.presence.metrics.add)
     service.dispatcher = dispatcher
     await service.run(pool)
     async with working(service, queue, pool) as feeding:

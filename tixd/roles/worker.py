@@ -16,10 +16,10 @@ from collections import Counter
 
 from tixd.dispatch.consumer import JOBS_PER_WORKER
 from tixd.dispatch.mounts import check_reports_folder
-from tixd.dispatch.scheduler import cycle_number, scan, worth_a_job
+from tixd.dispatch.scheduler import cycle_number, due_installations, scan
 from tixd.pool.pool import Pool
-from tixd.queues.publisher import JobSender, Sender
-from tixd.queues.rabbitmq import Bases, RabbitQueue
+from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
+from tixd.queues.rabbitmq import PathMapping, RabbitQueue
 from tixd.roles.processing import Service, endpoint, working
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
@@ -33,7 +33,7 @@ async def run(service: Service) -> None:
 
 
 async def _work(service: Service, pool: Pool) -> None:
-    sender = Sender(endpoint(service.settings), "jobs out")
+    sender = ConfirmedPublisher(endpoint(service.settings), "jobs out")
     queue = _queue(service, pool, sender)
     links = [sender.link, queue.link]
 
@@ -56,21 +56,21 @@ async def _work(service: Service, pool: Pool) -> None:
         await tasks.end(*linked)
 
 
-def _queue(service: Service, pool: Pool, sender: Sender) -> RabbitQueue:
+def _queue(service: Service, pool: Pool, sender: ConfirmedPublisher) -> RabbitQueue:
     settings = service.settings
     base, period_seconds = settings.reports_base_path, settings.processing_period_minutes * 60
-    jobs = JobSender(sender, period_seconds)
+    jobs = JobPublisher(sender, period_seconds)
 
     async def look_through() -> Counter[str]:
         now = time.time()
         number = cycle_number(now, period_seconds)
-        return await scan(pool, worth_a_job(base, period_seconds, number, now), jobs.put)
+        return await scan(pool, due_installations(base, period_seconds, number, now), jobs.put)
 
     return RabbitQueue(
         endpoint(settings),
         sender,
         jobs,
-        Bases(base, settings.sender_base_path or base),
+        PathMapping(base, settings.sender_base_path or base),
         pool.size * JOBS_PER_WORKER,
         look_through,
         service.presence.metrics.add,

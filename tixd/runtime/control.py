@@ -44,7 +44,7 @@ LONGEST_TEXT = 1000
 _PIECE_BYTES = 2**18
 
 
-def heard(sock: socket.socket, deadline: float) -> Any:
+def read_json_line(sock: socket.socket, deadline: float) -> Any:
     """What the line says; deadline: monotonic seconds.
 
     Raises ValueError where it says nothing, OSError where it does not come in time.
@@ -59,13 +59,13 @@ def heard(sock: socket.socket, deadline: float) -> Any:
         if not piece:
             break
         line += piece
-    return harmless(orjson.loads(line))
+    return sanitize(orjson.loads(line))
 
 
-def harmless(value: Any) -> Any:
+def sanitize(value: Any) -> Any:
     """The value with a question mark for each character that is not printed; long texts are cut.
 
-    >>> harmless({"a": ["red\\x1b[31m", 1]})
+    >>> sanitize({"a": ["red\\x1b[31m", 1]})
     {'a': ['red?[31m', 1]}
     """
     if isinstance(value, str):
@@ -73,8 +73,8 @@ def harmless(value: Any) -> Any:
         plain = value.isprintable()
         return value if plain else "".join(c if c.isprintable() else "?" for c in value)
     if isinstance(value, dict):
-        return {harmless(name): harmless(member) for name, member in value.items()}
-    return [harmless(member) for member in value] if isinstance(value, list) else value
+        return {sanitize(name): sanitize(member) for name, member in value.items()}
+    return [sanitize(member) for member in value] if isinstance(value, list) else value
 
 
 #: Answers one request, which has whatever members the asker gave; raises TixdError or ValueError.
@@ -392,7 +392,7 @@ def _ask(path: str, request: Mapping[str, object], seconds: float) -> Any:
         _connect(sock, path, deadline)
         sock.sendall(orjson.dumps(request) + b"\n")
         try:
-            said = heard(sock, deadline)
+            said = read_json_line(sock, deadline)
             if "error" in said:
                 raise errors.NotDone(said["error"])
             return said["answer"]

@@ -57,7 +57,7 @@ TURNS_UNTIL_KNOWN = 5
 _NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 #: aiohttp writes into this what it thinks of bad requests; nobody must act, so nobody reads it.
-UNHEARD = logging.Logger("unheard", logging.CRITICAL + 1)
+NULL_LOGGER = logging.Logger("unheard", logging.CRITICAL + 1)
 
 
 def _uncache(module: ModuleType) -> None:
@@ -122,7 +122,7 @@ class HttpServer(web.Server):
         """`options`: those of aiohttp's RequestHandler."""
         super().__init__(handler)
         self._watch = watch
-        self._options = {**options, "access_log": None, "logger": UNHEARD}
+        self._options = {**options, "access_log": None, "logger": NULL_LOGGER}
 
     def __call__(self) -> web.RequestHandler:
         """A protocol for a new connection."""

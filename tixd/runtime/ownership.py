@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 
-def only_root_leads_to(path: str, *, there: bool = True) -> bool:
+def is_root_controlled(path: str, *, there: bool = True) -> bool:
     """Whether every folder and link on the way to `path`, and it itself, is root's.
 
     there: what is missing counts as somebody else's, who may be quicker than root to make it.

@@ -27,7 +27,7 @@ from itertools import islice
 
 from tixd import errors
 from tixd.config.environment import user
-from tixd.runtime.ownership import only_root_leads_to
+from tixd.runtime.ownership import is_root_controlled
 
 #: Read, write and enter what belongs to others, whatever its mode (linux/capability.h).
 DAC_OVERRIDE = 1
@@ -53,7 +53,7 @@ class _Half(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint32) for name in ("effective", "permitted", "inheritable"))
 
 
-def keep_only(wanted: Iterable[int]) -> None:
+def limit_capabilities(wanted: Iterable[int]) -> None:
     """Give up all others for good; raises OSError where the kernel or a filter refuses."""
     libc = ctypes.CDLL(None, use_errno=True)
     _call(libc.prctl, _SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -99,7 +99,7 @@ class Identity:
         return user(self.uid)
 
 
-def wanted(run_as: str, reports: str = "") -> Identity | None:
+def target_identity(run_as: str, reports: str = "") -> Identity | None:
     """Whom a process that root has started is to go on as; None: somebody else has started it.
 
     run_as: user or user:group, by name or number; reports: the reports folder, "" for none.
@@ -117,7 +117,7 @@ def wanted(run_as: str, reports: str = "") -> Identity | None:
     return _owner(reports) if reports else Identity(0, (0,), "TIX_RUN_AS names nobody else")
 
 
-def hand_over(identity: Identity, folders: Iterable[str], file: str) -> None:
+def chown_to(identity: Identity, folders: Iterable[str], file: str) -> None:
     """Let it have tixd's own folders, made if they are missing, and the log `file` ("": none)."""
     if identity.uid:
         for folder in folders:
@@ -126,7 +126,7 @@ def hand_over(identity: Identity, folders: Iterable[str], file: str) -> None:
             _hand_over_file(file, identity)
 
 
-def become(identity: Identity, kept: Iterable[int]) -> str:
+def drop_privileges(identity: Identity, kept: Iterable[int]) -> str:
     """Be it for good; root keeps only the capabilities `kept`.
 
     Why root keeps all, "" where it does not. Raises CannotStart where it may not become another.
@@ -139,7 +139,7 @@ def become(identity: Identity, kept: Iterable[int]) -> str:
         except OSError as error:
             raise _not_allowed(identity, error) from None
     try:
-        keep_only(() if identity.uid else kept)
+        limit_capabilities(() if identity.uid else kept)
     except OSError as error:
         return "" if identity.uid else str(error.strerror)
     return ""
@@ -245,11 +245,11 @@ def _hand_over_folder(path: str, identity: Identity) -> None:
     What is not root's alone, the way to it neither, or holds something else, stays as it is: what
     then cannot be used is said by whoever needs it.
     """
-    if not only_root_leads_to(path, there=False):
+    if not is_root_controlled(path, there=False):
         return
     with contextlib.suppress(OSError):
         os.makedirs(path, 0o700, exist_ok=True)
-        if not only_root_leads_to(path):
+        if not is_root_controlled(path):
             return
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -268,7 +268,7 @@ def _hand_over_file(path: str, identity: Identity) -> None:
 
     Not where somebody else could lead root to another file by a link.
     """
-    if not only_root_leads_to(os.path.dirname(os.path.abspath(path))):
+    if not is_root_controlled(os.path.dirname(os.path.abspath(path))):
         return
     with contextlib.suppress(OSError):
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK

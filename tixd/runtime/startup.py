@@ -38,7 +38,7 @@ Loaded = TypeVar("Loaded", bound=loader.Config | CollectorConfig)
 def identity(loaded: loader.Config | CollectorConfig) -> privileges.Identity | None:
     """Whom root goes on as, None for others; looks at the reports. Raises ConfigError."""
     reports = loaded.settings.reports_base_path if isinstance(loaded, loader.Config) else ""
-    return privileges.wanted(loaded.settings.run_as, reports)
+    return privileges.target_identity(loaded.settings.run_as, reports)
 
 
 def become_service(loaded: Loaded) -> Loaded:
@@ -102,9 +102,9 @@ def _become(
     if found is None:
         return loaded, ""
     privileges.check(found)
-    privileges.hand_over(found, folders, file)
+    privileges.chown_to(found, folders, file)
     kept = KEPT if isinstance(loaded, loader.Config) else KEPT_BY_COLLECTOR
-    kept_all = privileges.become(found, kept)
+    kept_all = privileges.drop_privileges(found, kept)
     around = environment.read(os.environ, uid=os.geteuid())
     return replace(loaded, surroundings=around), kept_all
 
@@ -124,7 +124,7 @@ def _open_log(loaded: loader.Config | CollectorConfig) -> logs.Form:
     return form
 
 
-def leave(code: int) -> NoReturn:
+def exit_now(code: int) -> NoReturn:
     """End this process now; what has been written to its streams and log goes out first."""
     sys.stdout.flush()
     logging.shutdown()

@@ -189,14 +189,14 @@ STARTING_SECONDS = 10.0
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
-def sentence(now: Snapshot, not_ready: Sequence[str]) -> str:
+def status_line(now: Snapshot, not_ready: Sequence[str]) -> str:
     """The line.
 
     >>> from dataclasses import replace
     >>> collector = Snapshot("1", "collector", 7, "running", 0.0, 0.0, 0.0, open=3)
-    >>> sentence(collector, ())
+    >>> status_line(collector, ())
     'collecting; 0 records, 3 requests in hand'
-    >>> sentence(replace(collector, state="stopping"), ())
+    >>> status_line(replace(collector, state="stopping"), ())
     'stopping: 3 requests in hand'
     """
     return "; ".join(part for part in (*_parts(now, not_ready), now.not_renewed) if part)

@@ -21,7 +21,7 @@ from types import MappingProxyType
 import numpy as np
 
 from tixd.analysis.hurst import rescaled_range, wavelet
-from tixd.analysis.observations import Floats, joined
+from tixd.analysis.observations import Floats, concatenate
 from tixd.analysis.summary import MEANINGFUL_SECONDS, Summary, summarise
 from tixd.simulation.probing import Direction, Measurement, Scenario, measured
 
@@ -113,7 +113,7 @@ def _window(
     scenario: Scenario, found: Measurement
 ) -> tuple[list[float], list[float], list[float]] | None:
     """Truth, mode and delayed probes of one window; None where too much of it was lost."""
-    summary = summarise(joined(minute.observations for minute in found.minutes), both=True)
+    summary = summarise(concatenate(minute.observations for minute in found.minutes), both=True)
     ways = (summary.upstream, summary.downstream) if summary else ()
     mode = [way.usage for way in ways if way.usage is not None]
     probes = [way.usage_alt for way in ways if way.usage_alt is not None]

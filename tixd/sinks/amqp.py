@@ -18,10 +18,10 @@ from tixd import errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Endpoint, Properties, Tls
-from tixd.amqp.supervised import Link, Retry, probe_queue
+from tixd.amqp.supervised import Retry, SupervisedConnection, probe_queue
 from tixd.config.collector_settings import CollectorSettings, Format
 from tixd.runtime import tasks
-from tixd.sinks.base import Outgoing, too_large
+from tixd.sinks.base import OutboundMessage, too_large
 
 #: How often a probe is published.
 PROBE_SECONDS = 10.0
@@ -50,7 +50,7 @@ class AmqpSink:
         self.confirmed: float | None = None
         self._settings = settings
         retry = Retry(settings.amqp_retry_seconds, settings.amqp_max_retry_seconds)
-        self._link = Link(endpoint(settings), "tixd collector", self._use, retry)
+        self._link = SupervisedConnection(endpoint(settings), "tixd collector", self._use, retry)
         self._running: asyncio.Task[None] | None = None
         self._idle: list[Channel] = []
         self._declared = False
@@ -81,7 +81,7 @@ class AmqpSink:
         """Use this password and these TLS files from the next connection on."""
         self._link.renew(endpoint(settings))
 
-    def check(self, messages: Sequence[Outgoing]) -> None:
+    def check(self, messages: Sequence[OutboundMessage]) -> None:
         """Raises TooLargeForOutput where a message is larger than the broker has said it takes."""
         most = self._largest_bytes
         for message in messages:
@@ -89,24 +89,24 @@ class AmqpSink:
                 limit = f"the broker's max_message_size is {most}"
                 raise too_large(self.name, message, len(message.body), limit)
 
-    async def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Publish all, then wait until all are confirmed; raises NotAccepted."""
+    async def publish(self, messages: Sequence[OutboundMessage]) -> None:
+        """Publish all, then wait until all are confirmed; raises Unavailable."""
         try:
             await self._publish(messages)
         except errors.BrokerError as error:
-            raise errors.NotAccepted(f"{self.name}: {error}") from error
+            raise errors.Unavailable(f"{self.name}: {error}") from error
 
-    async def _publish(self, messages: Sequence[Outgoing]) -> None:
+    async def _publish(self, messages: Sequence[OutboundMessage]) -> None:
         connection = self._link.connection
         if connection is None:
-            raise errors.BrokerAway(self._link.reason)
+            raise errors.BrokerUnavailable(self._link.reason)
         channel = await self._channel(connection)
         try:
             await self._confirmed(channel, messages)
         except errors.NotDeclared:
             self._declared = False
             raise
-        except errors.BrokerRefuses as error:
+        except errors.BrokerRejected as error:
             self._learn_limit(error)
             self.check(messages)
             raise
@@ -114,13 +114,13 @@ class AmqpSink:
             self._give_back(channel)
         self.confirmed = time.monotonic()
 
-    def _learn_limit(self, error: errors.BrokerRefuses) -> None:
+    def _learn_limit(self, error: errors.BrokerRejected) -> None:
         """Remember the broker's limit, which it tells by ending the channel of a larger message."""
         if told := _TOO_LARGE.search(error.detail):
             self._largest_bytes = int(told[1])
             logs.warning("message_too_large", connection=self.name, reason=error.detail)
 
-    async def _confirmed(self, channel: Channel, messages: Sequence[Outgoing]) -> None:
+    async def _confirmed(self, channel: Channel, messages: Sequence[OutboundMessage]) -> None:
         """Raises what the broker said of the first message that it did not take."""
         exchange, key = self._settings.amqp_exchange, self._settings.amqp_routing_key
         confirms = []
@@ -182,7 +182,7 @@ class AmqpSink:
         await self._declare(connection)
         try:
             channel, queue = await probe_queue(connection)
-        except errors.BrokerRefuses as error:
+        except errors.BrokerRejected as error:
             logs.warning("no_probes", reason=str(error))
             await self._without_probes(connection)
         else:

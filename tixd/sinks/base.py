@@ -1,7 +1,7 @@
 """What a sink promises; outputs.py relies on it, and one test asks it of every sink.
 
 In: the rendered records of one bundle. Out: nothing, once each of them is safe where the sink puts
-it. Rules: a bundle is accepted as a whole or the sink raises NotAccepted, and then some of it may
+it. Rules: a bundle is accepted as a whole or the sink raises Unavailable, and then some of it may
 be there all the same (the sender repeats it: at least once, never less); what goes wrong with one
 bundle touches no other; a sink starts although what it speaks to is away, and finds it later. Pure.
 """
@@ -20,7 +20,7 @@ SHOWN_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutboundMessage:
     """A record as it is published; `key` and `message_id` are the same whenever it comes again."""
 
     key: str
@@ -29,7 +29,9 @@ class Outgoing:
     content_type: str
 
 
-def too_large(sink: str, message: Outgoing, size: int, limit: str) -> errors.TooLargeForOutput:
+def too_large(
+    sink: str, message: OutboundMessage, size: int, limit: str
+) -> errors.TooLargeForOutput:
     """The error for a record that the sink never takes."""
     name = bounded.text(message.key, SHOWN_CHARACTERS)
     return errors.TooLargeForOutput(f"{sink}: record {name!r} has {size} bytes, {limit}")
@@ -58,11 +60,11 @@ class Sink(Protocol):
     def hurry(self) -> None:
         """A bundle has come in vain: look at once whether it is ready again."""
 
-    def check(self, messages: Sequence[Outgoing]) -> None:
+    def check(self, messages: Sequence[OutboundMessage]) -> None:
         """Raises TooLargeForOutput where a message can never be accepted."""
 
-    async def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Return once every message is safe; raises NotAccepted. Who waits has a deadline.
+    async def publish(self, messages: Sequence[OutboundMessage]) -> None:
+        """Return once every message is safe; raises Unavailable. Who waits has a deadline.
 
         Raises TooLargeForOutput where only publishing has shown that a message can never be safe.
         """

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from tixd import errors, logs
 from tixd.config.collector_settings import Format
 from tixd.runtime import tasks
-from tixd.sinks.base import Outgoing
+from tixd.sinks.base import OutboundMessage
 
 #: How often it is looked whether the file could be written to.
 PROBE_SECONDS = 10.0
@@ -59,17 +59,17 @@ class LinesSink:
     def hurry(self) -> None:
         """Each bundle is a try."""
 
-    def check(self, messages: Sequence[Outgoing]) -> None:
+    def check(self, messages: Sequence[OutboundMessage]) -> None:
         """Every record fits into a file."""
 
-    async def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Append them, and return once they are on the disk; raises NotAccepted."""
+    async def publish(self, messages: Sequence[OutboundMessage]) -> None:
+        """Append them, and return once they are on the disk; raises Unavailable."""
         text = b"".join(message.body + b"\n" for message in messages)
         async with self._turn:
             problem = await self._aside(lambda: self._append(text))
         self._tell(problem)
         if problem:
-            raise errors.NotAccepted(f"file: {problem}")
+            raise errors.Unavailable(f"file: {problem}")
 
     async def _aside(self, work: Callable[[], str]) -> str:
         return await asyncio.get_running_loop().run_in_executor(None, work)

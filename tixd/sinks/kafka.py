@@ -21,7 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from tixd import errors, logs
 from tixd.config.collector_settings import CollectorSettings, Format
 from tixd.runtime import tasks
-from tixd.sinks.base import Outgoing, too_large
+from tixd.sinks.base import OutboundMessage, too_large
 
 #: The part of the bundle's time that a delivery may take.
 DELIVERY_SHARE = 0.8
@@ -105,7 +105,7 @@ class KafkaSink:
     def hurry(self) -> None:
         """Brokers that are away are looked for all the time."""
 
-    def check(self, messages: Sequence[Outgoing]) -> None:
+    def check(self, messages: Sequence[OutboundMessage]) -> None:
         """Raises TooLargeForOutput where a message is larger than the topic takes."""
         for message in messages:
             size = len(message.body) + len(message.key.encode()) + OVERHEAD_BYTES
@@ -113,8 +113,8 @@ class KafkaSink:
                 limit = f"its headers included; kafka.maxMessage is {self._largest_bytes}"
                 raise too_large(self.name, message, size, limit)
 
-    async def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Produce all, then wait until all are delivered; raises NotAccepted."""
+    async def publish(self, messages: Sequence[OutboundMessage]) -> None:
+        """Produce all, then wait until all are delivered; raises Unavailable."""
         delivered: list[asyncio.Future[str]] = []
         self._waiting += 1
         self._somebody_waits.set()
@@ -128,10 +128,10 @@ class KafkaSink:
             self._waiting -= 1
         if failures:
             self._probe_now.set()
-            raise errors.NotAccepted(f"{self.name}: {', '.join(sorted(failures))}")
+            raise errors.Unavailable(f"{self.name}: {', '.join(sorted(failures))}")
         self._is_back()
 
-    def _produce(self, message: Outgoing) -> asyncio.Future[str]:
+    def _produce(self, message: OutboundMessage) -> asyncio.Future[str]:
         """Hand a message to librdkafka; the future says why it was not delivered, or ""."""
         delivered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._undelivered.add(delivered)

@@ -117,7 +117,9 @@ def test_a_broker_short_of_memory_is_told(broker, monkeypatch):
     check = Check("RabbitMQ", lambda: tried.broker(settings(broker.port)), "")
     broker.alarm()
     try:
-        [found] = runner.tried([check])  # a connection that is blocked ends with its process only
+        [found] = runner.run_checks(
+            [check]
+        )  # a connection that is blocked ends with its process only
     finally:
         broker.clear_alarm()
     assert "the broker takes no messages (low on memory): free some there" in found.text

@@ -21,7 +21,7 @@ from tests.support.waiting import until
 from tixd import errors
 from tixd.config.collector_settings import CollectorSettings
 from tixd.sinks.amqp import AmqpSink
-from tixd.sinks.base import Outgoing, Sink
+from tixd.sinks.base import OutboundMessage, Sink
 from tixd.sinks.json_lines import LinesSink
 from tixd.sinks.kafka import KafkaSink
 
@@ -82,10 +82,12 @@ async def kafka(_: Path) -> AsyncIterator[Real]:
 REALS = {"memory": memory, "lines": lines, "amqp": amqp, "kafka": kafka}
 
 
-def records(count: int, size: int = 20) -> Sequence[Outgoing]:
+def records(count: int, size: int = 20) -> Sequence[OutboundMessage]:
     """That many different records."""
     bodies = [b'{"n":%d,"x":"%s"}' % (number, b"x" * size) for number in range(count)]
-    return [Outgoing(f"r{n}", f"m{n}", body, "application/json") for n, body in enumerate(bodies)]
+    return [
+        OutboundMessage(f"r{n}", f"m{n}", body, "application/json") for n, body in enumerate(bodies)
+    ]
 
 
 @pytest.fixture(params=sorted(REALS))
@@ -169,7 +171,7 @@ def test_a_kafka_that_is_not_there_does_not_stop_the_start_and_takes_nothing(tmp
         settings = CollectorSettings(kafka_brokers="127.0.0.1:1", timeout_seconds=1.0)
         sink = KafkaSink(settings, {"log_level": 0})
         await sink.start()
-        with pytest.raises(errors.NotAccepted, match="Kafka: "):
+        with pytest.raises(errors.Unavailable, match="Kafka: "):
             await sink.publish(records(3))
         assert sink.not_ready()
         await sink.stop()

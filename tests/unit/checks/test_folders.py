@@ -15,9 +15,9 @@ from tixd import errors
 from tixd.config.collector_settings import CollectorSettings
 from tixd.config.settings import Settings
 from tixd.diagnostics import broker, storage
-from tixd.diagnostics.runner import Check, tried
+from tixd.diagnostics.runner import Check, run_checks
 from tixd.diagnostics.storage import table
-from tixd.dispatch.host_leader import LOCK_FILE, Leadership
+from tixd.dispatch.host_leader import LOCK_FILE, HostLock
 
 #: Who nobody is on any machine.
 STRANGER = 54321
@@ -82,7 +82,7 @@ def test_folders_of_another_user_say_whose_they_are_and_who_tried(tmp_path, lock
         "import sys\nfrom tixd.config import settings\nfrom tixd.diagnostics.runner import *\n"
         "from tixd.diagnostics.storage import reports\n"
         "values = settings.Settings(reports_base_path=sys.argv[1])\n"
-        "print(judged(Check('r', lambda: reports(values), '')).text)"
+        "print(run_check(Check('r', lambda: reports(values), '')).text)"
     )
     command = [*without_privilege(), sys.executable, "-c", program, str(tmp_path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -107,7 +107,7 @@ def test_a_volume_that_hangs_is_named_within_the_deadline(tmp_path):
         settings = base_of(volume.path, "1/2")
         volume.hang()
         check = Check("reports", lambda: storage.reports(settings), "the volume hangs")
-        [found] = tried([check], 1.0)
+        [found] = run_checks([check], 1.0)
         volume.answer()
     assert (found.fine, found.text) == (False, "no answer within 1 s: the volume hangs")
 
@@ -139,15 +139,15 @@ def test_a_schedule_folder_without_a_lock_file_gets_none(tmp_path):
 
 def test_who_leads_is_told_and_goes_on_leading(tmp_path):
     settings = Settings(schedule_dir=str(tmp_path))
-    with Leadership(str(tmp_path)) as leader:
+    with HostLock(str(tmp_path)) as leader:
         assert leader.take()
         text = storage.schedule(settings)
         assert f"; pid {os.getpid()} on " in text
         assert text.endswith(" leads now, another would stand by")
-        with Leadership(str(tmp_path)) as other:
+        with HostLock(str(tmp_path)) as other:
             assert not other.take()
     assert storage.schedule(settings).endswith("; nobody leads now")
-    with Leadership(str(tmp_path)) as next_one:
+    with HostLock(str(tmp_path)) as next_one:
         assert next_one.take(), "the lock was let go"
 
 

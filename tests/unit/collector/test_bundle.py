@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.gratia import enveloped, job, replicated, storage, update
 from tixd.collector.bundle import Bundle, is_ping, read_bundle, reading
 from tixd.collector.record_parser import Limits
-from tixd.errors import BadRequest, Malformed, OverLimit
+from tixd.errors import BadRequest, MalformedBundle, OverLimit
 
 LIMITS = Limits()
 ONE = "<UsageRecord/>"
@@ -208,7 +208,7 @@ def test_a_handshake_is_neither_a_record_nor_unknown(limits: Limits) -> None:
         assert bundle.counts == {"JobUsageRecord": 1, "ProbeDetails": 1}
     for parameters in (enveloped(HANDSHAKE), replicated([HANDSHAKE])):
         assert read_bundle(parameters, limits) == Bundle(handshakes=1)
-    with pytest.raises(Malformed, match=r"\(1\) different than expected \(3\)"):
+    with pytest.raises(MalformedBundle, match=r"\(1\) different than expected \(3\)"):
         read_bundle(update(text, 3), limits)
 
 
@@ -302,7 +302,7 @@ def test_what_is_over_a_limit_is_refused_as_such_and_named(parameters, limits, n
 def test_a_token_over_its_limit_is_refused() -> None:
     limits = Limits(token_bytes=100)
     assert len(sources(replicated([f"<UsageRecord>{'x' * 73}</UsageRecord>"]), limits)) == 1
-    with pytest.raises(Malformed, match="a token of over 100 bytes at byte 12"):
+    with pytest.raises(MalformedBundle, match="a token of over 100 bytes at byte 12"):
         read_bundle(replicated([f"<UsageRecord>{'x' * 74}</UsageRecord>"]), limits)
     assert len(sources(enveloped(f"<UsageRecord>{'x' * 74}</UsageRecord>"), limits)) == 1
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tixd import errors
-from tixd.collector.admission import Hand, Left, Share
+from tixd.collector.admission import Admission, ClientGone, Reservation
 from tixd.collector.cooperative import Limited, Scheduler
 from tixd.collector.steps import Steps
 
@@ -27,9 +27,9 @@ def work(steps: int, done: list[str], name: str = "", held: int = 0) -> Steps[st
     return name
 
 
-def hand(most_bytes: int = 1 << 20) -> Hand:
+def hand(most_bytes: int = 1 << 20) -> Admission:
     """A hand with room."""
-    return Hand(10, most_bytes, time.monotonic)
+    return Admission(10, most_bytes, time.monotonic)
 
 
 def test_a_small_request_is_worked_through_before_large_ones_that_came_earlier():
@@ -39,10 +39,10 @@ def test_a_small_request_is_worked_through_before_large_ones_that_came_earlier()
         scheduler, shares = Scheduler(), hand()
         async with asyncio.TaskGroup() as group:
             for _ in range(20):
-                group.create_task(scheduler.run(work(60, done, "large"), Share(shares)))
+                group.create_task(scheduler.run(work(60, done, "large"), Reservation(shares)))
             while done.count("large") < 200:
                 await asyncio.sleep(0)
-            assert await scheduler.run(work(3, done, "small"), Share(shares)) == "small"
+            assert await scheduler.run(work(3, done, "small"), Reservation(shares)) == "small"
             assert done.count("large") < 300
 
     asyncio.run(run())
@@ -57,11 +57,11 @@ def test_the_first_large_request_is_worked_through_although_small_ones_keep_comi
 
         async def small() -> None:
             while "end" not in done:
-                await scheduler.run(work(1, done, "small"), Share(shares))
+                await scheduler.run(work(1, done, "small"), Reservation(shares))
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(small()) for _ in range(5)]
-            await scheduler.run(work(40, done, "large"), Share(shares))
+            await scheduler.run(work(40, done, "large"), Reservation(shares))
             done.append("end")
             assert tasks
 
@@ -74,7 +74,7 @@ def test_what_work_holds_counts_and_ends_it_where_there_is_no_room():
 
     async def run() -> int:
         shares = hand(4000)
-        share = Share(shares)
+        share = Reservation(shares)
         share.take(500)
         await Scheduler().run(work(2, done, held=1000), share)
         with pytest.raises(errors.OverLimit):
@@ -85,9 +85,9 @@ def test_what_work_holds_counts_and_ends_it_where_there_is_no_room():
     assert len(done) == 3
 
 
-async def left(scheduler: Scheduler, share: Share, done: list[str]) -> None:
+async def left(scheduler: Scheduler, share: Reservation, done: list[str]) -> None:
     """Endless work for a sender that leaves."""
-    with pytest.raises(Left):
+    with pytest.raises(ClientGone):
         async with Limited(share, asyncio.get_running_loop().time() + 60):
             await scheduler.run(work(10**6, done, "left"), share)
 
@@ -97,13 +97,13 @@ def test_work_for_a_sender_that_leaves_ends_although_it_waits_for_its_turn():
 
     async def run() -> None:
         scheduler, shares = Scheduler(), hand()
-        share = Share(shares)
+        share = Reservation(shares)
         async with asyncio.TaskGroup() as group:
-            other = group.create_task(scheduler.run(work(30, done, "stays"), Share(shares)))
+            other = group.create_task(scheduler.run(work(30, done, "stays"), Reservation(shares)))
             gone = group.create_task(left(scheduler, share, done))
             while "left" not in done:
                 await asyncio.sleep(0)
-            share.end(Left)
+            share.end(ClientGone)
             await gone
             assert await other == "stays"
 
@@ -112,11 +112,11 @@ def test_work_for_a_sender_that_leaves_ends_although_it_waits_for_its_turn():
 
 
 @pytest.mark.parametrize(
-    ("is_whole", "kind"), [(False, errors.TooSlow), (True, errors.NotAccepted)]
+    ("is_whole", "kind"), [(False, errors.RequestTimeout), (True, errors.Unavailable)]
 )
 def test_work_on_a_request_ends_with_its_time(is_whole, kind):
     async def run() -> None:
-        share = Share(hand())
+        share = Reservation(hand())
         share.is_whole = is_whole
         async with Limited(share, asyncio.get_running_loop().time() + 0.05):
             await Scheduler().run(work(10**6, []), share)

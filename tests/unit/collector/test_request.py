@@ -33,7 +33,7 @@ TRUSTED = collector_values.networks("127.0.0.0/8, ::1, 10.0.0.0/8")
     ],
 )
 def test_only_trusted_proxies_tell_whose_request_it_is(peer, headers, address):
-    assert server.address(peer, headers, TRUSTED) == address
+    assert server.client_address(peer, headers, TRUSTED) == address
 
 
 TEXT = bytes(range(256)) * 4000

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from tixd.jobs import CheckVolume, Job, ListUsers, ProcessInstallation
-from tixd.pool.pending import Backlog
+from tixd.pool.pending import PendingJobs
 
 FIRST, SECOND = (ProcessInstallation(f"/r/1/{n}", 1, n) for n in (1, 2))
 
 
 async def taken(jobs: list[Job]) -> list[Job]:
     """The jobs in the order in which workers get them."""
-    backlog = Backlog()
+    backlog = PendingJobs()
     futures = [backlog.add(job) for job in jobs]
     found = [task.job for _ in futures if (task := backlog.take())]
     assert len(backlog) == 0

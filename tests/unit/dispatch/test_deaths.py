@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tixd.jobs import Phase, PhaseName, ProcessInstallation
-from tixd.pool.failures import Death, Deaths
+from tixd.pool.failures import FailurePolicy, WorkerExit
 
 JOB = ProcessInstallation("/r/1/2", 1, 2)
 #: The same after a first death that counts.
@@ -23,31 +23,31 @@ def phase(name: PhaseName = "analyse", window: int | None = 1000) -> Phase:
 @pytest.mark.parametrize(
     ("death", "counts"),
     [
-        (Death("signal", signal.SIGSEGV, phase()), True),
-        (Death("signal", signal.SIGABRT, phase()), True),
-        (Death("signal", signal.SIGBUS, phase()), True),
-        (Death("signal", signal.SIGFPE, phase()), True),
-        (Death("signal", signal.SIGKILL, phase()), False),
-        (Death("signal", signal.SIGTERM, phase()), False),
-        (Death("exit", 1, phase()), True),
-        (Death("exit", 0, phase()), False),
-        (Death("exception", 0, phase()), True),
-        (Death("memory", 0, phase()), False),
-        (Death("time", 0, phase(), MINUTE_NS + 1), True),
-        (Death("time", 0, phase(), MINUTE_NS), False),
-        (Death("time", 0, phase("post"), MINUTE_NS + 1), False),
-        (Death("time", 0, None, MINUTE_NS + 1), False),
-        (Death("exception", 0, phase("post")), False),
-        (Death("exception", 0, phase("repost")), False),
-        (Death("signal", signal.SIGSEGV, phase("post")), False),
+        (WorkerExit("signal", signal.SIGSEGV, phase()), True),
+        (WorkerExit("signal", signal.SIGABRT, phase()), True),
+        (WorkerExit("signal", signal.SIGBUS, phase()), True),
+        (WorkerExit("signal", signal.SIGFPE, phase()), True),
+        (WorkerExit("signal", signal.SIGKILL, phase()), False),
+        (WorkerExit("signal", signal.SIGTERM, phase()), False),
+        (WorkerExit("exit", 1, phase()), True),
+        (WorkerExit("exit", 0, phase()), False),
+        (WorkerExit("exception", 0, phase()), True),
+        (WorkerExit("memory", 0, phase()), False),
+        (WorkerExit("time", 0, phase(), MINUTE_NS + 1), True),
+        (WorkerExit("time", 0, phase(), MINUTE_NS), False),
+        (WorkerExit("time", 0, phase("post"), MINUTE_NS + 1), False),
+        (WorkerExit("time", 0, None, MINUTE_NS + 1), False),
+        (WorkerExit("exception", 0, phase("post")), False),
+        (WorkerExit("exception", 0, phase("repost")), False),
+        (WorkerExit("signal", signal.SIGSEGV, phase("post")), False),
     ],
 )
-def test_only_deaths_that_the_input_can_cause_count(death: Death, counts: bool) -> None:
+def test_only_deaths_that_the_input_can_cause_count(death: WorkerExit, counts: bool) -> None:
     assert death.counts is counts
 
 
 def test_the_third_death_that_counts_sets_the_reports_in_hand_aside() -> None:
-    deaths, crash = Deaths(), Death("signal", signal.SIGSEGV, phase())
+    deaths, crash = FailurePolicy(), WorkerExit("signal", signal.SIGSEGV, phase())
     job = deaths.judge(JOB, crash, 0.0).job
     for _ in range(2):
         assert job == CAREFUL
@@ -57,23 +57,26 @@ def test_the_third_death_that_counts_sets_the_reports_in_hand_aside() -> None:
 
 
 def test_deaths_over_different_reports_are_counted_apart() -> None:
-    deaths = Deaths()
+    deaths = FailurePolicy()
     for name in ("a.json", "b.json", "a.json", "b.json"):
-        crash = Death("exit", 1, Phase("read", None, (name,), 0))
+        crash = WorkerExit("exit", 1, Phase("read", None, (name,), 0))
         assert deaths.judge(CAREFUL, crash, 0.0).job == CAREFUL
 
 
 def test_only_a_careful_job_decides_which_reports_are_set_aside() -> None:
-    deaths, stale = Deaths(), Death("exit", 1, Phase("read", None, ("innocent.json",), 0))
+    deaths, stale = (
+        FailurePolicy(),
+        WorkerExit("exit", 1, Phase("read", None, ("innocent.json",), 0)),
+    )
     for _ in range(3):
         assert deaths.judge(JOB, stale, 0.0).job == CAREFUL
-    job = deaths.judge(CAREFUL, Death("exit", 1, phase()), 0.0).job
+    job = deaths.judge(CAREFUL, WorkerExit("exit", 1, phase()), 0.0).job
     assert job is not None
     assert job.set_aside == ("a.json", "b.json")
 
 
 def test_an_installation_whose_crashers_cannot_be_set_aside_waits() -> None:
-    deaths, crash = Deaths(), Death("exit", 1, phase())
+    deaths, crash = FailurePolicy(), WorkerExit("exit", 1, phase())
     told = replace(CAREFUL, set_aside=("a.json", "b.json"))
     jobs = [deaths.judge(told, crash, 0.0).job for _ in range(3)]
     assert jobs == [told, told, None]
@@ -81,17 +84,17 @@ def test_an_installation_whose_crashers_cannot_be_set_aside_waits() -> None:
 
 
 def test_a_worker_that_ends_before_it_began_says_nothing_against_the_job() -> None:
-    deaths, tidy = Deaths(), Death("exit", 0, None)
+    deaths, tidy = FailurePolicy(), WorkerExit("exit", 0, None)
     assert [deaths.judge(JOB, tidy, 0.0).job for _ in range(4)] == [JOB] * 4
 
 
 def test_a_job_in_which_workers_end_as_if_done_is_not_given_out_for_ever() -> None:
-    deaths, odd = Deaths(), Death("exit", 0, phase())
+    deaths, odd = FailurePolicy(), WorkerExit("exit", 0, phase())
     assert [deaths.judge(JOB, odd, 0.0).job for _ in range(3)] == [JOB, JOB, None]
 
 
 def test_a_finished_window_clears_what_was_held_against_the_installation() -> None:
-    deaths, crash = Deaths(), Death("exit", 1, phase())
+    deaths, crash = FailurePolicy(), WorkerExit("exit", 1, phase())
     deaths.judge(JOB, crash, 0.0)
     deaths.judge(CAREFUL, crash, 0.0)
     deaths.finished_window(JOB)
@@ -99,16 +102,16 @@ def test_a_finished_window_clears_what_was_held_against_the_installation() -> No
 
 
 def test_crashes_with_nothing_in_hand_make_the_installation_wait() -> None:
-    deaths, crash = Deaths(), Death("exit", 1, Phase("start", None, (), 0))
+    deaths, crash = FailurePolicy(), WorkerExit("exit", 1, Phase("start", None, (), 0))
     jobs = [deaths.judge(job, crash, 0.0).job for job in (JOB, CAREFUL, CAREFUL)]
     assert jobs == [CAREFUL, CAREFUL, None]
     assert deaths.waits(JOB, 1.0)
 
 
 def test_three_kills_in_a_row_make_the_installation_wait_ever_longer() -> None:
-    deaths, now, waits = Deaths(), 0.0, []
+    deaths, now, waits = FailurePolicy(), 0.0, []
     for _ in range(7):
-        verdicts = [deaths.judge(JOB, Death("signal", 9, phase()), now) for _ in range(3)]
+        verdicts = [deaths.judge(JOB, WorkerExit("signal", 9, phase()), now) for _ in range(3)]
         assert [v.job is None for v in verdicts] == [False, False, True]
         hours = next(h for h in range(1, 48) if not deaths.waits(JOB, now + h * 3600))
         waits.append(hours)
@@ -117,7 +120,7 @@ def test_three_kills_in_a_row_make_the_installation_wait_ever_longer() -> None:
 
 
 def test_another_installation_does_not_wait() -> None:
-    deaths = Deaths()
+    deaths = FailurePolicy()
     for _ in range(3):
-        deaths.judge(JOB, Death("signal", 9, phase()), 0.0)
+        deaths.judge(JOB, WorkerExit("signal", 9, phase()), 0.0)
     assert not deaths.waits(ProcessInstallation("/r/1/3", 1, 3), 1.0)

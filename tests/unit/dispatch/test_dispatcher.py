@@ -15,7 +15,7 @@ from tests.support.log_events import Heard, heard
 from tests.support.waiting import until
 from tixd import errors
 from tixd.config.settings import Settings
-from tixd.dispatch.scheduler import Dispatcher
+from tixd.dispatch.scheduler import Scheduler
 
 Find = Callable[[Any], Awaitable[Counter[str]]]
 
@@ -41,7 +41,7 @@ def ticked(folder: Path, settings: Settings, find: Find, scans: int) -> tuple[Co
 
     async def tick() -> None:
         here = replace(settings, schedule_dir=str(folder))
-        dispatcher = Dispatcher(here, find, counts.update)
+        dispatcher = Scheduler(here, find, counts.update)
         await until(lambda: dispatcher.tick() or counts.total() >= scans)
         if settings is not SHORT:
             for _ in range(10):

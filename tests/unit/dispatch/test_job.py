@@ -32,20 +32,20 @@ PINNED = [
     (jobs.Ready(77), b'["ready",77]'),
     (jobs.Phase("read", None, ("a.json",), 5), b'["phase","read",null,["a.json"],5]'),
     (jobs.Phase("post", 1505082345, (), 0), b'["phase","post",1505082345,[],0]'),
-    (jobs.Done(), b'["done",{},false,[],"","",false,[]]'),
+    (jobs.JobResult(), b'["done",{},false,[],"","",false,[]]'),
     (
-        jobs.Done({"windows_posted": 2}, more=True, found=((1, 2), (3, 4)), failure="x"),
+        jobs.JobResult({"windows_posted": 2}, more=True, found=((1, 2), (3, 4)), failure="x"),
         b'["done",{"windows_posted":2},true,[[1,2],[3,4]],"x","",false,[]]',
     ),
     (
-        jobs.Done({"windows_stored": 1}, kept="no answer"),
+        jobs.JobResult({"windows_stored": 1}, kept="no answer"),
         b'["done",{"windows_stored":1},false,[],"","no answer",false,[]]',
     ),
     (
-        jobs.Done(found=((1, 2),), reasons=("HTTP 500 Internal Server Error",)),
+        jobs.JobResult(found=((1, 2),), reasons=("HTTP 500 Internal Server Error",)),
         b'["done",{},false,[[1,2]],"","",false,["HTTP 500 Internal Server Error"]]',
     ),
-    (jobs.Done(failure="x", lacks_memory=True), b'["done",{},false,[],"x","",true,[]]'),
+    (jobs.JobResult(failure="x", lacks_memory=True), b'["done",{},false,[],"x","",true,[]]'),
 ]
 
 
@@ -112,5 +112,5 @@ def test_every_job_has_words_of_its_own_kind():
         jobs.ListFailed("/r", ()): "listing kept results",
         jobs.RetryFailed("/r", ()): "bringing back rejected results",
     }
-    assert {asked: jobs.in_words(asked) for asked in words} == words
+    assert {asked: jobs.describe(asked) for asked in words} == words
     assert {type(asked) for asked in words} == set(get_args(jobs.Job))

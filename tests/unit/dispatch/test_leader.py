@@ -10,19 +10,19 @@ import pytest
 
 from tests.support.volumes import without_privilege
 from tixd import errors
-from tixd.dispatch.host_leader import LOCK_FILE, Leadership
+from tixd.dispatch.host_leader import LOCK_FILE, HostLock
 
 HOLD = """
 import sys
-from tixd.dispatch.host_leader import Leadership
-with Leadership(sys.argv[1]) as leadership:
+from tixd.dispatch.host_leader import HostLock
+with HostLock(sys.argv[1]) as leadership:
     print(leadership.take(), flush=True)
     sys.stdin.read()
 """
 
 
 def test_the_folder_is_made_and_its_first_process_leads(tmp_path: Path) -> None:
-    with Leadership(str(tmp_path / "a/b")) as first:
+    with HostLock(str(tmp_path / "a/b")) as first:
         assert first.take()
         assert first.take(), "asking twice does no harm"
         assert first.leader().startswith("pid ")
@@ -34,7 +34,7 @@ def test_a_second_process_is_told_who_leads_and_leads_when_the_first_is_killed(
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with (
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as held,
-        Leadership(str(tmp_path)) as second,
+        HostLock(str(tmp_path)) as second,
     ):
         assert held.stdout is not None
         assert held.stdout.readline() == "True\n"
@@ -48,13 +48,13 @@ def test_a_second_process_is_told_who_leads_and_leads_when_the_first_is_killed(
 def test_a_schedule_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(errors.CannotStart, match="file"):
-        Leadership(str(tmp_path / "file/folder"))
+        HostLock(str(tmp_path / "file/folder"))
 
 
 def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / LOCK_FILE).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(errors.CannotStart):
-        Leadership(str(tmp_path))
+        HostLock(str(tmp_path))
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -64,7 +64,7 @@ def test_a_lock_that_another_user_has_made_is_locked_all_the_same(tmp_path: Path
     command = [*without_privilege(), sys.executable, "-c", HOLD, str(tmp_path)]
     with (
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as held,
-        Leadership(str(tmp_path)) as second,
+        HostLock(str(tmp_path)) as second,
     ):
         assert held.stdout is not None
         assert held.stdout.readline() == "True\n"

@@ -12,10 +12,10 @@ import pytest
 from tests.support.log_events import heard
 from tests.support.results import result
 from tixd.directory import Folder
-from tixd.jobs import Done, ListFailed, RetryFailed
+from tixd.jobs import JobResult, ListFailed, RetryFailed
 from tixd.results.admin import list_failed, retry_failed
 from tixd.results.backoff import Backoff
-from tixd.results.failed_results import Outbox
+from tixd.results.failed_results import FailedResults
 from tixd.results.journal import Journal
 from tixd.results.journal_file import JournalFile, peek
 
@@ -27,7 +27,7 @@ def store(base: Path, ids: str, *timestamps: int, park: bool = False) -> Path:
     """Keep results of these times in the installation, parked or waiting; its folder."""
     folder = base / ids
     folder.mkdir(parents=True, exist_ok=True)
-    with Folder(str(folder)) as opened, Outbox(opened) as outbox:
+    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
         for timestamp in timestamps:
             name = outbox.store(result(timestamp))
             if park:
@@ -52,12 +52,12 @@ def in_journal(folder: Path) -> Journal:
         return peek(opened)
 
 
-def listed(base: Path, *installations: tuple[int, int]) -> Done:
+def listed(base: Path, *installations: tuple[int, int]) -> JobResult:
     """The answer to a ListFailed job."""
     return list_failed(ListFailed(str(base), installations), NOW)
 
 
-def retried(base: Path, *installations: tuple[int, int]) -> Done:
+def retried(base: Path, *installations: tuple[int, int]) -> JobResult:
     """The answer to a RetryFailed job."""
     return retry_failed(RetryFailed(str(base), installations))
 
@@ -77,7 +77,7 @@ def test_what_waits_is_told_with_the_oldest_the_pause_and_the_rejected(tmp_path)
 def test_why_results_were_rejected_is_told_where_nothing_else_is_kept(tmp_path):
     folder = tmp_path / "1/2"
     folder.mkdir(parents=True)
-    with Folder(str(folder)) as opened, Outbox(opened) as outbox:
+    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
         outbox.park(outbox.store(result(100)), "HTTP 500 Internal Server Error", "no AS")
     assert listed(tmp_path, (1, 2)).reasons == ("HTTP 500 Internal Server Error",)
     assert retried(tmp_path, (1, 2)).found == ((1, 2, 1),)
@@ -129,11 +129,11 @@ def test_a_pause_ends_even_where_nothing_was_rejected(tmp_path):
 
 def test_bringing_back_overwrites_nothing_and_keeps_names_that_are_posted(tmp_path):
     folder = store(tmp_path, "1/2", 100, park=True)
-    with Folder(str(folder)) as opened, Outbox(opened) as outbox:
+    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
         outbox.store(result(100, ip="192.0.2.1"))
         outbox.store(result(100, ip="192.0.2.2"))
     assert retried(tmp_path, (1, 2)).found == ((1, 2, 1),)
-    with Folder(str(folder)) as opened, Outbox(opened) as outbox:
+    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
         names = outbox.oldest(10)
         assert names == [f"failed-report-100{end}.json" for end in ("", "-1", "-2")]
         assert outbox.load(names[2]) == result(100)
@@ -142,7 +142,7 @@ def test_bringing_back_overwrites_nothing_and_keeps_names_that_are_posted(tmp_pa
 @pytest.mark.parametrize("times", [1, 3])
 def test_parking_and_bringing_back_several_times_loses_no_name(tmp_path, times):
     folder = store(tmp_path, "1/2", 100, park=True)
-    with Folder(str(folder)) as opened, Outbox(opened) as outbox:
+    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
         for before in range(times):
             outbox.park(outbox.store(result(100, ip="192.0.2.1")))
             assert outbox.bring_back() == before + 2

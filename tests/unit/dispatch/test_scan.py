@@ -44,7 +44,7 @@ def test_a_base_that_is_a_link_is_followed_but_nothing_below_it(tmp_path: Path) 
 
 
 def test_a_missing_base_is_an_error_that_says_so(tmp_path: Path) -> None:
-    with pytest.raises(errors.Vanished, match="nowhere"):
+    with pytest.raises(errors.NotFound, match="nowhere"):
         list_users(str(tmp_path / "nowhere"), logs.Hourly())
 
 
@@ -95,13 +95,13 @@ def test_a_base_that_was_deleted_but_is_still_seen_is_an_error_that_says_so(tmp_
         (tmp_path / "base").rmdir()
         (tmp_path / "base" / "7").mkdir(parents=True)
         for look in (list_users, free_bytes):
-            with pytest.raises(errors.Vanished, match=r"was deleted.*restart tixd"):
+            with pytest.raises(errors.NotFound, match=r"was deleted.*restart tixd"):
                 look(seen, logs.Hourly())
 
 
 def test_the_volume_tells_how_many_bytes_are_free(tmp_path: Path) -> None:
     assert free_bytes(str(tmp_path), logs.Hourly()) > 0
-    with pytest.raises(errors.Vanished):
+    with pytest.raises(errors.NotFound):
         free_bytes(str(tmp_path / "nowhere"), logs.Hourly())
 
 
@@ -118,7 +118,7 @@ def test_folders_that_file_systems_and_their_servers_make_are_no_warning(
 
 
 @pytest.mark.parametrize(
-    ("error", "listed"), [(errors.Vanished, [1, 3]), (errors.VolumeFailed, [1, 2, 3])]
+    ("error", "listed"), [(errors.NotFound, [1, 3]), (errors.VolumeFailed, [1, 2, 3])]
 )
 def test_one_installation_whose_facts_cannot_be_had_hides_no_other(
     tmp_path: Path,

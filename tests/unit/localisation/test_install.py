@@ -11,10 +11,10 @@ from tests.support.tables import NAMES, PREFIXES, harvest, quiet
 from tixd import errors
 from tixd.asn import install as module
 from tixd.asn import mmdb
-from tixd.asn.install import Demands, install
+from tixd.asn.install import AcceptanceCriteria, install
 from tixd.asn.table import Table
 
-SMALL = Demands(least_networks=1)
+SMALL = AcceptanceCriteria(least_networks=1)
 
 
 def slash_eights(asn):
@@ -47,7 +47,7 @@ def test_the_first_table_is_put_in_place_and_can_be_read_by_all(path):
 @pytest.mark.parametrize(
     ("texts", "demands", "reason"),
     [
-        ((PREFIXES,), Demands(), "networks, fewer than the 10000 of --least"),
+        ((PREFIXES,), AcceptanceCriteria(), "networks, fewer than the 10000 of --least"),
         (
             (PREFIXES.replace("15169", "64500"),),
             SMALL,
@@ -56,7 +56,7 @@ def test_the_first_table_is_put_in_place_and_can_be_read_by_all(path):
         (("9.0.0.0/8 64500",), SMALL, r"8\.8\.8\.8 has no AS, where 15169 is expected"),
         (
             (PREFIXES,),
-            Demands((("9.9.9.9", 19281),), 1),
+            AcceptanceCriteria((("9.9.9.9", 19281),), 1),
             r"9\.9\.9\.9 has no AS, where 19281 is expected",
         ),
     ],
@@ -72,7 +72,11 @@ def test_a_table_that_is_too_small_or_wrong_is_refused(path, texts, demands, rea
 
 def test_known_addresses_of_an_ip_version_without_sources_are_not_asked_for(path):
     put(path, "8.8.8.0/24 15169\n1.1.1.0/24 13335\n")
-    put(path, "2001:4860::/32 15169\n", demands=Demands(least_networks=1, largest_change=1.0))
+    put(
+        path,
+        "2001:4860::/32 15169\n",
+        demands=AcceptanceCriteria(least_networks=1, largest_change=1.0),
+    )
 
 
 def test_a_change_of_up_to_a_fifth_is_taken_and_a_larger_one_is_not(path):
@@ -83,7 +87,7 @@ def test_a_change_of_up_to_a_fifth_is_taken_and_a_larger_one_is_not(path):
     forced = put(
         path,
         slash_eights(lambda first: 64500 + (first < 150)),
-        demands=Demands(least_networks=1, largest_change=1.0),
+        demands=AcceptanceCriteria(least_networks=1, largest_change=1.0),
     )
     assert forced.change > 0.2
 

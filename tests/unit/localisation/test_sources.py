@@ -12,11 +12,11 @@ import pytest
 from tests.support.tables import NAMES, PREFIXES, quiet
 from tixd import errors
 from tixd.asn import sources
-from tixd.asn.sources import Harvest, harvest_file
+from tixd.asn.sources import Entries, harvest_file
 
 
 def read(path):
-    harvest = Harvest()
+    harvest = Entries()
     return harvest_file(harvest, str(path), quiet), harvest
 
 
@@ -155,7 +155,7 @@ def test_how_far_the_reading_is_can_be_told(tmp_path):
     path = tmp_path / "prefixes"
     path.write_text("8.8.8.0/24 15169\n" * 50_000)
     told = []
-    harvest_file(Harvest(), str(path), lambda done, total: told.append((done, total)))
+    harvest_file(Entries(), str(path), lambda done, total: told.append((done, total)))
     size = path.stat().st_size
     assert [total for _, total in told] == [size] * len(told)
     assert told == sorted(told)

@@ -17,14 +17,14 @@ from tests.support.task_messages import JSON, TASK_ID, protocol_1, protocol_2
 from tixd.amqp.messages import Properties
 from tixd.errors import BadTask
 from tixd.queues import celery_message
-from tixd.queues.celery_message import RunInstallation, RunUsers, decode, encode
+from tixd.queues.celery_message import InstallationTask, ScanTask, decode, encode
 
 USERS = celery_message.USERS_TASK
 
 #: 2017-09-10 22:13:05 UTC.
 MOMENT = 1_505_081_585
 
-ONE = RunInstallation(TASK_ID, "/r/1/2", 1, 2)
+ONE = InstallationTask(TASK_ID, "/r/1/2", 1, 2)
 
 #: (task, the exact body of its message, headers in which messages differ).
 PINNED: list[tuple[celery_message.Task, bytes, dict[str, Any]]] = [
@@ -47,7 +47,7 @@ PINNED: list[tuple[celery_message.Task, bytes, dict[str, Any]]] = [
         },
     ),
     (
-        RunUsers(TASK_ID, "/r"),
+        ScanTask(TASK_ID, "/r"),
         b'[["/r"],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]',
         {
             "task": "processor.tasks.process_users_data",
@@ -103,7 +103,7 @@ def test_what_has_expired_already_expires_at_once() -> None:
 def test_protocol_1_is_read_with_ids_of_either_kind() -> None:
     assert decode(protocol_1(), JSON) == ONE
     assert decode(protocol_1(args=["/r/1/2", 1, 2]), JSON) == ONE
-    assert decode(protocol_1(task=USERS, args=["/r"]), JSON) == RunUsers(TASK_ID, "/r")
+    assert decode(protocol_1(task=USERS, args=["/r"]), JSON) == ScanTask(TASK_ID, "/r")
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def test_a_report_without_permission_is_left_and_the_others_are_read(
     assert (folder / "tix-report-1000060.json").exists()
 
 
-@pytest.mark.parametrize("error", [errors.VolumeFailed, errors.Vanished])
+@pytest.mark.parametrize("error", [errors.VolumeFailed, errors.NotFound])
 def test_an_unreadable_disk_or_a_vanished_file_ends_the_reading_and_moves_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch, error: type[errors.VolumeError]
 ) -> None:

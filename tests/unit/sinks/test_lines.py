@@ -11,10 +11,10 @@ import pytest
 
 from tests.support.log_events import heard
 from tixd import errors
-from tixd.sinks.base import Outgoing
+from tixd.sinks.base import OutboundMessage
 from tixd.sinks.json_lines import LinesSink
 
-RECORD = Outgoing("r", "m", b"x" * 60, "application/json")
+RECORD = OutboundMessage("r", "m", b"x" * 60, "application/json")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_rotation_whose_reopening_fails_closes_nobody_elses_descriptor(
         sink = LinesSink(str(tmp_path / "records"), 100, 3)
         await sink.publish([RECORD])
         before = len(os.listdir("/proc/self/fd"))
-        with pytest.raises(errors.NotAccepted, match="Too many open files"):
+        with pytest.raises(errors.Unavailable, match="Too many open files"):
             await sink.publish([RECORD])
         (stranger,) = strangers
         os.close(stranger)  # fails where it has been closed

@@ -11,10 +11,10 @@ from tests.support.bundles import job
 from tests.support.twin_queue import MemorySink
 from tixd import errors
 from tixd.collector.bundle import read_bundle
-from tixd.collector.publish import COPIES, PART_BYTES, PART_RECORDS, Outputs
+from tixd.collector.publish import COPIES, PART_BYTES, PART_RECORDS, SinkGroup
 from tixd.collector.record import Record
 from tixd.collector.record_parser import Limits
-from tixd.sinks.base import Outgoing
+from tixd.sinks.base import OutboundMessage
 
 
 def records(*identities: str) -> Sequence[Record]:
@@ -27,7 +27,7 @@ def records(*identities: str) -> Sequence[Record]:
 
 def publish(sinks: Sequence[MemorySink], *identities: str, seconds: float = 5.0) -> None:
     """Publish these records."""
-    asyncio.run(Outputs(sinks, seconds).publish(records(*identities)))
+    asyncio.run(SinkGroup(sinks, seconds).publish(records(*identities)))
 
 
 def test_every_sink_gets_every_record_in_its_own_form():
@@ -42,7 +42,7 @@ def test_every_sink_gets_every_record_in_its_own_form():
 def test_where_one_sink_is_away_none_is_published_to():
     here, away = MemorySink(), MemorySink()
     away.away = "gone"
-    with pytest.raises(errors.NotAccepted, match="memory: gone"):
+    with pytest.raises(errors.Unavailable, match="memory: gone"):
         publish([here, away], "a")
     assert (here.kept, away.hurried) == ([], 1)
 
@@ -62,7 +62,7 @@ class Parts(MemorySink):
         super().__init__()
         self.counts: list[int] = []
 
-    async def publish(self, messages: Sequence[Outgoing]) -> None:
+    async def publish(self, messages: Sequence[OutboundMessage]) -> None:
         """Keep them."""
         self.counts.append(len(messages))
         await super().publish(messages)
@@ -91,7 +91,7 @@ def test_rendering_lets_others_have_a_turn_after_each_long_record(count: int):
     many = records(*(f"{n}{'x' * 40_000}" for n in range(count)))
 
     async def turns() -> int:
-        publishing = asyncio.create_task(Outputs([MemorySink("xml")], 5.0).publish(many))
+        publishing = asyncio.create_task(SinkGroup([MemorySink("xml")], 5.0).publish(many))
         number = 0
         while not publishing.done():
             await asyncio.sleep(0)
@@ -103,7 +103,7 @@ def test_rendering_lets_others_have_a_turn_after_each_long_record(count: int):
 
 
 def test_publishing_a_large_bundle_takes_no_more_memory_than_one_of_its_parts():
-    outputs = Outputs([MemorySink(), MemorySink()], 5.0)
+    outputs = SinkGroup([MemorySink(), MemorySink()], 5.0)
     few, many = records("1"), records(*map(str, range(5000)))
     assert outputs.held_bytes(few) == 2 * COPIES * few[0].held_bytes
     assert outputs.held_bytes(many) < 2 * COPIES * (PART_BYTES + 10_000)
@@ -113,14 +113,14 @@ def test_publishing_a_large_bundle_takes_no_more_memory_than_one_of_its_parts():
 def test_where_one_sink_refuses_the_bundle_is_not_accepted():
     willing, unwilling = MemorySink(), MemorySink()
     unwilling.refused = {"b"}
-    with pytest.raises(errors.NotAccepted, match="refused"):
+    with pytest.raises(errors.Unavailable, match="refused"):
         publish([willing, unwilling], "a", "b")
 
 
 class Surprised(MemorySink):
     """A sink that learns only by publishing that a record is too large."""
 
-    async def publish(self, _: Sequence[Outgoing]) -> None:
+    async def publish(self, _: Sequence[OutboundMessage]) -> None:
         raise errors.TooLargeForOutput("large")
 
 
@@ -136,12 +136,12 @@ def test_what_can_never_fit_is_told_rather_than_what_failed_beside_it(first: boo
 class Silent(MemorySink):
     """A sink that never confirms."""
 
-    async def publish(self, _: Sequence[Outgoing]) -> None:
+    async def publish(self, _: Sequence[OutboundMessage]) -> None:
         await asyncio.Event().wait()
 
 
 def test_a_sink_that_does_not_confirm_in_time_has_not_accepted():
-    with pytest.raises(errors.NotAccepted, match="no confirm of all records within"):
+    with pytest.raises(errors.Unavailable, match="no confirm of all records within"):
         publish([Silent()], "a", seconds=0.01)
 
 
@@ -160,7 +160,7 @@ def test_a_sink_that_cannot_start_stops_those_that_have():
             stopped.append("stopped")
 
     with pytest.raises(errors.CannotStart):
-        asyncio.run(Outputs([Started(), Stubborn()], 1.0).start())
+        asyncio.run(SinkGroup([Started(), Stubborn()], 1.0).start())
     assert stopped == ["stopped"]
 
 
@@ -175,5 +175,5 @@ def test_a_sink_that_cannot_start_stops_those_that_have():
 def test_readiness_says_which_output_lacks_what(away: str, confirmed: float | None, said: str):
     sink = MemorySink()
     sink.away, sink.confirmed = away, confirmed
-    (reason,) = Outputs([sink], 1.0).not_ready()
+    (reason,) = SinkGroup([sink], 1.0).not_ready()
     assert reason.startswith(said)
