@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 
-from tests.support.manual_pages import page, path_of
+from tests.support.manual_pages import ROOT, page, path_of
 from tixd.collector import mapping
 from tixd.commands import manual
 from tixd.config import collector_values, values
@@ -63,6 +64,20 @@ def page_list() -> str:
     return "\n".join(f"- [{name}](tixd/manual/{name}.md): {s}" for name, s in sentences.items())
 
 
+def module_table() -> str:
+    """Every module of tixd with the first sentence of its docstring; those of packages last."""
+    root = ROOT / "tixd"
+    paths = (path.relative_to(root) for path in root.rglob("*.py"))
+    rows = ["| module | what it is |", "| --- | --- |"]
+    for path in sorted(paths, key=lambda path: (len(path.parts) > 1, path)):
+        doc = ast.get_docstring(ast.parse((root / path).read_text(encoding="utf-8"))) or ""
+        words = manual.first_sentence(f"\n\n{doc}\n\n").replace("|", "\\|")
+        is_package = path.stem == "__init__"
+        name = f"**{path.parent}/**" if is_package else f"`{path.with_suffix('')}`"
+        rows.append(f"| {name.replace('**./**', '**tixd**')} | {words} |")
+    return "\n".join(rows)
+
+
 def _default(shown: str) -> str:
     return f"`{shown}`" if shown else ""
 
@@ -73,6 +88,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "collector settings": ("settings", collector_settings_table),
     "keys": ("collector", key_table),
     "pages": ("README", page_list),
+    "modules": ("architecture", module_table),
 }
 
 

@@ -48,9 +48,15 @@ def _calls(line: str) -> Iterator[tuple[str, ...]]:
 
 
 def unknown_words(words: Sequence[str]) -> str:
-    """What tixd's command line does not know of these words; "" if it knows them all."""
+    """What tixd's command line does not know of these words; "" if it knows them all.
+
+    An option at the end may be named without its value.
+    """
     try:
         _parse(cli.tixd, list(words))
+    except click.BadOptionUsage as error:
+        is_named = words[-1].startswith("--") and "requires an argument" in error.message
+        return "" if is_named else error.format_message()
     except click.UsageError as error:
         return error.format_message()
     return ""

@@ -96,3 +96,13 @@ def test_the_search_for_commands_finds_them_and_their_mistakes():
 def test_every_page_is_reached_from_the_readme():
     listed = re.findall(r"^- \[([\w-]+)\]", section("README", "Manual"), re.MULTILINE)
     assert listed == list(PAGES)
+
+
+@pytest.mark.parametrize("title", ["The journey of a report", "The journey of a bundle"])
+def test_a_journey_names_modules_and_values_that_there_are(title):
+    table = rows(section("architecture", title))
+    modules = {name for _, names, _ in table for name in re.findall(r"`([\w.]+)`", names)}
+    files = {name: ROOT / "tixd" / f"{name.replace('.', '/')}.py" for name in modules}
+    assert {name for name, path in files.items() if not path.exists()} == set()
+    values = {name for _, _, out in table for name in re.findall(r"`([A-Z]\w+)`", out)}
+    assert {name for name in values if f"class {name}" not in CODE} == set()
