@@ -6,7 +6,7 @@ text and empty attributes are as if they were not there; of a key that repeats t
 
 The types of usage records: which rule each child of theirs has.
 
-In: nothing. Out: KINDS, and the README's table of all keys. Rules: collector.md §3. Pure.
+In: nothing. Out: KINDS. Rules: collector.md §3. Pure.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ SINGLE = [
     *("StorageElement01", "StorageElementRecord01", "UsageRecord01"),
 ]
 
-#: Cases in which tixd differs on purpose (README, "What differs from gracc-collector").
+#: Cases in which tixd differs on purpose (manual, moving-from-gracc-collector: "What differs").
 DEPARTURES = {
     ("resources-only-other", "update"): [{"Resource_cr": "3"}],
     ("resources-only-other", "multiupdate"): [{"Resource_cr": "3"}],
