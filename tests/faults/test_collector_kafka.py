@@ -128,17 +128,17 @@ async def fail_for_good(sink: KafkaSink, cluster: MockCluster) -> str:
     cluster.answer_next(OUT_OF_ORDER)
     with pytest.raises(errors.Unavailable, match="the producer has failed"):
         await sink.publish(bundle("b"))
-    return sink.not_ready()
+    return sink.unready_reason()
 
 
 def test_readiness_says_that_the_producer_has_failed_until_the_new_one_works():
     async def test(cluster: MockCluster) -> None:
         sink = KafkaSink(CollectorSettings(kafka_brokers=cluster.address), {"log_level": 0})
         await sink.start()
-        await until_in_loop(lambda: not sink.not_ready())
+        await until_in_loop(lambda: not sink.unready_reason())
         await sink.publish(bundle("a"))
         assert "the producer has failed" in await fail_for_good(sink, cluster)
-        await until_in_loop(lambda: not sink.not_ready())
+        await until_in_loop(lambda: not sink.unready_reason())
         await sink.publish(bundle("c"))
         await sink.stop()
 
@@ -153,7 +153,7 @@ def test_a_topic_that_takes_less_than_the_setting_says_what_to_do():
     async def test(cluster: MockCluster) -> None:
         sink = KafkaSink(CollectorSettings(kafka_brokers=cluster.address), {"log_level": 0})
         await sink.start()
-        await until_in_loop(lambda: not sink.not_ready())
+        await until_in_loop(lambda: not sink.unready_reason())
         cluster.answer_next(TOO_LARGE)
         with pytest.raises(errors.Unavailable, match=r"lower kafka\.maxMessage to the topic"):
             await sink.publish(bundle("a"))

@@ -59,7 +59,7 @@ def test_one_record_among_a_hundred_that_comes_back_fails_its_bundle_alone(
     async def main() -> None:
         sink = AmqpSink(CollectorSettings(amqp_host=broker.host, amqp_port=broker.port))
         await sink.start()
-        await until(lambda: not sink.not_ready())
+        await until(lambda: not sink.unready_reason())
         await rounds(sink, count)
         await sink.stop()
 

@@ -354,7 +354,7 @@ def test_readiness_follows_the_output_and_life_does_not():
         sink.away = "gone"
         said = await client.get("/readyz")
         assert (said.status, said.body) == (503, b"memory: gone\n")
-        sink.away, sink.confirmed = "", 0.0
+        sink.away, sink.last_confirmed_at = "", 0.0
         assert b"nothing was accepted for" in (await client.get("/readyz")).body
         assert (await client.get("/healthz")).body == b"ok\n"
 

@@ -39,7 +39,7 @@ def published(broker: Broker, command: str, form: str) -> list[bytes]:
         settings = CollectorSettings(amqp_port=broker.port, amqp_host=broker.host, amqp_format=form)
         sink = AmqpSink(settings)
         async with collecting([sink]) as client:
-            await until(lambda: not sink.not_ready())
+            await until(lambda: not sink.unready_reason())
             assert (await client.post(body(command))).status == 200
 
     asyncio.run(main())

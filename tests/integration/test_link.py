@@ -111,12 +111,12 @@ async def test_the_sink_is_not_ready_after_an_unexpected_error_and_comes_back(
         if not reasons:
             reasons.append("")
             raise KeyError("x")
-        reasons.append(sink.not_ready())
+        reasons.append(sink.unready_reason())
         return await usual(connection)
 
     monkeypatch.setattr(amqp, "probe_queue", probe_queue)
     sink = AmqpSink(settings)
     await sink.start()
-    await until(lambda: not sink.not_ready())
+    await until(lambda: not sink.unready_reason())
     await sink.stop()
     assert reasons[1].startswith("unexpected KeyError")

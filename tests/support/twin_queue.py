@@ -99,27 +99,27 @@ class MemorySink:
 
     name = "memory"
 
-    def __init__(self, form: Format = "json") -> None:
-        self.form: Format = form
+    def __init__(self, wanted: Format = "json") -> None:
+        self.format: Format = wanted
         self.kept: list[OutboundMessage] = []
         self.away = ""
         self.refused: set[str] = set()
         self.largest_bytes = 1_000_000
         self.hurried = 0
-        self.confirmed: float | None = None
+        self.last_confirmed_at: float | None = None
 
     async def start(self) -> None:
         """Be there."""
-        self.confirmed = time.monotonic()
+        self.last_confirmed_at = time.monotonic()
 
     async def stop(self) -> None:
         """What was kept is kept."""
 
-    def not_ready(self) -> str:
+    def unready_reason(self) -> str | None:
         """What the test says."""
-        return self.away
+        return self.away or None
 
-    def hurry(self) -> None:
+    def retry_now(self) -> None:
         """Count it."""
         self.hurried += 1
 
@@ -134,4 +134,4 @@ class MemorySink:
         if self.away or any(message.key in self.refused for message in messages):
             raise errors.Unavailable(f"{self.name}: {self.away or 'refused'}")
         self.kept += messages
-        self.confirmed = time.monotonic()
+        self.last_confirmed_at = time.monotonic()

@@ -80,7 +80,7 @@ def _families(
     yield Family("tixd_collector_requests_in_hand", "gauge", words, {"": hand.requests})
     words = "Memory that requests hold: heads, bodies, records."
     yield Family("tixd_collector_bytes_in_hand", "gauge", words, {"": hand.bytes})
-    ready = {sink.name: float(not sink.not_ready()) for sink in outputs.sinks}
+    ready = {sink.name: float(not sink.unready_reason()) for sink in outputs.sinks}
     yield Family(
         "tixd_collector_output_ready", "gauge", "1 where it can take records.", ready, "output"
     )

@@ -81,14 +81,14 @@ class SinkGroup:
         return tuple(
             f"{sink.name}: {reason}"
             for sink in self.sinks
-            if (reason := sink.not_ready() or _silence(sink.confirmed))
+            if (reason := sink.unready_reason() or _silence(sink.last_confirmed_at))
         )
 
     def check_ready(self) -> None:
         """Raises Unavailable where a sink is away; it then looks at once whether it is back."""
-        away = [(sink, reason) for sink in self.sinks if (reason := sink.not_ready())]
+        away = [(sink, reason) for sink in self.sinks if (reason := sink.unready_reason())]
         for sink, _ in away:
-            sink.hurry()
+            sink.retry_now()
         if away:
             raise errors.Unavailable("; ".join(f"{sink.name}: {reason}" for sink, reason in away))
 
@@ -138,7 +138,7 @@ class SinkGroup:
         for sink in self.sinks:
             messages: list[OutboundMessage] = []
             for record in records:
-                body, content_type = render(record, sink.form)
+                body, content_type = render(record, sink.format)
                 messages.append(
                     OutboundMessage(record.identity, record.message_id, body, content_type)
                 )

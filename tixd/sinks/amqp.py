@@ -46,8 +46,8 @@ class AmqpSink:
     name = "AMQP"
 
     def __init__(self, settings: CollectorSettings) -> None:
-        self.form: Format = settings.amqp_format
-        self.confirmed: float | None = None
+        self.format: Format = settings.amqp_format
+        self.last_confirmed_at: float | None = None
         self._settings = settings
         retry = Retry(settings.amqp_retry_seconds, settings.amqp_max_retry_seconds)
         self._link = SupervisedConnection(endpoint(settings), "tixd collector", self._use, retry)
@@ -65,14 +65,14 @@ class AmqpSink:
         if self._running:
             await tasks.end(self._running)
 
-    def not_ready(self) -> str:
-        """That the broker is away, or takes nothing at the moment."""
+    def unready_reason(self) -> str | None:
+        """Return that the broker is away, or accepts nothing at the moment."""
         connection = self._link.connection
         if connection is None:
             return self._link.reason
-        return f"the broker takes nothing: {connection.blocked}" if connection.blocked else ""
+        return f"the broker takes nothing: {connection.blocked}" if connection.blocked else None
 
-    def hurry(self) -> None:
+    def retry_now(self) -> None:
         """Try to connect now, unless it was tried a moment ago."""
         if self._link.connection is None:
             self._link.hurry()
@@ -112,7 +112,7 @@ class AmqpSink:
             raise
         finally:
             self._give_back(channel)
-        self.confirmed = time.monotonic()
+        self.last_confirmed_at = time.monotonic()
 
     def _learn_limit(self, error: errors.BrokerRejected) -> None:
         """Remember the broker's limit, which it tells by ending the channel of a larger message."""
@@ -198,10 +198,10 @@ class AmqpSink:
             await asyncio.wait([confirm], timeout=1.0)
             if connection.blocked:
                 since = time.monotonic()
-            if time.monotonic() - max(since, self.confirmed or 0.0) > SILENCE_SECONDS:
+            if time.monotonic() - max(since, self.last_confirmed_at or 0.0) > SILENCE_SECONDS:
                 return False
         await confirm
-        self.confirmed = time.monotonic()
+        self.last_confirmed_at = time.monotonic()
         return True
 
     async def _without_probes(self, connection: Connection) -> None:
@@ -209,7 +209,7 @@ class AmqpSink:
         self._link.serves(connection)
         while True:
             if not connection.blocked:
-                self.confirmed = time.monotonic()
+                self.last_confirmed_at = time.monotonic()
             await asyncio.sleep(PROBE_SECONDS)
 
 

@@ -45,7 +45,7 @@ class Sink(Protocol):
         """What messages call it."""
 
     @property
-    def form(self) -> Format:
+    def format(self) -> Format:
         """What the records are to be rendered as."""
 
     async def start(self) -> None:
@@ -54,11 +54,11 @@ class Sink(Protocol):
     async def stop(self) -> None:
         """End; bundles in hand have ended before."""
 
-    def not_ready(self) -> str:
-        """Why nothing can be published now, known without asking anybody; "" where it can."""
+    def unready_reason(self) -> str | None:
+        """Return why nothing can be published now; asks nobody, so it may be called often."""
 
-    def hurry(self) -> None:
-        """A bundle has come in vain: look at once whether it is ready again."""
+    def retry_now(self) -> None:
+        """Look at once whether it is ready again; called when a bundle was turned away."""
 
     def check(self, messages: Sequence[OutboundMessage]) -> None:
         """Raises TooLargeForOutput where a message can never be accepted."""
@@ -70,5 +70,5 @@ class Sink(Protocol):
         """
 
     @property
-    def confirmed(self) -> float | None:
+    def last_confirmed_at(self) -> float | None:
         """When (monotonic seconds) it was last seen to accept something; None: never."""

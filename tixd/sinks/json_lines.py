@@ -31,20 +31,20 @@ class LinesSink:
     """Appends to the file `path`; begins a new one at `max_bytes`, keeps `keep` full ones."""
 
     name = "file"
-    form: Format = "json"
+    format: Format = "json"
 
     def __init__(self, path: str, max_bytes: int, keep: int) -> None:
         self._path, self._max_bytes, self._keep = os.path.abspath(path), max_bytes, keep
         self._turn = asyncio.Lock()
         self._probing: asyncio.Task[None] | None = None
         self._told = ""
-        self.confirmed: float | None = None
+        self.last_confirmed_at: float | None = None
 
     async def start(self) -> None:
         """Look whether it can be written to from now on; raises CannotStart where it cannot."""
         if problem := await self._aside(self.probe):
             raise errors.CannotStart(f"file.path: {problem}")
-        self.confirmed = time.monotonic()
+        self.last_confirmed_at = time.monotonic()
         self._probing = tasks.start_loop(self._look_again_and_again, "probing of the file")
 
     async def stop(self) -> None:
@@ -52,12 +52,12 @@ class LinesSink:
         if self._probing:
             await tasks.end(self._probing)
 
-    def not_ready(self) -> str:
-        """The last problem is no reason not to try: the disk may have room for this bundle."""
-        return ""
+    def unready_reason(self) -> str | None:
+        """Return None after a problem too: the disk may have room for the next bundle."""
+        return None
 
-    def hurry(self) -> None:
-        """Each bundle is a try."""
+    def retry_now(self) -> None:
+        """Do nothing, because every bundle is tried."""
 
     def check(self, messages: Sequence[OutboundMessage]) -> None:
         """Every record fits into a file."""
@@ -81,7 +81,8 @@ class LinesSink:
         if self._told and not problem:
             logs.info("file_written_again", file=self._path)
         self._told = problem
-        self.confirmed = self.confirmed if problem else time.monotonic()
+        if not problem:
+            self.last_confirmed_at = time.monotonic()
 
     async def _look_again_and_again(self) -> None:
         while True:

@@ -52,8 +52,8 @@ class KafkaSink:
 
     def __init__(self, settings: CollectorSettings, extra: dict[str, Any] | None = None) -> None:
         """`extra`: further properties of librdkafka. Raises ConfigError where one is refused."""
-        self.form: Format = settings.kafka_format
-        self.confirmed: float | None = None
+        self.format: Format = settings.kafka_format
+        self.last_confirmed_at: float | None = None
         self._topic, self._brokers = settings.kafka_topic, settings.kafka_brokers
         self._largest_bytes = settings.kafka_max_message_bytes
         self._properties = {
@@ -98,12 +98,12 @@ class KafkaSink:
             self._producer.purge()
             self._producer.poll(0)
 
-    def not_ready(self) -> str:
-        """That no broker can be reached, or that the producer has failed."""
-        return self._failed or self._away
+    def unready_reason(self) -> str | None:
+        """Return that the producer has failed, or that no broker can be reached."""
+        return self._failed or self._away or None
 
-    def hurry(self) -> None:
-        """Brokers that are away are looked for all the time."""
+    def retry_now(self) -> None:
+        """Do nothing, because librdkafka looks for brokers all the time."""
 
     def check(self, messages: Sequence[OutboundMessage]) -> None:
         """Raises TooLargeForOutput where a message is larger than the topic takes."""
@@ -230,7 +230,7 @@ class KafkaSink:
             logs.warning("broker_lost", connection="Kafka", broker=self._brokers, reason=reason)
 
     def _is_back(self) -> None:
-        self._away, self.confirmed = "", time.monotonic()
+        self._away, self.last_confirmed_at = "", time.monotonic()
         if self._told != "connected":
             self._told = "connected"
             logs.info("broker_connected", connection="Kafka", broker=self._brokers)

@@ -174,6 +174,6 @@ def test_a_sink_that_cannot_start_stops_those_that_have():
 )
 def test_readiness_says_which_output_lacks_what(away: str, confirmed: float | None, said: str):
     sink = MemorySink()
-    sink.away, sink.confirmed = away, confirmed
+    sink.away, sink.last_confirmed_at = away, confirmed
     (reason,) = SinkGroup([sink], 1.0).not_ready()
     assert reason.startswith(said)
