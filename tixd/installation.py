@@ -82,7 +82,7 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
             logs.error("installation_skipped", **installation.labels, reason=str(error))
     tally.update(worker.client.tally)
     worker.client.tally.clear()
-    return JobResult(counts={name: n for name, n in tally.items() if n}, more=more)
+    return JobResult(counts={name: n for name, n in tally.items() if n}, has_more=more)
 
 
 class _Visit:
@@ -110,9 +110,9 @@ class _Visit:
         """Finish what was begun, then window after window; True when there is more to do."""
         self._say("start", self._journal.entry.names)
         self._journal.finish_deletions()
-        self._spool = self._open_spool(1 if job.one_by_one else BATCH_FILES)
+        self._spool = self._open_spool(1 if job.isolated else BATCH_FILES)
         try:
-            self._set_aside(job.set_aside)
+            self._set_aside(job.quarantine)
             self._spool.leave_out(self._journal.entry.names)
             self._spool.take_stock()
             self._repost()

@@ -101,7 +101,7 @@ async def test_a_job_that_cannot_be_sent_fails_where_it_is_submitted(tmp_path, o
         with pytest.raises(TypeError):
             workers.submit(ListUsers("\udcff"))
         window(tmp_path, 1)
-        assert (await workers.submit(ListUsers(str(tmp_path)))).found == ((1,),)
+        assert (await workers.submit(ListUsers(str(tmp_path)))).rows == ((1,),)
 
 
 # --- strange messages ----------------------------------------------------------------------------
@@ -114,7 +114,7 @@ async def test_a_worker_that_says_nonsense_is_replaced(tmp_path, one, monkeypatc
     with heard() as log:
         async with Pool(one) as workers:
             done = await workers.submit(ListUsers(str(tmp_path)))
-            assert (done.found, workers.restarts) == ((), {"signal": 1})
+            assert (done.rows, workers.restarts) == ((), {"signal": 1})
     assert ("error", "worker_garbled") in log.events
 
 
@@ -153,7 +153,7 @@ async def test_workers_that_can_start_again_are_used_again(tmp_path, two, monkey
             await workers.submit(ListUsers(str(tmp_path)))
         (tmp_path / "broken").unlink()
         assert len(await ready(workers)) == 2
-        assert (await workers.submit(ListUsers(str(tmp_path)))).found == ()
+        assert (await workers.submit(ListUsers(str(tmp_path)))).rows == ()
 
 
 @in_loop
@@ -168,7 +168,7 @@ async def test_a_process_that_cannot_be_made_is_tried_again(tmp_path, one, monke
     monkeypatch.setattr(WorkerProcess, "start", sparing)
     with heard() as log:
         async with Pool(one) as workers:
-            assert (await workers.submit(ListUsers(str(tmp_path)))).found == ()
+            assert (await workers.submit(ListUsers(str(tmp_path)))).rows == ()
     assert log.events.count(("error", "worker_not_started")) == 2
 
 
@@ -181,7 +181,7 @@ async def test_a_worker_that_hangs_in_its_start_is_replaced(tmp_path, one, monke
         monkeypatch.setattr(pool, "PHASE_LIMIT_SECONDS", 0.1)
         await until(lambda: workers.restarts == {"time": 1})
         monkeypatch.setattr(pool, "PHASE_LIMIT_SECONDS", 60.0)
-        assert (await workers.submit(ListUsers(str(tmp_path)))).found == ()
+        assert (await workers.submit(ListUsers(str(tmp_path)))).rows == ()
 
 
 @in_loop

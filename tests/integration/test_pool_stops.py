@@ -79,7 +79,7 @@ async def test_an_interrupt_from_the_terminal_is_left_to_the_parent(tmp_path, he
             for pid in pids:
                 os.kill(pid, signal.SIGINT)
             assert [w.pid for w in await ready(workers)] == pids
-        assert (await workers.submit(ListUsers(str(tmp_path)))).found == ()
+        assert (await workers.submit(ListUsers(str(tmp_path)))).rows == ()
         assert workers.restarts == {}
 
 
@@ -95,7 +95,7 @@ async def test_a_stop_waits_for_the_windows_in_hand_and_begins_no_more(tmp_path,
         await stopping
     done = [future.result() for future in futures]
     assert [d.counts.get("windows_stored", 0) for d in done] == [1, 1, 0]
-    assert [d.more for d in done] == [True, True, False]
+    assert [d.has_more for d in done] == [True, True, False]
     assert done[2].counts == {"jobs_not_begun": 1}
 
 

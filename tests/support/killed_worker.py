@@ -82,7 +82,7 @@ def work(order: dict[str, Any], phases: int) -> None:
     job = ProcessInstallation(f"{order['base']}/1/2", 1, 2, tuple(order["set_aside"]))
     sys.settrace(tracer)
     for later[0] in (0.0, PAUSE_SECONDS):
-        while process_installation(job, worker).more:
+        while process_installation(job, worker).has_more:
             pass
     sys.settrace(None)
     if order["trace"]:

@@ -168,11 +168,11 @@ def dies_listing_user_2(endpoint: str, identity: bytes, settings: Settings) -> N
 
 def _odd_once(endpoint: str, identity: bytes, settings: Settings, frame: bytes) -> None:
     from tixd import jobs
-    from tixd.pool import sockets
+    from tixd.pool import codec, sockets
 
     if _first(settings):
         sockets.encode = lambda said: (
-            frame if isinstance(said, jobs.JobResult) else jobs.encode(said)
+            frame if isinstance(said, jobs.JobResult) else codec.encode(said)
         )
     _main(endpoint, identity, settings)
 

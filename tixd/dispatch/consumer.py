@@ -50,5 +50,5 @@ async def _feed_one_after_the_other(
         if "jobs_not_begun" in done.counts:
             await delivery.back()
             return
-        await (delivery.again() if done.more else delivery.done())
+        await (delivery.again() if done.has_more else delivery.done())
         heard(done)

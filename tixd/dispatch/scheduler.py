@@ -184,7 +184,7 @@ async def scan(pool: Pool, which: ListInstallations, put: Put) -> Counter[str]:
     Raises CannotStart where the reports cannot be listed.
     """
     counts: Counter[str] = Counter()
-    users = [ids[0] for ids in (await _listing(pool, ListUsers(which.base))).found]
+    users = [ids[0] for ids in (await _listing(pool, ListUsers(which.base))).rows]
     for at in range(0, len(users), USERS_PER_JOB):
         job = replace(which, user_ids=tuple(users[at : at + USERS_PER_JOB]))
         found = await _installations(pool, job)
@@ -213,7 +213,7 @@ async def _installations(pool: Pool, job: ListInstallations) -> list[tuple[int, 
     """
     done = await pool.submit(job)
     if not done.failure:
-        return list(done.found)
+        return list(done.rows)
     alone = [replace(job, user_ids=(user_id,)) for user_id in job.user_ids]
     each = await asyncio.gather(*map(pool.submit, alone)) if len(alone) > 1 else [done]
     if all(done.failure for done in each):
@@ -221,7 +221,7 @@ async def _installations(pool: Pool, job: ListInstallations) -> list[tuple[int, 
     for user_id, done in zip(job.user_ids, each, strict=True):
         if done.failure:
             logs.error("user_skipped", user=user_id, reason=done.failure)
-    return [ids for done in each for ids in done.found]
+    return [ids for done in each for ids in done.rows]
 
 
 class Scheduler:

@@ -110,20 +110,20 @@ class FailurePolicy:
     ) -> RetryDecision:
         """A death that counts: at the third, what was in hand goes out of the way.
 
-        Only a job that goes one by one tells for sure what was in hand. A death before that counts
+        Only a job that goes isolated tells for sure what was in hand. A death before that counts
         (as None) against whatever turns out to be.
         """
         names = death.phase.names if death.phase else ()
         blamed = self._blamed.setdefault(who, Counter())
-        blamed[hash(names) if job.one_by_one else None] += 1
+        blamed[hash(names) if job.isolated else None] += 1
         forget_oldest(blamed, MOST_REMEMBERED)
         forget_oldest(self._blamed, MOST_REMEMBERED)
-        if not job.one_by_one or blamed[hash(names)] + blamed[None] < MOST_DEATHS:
-            return RetryDecision(replace(job, one_by_one=True))
+        if not job.isolated or blamed[hash(names)] + blamed[None] < MOST_DEATHS:
+            return RetryDecision(replace(job, isolated=True))
         del self._blamed[who]
-        if not names or names == job.set_aside:  # nothing to set aside, or it could not be done
+        if not names or names == job.quarantine:  # nothing to set aside, or it could not be done
             return self._wait(who, now)
-        return RetryDecision(replace(job, set_aside=names))
+        return RetryDecision(replace(job, quarantine=names))
 
     def _excuse(self, job: ProcessInstallation, who: tuple[int, int], now: float) -> RetryDecision:
         """A death that does not count: again, but not for ever in a row."""

@@ -15,7 +15,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from tixd import errors, logs
-from tixd.jobs import Job, JobResult, ProcessInstallation, encode
+from tixd.jobs import Job, JobResult, ProcessInstallation
+from tixd.pool.codec import encode
 from tixd.pool.failures import MOST_DEATHS, FailurePolicy, WorkerExit
 
 
@@ -129,8 +130,8 @@ class PendingJobs:
             logs.error("installation_waits", user=job.user_id, installation=job.installation_id)
             task.finish(JobResult(counts={"jobs_given_up": 1}))
             return
-        if verdict.job.set_aside != job.set_aside:
+        if verdict.job.quarantine != job.quarantine:
             labels = {"user": job.user_id, "installation": job.installation_id}
-            logs.error("reports_crash_workers", **labels, reports=len(verdict.job.set_aside))
+            logs.error("reports_crash_workers", **labels, reports=len(verdict.job.quarantine))
         task.job = verdict.job
         self._waiting.appendleft(task)

@@ -15,7 +15,8 @@ from typing import Self
 
 from tixd import errors, logs
 from tixd.config.settings import Settings
-from tixd.jobs import Job, JobResult, Phase, ProcessInstallation, Ready, decode
+from tixd.jobs import Job, JobResult, Phase, ProcessInstallation, Ready
+from tixd.pool.codec import decode
 from tixd.pool.failures import Cause, WorkerExit
 from tixd.pool.pending import PendingJobs, Task
 from tixd.pool.process import KILLED_SECONDS, REAP_SECONDS, WorkerNow, WorkerProcess

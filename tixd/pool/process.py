@@ -120,7 +120,7 @@ class WorkerProcess:
     def careful(self) -> bool:
         """Whether it waits, at each Phase, until that has been heard."""
         job = self.task.job if self.task else None
-        return isinstance(job, ProcessInstallation) and job.one_by_one
+        return isinstance(job, ProcessInstallation) and job.isolated
 
     @property
     def deletes_spent(self) -> bool:

@@ -20,7 +20,8 @@ import tempfile
 import zmq
 
 from tixd import errors, logs
-from tixd.jobs import Message, Phase, decode, encode
+from tixd.jobs import Message, Phase
+from tixd.pool.codec import decode, encode
 
 #: How long a worker that ends waits for its last words to reach the parent.
 LINGER_MILLISECONDS = 2000

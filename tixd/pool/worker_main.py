@@ -99,7 +99,7 @@ def _serve(line: WorkerSocket, worker: Worker, signals: _Signals) -> None:
         signals.act()
         job = line.hear()
         if job:
-            line.careful = isinstance(job, ProcessInstallation) and job.one_by_one
+            line.careful = isinstance(job, ProcessInstallation) and job.isolated
             line.say(_do(job, worker))
 
 
@@ -125,15 +125,15 @@ def _done(job: Message, worker: Worker) -> JobResult:
         case ProcessInstallation():
             done = process_installation(job, worker)
             kept = worker.client.trouble if "windows_stored" in done.counts else ""
-            return replace(done, kept=kept[:MAX_FAILURE_CHARACTERS])
+            return replace(done, unposted_reason=kept[:MAX_FAILURE_CHARACTERS])
         case ListUsers(base):
-            return JobResult(found=tuple((user,) for user in list_users(base, worker.hourly)))
+            return JobResult(rows=tuple((user,) for user in list_users(base, worker.hourly)))
         case ListInstallations():
-            return JobResult(found=tuple(list_installations(job, worker.hourly)))
+            return JobResult(rows=tuple(list_installations(job, worker.hourly)))
         case CheckVolume(base):
             built = worker.origins.built()
             table = () if built is None else (built,)
-            return JobResult(found=((free_bytes(base, worker.hourly), *table),))
+            return JobResult(rows=((free_bytes(base, worker.hourly), *table),))
         case ListFailed():
             return list_failed(job, worker.now())
         case RetryFailed():

@@ -71,7 +71,7 @@ def _installations_of(
 def _wanted(folder: Folder, user_id: int, number: int, job: ListInstallations) -> bool:
     """Whether an installation is worth a job; without its time it is, and the job tells why."""
     try:
-        return job.wants(user_id, number, folder.facts(str(number)).st_mtime)
+        return job.matches(user_id, number, folder.facts(str(number)).st_mtime)
     except errors.NotFound:
         return False
     except errors.VolumeError:

@@ -55,7 +55,7 @@ def _each(
                 if any(numbers):
                     found.append((user_id, installation_id, *numbers))
                     reasons.append(reason)
-    return JobResult(counts=counts, found=tuple(found), reasons=tuple(reasons))
+    return JobResult(counts=counts, rows=tuple(found), reasons=tuple(reasons))
 
 
 def _census(folder: Folder, now: float) -> tuple[tuple[int, ...], str]:

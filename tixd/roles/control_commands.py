@@ -69,7 +69,7 @@ class _Answers:
         done = await self._each(ListFailed, request)
         rows = [
             {**dict(zip(members, row, strict=True)), "reason": reason}
-            for row, reason in zip(done.found, done.reasons, strict=True)
+            for row, reason in zip(done.rows, done.reasons, strict=True)
         ]
         return {"moment": time.time(), "installations": rows, **done.counts}
 
@@ -77,7 +77,7 @@ class _Answers:
         """Bring back what was rejected, and end pauses."""
         members = ("user", "installation", "brought_back")
         done = await self._each(RetryFailed, request)
-        rows = [dict(zip(members, row, strict=True)) for row in done.found]
+        rows = [dict(zip(members, row, strict=True)) for row in done.rows]
         return {"installations": rows, **done.counts}
 
     async def _each(
@@ -90,19 +90,19 @@ class _Answers:
         for batch in _batches(await self._meant(request)):
             done = await self._job(kind(self._base, tuple(batch)))
             counts.update(done.counts)
-            found += done.found
+            found += done.rows
             reasons += done.reasons
-        return JobResult(counts, found=tuple(found), reasons=tuple(reasons))
+        return JobResult(counts, rows=tuple(found), reasons=tuple(reasons))
 
     async def _meant(self, request: Mapping[str, Any]) -> list[tuple[int, ...]]:
         user, installation = _number(request, "user"), _number(request, "installation")
         if installation and not user:
             raise ValueError("an installation needs its user")
-        users = [(user,)] if user else (await self._job(ListUsers(self._base))).found
+        users = [(user,)] if user else (await self._job(ListUsers(self._base))).rows
         found: list[tuple[int, ...]] = []
         for batch in _batches(users):
             ids = tuple(user_id for (user_id,) in batch)
-            found += (await self._job(ListInstallations(self._base, ids))).found
+            found += (await self._job(ListInstallations(self._base, ids))).rows
         if installation:
             found = [ids for ids in found if ids == (user, installation)]
         if user and not found:

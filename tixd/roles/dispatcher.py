@@ -86,7 +86,7 @@ async def distribute(pool: Pool, jobs: JobPublisher, wanted: ListInstallations) 
     An empty folder may be a volume that is mounted elsewhere only, as in the original's images.
     """
     users = await pool.submit(ListUsers(wanted.base))
-    if users.failure or not users.found:
+    if users.failure or not users.rows:
         await jobs.put_users(wanted.base)
         return Counter(messages_for_users=1)
     return await scan(pool, wanted, jobs.put)

@@ -228,7 +228,7 @@ class Service:
         while True:
             with contextlib.suppress(errors.CannotStart):  # then no worker is ready, which is said
                 done = await pool.submit(CheckVolume(self.settings.reports_base_path))
-                found = done.found[0] if done.found else ()
+                found = done.rows[0] if done.rows else ()
                 before, self._volume = self._volume, VolumeView(time.time(), done.failure, *found)
                 if done.failure and done.failure != before.error:
                     logs.error("volume_not_usable", reason=done.failure)
@@ -243,9 +243,9 @@ class Service:
             self._volume = replace(self._volume, answered=time.time())
         if _POSTED & done.counts.keys():
             self._api = ApiView(posted=time.time())
-        if done.kept:
+        if done.unposted_reason:
             since = self._api.kept_since or time.time()
-            self._api = replace(self._api, kept_since=since, reason=done.kept)
+            self._api = replace(self._api, kept_since=since, reason=done.unposted_reason)
 
     def snapshot(self) -> Snapshot:
         """How things are now."""

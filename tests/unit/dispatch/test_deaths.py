@@ -12,7 +12,7 @@ from tixd.pool.failures import FailurePolicy, WorkerExit
 
 JOB = ProcessInstallation("/r/1/2", 1, 2)
 #: The same after a first death that counts.
-CAREFUL = replace(JOB, one_by_one=True)
+ISOLATED = replace(JOB, isolated=True)
 MINUTE_NS = 60 * 10**9
 
 
@@ -50,34 +50,34 @@ def test_the_third_death_that_counts_sets_the_reports_in_hand_aside() -> None:
     deaths, crash = FailurePolicy(), WorkerExit("signal", signal.SIGSEGV, phase())
     job = deaths.judge(JOB, crash, 0.0).job
     for _ in range(2):
-        assert job == CAREFUL
-        job = deaths.judge(CAREFUL, crash, 0.0).job
+        assert job == ISOLATED
+        job = deaths.judge(ISOLATED, crash, 0.0).job
     assert job is not None
-    assert job.set_aside == ("a.json", "b.json")
+    assert job.quarantine == ("a.json", "b.json")
 
 
 def test_deaths_over_different_reports_are_counted_apart() -> None:
     deaths = FailurePolicy()
     for name in ("a.json", "b.json", "a.json", "b.json"):
         crash = WorkerExit("exit", 1, Phase("read", None, (name,), 0))
-        assert deaths.judge(CAREFUL, crash, 0.0).job == CAREFUL
+        assert deaths.judge(ISOLATED, crash, 0.0).job == ISOLATED
 
 
-def test_only_a_careful_job_decides_which_reports_are_set_aside() -> None:
+def test_only_an_isolated_job_decides_which_reports_are_set_aside() -> None:
     deaths, stale = (
         FailurePolicy(),
         WorkerExit("exit", 1, Phase("read", None, ("innocent.json",), 0)),
     )
     for _ in range(3):
-        assert deaths.judge(JOB, stale, 0.0).job == CAREFUL
-    job = deaths.judge(CAREFUL, WorkerExit("exit", 1, phase()), 0.0).job
+        assert deaths.judge(JOB, stale, 0.0).job == ISOLATED
+    job = deaths.judge(ISOLATED, WorkerExit("exit", 1, phase()), 0.0).job
     assert job is not None
-    assert job.set_aside == ("a.json", "b.json")
+    assert job.quarantine == ("a.json", "b.json")
 
 
 def test_an_installation_whose_crashers_cannot_be_set_aside_waits() -> None:
     deaths, crash = FailurePolicy(), WorkerExit("exit", 1, phase())
-    told = replace(CAREFUL, set_aside=("a.json", "b.json"))
+    told = replace(ISOLATED, quarantine=("a.json", "b.json"))
     jobs = [deaths.judge(told, crash, 0.0).job for _ in range(3)]
     assert jobs == [told, told, None]
     assert deaths.waits(JOB, 1.0)
@@ -96,15 +96,15 @@ def test_a_job_in_which_workers_end_as_if_done_is_not_given_out_for_ever() -> No
 def test_a_finished_window_clears_what_was_held_against_the_installation() -> None:
     deaths, crash = FailurePolicy(), WorkerExit("exit", 1, phase())
     deaths.judge(JOB, crash, 0.0)
-    deaths.judge(CAREFUL, crash, 0.0)
+    deaths.judge(ISOLATED, crash, 0.0)
     deaths.finished_window(JOB)
-    assert deaths.judge(CAREFUL, crash, 0.0).job == CAREFUL
+    assert deaths.judge(ISOLATED, crash, 0.0).job == ISOLATED
 
 
 def test_crashes_with_nothing_in_hand_make_the_installation_wait() -> None:
     deaths, crash = FailurePolicy(), WorkerExit("exit", 1, Phase("start", None, (), 0))
-    jobs = [deaths.judge(job, crash, 0.0).job for job in (JOB, CAREFUL, CAREFUL)]
-    assert jobs == [CAREFUL, CAREFUL, None]
+    jobs = [deaths.judge(job, crash, 0.0).job for job in (JOB, ISOLATED, ISOLATED)]
+    assert jobs == [ISOLATED, ISOLATED, None]
     assert deaths.waits(JOB, 1.0)
 
 

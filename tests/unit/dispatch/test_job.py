@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tixd import jobs
 from tixd.errors import BadMessage
+from tixd.pool.codec import decode, encode
 
 PINNED = [
     (
@@ -17,7 +18,7 @@ PINNED = [
         b'["process","/r/1/2",1,2,[],false]',
     ),
     (
-        jobs.ProcessInstallation("/r/1/2", 1, 2, ("a.json",), one_by_one=True),
+        jobs.ProcessInstallation("/r/1/2", 1, 2, ("a.json",), isolated=True),
         b'["process","/r/1/2",1,2,["a.json"],true]',
     ),
     (jobs.ListUsers("/r"), b'["users","/r"]'),
@@ -34,15 +35,15 @@ PINNED = [
     (jobs.Phase("post", 1505082345, (), 0), b'["phase","post",1505082345,[],0]'),
     (jobs.JobResult(), b'["done",{},false,[],"","",false,[]]'),
     (
-        jobs.JobResult({"windows_posted": 2}, more=True, found=((1, 2), (3, 4)), failure="x"),
+        jobs.JobResult({"windows_posted": 2}, has_more=True, rows=((1, 2), (3, 4)), failure="x"),
         b'["done",{"windows_posted":2},true,[[1,2],[3,4]],"x","",false,[]]',
     ),
     (
-        jobs.JobResult({"windows_stored": 1}, kept="no answer"),
+        jobs.JobResult({"windows_stored": 1}, unposted_reason="no answer"),
         b'["done",{"windows_stored":1},false,[],"","no answer",false,[]]',
     ),
     (
-        jobs.JobResult(found=((1, 2),), reasons=("HTTP 500 Internal Server Error",)),
+        jobs.JobResult(rows=((1, 2),), reasons=("HTTP 500 Internal Server Error",)),
         b'["done",{},false,[[1,2]],"","",false,["HTTP 500 Internal Server Error"]]',
     ),
     (jobs.JobResult(failure="x", lacks_memory=True), b'["done",{},false,[],"x","",true,[]]'),
@@ -51,15 +52,15 @@ PINNED = [
 
 @pytest.mark.parametrize(("message", "frame"), PINNED)
 def test_every_message_has_its_bytes_and_comes_back(message: jobs.Message, frame: bytes) -> None:
-    assert jobs.encode(message) == frame
-    assert jobs.decode(frame) == message
+    assert encode(message) == frame
+    assert decode(frame) == message
 
 
 @pytest.mark.parametrize("frame", [frame for _, frame in PINNED])
 def test_a_message_that_is_cut_anywhere_is_refused(frame: bytes) -> None:
     for end in range(len(frame)):
         with pytest.raises(BadMessage):
-            jobs.decode(frame[:end])
+            decode(frame[:end])
 
 
 @pytest.mark.parametrize(
@@ -91,16 +92,16 @@ def test_a_message_that_is_cut_anywhere_is_refused(frame: bytes) -> None:
 )
 def test_what_is_no_message_is_refused(frame: bytes) -> None:
     with pytest.raises(BadMessage):
-        jobs.decode(frame)
+        decode(frame)
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_refused_or_understood(frame: bytes) -> None:
     try:
-        message = jobs.decode(frame)
+        message = decode(frame)
     except BadMessage:
         return
-    assert jobs.decode(jobs.encode(message)) == message
+    assert decode(encode(message)) == message
 
 
 def test_every_job_has_words_of_its_own_kind():

@@ -69,7 +69,7 @@ def test_what_waits_is_told_with_the_oldest_the_pause_and_the_rejected(tmp_path)
     put_journal(folder, Journal(backoff=PAUSED.because("no answer in time")))
     done = listed(tmp_path, (1, 2), (3, 4))
     until = math.ceil(PAUSED.not_before)
-    assert done.found == ((1, 2, 3, 100, until, 1), (3, 4, 1, 400, 0, 0))
+    assert done.rows == ((1, 2, 3, 100, until, 1), (3, 4, 1, 400, 0, 0))
     assert done.reasons == ("no answer in time", "")
     assert PAUSED.not_before >= NOW + 600
 
@@ -80,7 +80,7 @@ def test_why_results_were_rejected_is_told_where_nothing_else_is_kept(tmp_path):
     with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
         outbox.park(outbox.store(result(100)), "HTTP 500 Internal Server Error", "no AS")
     assert listed(tmp_path, (1, 2)).reasons == ("HTTP 500 Internal Server Error",)
-    assert retried(tmp_path, (1, 2)).found == ((1, 2, 1),)
+    assert retried(tmp_path, (1, 2)).rows == ((1, 2, 1),)
     assert os.listdir(folder / "failed-results" / "rejected") == []
     assert listed(tmp_path, (1, 2)).reasons == ("",)
 
@@ -89,7 +89,7 @@ def test_an_installation_without_failed_results_or_without_a_folder_is_left_out(
     (tmp_path / "1" / "2").mkdir(parents=True)
     (tmp_path / "1" / "3" / "failed-results").mkdir(parents=True)
     done = listed(tmp_path, (1, 2), (1, 3), (1, 4), (5, 6))
-    assert (done.found, dict(done.counts)) == ((), {})
+    assert (done.rows, dict(done.counts)) == ((), {})
 
 
 def test_a_link_below_the_base_is_counted_and_not_followed(tmp_path):
@@ -97,7 +97,7 @@ def test_a_link_below_the_base_is_counted_and_not_followed(tmp_path):
     (tmp_path / "1" / "3").symlink_to(tmp_path / "1" / "2")
     with heard() as log:
         done = listed(tmp_path, (1, 3), (1, 2))
-    assert (done.found, dict(done.counts)) == (((1, 2, 1, 100, 0, 0),), {"failed": 1})
+    assert (done.rows, dict(done.counts)) == (((1, 2, 1, 100, 0, 0),), {"failed": 1})
     assert log.events == [("error", "failed_results_unusable")]
 
 
@@ -105,7 +105,7 @@ def test_what_waits_is_told_though_the_journal_cannot_be_read(tmp_path):
     folder = store(tmp_path, "1/2", 100)
     (folder / ".tixd.lock").mkdir()
     with heard() as log:
-        assert listed(tmp_path, (1, 2)).found == ((1, 2, 1, 100, 0, 0),)
+        assert listed(tmp_path, (1, 2)).rows == ((1, 2, 1, 100, 0, 0),)
     assert log.events == [("warning", "journal_unreadable")]
 
 
@@ -113,7 +113,7 @@ def test_what_was_rejected_waits_again_and_the_pause_has_ended(tmp_path):
     folder = store(tmp_path, "1/2", 100, 200, park=True)
     entry = Journal(7, 8, ("tix-report-1.json",), PAUSED.refused("a.json", NOW, None))
     put_journal(folder, entry)
-    assert retried(tmp_path, (1, 2)).found == ((1, 2, 2),)
+    assert retried(tmp_path, (1, 2)).rows == ((1, 2, 2),)
     after = in_journal(folder)
     assert waiting(folder) == ["failed-report-100.json", "failed-report-200.json", "rejected"]
     assert (after.window, after.timestamp, after.names) == (7, 8, ("tix-report-1.json",))
@@ -123,7 +123,7 @@ def test_what_was_rejected_waits_again_and_the_pause_has_ended(tmp_path):
 def test_a_pause_ends_even_where_nothing_was_rejected(tmp_path):
     folder = store(tmp_path, "1/2", 100)
     put_journal(folder, Journal(backoff=PAUSED))
-    assert retried(tmp_path, (1, 2)).found == ()
+    assert retried(tmp_path, (1, 2)).rows == ()
     assert in_journal(folder).backoff == Backoff()
 
 
@@ -132,7 +132,7 @@ def test_bringing_back_overwrites_nothing_and_keeps_names_that_are_posted(tmp_pa
     with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
         outbox.store(result(100, ip="192.0.2.1"))
         outbox.store(result(100, ip="192.0.2.2"))
-    assert retried(tmp_path, (1, 2)).found == ((1, 2, 1),)
+    assert retried(tmp_path, (1, 2)).rows == ((1, 2, 1),)
     with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
         names = outbox.oldest(10)
         assert names == [f"failed-report-100{end}.json" for end in ("", "-1", "-2")]
@@ -155,12 +155,12 @@ def test_an_installation_that_another_process_works_on_is_counted_and_left(tmp_p
     folder = store(tmp_path, "1/2", 100, park=True)
     with Folder(str(folder)) as opened, JournalFile(opened):
         done = retried(tmp_path, (1, 2))
-    assert (done.found, dict(done.counts)) == ((), {"locked": 1})
+    assert (done.rows, dict(done.counts)) == ((), {"locked": 1})
     assert waiting(folder) == ["rejected"]
 
 
 def test_foreign_files_among_the_rejected_stay_there(tmp_path):
     folder = store(tmp_path, "1/2", 100, park=True)
     (folder / "failed-results" / "rejected" / "notes.txt").write_text("mine")
-    assert retried(tmp_path, (1, 2)).found == ((1, 2, 1),)
+    assert retried(tmp_path, (1, 2)).rows == ((1, 2, 1),)
     assert os.listdir(folder / "failed-results" / "rejected") == ["notes.txt"]
