@@ -147,35 +147,35 @@ def checks(loaded: Config | CollectorConfig, *, by_root: bool = False) -> list[C
         found, role = list(_of_processing(loaded, by_root=by_root)), loaded.settings.role
         address, setting = loaded.settings.http_address_used, "TIX_HTTP_ADDRESS"
     if path := logs.path_of(loaded.settings.log_file):
-        found.append(Check("log file", _later("place.log_file", path, by_root=by_root), _HANGS))
+        found.append(Check("log file", _later("host.log_file", path, by_root=by_root), _HANGS))
     return [
         *found,
-        Check("HTTP address", _later("place.http_address", address, setting), _SILENT),
-        Check("control socket", _later("place.control_socket", around, role), _HANGS),
+        Check("HTTP address", _later("host.http_address", address, setting), _SILENT),
+        Check("control socket", _later("host.control_socket", around, role), _HANGS),
     ]
 
 
 def _of_processing(loaded: Config, *, by_root: bool) -> Iterator[Check]:
     settings = loaded.settings
     seen = "reports_of_dispatcher" if settings.role == "dispatcher" else "reports"
-    yield Check("reports folder", _later(f"reports.{seen}", settings), _HANGS)
+    yield Check("reports folder", _later(f"storage.{seen}", settings), _HANGS)
     if settings.role != "worker":
-        yield Check("schedule", _later("schedule.schedule", settings, by_root=by_root), _HANGS)
+        yield Check("schedule", _later("storage.schedule", settings, by_root=by_root), _HANGS)
     if settings.role != "dispatcher":
         yield Check("tix-api", _later("api.api", settings), _SILENT)
         if settings.asn_table:
-            yield Check("AS table", _later("table.table", settings.asn_table), _HANGS)
+            yield Check("AS table", _later("storage.table", settings.asn_table), _HANGS)
     if settings.role != "standalone":
         yield Check("RabbitMQ", _later("broker.broker", settings), _SILENT)
 
 
 def _of_collector(settings: CollectorSettings) -> Iterator[Check]:
     if settings.amqp_enable:
-        yield Check("AMQP", _later("outputs.amqp", settings), _SILENT)
+        yield Check("AMQP", _later("broker.amqp", settings), _SILENT)
     if settings.kafka_enable:
-        yield Check("Kafka", _later("outputs.kafka", settings), _SILENT)
+        yield Check("Kafka", _later("broker.kafka", settings), _SILENT)
     if settings.file_path:
-        yield Check("file", _later("outputs.file", settings), _HANGS)
+        yield Check("file", _later("broker.file", settings), _HANGS)
 
 
 def _later(name: str, *given: Any, **options: Any) -> Callable[[], str]:
