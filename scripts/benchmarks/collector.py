@@ -25,7 +25,7 @@ def measure(base: Path) -> list[Row]:
     sys.path.append(str(Path(__file__).parents[2]))
     from tests.support.broker import Broker
     from tests.support.collector import Collector
-    from tests.support.gracc_queue import QUEUE, bound_queue, to_broker
+    from tests.support.direct import QUEUE, bound_queue, to_broker
 
     rows: list[Row] = []
     base.mkdir(parents=True)

@@ -62,7 +62,7 @@ def measure(base: Path) -> list[Row]:
 
 
 async def _measure(reports: Path, broker: Broker) -> list[Row]:
-    from tests.support.rabbit import consumer
+    from tests.support.queues import consumer
 
     log_file = str(reports.with_name("tixd.log"))
     settings = Settings(reports_base_path=str(reports), workers=WORKERS, log_file=log_file)

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.full_table import full_table
-from tests.support.original_service import database, files_of
-from tests.support.plain_search import PlainSearch
 from tests.support.program import ROOT, TIXD
+from tests.support.tables import PlainSearch, database, files_of, full_table
 from tixd.asn.table import Table
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]

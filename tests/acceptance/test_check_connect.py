@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import made, readable
+from tests.support import made
 from tests.support.collector import Collector
 from tests.support.direct import Direct
-from tests.support.fleet import Fleet, is_ready
 from tests.support.program import ROOT, TIXD, environment, until
 from tests.support.relay import Relay
 from tests.support.service import LONG, service
+from tests.support.site import Fleet, is_ready
 from tests.support.stand_in_api import StandInApi, closed_port
-from tests.support.volumes import HangingVolume
+from tests.support.volumes import HangingVolume, by_all
 
 START = 1_700_000_000
 
@@ -162,10 +162,10 @@ def test_root_tries_as_the_user_that_the_service_would_be():
         before = contents(place)
         env = environment(place / "base", api.port, RUNTIME_DIRECTORY=f"{place}/run")
         env |= {"CELERY_BEAT_SCHEDULE_DIR": f"{place}/s", "TIX_HTTP_ADDRESS": "off"}
-        code, lines = told(env, before=readable.by_all())
+        code, lines = told(env, before=by_all())
         os.chown(place / "base/1/2", 0, 0)
         (place / "base/1/2").chmod(0o750)
-        worse, then = told(env, before=readable.by_all())
+        worse, then = told(env, before=by_all())
         assert contents(place) == before
     assert all_fine(code, lines)
     assert lines["user"].startswith(f"fine: tried as uid {USER}, who tixd is to be when root")

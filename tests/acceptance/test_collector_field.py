@@ -16,10 +16,9 @@ import pytest
 from tests.support.broker import Broker
 from tests.support.bundles import form
 from tests.support.collector import Collector
-from tests.support.direct import Direct
-from tests.support.gracc_queue import QUEUE, bound_queue, to_broker
+from tests.support.direct import QUEUE, Direct, bound_queue, to_broker
 from tests.support.gratia import job
-from tests.support.shared import shared_case
+from tests.support.recordings import shared_case
 from tixd.collector.server import SERVLET
 
 #: How much memory the collector may have at its peak, whatever is sent.

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.support.kept import lay_out, made_reports
+from tests.support.made import lay_out, made_reports
 from tests.support.program import once
 from tests.support.stand_in_api import StandInApi
 

@@ -10,8 +10,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from tests.support.shared import shared_data
-from tests.support.truths import of_experiment
+from tests.support.recordings import of_experiment, shared_data
 from tixd.commands import Invocation
 from tixd.commands.analyze import command
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from tests.support import made, readable
+from tests.support import made
 from tests.support.collector import Collector
 from tests.support.ledger import set_back_pauses
 from tests.support.program import COMMAND, PATIENCE_SECONDS, ROOT, TIXD, environment, until
 from tests.support.service import Service, service
 from tests.support.stand_in_api import StandInApi
+from tests.support.volumes import by_all
 
 START = 1_700_000_000
 
@@ -90,7 +91,7 @@ def everybody(daemon: Service) -> list[dict[str, Any]]:
 
 
 def test_it_becomes_the_owner_of_the_reports_and_keeps_no_right_of_roots(place, base, api):
-    with service(base, place, api.port, before=readable.by_all()) as daemon:
+    with service(base, place, api.port, before=by_all()) as daemon:
         until(lambda: api.accepted)
         owner = {"users": {USER}, "groups": {GROUP}, "rights": set(), "closed": True}
         assert everybody(daemon) == [owner, owner]
@@ -102,7 +103,7 @@ def test_it_becomes_the_owner_of_the_reports_and_keeps_no_right_of_roots(place, 
 
 def test_who_gave_up_roots_rights_still_logs_to_roots_standard_error(place, base, api):
     said = {"TIX_LOG_FILE": "/dev/stderr"}
-    with service(base, place, api.port, before=readable.by_all(), **said) as daemon:
+    with service(base, place, api.port, before=by_all(), **said) as daemon:
         until(lambda: api.accepted)
         assert (daemon.ends()[0], len(daemon.log("ended"))) == (0, 1)
 
@@ -111,7 +112,7 @@ def test_a_schedule_folder_that_root_had_before_is_handed_over(place, base, api)
     (place / "schedule").mkdir()
     (place / "schedule" / "celerybeat-schedule").touch()
     (place / "schedule" / "tixd-leader.lock").touch(mode=0o644)
-    with service(base, place, api.port, before=readable.by_all()) as daemon:
+    with service(base, place, api.port, before=by_all()) as daemon:
         until((place / "schedule" / "tixd-schedule.json").exists)
         assert daemon.ends()[0] == 0
     assert {path.stat().st_uid for path in (place / "schedule").iterdir()} == {USER}
@@ -126,7 +127,7 @@ def test_a_schedule_folder_that_is_not_tixds_alone_stays_roots(place, base, kind
         (place / "schedule").symlink_to("other")
     else:
         (place / "other").rename(place / "schedule")
-    with Service(base, place, 1, before=readable.by_all()) as daemon:
+    with Service(base, place, 1, before=by_all()) as daemon:
         assert daemon.wait(PATIENCE_SECONDS) == 3
         assert f"schedule folder {place}/schedule: Permission denied" in daemon.log_file.read_text()
     folder = (place / "schedule").resolve()
@@ -172,7 +173,7 @@ def test_tix_run_as_names_another_user_than_the_owner(place, base, api):
     for path in (base, *base.rglob("*")):
         path.chmod(0o777)
     names = {"TIX_RUN_AS": f"{USER + 5}:{GROUP + 5}"}
-    with service(base, place, api.port, before=readable.by_all(), **names) as daemon:
+    with service(base, place, api.port, before=by_all(), **names) as daemon:
         until(lambda: api.accepted)
         assert everybody(daemon)[1]["users"] == {USER + 5}
         assert everybody(daemon)[1]["groups"] == {GROUP + 5}
@@ -195,7 +196,7 @@ def test_a_capability_is_enough_to_post_what_root_has_left_behind(place, base, a
     give(base, 0, 0)
     ids = (f"--reuid={USER}", f"--regid={GROUP}", "--clear-groups")
     caps = ("--inh-caps=+dac_override,+fowner", "--ambient-caps=+dac_override,+fowner")
-    words = [*readable.by_all(), "setpriv", *ids, *caps, *COMMAND]
+    words = [*by_all(), "setpriv", *ids, *caps, *COMMAND]
     given = environment(base, api.port, RUNTIME_DIRECTORY=str(place / "run"))
     set_back_pauses(base)
     done = subprocess.run(words, cwd=ROOT, env=given, capture_output=True, text=True)
@@ -204,7 +205,7 @@ def test_a_capability_is_enough_to_post_what_root_has_left_behind(place, base, a
 
 def test_root_finds_a_service_that_has_become_somebody_else(place, base, api):
     own = Path(f"/tmp/tixd-{USER}")
-    before = (*readable.by_all(), *NO_OTHER_TIXD)
+    before = (*by_all(), *NO_OTHER_TIXD)
     try:
         with Service(base, place, api.port, before=before, RUNTIME_DIRECTORY="") as daemon:
             until((own / "standalone.sock").exists)
@@ -226,7 +227,7 @@ def health(base: Path) -> tuple[int, str]:
 def test_a_single_cycle_leaves_the_schedule_folder_as_it_is(place, base, api):
     (place / "schedule").mkdir()
     given = {"CELERY_BEAT_SCHEDULE_DIR": str(place / "schedule"), "RUNTIME_DIRECTORY": str(place)}
-    words = [*readable.by_all(), *COMMAND]
+    words = [*by_all(), *COMMAND]
     done = subprocess.run(
         words, cwd=ROOT, env=environment(base, api.port, **given), capture_output=True, text=True
     )
@@ -259,7 +260,7 @@ def test_who_may_not_read_the_program_is_told_before_anything_is_done(place, bas
     )
     hidden = place / "python"
     hidden.touch(mode=0o600)
-    words = [*readable.by_all(), sys.executable, "-c", program, str(hidden), *TIXD[3:]]
+    words = [*by_all(), sys.executable, "-c", program, str(hidden), *TIXD[3:]]
     given = environment(base, 1, CELERY_BEAT_SCHEDULE_DIR=str(place / "schedule"))
     done = subprocess.run(words, cwd=ROOT, env=given, capture_output=True, text=True)
     assert done.returncode == 3
@@ -269,7 +270,7 @@ def test_who_may_not_read_the_program_is_told_before_anything_is_done(place, bas
 
 def test_somebody_else_than_root_cannot_become_another_user(place, base, api):
     before = (
-        *readable.by_all(),
+        *by_all(),
         "setpriv",
         f"--reuid={USER}",
         f"--regid={GROUP}",
@@ -292,7 +293,7 @@ def test_the_collector_goes_on_as_tix_run_as_names_and_else_with_few_rights(plac
         collector.runs()
         assert facts(collector.pid)["rights"] == {1 << 1 | 1 << 10}
     named = {"runAs": f"{USER}:{GROUP}", "file": {"path": str(place / "out" / "others")}}
-    with Collector(place, {**lines, **named}, before=readable.by_all()) as collector:
+    with Collector(place, {**lines, **named}, before=by_all()) as collector:
         collector.runs()
         found = facts(collector.pid)
         assert (found["users"], found["groups"], found["rights"]) == ({USER}, {GROUP}, set())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.support import made
 from tests.support.direct import Direct, Message
-from tests.support.fleet import Fleet, fleet, is_ready
 from tests.support.ledger import Ledger
 from tests.support.program import until
+from tests.support.site import Fleet, fleet, is_ready
 from tests.support.stand_in_api import StandInApi
 
 START = 1_700_000_000

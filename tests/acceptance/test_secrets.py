@@ -19,12 +19,11 @@ from tests.support import made, program
 from tests.support.broker import Broker
 from tests.support.bundles import form
 from tests.support.collector import Collector
-from tests.support.direct import Direct
-from tests.support.fleet import Fleet, is_ready
-from tests.support.gracc_queue import bound_queue, to_broker
+from tests.support.direct import Direct, bound_queue, to_broker
 from tests.support.program import until
 from tests.support.recognised import ODD, Password
 from tests.support.service import Service, listening, service
+from tests.support.site import Fleet, is_ready
 from tests.support.stand_in_api import StandInApi, closed_port
 from tests.support.stand_in_proxy import StandInProxy
 

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support import made
 from tests.support.ledger import reports_left, temporary_files
-from tests.support.odd_reports import SECOND, UNUSABLE, WHOLE
+from tests.support.made import SECOND, UNUSABLE, WHOLE
 from tests.support.program import Ended, once
 from tests.support.stand_in_api import Post, StandInApi
 from tixd.installation import MOST_DISCARDS_TOLD

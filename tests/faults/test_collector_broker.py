@@ -16,13 +16,11 @@ import pytest
 from tests.support.broker import Broker
 from tests.support.bundles import PING, form, update
 from tests.support.collector import Collector
-from tests.support.direct import Direct
-from tests.support.gracc_queue import EXCHANGE, QUEUE, bound_queue, identities, to_broker
+from tests.support.direct import EXCHANGE, QUEUE, Direct, bound_queue, identities, to_broker
 from tests.support.program import until
-from tests.support.relay import Relay
+from tests.support.relay import Relay, Withheld
 from tests.support.senders import Senders
 from tests.support.stand_in_api import closed_port
-from tests.support.withheld import Withheld
 from tixd.collector.server import SERVLET
 
 SEED = 5

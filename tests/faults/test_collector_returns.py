@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.broker import Broker
-from tests.support.gracc_queue import QUEUE, bound_queue
+from tests.support.direct import QUEUE, bound_queue
 from tests.support.waiting import until
 from tixd import errors
 from tixd.amqp.channel import Channel

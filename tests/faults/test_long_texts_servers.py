@@ -15,11 +15,11 @@ import pika
 import pytest
 
 from tests.support import memory
-from tests.support.allocated import peak_allocation
 from tests.support.broker import Broker
 from tests.support.log_events import heard
+from tests.support.memory import peak_allocation
 from tests.support.program import until
-from tests.support.rabbit import guest
+from tests.support.queues import guest
 from tests.support.results import ONE, result, settings_for
 from tests.support.site import PATIENCE, Site, site
 from tests.support.tables import foreign

@@ -17,14 +17,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support import namespaces
 from tests.support.broker import Broker
 from tests.support.direct import Direct
-from tests.support.fleet import Fleet
-from tests.support.hosts import Hosts
+from tests.support.hosts import Hosts, inside
 from tests.support.ledger import at_api, kept, on_disk, set_back_pauses, temporary_files
 from tests.support.program import until
 from tests.support.service import Service
+from tests.support.site import Fleet
 from tests.support.stand_in_api import StandInApi
 from tests.support.waves import Waves
 
@@ -107,7 +106,7 @@ def site(tmp_path: Path, users: int) -> Iterator[Site]:
     with ExitStack() as stack:
         hosts = stack.enter_context(Hosts("broker", "api", "dispatcher", "one", "two"))
         where, netns = hosts.addresses, hosts.netns
-        api = namespaces.inside(netns("api"), lambda: StandInApi(host=where["api"]))
+        api = inside(netns("api"), lambda: StandInApi(host=where["api"]))
         stack.enter_context(api)
         config = {"loopback_users": "none"}
         broker = Broker(tmp_path / "b", host=where["broker"], netns=netns("broker"), config=config)

@@ -15,7 +15,6 @@ import pytest
 from tests.support import task_messages
 from tests.support.broker import Broker
 from tests.support.direct import Direct
-from tests.support.fleet import Fleet, is_ready
 from tests.support.ledger import Ledger
 from tests.support.made import installation
 from tests.support.program import until
@@ -24,8 +23,10 @@ from tests.support.site import (
     PATIENCE,
     PATIENT,
     START,
+    Fleet,
     counted,
     held,
+    is_ready,
     open_messages,
     posting,
     seconds_until,

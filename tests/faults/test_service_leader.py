@@ -10,10 +10,9 @@ import psutil
 import pytest
 
 from tests.support import made
-from tests.support.held_start import HeldStart
 from tests.support.ledger import Ledger, at_api
 from tests.support.program import until
-from tests.support.service import SHORT, SHORT_SECONDS, Service, gone, listening, service
+from tests.support.service import SHORT, SHORT_SECONDS, HeldStart, Service, gone, listening, service
 from tests.support.stand_in_api import Behaviour, StandInApi
 
 START = 1_700_000_000

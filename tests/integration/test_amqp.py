@@ -20,11 +20,11 @@ from tests.support.broker import Broker
 from tests.support.certificates import Authority, Pair, make_authority
 from tests.support.direct import Direct
 from tests.support.log_events import heard
-from tests.support.odd_headers import EVERY_TYPE, OddProperties, nested
 from tests.support.pools import in_loop
-from tests.support.rabbit import consumer, guest
+from tests.support.queues import consumer, guest
 from tests.support.relay import Relay
 from tests.support.stand_in_api import StandInApi, closed_port
+from tests.support.task_messages import EVERY_TYPE, OddProperties, nested
 from tests.support.waiting import until
 from tixd import errors
 from tixd.amqp.channel import Channel

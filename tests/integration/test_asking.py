@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.program import TIXD
 from tests.support.results import result
-from tests.support.snapshots import snapshot
+from tests.support.service import snapshot
 from tixd.config.environment import Surroundings
 from tixd.config.settings import Settings
 from tixd.directory import Folder

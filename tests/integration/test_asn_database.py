@@ -5,10 +5,20 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from tests.support import original_service
-from tests.support.original_service import HOST, USER, database, files_of
+from tests.support import tables
 from tests.support.stand_in_api import closed_port
-from tests.support.tables import NAMES, PREFIXES, SMALL, csv_ranges, quiet, table
+from tests.support.tables import (
+    HOST,
+    NAMES,
+    PREFIXES,
+    SMALL,
+    USER,
+    csv_ranges,
+    database,
+    files_of,
+    quiet,
+    table,
+)
 from tixd import errors
 from tixd.asn.mysql import harvest_database
 from tixd.asn.sources import Entries
@@ -55,7 +65,7 @@ def test_names_of_all_scripts_come_through(tmp_path):
 
 
 def test_a_database_with_other_tables_is_refused_and_the_old_table_stays(tmp_path, monkeypatch):
-    monkeypatch.setattr(original_service, "_fill", lambda *_: None)
+    monkeypatch.setattr(tables, "_fill", lambda *_: None)
     path = table(tmp_path / "asn.mmdb")
     before = path.read_bytes()
     with database([], []) as url:

@@ -14,7 +14,7 @@ import pytest
 from tests.support.bundles import PING, form, job, parameters
 from tests.support.collecting import FORM, Client, Said, collecting
 from tests.support.log_events import heard
-from tests.support.twin_queue import MemorySink
+from tests.support.queues import MemorySink
 from tests.support.waiting import until_answer
 from tixd.collector.server import SERVLET
 

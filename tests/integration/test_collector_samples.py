@@ -13,9 +13,9 @@ import pytest
 from tests.support import gratia
 from tests.support.broker import Broker
 from tests.support.collecting import Client, collecting
-from tests.support.gracc_queue import QUEUE, bound_queue
-from tests.support.shared import shared_data
-from tests.support.twin_queue import MemorySink
+from tests.support.direct import QUEUE, bound_queue
+from tests.support.queues import MemorySink
+from tests.support.recordings import shared_data
 from tests.support.waiting import until
 from tixd.collector.record import FORMATS
 from tixd.config.collector_settings import CollectorSettings

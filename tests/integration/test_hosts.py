@@ -12,8 +12,7 @@ import pytest
 
 from tests.support.broker import Broker
 from tests.support.direct import Direct
-from tests.support.hosts import Hosts
-from tests.support.namespaces import inside
+from tests.support.hosts import Hosts, inside
 from tests.support.pools import alive
 from tests.support.program import until
 from tests.support.stand_in_api import StandInApi

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.log_events import heard
 from tests.support.pools import in_loop
-from tests.support.rabbit import guest
+from tests.support.queues import guest
 from tests.support.relay import Relay
 from tests.support.waiting import until
 from tixd import logs

@@ -9,11 +9,11 @@ import pika.exceptions
 import pytest
 
 from tests.support.collector import Collector
-from tests.support.gracc_queue import to_broker
+from tests.support.direct import to_broker
 from tests.support.log_events import heard
 from tests.support.pools import in_loop
 from tests.support.program import until as until_time
-from tests.support.rabbit import guest
+from tests.support.queues import guest
 from tests.support.relay import Relay
 from tests.support.waiting import until
 from tixd import errors, logs

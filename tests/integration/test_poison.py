@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.direct import Direct
 from tests.support.pools import in_loop
-from tests.support.rabbit import PREFETCH, consumer
+from tests.support.queues import PREFETCH, consumer
 from tests.support.task_messages import TASK_ID
 from tests.support.waiting import until
 from tixd import errors

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.log_events import heard
-from tests.support.snapshots import snapshot
+from tests.support.service import snapshot
 from tixd import errors
 from tixd.config.loader import load
 from tixd.config.settings import Settings

@@ -10,8 +10,7 @@ import pytest
 
 from tests.support.broker import Broker
 from tests.support.direct import Direct
-from tests.support.rabbit import consumer
-from tests.support.twin_queue import MemoryBroker, MemoryQueue
+from tests.support.queues import MemoryBroker, MemoryQueue, consumer
 from tixd.jobs import ProcessInstallation
 from tixd.queues.base import JobQueue
 from tixd.queues.local import LocalQueue

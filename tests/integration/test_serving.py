@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.log_events import heard
-from tests.support.snapshots import snapshot
+from tests.support.service import snapshot
 from tests.support.waiting import until
 from tixd import errors
 from tixd.runtime import http_server

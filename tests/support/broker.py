@@ -19,7 +19,7 @@ from typing import Self
 
 import psutil
 
-from tests.support import debian, namespaces
+from tests.support import debian, hosts
 from tests.support.pools import alive
 from tests.support.program import until
 from tests.support.stand_in_api import closed_port
@@ -113,7 +113,7 @@ class Broker:
         """Whether it takes connections."""
         address = (self.host, self.port)
         try:
-            namespaces.inside(self.netns, lambda: socket.create_connection(address, 1)).close()
+            hosts.inside(self.netns, lambda: socket.create_connection(address, 1)).close()
         except OSError:
             return False
         return True
@@ -205,7 +205,7 @@ class Broker:
 
     def _run(self, words: tuple[str, ...], text: str = "") -> str:
         done = subprocess.run(
-            namespaces.command(self.netns, *words),
+            hosts.command(self.netns, *words),
             env=self._env,
             input=text,
             capture_output=True,
@@ -225,7 +225,7 @@ class Broker:
     def _popen(self, *words: str) -> subprocess.Popen[bytes]:
         with (self.folder / "out").open("ab") as out:
             return subprocess.Popen(
-                namespaces.command(self.netns, *words),
+                hosts.command(self.netns, *words),
                 env=self._env,
                 cwd=self.folder,  # where a server that fails early leaves its dump
                 stdin=subprocess.DEVNULL,

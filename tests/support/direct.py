@@ -1,4 +1,7 @@
-"""A test's own look into the queues of a broker, past all that tixd knows of them."""
+"""A test's own look into the queues of a broker, past all that tixd knows of them.
+
+The exchange that the collector publishes to, with a durable queue bound to it, is among them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
-from tests.support.namespaces import inside
+from tests.support.broker import Broker
+from tests.support.hosts import inside
 
 #: Messages that a consumer is given before it acknowledges some.
 BATCH = 1000
@@ -148,3 +152,30 @@ def _waiting(channel: BlockingChannel, queue: str, *, auto_ack: bool) -> Iterato
         if method is None:
             return
         yield Message(body, properties, method.redelivered)
+
+
+#: Both names.
+EXCHANGE, QUEUE = "gracc", "records"
+
+
+def bound_queue(broker: Broker, **arguments: Any) -> Direct:
+    """Make both anew; the helper to look into the queue."""
+    direct = Direct(broker.port)
+    direct.delete(QUEUE)
+    direct.declare(QUEUE, **arguments)
+    with direct.channel() as channel:
+        channel.exchange_declare(EXCHANGE, "fanout", durable=True)
+        channel.queue_bind(QUEUE, EXCHANGE)
+    return direct
+
+
+def to_broker(port: int, **changes: Any) -> dict[str, Any]:
+    """The collector's settings for this broker, with short pauses."""
+    amqp = {"host": "127.0.0.1", "port": port, "exchange": EXCHANGE, "autoDelete": False}
+    amqp |= {"format": "json", "retry": "200ms", "maxRetry": "1s"}
+    return {"AMQP": amqp, **changes}
+
+
+def identities(direct: Direct) -> list[str]:
+    """The records in the queue, which is empty after it."""
+    return [json.loads(found.body)["RecordId"] for found in direct.each(QUEUE)]

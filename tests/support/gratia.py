@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from tests.support.shared import OWN_DATA
+from tests.support.recordings import OWN_DATA
 
 UR = "http://www.gridforum.org/2003/ur-wg"
 NAMESPACES = f'xmlns="{UR}" xmlns:urwg="{UR}"'

@@ -2,22 +2,54 @@
 
 `with Hosts("broker", "one") as hosts:` gives each an address that exists in these namespaces alone;
 the machine's own network has nothing to do with it. Hosts share the file system, as over a volume.
+`command` and `inside` start programs and open sockets in one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self, TypeVar
 
 import pytest
 
-from tests.support import debian, namespaces
+from tests.support import debian
 from tests.support.pools import alive
 from tests.support.program import until
+
+#: Says to setns(2) that it is a network namespace (linux/sched.h).
+CLONE_NEWNET = 0x40000000
+
+Result = TypeVar("Result")
+
+
+def command(netns: str | None, *words: str) -> list[str]:
+    """The command that runs `words` in a namespace, as the very process that is started."""
+    return ["ip", "netns", "exec", netns, *words] if netns else list(words)
+
+
+def inside(netns: str | None, call: Callable[[], Result]) -> Result:
+    """Call something in a namespace; a socket that it opens stays there, whoever uses it."""
+    if netns is None:
+        return call()
+    with ThreadPoolExecutor(1) as thread:  # a namespace is a thread's own
+        return thread.submit(_call_in, netns, call).result()
+
+
+def _call_in(netns: str, call: Callable[[], Result]) -> Result:
+    file = os.open(f"/run/netns/{netns}", os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).setns(file, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"cannot enter the namespace {netns}")
+    finally:
+        os.close(file)
+    return call()
+
 
 #: First three parts of every address.
 NETWORK = "10.213.0"
@@ -67,7 +99,7 @@ class Hosts:
 
     def command(self, name: str, *words: str) -> list[str]:
         """The command that runs `words` on a host."""
-        return namespaces.command(self.netns(name), *words)
+        return command(self.netns(name), *words)
 
     def run(
         self, name: str, words: Sequence[str], env: Mapping[str, str] | None = None, **options: Any

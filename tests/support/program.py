@@ -28,7 +28,7 @@ COMMAND = (*TIXD, "once")
 OWN_VARIABLES = ("TIX_", "GRACC_", "CELERY_", "PROCESSOR_")
 
 #: Put before it to have the largest process's memory in the log.
-MEASURE = (sys.executable, "-m", "tests.support.peak_memory")
+MEASURE = (sys.executable, "-m", "tests.support.memory")
 
 #: How long anything may take that has no limit of its own: on a busy machine the start of a single
 #: process takes many times the half second that it takes on an idle one.

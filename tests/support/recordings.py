@@ -1,7 +1,8 @@
 """Windows with what the original computes for each: simulated ones of our own, and recorded ones.
 
-Our own are in tests/data; those that others have recorded are shared data, without which a test
-that asks for them is skipped. Archives are read by other means than tixd's own reader.
+Our own are in tests/data; those that others have recorded lie beside the project and are never part
+of it: a test that asks for them is skipped where they are not. Archives, and the truth that comes
+with them, are read by other means than tixd's own reader.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -16,9 +18,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from tests.support.shared import shared_data
 from tixd.analysis.observations import OBSERVATION, Observations
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+#: Data of the project's own, which every clone has.
+OWN_DATA = _ROOT / "tests" / "data"
+
+
+def shared_data(name: str) -> Path:
+    """The file or folder `name` of the shared data; where there is none, the test is skipped.
+
+    It is looked for in $TIXD_SHARED/data, or in shared/data beside the project.
+    """
+    return _shared(f"data/{name}")
+
+
+def shared_case(name: str) -> Path:
+    """The input `name` of the shared cases; where there is none, the test is skipped."""
+    return _shared(f"cases/{name}")
+
+
+def _shared(name: str) -> Path:
+    path = Path(os.environ.get("TIXD_SHARED") or _ROOT.parent / "shared") / name
+    if not path.exists():
+        pytest.skip(f"no shared data at {path}: set TIXD_SHARED to the folder that holds data/")
+    return path
+
 
 #: The windows that tixd's simulator has made.
 OWN = "own"
@@ -98,3 +126,10 @@ def _members(experiment: str) -> Iterator[tuple[str, str, bytes]]:
                 file = packed.extractfile(member)
                 assert file
                 yield report[1], report[2], file.read()
+
+
+def of_experiment(experiment: str) -> bytes:
+    """The content of an archive's description.yml."""
+    with tarfile.open(shared_data(f"tix/{experiment}.tar.gz")) as archive:
+        member = next(each for each in archive if each.name.endswith("description.yml"))
+        return archive.extractfile(member).read()

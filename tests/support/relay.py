@@ -2,6 +2,7 @@
 
 `with Relay(broker.port) as relay:` listens on 127.0.0.1:relay.port (or inside a network namespace)
 and passes bytes both ways. Everything that a test asks for holds for open and later connections.
+With `Withheld` as its filter a broker's confirm never arrives.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
-from tests.support.namespaces import inside
+from tests.support.hosts import inside
 from tests.support.program import until
 from tests.support.stand_in_api import closed_port
 
@@ -158,3 +159,47 @@ class Relay:
         for task in found:
             task.cancel()
         await asyncio.gather(*found, return_exceptions=True)
+
+
+#: Type and channel and size of a frame; class, method, tag and flag of basic.ack.
+_HEAD, _ACK = struct.Struct(">BHL"), struct.Struct(">HHQB")
+
+_METHOD_FRAME, _BASIC_ACK = 1, (60, 80)
+
+
+class Withheld:
+    """Holds back the ack with this tag on the first channel that gets one; `acted`: it did."""
+
+    def __init__(self, tag: int) -> None:
+        self._tag, self._rest = tag, b""
+        self._channel: int | None = None
+
+    @property
+    def acted(self) -> bool:
+        """Whether a confirm was held back."""
+        return self._channel is not None
+
+    def __call__(self, data: bytes) -> bytes:
+        """What of the server's bytes goes on its way."""
+        self._rest += data
+        passed = b""
+        while len(self._rest) >= _HEAD.size:
+            kind, channel, size = _HEAD.unpack_from(self._rest)
+            end = _HEAD.size + size + 1
+            if len(self._rest) < end:
+                break
+            frame, self._rest = self._rest[:end], self._rest[end:]
+            passed += self._passed(frame, kind, channel)
+        return passed
+
+    def _passed(self, frame: bytes, kind: int, channel: int) -> bytes:
+        if kind != _METHOD_FRAME or len(frame) != _HEAD.size + _ACK.size + 1:
+            return frame
+        *method, tag, multiple = _ACK.unpack_from(frame, _HEAD.size)
+        if tuple(method) != _BASIC_ACK or tag < self._tag or self._channel not in (None, channel):
+            return frame
+        self._channel = channel
+        if not multiple:
+            return b""
+        ack = _ACK.pack(*method, self._tag - 1, multiple)
+        return frame[: _HEAD.size] + ack + frame[-1:]

@@ -1,4 +1,7 @@
-"""The daemon as operators run it: a process of its own, seen through its socket, HTTP and log."""
+"""The daemon as operators run it: a process of its own, seen through its socket, HTTP and log.
+
+And what goes with it: the end of a NOTIFY_SOCKET, workers whose start is held, a made-up snapshot.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from tests.support.stand_in_api import closed_port
 from tixd import errors
 from tixd.config.environment import Surroundings
 from tixd.runtime import control
+from tixd.runtime.status import CycleView, Snapshot, VolumeView, WorkerView
 
 #: Minutes between cycles: the least that the settings allow, and so many that only the first comes.
 SHORT, LONG = "0.05", "60000"
@@ -197,3 +201,47 @@ def listening(path: Path) -> Iterator[Manager]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(path))
         yield Manager(sock)
+
+
+#: What Python runs first; multiprocessing says on the command line that it is a worker.
+_FIRST = """
+import os, sys, time
+while "--multiprocessing-fork" in sys.orig_argv and os.path.exists({hold!r}):
+    time.sleep(0.01)
+"""
+
+
+class HeldStart:
+    """`variables`: those that a service must have for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._hold = folder / "hold-workers"
+        self._hold.touch()
+        (folder / "first").mkdir()
+        (folder / "first" / "sitecustomize.py").write_text(_FIRST.format(hold=str(self._hold)))
+        self.variables = {"PYTHONPATH": str(folder / "first")}
+
+    def let_go(self) -> None:
+        """Let them start, those to come too."""
+        self._hold.unlink()
+
+
+def snapshot(**changes: Any) -> Snapshot:
+    """A standalone role that is ready at the epoch second 1000; `changes` replace members."""
+    members: dict[str, Any] = {
+        "version": "1.2.3",
+        "role": "standalone",
+        "pid": 77,
+        "state": "running",
+        "moment": 1000.0,
+        "started": 400.0,
+        "period_seconds": 600.0,
+        "workers": (
+            WorkerView(78, True, "12345/67890", "post", 2.0),
+            WorkerView(79, False, "", "", 0.5),
+        ),
+        "volume": VolumeView(answered=995.0, free_bytes=7 * 2**30),
+        "cycle": CycleView(1, 600.0, 0.25, None, 1200.0),
+        "counts": {"windows_posted": 3, "jobs_done": 5},
+    }
+    return Snapshot(**{**members, **changes})

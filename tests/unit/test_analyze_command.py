@@ -10,7 +10,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from tests.support.kept import START, lay_out, made_reports, member, pack
+from tests.support.made import START, lay_out, made_reports, member, pack
 from tests.support.tables import table
 from tixd.commands import Invocation
 from tixd.commands.analyze import command

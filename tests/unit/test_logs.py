@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.allocated import peak_allocation
+from tests.support.memory import peak_allocation
 from tixd import logs
 
 LOGGER = logging.getLogger("tixd")

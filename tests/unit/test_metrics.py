@@ -7,7 +7,7 @@ from typing import get_args, get_type_hints
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.snapshots import snapshot
+from tests.support.service import snapshot
 from tixd.commands.output import WORDS
 from tixd.pool.failures import Cause
 from tixd.reports.window import Discard

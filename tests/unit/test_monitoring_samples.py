@@ -20,8 +20,8 @@ from tests.support.promql import (
     panels,
     shown,
 )
-from tests.support.snapshots import snapshot
-from tests.support.twin_queue import MemorySink
+from tests.support.queues import MemorySink
+from tests.support.service import snapshot
 from tixd.collector import counts
 from tixd.collector.admission import Admission
 from tixd.collector.publish import SinkGroup

@@ -10,7 +10,7 @@ import tracemalloc
 
 import pytest
 
-from tests.support.kept import lay_out, made_reports, member, pack
+from tests.support.made import lay_out, made_reports, member, pack
 from tixd import errors
 from tixd.reports import archive as module
 from tixd.reports.archive import MAX_COMPLAINTS, _Streamed, installations, printable

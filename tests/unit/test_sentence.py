@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.snapshots import snapshot
+from tests.support.service import snapshot
 from tixd.runtime.status import ApiView, BrokerView, CycleView, VolumeView, WorkerView, status_line
 
 WORKERS = (

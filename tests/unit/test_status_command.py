@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.support.snapshots import snapshot
+from tests.support.service import snapshot
 from tixd.commands.status import page
 from tixd.runtime.status import ApiView, CycleView, Snapshot, VolumeView
 

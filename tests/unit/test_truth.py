@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from tests.support import recordings
-from tests.support.truths import of_experiment
+from tests.support.recordings import of_experiment
 from tixd import errors
 from tixd.simulation.evaluation import Part, Truth, agreement, expected, read
 

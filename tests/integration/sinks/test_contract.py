@@ -16,7 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from tests.support.broker import Broker
 from tests.support.direct import Direct
-from tests.support.twin_queue import MemorySink
+from tests.support.queues import MemorySink
 from tests.support.waiting import until
 from tixd import errors
 from tixd.config.collector_settings import CollectorSettings

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.support import reference_analysis as reference
-from tests.support.closeness import assert_close
-from tests.support.shared import shared_data
+from tests.support.recordings import shared_data
+from tests.support.windows import assert_close
 from tixd.analysis.hurst import rescaled_range, wavelet
 
 

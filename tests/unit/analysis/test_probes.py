@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import reference_probes as reference
-from tests.support.odd_windows import WINDOWS
-from tests.support.windows import BEGIN, DAY_ns, HOUR_ns, SECOND_ns, jitter, queues, window
+from tests.support import reference_analysis as reference
+from tests.support.windows import BEGIN, WINDOWS, DAY_ns, HOUR_ns, SECOND_ns, jitter, queues, window
 from tixd.analysis import delayed_probes
 from tixd.analysis.observations import OBSERVATION, Columns, Observations, kept
 from tixd.analysis.quality import quality
@@ -44,7 +43,9 @@ def test_waiting_and_usage_are_what_the_specification_says(name):
     assert found.tau_ns.tolist() == pytest.approx(due_tau, rel=1e-9)
     span = 1 + max(map(max, due))
     assert found.q_ns == pytest.approx(np.array(due), abs=1e-9 * span)
-    assert usages(WINDOWS[name]) == pytest.approx(reference.usage(rows_of(columns)), abs=1e-12)
+    assert usages(WINDOWS[name]) == pytest.approx(
+        reference.probes_usage(rows_of(columns)), abs=1e-12
+    )
 
 
 @given(

@@ -11,9 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import reference_analysis as reference
-from tests.support.closeness import assert_close
-from tests.support.odd_windows import WINDOWS
-from tests.support.windows import BEGIN, DAY_ns, jitter, shuffled, window
+from tests.support.windows import BEGIN, WINDOWS, DAY_ns, assert_close, jitter, shuffled, window
 from tixd.analysis.observations import LONG, OBSERVATION, SHORT, Observations
 from tixd.analysis.summary import summarise
 

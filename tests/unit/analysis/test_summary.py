@@ -8,8 +8,16 @@ from dataclasses import asdict, astuple
 import numpy as np
 import pytest
 
-from tests.support.closeness import assert_close
-from tests.support.windows import BEGIN, DAY_ns, SECOND_ns, of_kind, queues, shuffled, window
+from tests.support.windows import (
+    BEGIN,
+    DAY_ns,
+    SECOND_ns,
+    assert_close,
+    of_kind,
+    queues,
+    shuffled,
+    window,
+)
 from tixd.analysis.observations import LONG, OBSERVATION
 from tixd.analysis.summary import Direction, Summary, summarise
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.gratia import job
-from tests.support.shared import shared_case
+from tests.support.recordings import shared_case
 from tixd.collector.conversions import seconds
 from tixd.collector.record import record
 from tixd.collector.record_parser import Limits, parse

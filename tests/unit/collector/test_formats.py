@@ -8,7 +8,7 @@ from xml.etree.ElementTree import canonicalize, fromstring
 import pytest
 
 from tests.support.gratia import enveloped, job
-from tests.support.shared import shared_data
+from tests.support.recordings import shared_data
 from tixd.collector.bundle import read_bundle
 from tixd.collector.c14n import canonical
 from tixd.collector.record import FORMATS, record, render

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.gratia import enveloped, update
-from tests.support.shared import shared_case
+from tests.support.recordings import shared_case
 from tixd.collector import form
 from tixd.collector.bundle import read_bundle
 from tixd.collector.record_parser import Limits, new_parser, parse

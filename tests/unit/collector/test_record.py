@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.gratia import job, storage
 from tests.support.manual_tables import key_table
-from tests.support.shared import shared_case
+from tests.support.recordings import shared_case
 from tixd.collector import form
 from tixd.collector.bundle import read_bundle
 from tixd.collector.conversions import Value

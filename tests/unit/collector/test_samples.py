@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support import gratia
-from tests.support.shared import shared_data
+from tests.support.recordings import shared_data
 from tixd.collector.bundle import read_bundle
 from tixd.collector.record import record
 from tixd.collector.record_parser import Limits, parse

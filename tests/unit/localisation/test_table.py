@@ -12,9 +12,8 @@ import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from tests.support.plain_search import PlainSearch
 from tests.support.program import ROOT
-from tests.support.tables import csv_ranges, foreign, table
+from tests.support.tables import PlainSearch, csv_ranges, foreign, table
 from tixd import errors
 from tixd.asn.origin import UNKNOWN, Origin
 from tixd.asn.table import Table

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.bundles import job
-from tests.support.twin_queue import MemorySink
+from tests.support.queues import MemorySink
 from tixd import errors
 from tixd.collector.bundle import read_bundle
 from tixd.collector.publish import COPIES, PART_BYTES, PART_RECORDS, SinkGroup

@@ -1,24 +1,26 @@
-"""The twin of a broker's queue, for tests: several consumers, nothing but memory between them.
+"""A queue and a sink that keep all in memory, and a consumer of RabbitMQ as the role worker has it.
 
-In and out: queues/contract.py. Rules: as a broker's: what a consumer has not said to be done goes
-back when it closes, and the same installation may be put as often as somebody likes.
-
-The sink that keeps records in memory: the twin of the others for tests.
-
-In: messages. Out: a list. Rules: those of the contract; what is wrong with it is set by hand.
+The queue behaves as a broker's: what a consumer has not said to be done goes back when it closes,
+and the same installation may be put as often as somebody likes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from tests.support.waiting import until
 from tixd import errors
+from tixd.amqp.messages import Endpoint
 from tixd.config.collector_settings import Format
+from tixd.config.fields import Secret
 from tixd.jobs import ProcessInstallation
+from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
+from tixd.queues.rabbitmq import PathMapping, RabbitQueue
 from tixd.sinks.base import OutboundMessage
 
 
@@ -135,3 +137,40 @@ class MemorySink:
             raise errors.Unavailable(f"{self.name}: {self.away or 'refused'}")
         self.kept += messages
         self.last_confirmed_at = time.monotonic()
+
+
+#: What a worker with one process takes.
+PREFETCH = 2
+
+
+def guest(port: int) -> Endpoint:
+    """A broker of this machine."""
+    return Endpoint("127.0.0.1", port, "guest", Secret("guest"))
+
+
+async def _nothing_to_look_through() -> Mapping[str, int]:
+    return {}
+
+
+@asynccontextmanager
+async def consumer(port: int, base: str, prefetch: int = PREFETCH) -> AsyncIterator[RabbitQueue]:
+    """A queue that takes and gives jobs under the base; it is closed at the end."""
+    sender = ConfirmedPublisher(guest(port), "out")
+    queue = RabbitQueue(
+        guest(port),
+        sender,
+        JobPublisher(sender, 600),
+        PathMapping(base, base),
+        prefetch,
+        _nothing_to_look_through,
+        Counter[str]().update,
+    )
+    links = [asyncio.ensure_future(link.run()) for link in (sender.link, queue.link)]
+    try:
+        await until(lambda: not sender.trouble and not queue.trouble)
+        yield queue
+    finally:
+        await queue.close()
+        for link in links:
+            link.cancel()
+        await asyncio.wait(links)
