@@ -15,10 +15,9 @@ from tixd import logs
 from tixd.amqp import supervised as link_module
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Endpoint
-from tixd.amqp.supervised import Retry, SupervisedConnection
+from tixd.amqp.supervised import BrokerProbe, Retry, SupervisedConnection
 from tixd.config.collector_settings import CollectorSettings
 from tixd.runtime import tasks
-from tixd.sinks import amqp
 from tixd.sinks.amqp import AmqpSink
 
 QUICK = Retry(0.001, 0.001)
@@ -105,16 +104,16 @@ async def test_the_sink_is_not_ready_after_an_unexpected_error_and_comes_back(
     settings = CollectorSettings(
         amqp_host=broker.host, amqp_port=broker.port, amqp_retry_seconds=0.2
     )
-    reasons, usual = [], amqp.probe_queue
+    reasons, usual = [], BrokerProbe.open
 
-    async def probe_queue(connection: Connection):
+    async def open_probe(connection: Connection):
         if not reasons:
             reasons.append("")
             raise KeyError("x")
         reasons.append(sink.unready_reason())
         return await usual(connection)
 
-    monkeypatch.setattr(amqp, "probe_queue", probe_queue)
+    monkeypatch.setattr(BrokerProbe, "open", open_probe)
     sink = AmqpSink(settings)
     await sink.start()
     await until(lambda: not sink.unready_reason())

@@ -1,14 +1,8 @@
-"""A connection to RabbitMQ that comes back for ever.
+"""A connection to RabbitMQ that comes back for ever, and a probe whether it takes messages.
 
-In: an Endpoint, what to do with each new connection. Out: that done, again and again. Rules: pauses
-double up to a limit, with jitter; a connection that held for a while makes the next pause short;
-one log line per change of state; whatever goes wrong on a connection ends it, so that there is one
-way back for all faults.
-
-A queue of our own, to see whether the broker takes messages.
-
-In: a connection. Out: a channel with confirms, and the queue's name. Rules: the queue ends with the
-connection and holds one message at most, so probes disturb nobody.
+Pauses between tries double up to a limit, with jitter; a connection that held for a while makes the
+next pause short. There is one log line per change of state. Whatever goes wrong on a connection
+ends it, so that there is one way back for all faults.
 """
 
 from __future__ import annotations
@@ -20,12 +14,13 @@ import random
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
+from uuid import uuid4
 
 from tixd import bounded, errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection, connect
-from tixd.amqp.messages import Endpoint
+from tixd.amqp.messages import Endpoint, Properties
 from tixd.runtime import tasks
 
 #: A connection that was of use for so long has worked: the pauses begin anew.
@@ -147,9 +142,56 @@ def _unexpected(error: BaseException) -> errors.BrokerError:
     return errors.BrokerUnavailable(f"unexpected {bounded.error(error)}")
 
 
-async def probe_queue(connection: Connection, name: str = "") -> tuple[Channel, str]:
-    """Make the queue, by default under a name of the broker's choice; raises a BrokerError."""
-    channel = await connection.channel(confirms=True)
-    limit = {"x-max-length": 1}
-    queue = await channel.declare_queue(name, exclusive=True, arguments=limit)
-    return channel, queue.name
+#: What the name of a probe's queue begins with, so that rights can be given for `tixd.*`.
+PROBE_PREFIX = "tixd.probe-"
+
+#: How often a probe without a confirm looks whether the connection is blocked.
+_LOOK_SECONDS = 1.0
+
+
+class BrokerProbe:
+    """A queue of our own, to see whether the broker takes messages.
+
+    One that is short of memory or disk says so only to a connection that publishes. The queue ends
+    with the connection and holds one message at most, so probes disturb nobody.
+    """
+
+    def __init__(self, connection: Connection, channel: Channel, queue: str) -> None:
+        self.channel = channel
+        self._connection = connection
+        self._queue = queue
+        self._unconfirmed: asyncio.Future[None] | None = None
+
+    @classmethod
+    async def open(cls, connection: Connection, prefix: str = "") -> Self:
+        """Declare the queue; without a prefix the broker chooses its name.
+
+        Raises a BrokerError; BrokerRejected where the user may declare no queue.
+        """
+        channel = await connection.channel(confirms=True)
+        name = f"{prefix}{uuid4()}" if prefix else ""
+        limit = {"x-max-length": 1}
+        queue = await channel.declare_queue(name, exclusive=True, arguments=limit)
+        return cls(connection, channel, queue.name)
+
+    async def confirm(self, seconds: float) -> str | None:
+        """Wait for the confirm of a message; return why there is none, None where there is one.
+
+        The reason is that of a blocked connection, or that there was no confirm in so many seconds.
+        A message without a confirm stays the one that is waited for, so none pile up.
+        Raises a BrokerError once the channel has ended.
+        """
+        if self._unconfirmed is None:
+            empty = Properties(persistent=False)
+            self._unconfirmed = self.channel.publish("", self._queue, b"", empty)
+        message, deadline = self._unconfirmed, time.monotonic() + seconds
+        while not message.done():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return f"no confirm within {seconds:.0f} s"
+            await asyncio.wait([message], timeout=min(left, _LOOK_SECONDS))
+            if self._connection.blocked and not message.done():
+                return self._connection.blocked
+        self._unconfirmed = None
+        await message
+        return None

@@ -17,16 +17,15 @@ import os
 from collections.abc import Awaitable, Callable
 
 from tixd import errors
-from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection, connect
-from tixd.amqp.messages import Endpoint, Properties
-from tixd.amqp.supervised import probe_queue
+from tixd.amqp.messages import Endpoint
+from tixd.amqp.supervised import PROBE_PREFIX, BrokerProbe
 from tixd.config.collector_settings import CollectorSettings
 from tixd.config.settings import Settings
 from tixd.diagnostics.host import allowed, make_and_remove
 from tixd.directory import Folder
 from tixd.dispatch.broker_leader import QUEUE, ask_leader
-from tixd.queues.publisher import JOBS, probe_name
+from tixd.queues.publisher import JOBS
 from tixd.roles.collector import kafka_sink
 from tixd.roles.processing import endpoint
 from tixd.sinks import amqp as amqp_sink
@@ -49,7 +48,7 @@ def broker(settings: Settings) -> str:
         found = [await _jobs(connection)]
         if settings.role == "dispatcher":
             found.append(await _leader(connection))
-        await check_confirms(connection, *await probe_queue(connection, probe_name()))
+        await check_confirms(await BrokerProbe.open(connection, PROBE_PREFIX))
         return "; ".join([*found, "a message to a queue of our own was confirmed"])
 
     return asyncio.run(looked(endpoint(settings), look, "TIX_RABBITMQ_*"))
@@ -86,18 +85,14 @@ def _said(error: errors.BrokerError, where: Endpoint) -> str:
     return error.detail.replace(secret, "***") if secret not in ("", where.user) else error.detail
 
 
-async def check_confirms(connection: Connection, channel: Channel, queue: str) -> None:
+async def check_confirms(probe: BrokerProbe) -> None:
     """Raises Unusable where the broker does not confirm messages to this queue.
 
     One that is short of memory or disk still takes the first, and only then blocks the connection.
     """
     for _ in range(2):
-        confirm = channel.publish("", queue, b"", Properties(persistent=False))
-        await asyncio.wait([confirm], timeout=CONFIRM_SECONDS)
-        if not confirm.done():
-            reason = connection.blocked or f"no confirm within {CONFIRM_SECONDS:.0f} s"
+        if reason := await probe.confirm(CONFIRM_SECONDS):
             raise errors.Unusable(f"the broker takes no messages ({reason}): free some there")
-        confirm.result()
 
 
 async def _jobs(connection: Connection) -> str:
@@ -181,8 +176,8 @@ async def _exchange(connection: Connection, settings: CollectorSettings) -> str:
 
 async def _confirms(connection: Connection) -> str:
     try:
-        channel, queue = await probe_queue(connection)
+        probe = await BrokerProbe.open(connection)
     except errors.BrokerRejected:
         return "no message was tried, because the user may make no queue of its own"
-    await check_confirms(connection, channel, queue)
+    await check_confirms(probe)
     return "a message to a queue of our own was confirmed"

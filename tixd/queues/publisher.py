@@ -27,7 +27,7 @@ from tixd import errors
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Endpoint, Properties
-from tixd.amqp.supervised import SupervisedConnection, probe_queue
+from tixd.amqp.supervised import PROBE_PREFIX, BrokerProbe, SupervisedConnection
 from tixd.jobs import ProcessInstallation
 from tixd.queues.celery_message import InstallationTask, ScanTask, Task, encode
 
@@ -57,11 +57,6 @@ async def declare(connection: Connection, queue: str, exchange: str = "") -> Non
             await channel.declare_exchange(exchange, "direct", durable=True)
             await channel.bind_queue(queue, exchange, queue)
     await channel.close()
-
-
-def probe_name() -> str:
-    """A new name of a queue that probes go to, so that rights can be given for `tixd.*`."""
-    return f"tixd.probe-{uuid4()}"
 
 
 class ConfirmedPublisher:
@@ -118,26 +113,26 @@ class ConfirmedPublisher:
     async def _use(self, connection: Connection) -> None:
         """Claim the connection, then let it be used as long as it confirms our probes."""
         ends = {(await self._claim(connection)).ended} if self._claim else set()
-        channel, name = await probe_queue(connection, probe_name())
-        ends.add(channel.ended)
-        self._channel, self._connection = channel, connection
+        probe = await BrokerProbe.open(connection, PROBE_PREFIX)
+        ends.add(probe.channel.ended)
+        self._channel, self._connection = probe.channel, connection
         self.link.serves(connection)
         try:
             while True:
-                await self._probe(connection, name)
+                await self._probe(connection, probe)
                 ended, _ = await asyncio.wait(ends, timeout=PROBE_SECONDS, return_when=_FIRST)
                 for end in ended:
                     raise end.result()
         finally:
             self._channel = self._connection = None
 
-    async def _probe(self, connection: Connection, queue: str) -> None:
+    async def _probe(self, connection: Connection, probe: BrokerProbe) -> None:
         """Raises BrokerUnavailable where the broker confirms nothing, and does not say why."""
-        try:
-            await self._publish(queue, b"", Properties(persistent=False))
-        except errors.BrokerUnavailable:
-            if not connection.blocked:
-                raise
+        reason = await probe.confirm(CONFIRM_SECONDS)
+        if reason is None:
+            self.confirmed = time.time()
+        elif not connection.blocked:
+            raise errors.BrokerUnavailable(reason)
 
 
 #: Queue, exchange and routing key of a Celery deployment that configures none.

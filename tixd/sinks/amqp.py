@@ -18,7 +18,7 @@ from tixd import errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Endpoint, Properties, Tls
-from tixd.amqp.supervised import Retry, SupervisedConnection, probe_queue
+from tixd.amqp.supervised import BrokerProbe, Retry, SupervisedConnection
 from tixd.config.collector_settings import CollectorSettings, Format
 from tixd.runtime import tasks
 from tixd.sinks.base import OutboundMessage, too_large
@@ -181,28 +181,25 @@ class AmqpSink:
         self._idle, self._declared, self._largest_bytes = [], False, None
         await self._declare(connection)
         try:
-            channel, queue = await probe_queue(connection)
+            probe = await BrokerProbe.open(connection)
         except errors.BrokerRejected as error:
             logs.warning("no_probes", reason=str(error))
             await self._without_probes(connection)
         else:
-            while await self._probe(connection, channel, queue):
+            await self._with_probes(connection, probe)
+
+    async def _with_probes(self, connection: Connection, probe: BrokerProbe) -> None:
+        """End once the connection is not blocked and has confirmed nothing for too long."""
+        while True:
+            if await probe.confirm(SILENCE_SECONDS) is None:
+                self.last_confirmed_at = time.monotonic()
                 self._link.serves(connection)
                 await asyncio.sleep(PROBE_SECONDS)
+            elif not connection.blocked and self._is_silent():
+                return
 
-    async def _probe(self, connection: Connection, channel: Channel, queue: str) -> bool:
-        """Publish a probe and wait for its confirm; False: the connection is of no use."""
-        confirm = channel.publish("", queue, b"", Properties(persistent=False))
-        since = time.monotonic()
-        while not confirm.done():
-            await asyncio.wait([confirm], timeout=1.0)
-            if connection.blocked:
-                since = time.monotonic()
-            if time.monotonic() - max(since, self.last_confirmed_at or 0.0) > SILENCE_SECONDS:
-                return False
-        await confirm
-        self.last_confirmed_at = time.monotonic()
-        return True
+    def _is_silent(self) -> bool:
+        return time.monotonic() - (self.last_confirmed_at or 0.0) > SILENCE_SECONDS
 
     async def _without_probes(self, connection: Connection) -> None:
         """A user who may make no queue: take the open connection for a sign of life."""
