@@ -53,7 +53,7 @@ class Worker:
     stopping: Callable[[], bool]
     now: Callable[[], float] = time.time
     random: Random = field(default_factory=Random)
-    hourly: logs.Hourly = field(default_factory=logs.Hourly)
+    limiter: logs.RateLimiter = field(default_factory=logs.RateLimiter)
     origins: Origins = field(default_factory=Origins)
     ages: Ages = field(default_factory=Ages)
     unwritten: Unwritten = field(default_factory=dict)
@@ -78,8 +78,15 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
         logs.debug("installation_vanished", **installation.labels, reason=error.detail)
     except errors.VolumeError as error:
         tally["jobs_failed"] += 1
-        if worker.hourly.due(type(error).__name__, installation.path, now=worker.now()):
-            logs.error("installation_skipped", **installation.labels, reason=str(error))
+        worker.limiter.log(
+            logs.error,
+            "installation_skipped",
+            type(error).__name__,
+            installation.path,
+            now=worker.now(),
+            **installation.labels,
+            reason=str(error),
+        )
     tally.update(worker.client.tally)
     worker.client.tally.clear()
     return JobResult(counts={name: n for name, n in tally.items() if n}, has_more=more)
@@ -131,7 +138,7 @@ class _Visit:
             self._worker.settings,
             self._tally,
             now=self._worker.now(),
-            hourly=self._worker.hourly,
+            limiter=self._worker.limiter,
             ages=self._worker.ages,
             reading=lambda names: self._say("read", names),
             go_on=self._go_on,
@@ -197,7 +204,7 @@ class _Visit:
     def _discard(self, step: Discard) -> None:
         """Reports that can never be part of a window: journal, then delete."""
         self._tally[f"reports_discarded_{step.reason}"] += len(step.reports)
-        self._worker.hourly.log(
+        self._worker.limiter.log(
             logs.info,
             "reports_discarded",
             self._installation.path,
@@ -276,8 +283,16 @@ class _Visit:
 
     def _warn(self, event: str, file: str, reason: str) -> None:
         """Warn of a side duty that failed, once an hour."""
-        if self._worker.hourly.due(event, self._installation.path, now=self._worker.now()):
-            logs.warning(event, **self._installation.labels, file=file, reason=reason)
+        path, now = self._installation.path, self._worker.now()
+        self._worker.limiter.log(
+            logs.warning,
+            event,
+            path,
+            now=now,
+            **self._installation.labels,
+            file=file,
+            reason=reason,
+        )
 
     def _say(self, name: PhaseName, files: Sequence[str] = ()) -> None:
         """Tell the parent what begins now."""

@@ -105,7 +105,7 @@ def _place(problem: BaseException) -> str:
     return " < ".join(f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in frames[::-1])
 
 
-class Hourly:
+class RateLimiter:
     """Let a repeated event through once an hour for each key, and count what is held back.
 
     What it remembers of a key is small and does not depend on the key's length.
@@ -119,19 +119,15 @@ class Hourly:
     def __init__(self) -> None:
         self._hours: dict[int, _Hour] = {}
 
-    def is_due(self, *key: str, now: float) -> bool:
-        """Whether due() would let `key` through; remembers nothing."""
+    def would_allow(self, *key: str, now: float) -> bool:
+        """Tell whether `allow` would let `key` through; remember nothing."""
         hour = self._hours.get(_key(key))
         return hour is None or not 0 <= now - hour.began < self.PAUSE_SECONDS
 
-    def due(self, *key: str, now: float) -> bool:
-        """Whether the event `key` is to be logged at `now` (seconds); remembers that it was."""
-        return self.allow(*key, now=now) is not None
-
     def allow(self, *key: str, now: float, most: int = 1) -> int | None:
-        """How many events `key` were held back since the last hour's; None: hold back this one.
+        """Return how many events `key` were held back since the last hour; None: hold this back.
 
-        most: how many an hour are let through.
+        now: in seconds; most: how many an hour are let through.
         """
         short = _key(key)
         hour = self._hours.get(short)
@@ -254,7 +250,7 @@ class _Destination(logging.StreamHandler[TextIO]):
 
     def __init__(self, file: str, level: str) -> None:
         super().__init__(_opened(file))
-        self._hourly = Hourly()
+        self._limiter = RateLimiter()
         self._file, self._missed = file, False
         self.usual_level = level
 
@@ -278,7 +274,7 @@ class _Destination(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Lines that cannot be written, as on a full disk, are one word an hour, no tracebacks."""
         reason = str(sys.exc_info()[1])
-        if self._hourly.due(reason, now=record.created):
+        if self._limiter.allow(reason, now=record.created) is not None:
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.write(f"tixd: lines of the log {self._file} are lost: {reason}\n")
 
@@ -411,7 +407,7 @@ class _Library(logging.Handler):
 
 
 #: What was said of libraries and uncaught exceptions in the last hour.
-_NOTICES = Hourly()
+_NOTICES = RateLimiter()
 
 #: Lines an hour about one library, however its messages differ.
 MOST_NOTICES = 20

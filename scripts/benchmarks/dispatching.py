@@ -77,8 +77,8 @@ async def _jobs(pool: Pool, job: Job) -> tuple[float, float, float]:
 
 def _listing_alone_us(listing: ListUsers) -> float:
     """CPU of the listing without any dispatch."""
-    hourly = logs.Hourly()
+    limiter = logs.RateLimiter()
     begun = time.process_time_ns()
     for _ in range(JOBS):
-        list_users(listing.base, hourly)
+        list_users(listing.base, limiter)
     return (time.process_time_ns() - begun) / JOBS / 1e3

@@ -33,12 +33,12 @@ def measure(base: Path, count: int) -> list[Row]:
             folder = f"{base}/{user}/{number}"
             os.makedirs(folder)
             os.utime(folder, (0, 0))
-    hourly = logs.Hourly()
+    limiter = logs.RateLimiter()
 
     def scan() -> None:
-        users = tuple(list_users(str(base), hourly))
+        users = tuple(list_users(str(base), limiter))
         which = ListInstallations(str(base), users, changed_since=1.0, slot=0, slots=SLOTS)
-        list_installations(which, hourly)
+        list_installations(which, limiter)
 
     cost_us = _cost_us(scan, count)
     return [

@@ -50,7 +50,7 @@ def _measure(what: str, base: Path, kept: list[Kept]) -> Row:
 
 
 #: As a worker has them: made once.
-_SETTINGS, _HOURLY = Settings(), logs.Hourly()
+_SETTINGS, _LIMITER = Settings(), logs.RateLimiter()
 
 
 def _load_and_analyse(installation: Installation) -> None:
@@ -61,7 +61,7 @@ def _load_and_analyse(installation: Installation) -> None:
             _SETTINGS,
             Counter(),
             now=time.time(),
-            hourly=_HOURLY,
+            limiter=_LIMITER,
             reading=lambda _: None,
         )
         spool.take_stock()

@@ -27,7 +27,7 @@ QUICK = Retry(0.001, 0.001)
 def _nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unexpected errors are logged as if it were the first time in an hour."""
     monkeypatch.setattr(tasks._Failures, "count", 0)
-    monkeypatch.setattr(logs, "_NOTICES", logs.Hourly())
+    monkeypatch.setattr(logs, "_NOTICES", logs.RateLimiter())
 
 
 @in_loop

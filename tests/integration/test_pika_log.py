@@ -41,7 +41,7 @@ def test_what_pika_says_of_a_try_is_for_debugging_alone():
 
 
 def test_what_pika_did_not_foresee_is_an_unexpected_error(monkeypatch):
-    monkeypatch.setattr(logs, "_NOTICES", logs.Hourly())
+    monkeypatch.setattr(logs, "_NOTICES", logs.RateLimiter())
     assert said_of(KeyError("x")) == [("error", "unexpected")]
 
 

@@ -38,7 +38,7 @@ def adopted(monkeypatch) -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
-    monkeypatch.setattr(logs, "_NOTICES", logs.Hourly())
+    monkeypatch.setattr(logs, "_NOTICES", logs.RateLimiter())
     logs.adopt()
     yield
     logging.captureWarnings(capture=False)
@@ -213,25 +213,25 @@ def test_a_text_is_cut_after_300_characters_and_its_length_told(file):
 
 def test_events_held_back_are_counted_in_the_next_hours_line():
     said: list[dict[str, object]] = []
-    hourly = logs.Hourly()
+    limiter = logs.RateLimiter()
     for now in (0.0, 1.0, 2.0, 3600.0):
-        hourly.log(lambda event, **v: said.append({"event": event, **v}), "e", "key", now=now, n=1)
+        limiter.log(lambda event, **v: said.append({"event": event, **v}), "e", "key", now=now, n=1)
     assert said == [{"event": "e", "n": 1}, {"event": "e", "n": 1, "held_back": 2}]
 
 
 def test_a_clock_set_back_silences_no_event():
-    hourly = logs.Hourly()
-    assert hourly.due("key", now=1_000_000.0)
-    assert hourly.due("key", now=1_000.0)
+    limiter = logs.RateLimiter()
+    assert limiter.allow("key", now=1_000_000.0) is not None
+    assert limiter.allow("key", now=1_000.0) is not None
 
 
 def test_what_was_logged_is_remembered_in_bounded_memory():
-    hourly = logs.Hourly()
+    limiter = logs.RateLimiter()
     with peak_allocation() as peak:
         for n in range(20_000):
-            hourly.due(f"{n}" + "x" * 100_000, now=0.0)
+            limiter.allow(f"{n}" + "x" * 100_000, now=0.0)
     assert peak.bytes < 8 * 1024 * 1024
-    assert not hourly.is_due("19999" + "x" * 100_000, now=1.0)
+    assert not limiter.would_allow("19999" + "x" * 100_000, now=1.0)
 
 
 def test_what_a_library_logs_is_an_event_of_ours(file, adopted):

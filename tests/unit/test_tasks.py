@@ -18,7 +18,7 @@ def _quick_and_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause before a loop is started again; nothing was logged in the hour before."""
     monkeypatch.setattr(tasks, "FIRST_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(tasks._Failures, "count", 0)
-    monkeypatch.setattr(logs, "_NOTICES", logs.Hourly())
+    monkeypatch.setattr(logs, "_NOTICES", logs.RateLimiter())
 
 
 async def fail(error: Exception) -> None:

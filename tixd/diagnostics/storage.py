@@ -25,7 +25,7 @@ from tixd.diagnostics.host import allowed, make_and_remove, me
 from tixd.directory import Folder
 from tixd.dispatch.host_leader import LOCK_FILE, HostLock
 from tixd.dispatch.mounts import lock_warning, read_mountinfo
-from tixd.logs import Hourly
+from tixd.logs import RateLimiter
 from tixd.reports.scan import ids_in, list_users
 from tixd.reports.spool import is_report_name
 from tixd.runtime.status import LEAST_FREE_BYTES, free_space
@@ -57,7 +57,7 @@ def reports_of_dispatcher(settings: Settings) -> str:
     """Try it as a dispatcher needs it, which works without; see roles/dispatcher."""
     base = settings.reports_base_path
     try:
-        if users := list_users(base, Hourly()):
+        if users := list_users(base, RateLimiter()):
             return f"{base}: users listed: {len(users)}, as {me()}"
         reason = f"{base}: nothing in it"
     except errors.VolumeError as error:
@@ -68,7 +68,7 @@ def reports_of_dispatcher(settings: Settings) -> str:
 def _users(base: str) -> list[int]:
     try:
         with allowed(base):
-            return list_users(base, Hourly())
+            return list_users(base, RateLimiter())
     except errors.NotFound:
         raise errors.Unusable(
             f"{base} is not there: make it, mount it, or correct TIX_REPORTS_BASE_PATH"
@@ -80,7 +80,7 @@ def _try_user(base: str, user_id: int) -> bool:
     path = os.path.join(base, str(user_id))
     with contextlib.suppress(errors.NotFound):
         with allowed(path), Folder(path) as folder:
-            ids = ids_in(folder, Hourly())
+            ids = ids_in(folder, RateLimiter())
         if ids:
             _try_installation(os.path.join(path, str(ids[0])))
             return True

@@ -245,7 +245,7 @@ class Scheduler:
         self._scan_started: float | None = None
         self._scan_seconds: float | None = None
         self._not_before = float("-inf")
-        self._notices = logs.Hourly()
+        self._notices = logs.RateLimiter()
 
     def tick(self) -> None:
         """Start a cycle if one is due; asked every second."""
@@ -286,7 +286,7 @@ class Scheduler:
             self._not_before = time.monotonic() + min(RETRY_SECONDS, self._period_seconds)
             self._tell_of(error, number)
         else:
-            self._notices = logs.Hourly()
+            self._notices = logs.RateLimiter()
         finally:
             self._scan = None
 

@@ -127,13 +127,13 @@ def _done(job: Message, worker: Worker) -> JobResult:
             kept = worker.client.trouble if "windows_stored" in done.counts else ""
             return replace(done, unposted_reason=kept[:MAX_FAILURE_CHARACTERS])
         case ListUsers(base):
-            return JobResult(rows=tuple((user,) for user in list_users(base, worker.hourly)))
+            return JobResult(rows=tuple((user,) for user in list_users(base, worker.limiter)))
         case ListInstallations():
-            return JobResult(rows=tuple(list_installations(job, worker.hourly)))
+            return JobResult(rows=tuple(list_installations(job, worker.limiter)))
         case CheckVolume(base):
             built = worker.origins.built()
             table = () if built is None else (built,)
-            return JobResult(rows=((free_bytes(base, worker.hourly), *table),))
+            return JobResult(rows=((free_bytes(base, worker.limiter), *table),))
         case ListFailed():
             return list_failed(job, worker.now())
         case RetryFailed():

@@ -20,26 +20,26 @@ class FileWarnings:
     """The warnings about one folder during one look at it; labels: the folder in the log."""
 
     def __init__(
-        self, folder: str, labels: Mapping[str, object], hourly: logs.Hourly, *, now: float
+        self, folder: str, labels: Mapping[str, object], limiter: logs.RateLimiter, *, now: float
     ) -> None:
         self._folder, self._labels = folder, labels
-        self._hourly, self._now = hourly, now
+        self._limiter, self._now = limiter, now
         self._more: Counter[str] = Counter()
 
     def warn(self, event: str, name: str, /, **values: object) -> None:
         """Log the event with these values, if its time has come and there is room for it."""
-        if not self._hourly.is_due(event, self._folder, name, now=self._now):
+        if not self._limiter.would_allow(event, self._folder, name, now=self._now):
             return
-        if self._hourly.allow(event, self._folder, now=self._now, most=MOST_NAMED) is None:
+        if self._limiter.allow(event, self._folder, now=self._now, most=MOST_NAMED) is None:
             self._more[event] += 1
             return
-        self._hourly.due(event, self._folder, name, now=self._now)
+        self._limiter.allow(event, self._folder, name, now=self._now)
         logs.warning(event, **self._labels, **values)
 
     def close(self) -> None:
         """Tell how many were not named."""
         for event, names in self._more.items():
-            due = self._hourly.due("more", event, self._folder, now=self._now)
-            log = logs.warning if due else logs.debug
+            held = self._limiter.allow("more", event, self._folder, now=self._now)
+            log = logs.debug if held is None else logs.warning
             log("more_ignored", **self._labels, of=event, names=names)
         self._more.clear()

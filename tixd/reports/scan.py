@@ -28,10 +28,10 @@ _NO_ID = "not a folder whose name is a number"
 MOST_ASKED = 5
 
 
-def list_users(base: str, hourly: logs.Hourly) -> list[int]:
+def list_users(base: str, limiter: logs.RateLimiter) -> list[int]:
     """Ids of the users that have a folder under the base; raises a VolumeError if it has none."""
     with Folder(base, follow=True) as folder:
-        found = ids_in(folder, hourly)
+        found = ids_in(folder, limiter)
         if not found and folder.was_deleted():
             raise errors.NotFound(
                 f"{base} was deleted, and tixd sees what is left of it, not what may be there now:"
@@ -40,31 +40,31 @@ def list_users(base: str, hourly: logs.Hourly) -> list[int]:
         return found
 
 
-def list_installations(job: ListInstallations, hourly: logs.Hourly) -> list[tuple[int, int]]:
+def list_installations(job: ListInstallations, limiter: logs.RateLimiter) -> list[tuple[int, int]]:
     """(user id, installation id) that are worth a job; a user that cannot be listed is left out."""
     with Folder(job.base, follow=True) as folder:
         job = _on_the_volume(job, folder)
         return [
             (user_id, installation_id)
             for user_id in job.user_ids
-            for installation_id in _installations_of(folder, user_id, job, hourly)
+            for installation_id in _installations_of(folder, user_id, job, limiter)
         ]
 
 
 def _installations_of(
-    base: Folder, user_id: int, job: ListInstallations, hourly: logs.Hourly
+    base: Folder, user_id: int, job: ListInstallations, limiter: logs.RateLimiter
 ) -> list[int]:
     try:
         with base.subfolder(str(user_id)) as folder:
-            ids = ids_in(folder, hourly)
+            ids = ids_in(folder, limiter)
             if job.slots == 1:
                 return ids
             return [number for number in ids if _wanted(folder, user_id, number, job)]
     except errors.NotFound:
         return []
     except errors.VolumeError as error:
-        if hourly.due("user_skipped", str(user_id), now=time.time()):
-            logs.error("user_skipped", user=user_id, reason=str(error))
+        reason, now = str(error), time.time()
+        limiter.log(logs.error, "user_skipped", str(user_id), now=now, user=user_id, reason=reason)
         return []
 
 
@@ -93,9 +93,9 @@ def _on_the_volume(job: ListInstallations, base: Folder) -> ListInstallations:
     return job
 
 
-def free_bytes(base: str, hourly: logs.Hourly) -> int:
+def free_bytes(base: str, limiter: logs.RateLimiter) -> int:
     """Bytes free for tixd on the base's volume; raises a VolumeError if it cannot be listed."""
-    list_users(base, hourly)
+    list_users(base, limiter)
     with Folder(base, follow=True) as folder:
         return folder.free_bytes()
 
@@ -105,10 +105,10 @@ def _is_of_the_volume(name: str) -> bool:
     return name.startswith((".", "@")) or name == "lost+found"
 
 
-def ids_in(folder: Folder, hourly: logs.Hourly) -> list[int]:
+def ids_in(folder: Folder, limiter: logs.RateLimiter) -> list[int]:
     """The ids that name folders in it, in ascending order."""
     ids = []
-    warnings = FileWarnings(folder.path, {"folder": folder.path}, hourly, now=time.time())
+    warnings = FileWarnings(folder.path, {"folder": folder.path}, limiter, now=time.time())
     for entry in folder.scan():
         if entry.is_folder and _ID.fullmatch(entry.name):
             ids.append(int(entry.name))

@@ -96,7 +96,7 @@ class Spool:
         tally: Counter[str],
         *,
         now: float,
-        hourly: logs.Hourly,
+        limiter: logs.RateLimiter,
         ages: Ages,
         reading: Callable[[Sequence[str]], None],
         go_on: Callable[[], bool] = lambda: True,
@@ -104,9 +104,9 @@ class Spool:
     ) -> None:
         self._folder, self._installation = folder, installation
         self._settings, self._tally = settings, tally
-        self._now, self._hourly, self._ages = now, hourly, ages
+        self._now, self._limiter, self._ages = now, limiter, ages
         self._reading, self._go_on, self._batch_files = reading, go_on, batch_files
-        self._warnings = FileWarnings(installation.path, installation.labels, hourly, now=now)
+        self._warnings = FileWarnings(installation.path, installation.labels, limiter, now=now)
         self._waiting: deque[str] = deque()
         self._ahead: list[Report] = []
         self._opened: dict[str, Report] = {}
@@ -341,8 +341,15 @@ class Spool:
             self._warn_of_one("report_name_differs", report.name, f"begins at {report.first}")
 
     def _warn_of_one(self, event: str, name: str, reason: str) -> None:
-        if self._hourly.due(event, self._installation.path, now=self._now):
-            logs.warning(event, **self._installation.labels, file=name, reason=reason)
+        self._limiter.log(
+            logs.warning,
+            event,
+            self._installation.path,
+            now=self._now,
+            **self._installation.labels,
+            file=name,
+            reason=reason,
+        )
 
     def _warn(self, event: str, name: str, reason: str) -> None:
         self._warnings.warn(event, name, file=name, reason=reason)

@@ -71,7 +71,7 @@ class ApiClient:
         self._gate = CircuitBreaker(settings.processing_period_minutes * 60.0)
         #: When a post of the last two installations was accepted, by both clocks.
         self._accepted: dict[Key, tuple[float, float]] = {}
-        self._hourly = logs.Hourly()
+        self._limiter = logs.RateLimiter()
         self.tally: Counter[str] = Counter()
         self._off = _missing(settings)
         if self._off and settings.role != "dispatcher":  # which posts nothing in any case
@@ -149,8 +149,15 @@ class ApiClient:
         self.tally[count] += 1
         if answer.outcome == "accepted":
             self._remember(key)
-        elif event and self._hourly.due(event, installation.path, now=self._clock()):
-            logs.warning(event, **installation.labels, reason=answer.reason)
+        elif event:
+            self._limiter.log(
+                logs.warning,
+                event,
+                installation.path,
+                now=self._clock(),
+                **installation.labels,
+                reason=answer.reason,
+            )
 
     def _remember(self, key: Key) -> None:
         """Note an accepted post; two installations are enough to know of another one."""

@@ -139,7 +139,7 @@ class Control:
     def __init__(self, bind: Callable[[], socket.socket], handlers: Mapping[str, Handler]) -> None:
         self.path = ""
         self._bind, self._handlers = bind, handlers
-        self._hourly = logs.Hourly()
+        self._limiter = logs.RateLimiter()
         self._at_work: set[asyncio.Task[None]] = set()
         self._silent: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._asked: Counter[str] = Counter()
@@ -184,7 +184,7 @@ class Control:
                 await self._listen()
             except OSError as error:
                 event, reason = "control_socket_not_available", str(error)
-                self._hourly.log(logs.error, event, now=now, file=lost, reason=reason)
+                self._limiter.log(logs.error, event, now=now, file=lost, reason=reason)
             else:
                 logs.warning("control_socket_replaced", file=self.path, removed=lost)
 

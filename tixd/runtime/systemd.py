@@ -44,13 +44,13 @@ class Notifier:
             await tasks.end(telling)
 
     async def _follow(self, sentence: Callable[[], str]) -> None:
-        hourly = logs.Hourly()
+        limiter = logs.RateLimiter()
         while self._address:
             try:
                 self.status(sentence())
             except Exception as error:  # noqa: BLE001 - a line for people must end no service
-                if hourly.due("status", repr(error), now=time.monotonic()):
-                    logs.error("status_not_told", reason=repr(error))
+                reason, now = repr(error), time.monotonic()
+                limiter.log(logs.error, "status_not_told", reason, now=now, reason=reason)
             await asyncio.sleep(STATUS_SECONDS)
 
     def ready(self, status: str) -> None:

@@ -76,7 +76,7 @@ class KafkaSink:
         self._waiting = 0
         self._somebody_waits, self._probe_now = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._hourly = logs.Hourly()
+        self._limiter = logs.RateLimiter()
 
     def _new_producer(self) -> Producer:
         try:
@@ -200,7 +200,7 @@ class KafkaSink:
                 delivered.set_result(failed)
         self._away, self._told = failed, "replaced"
         now = time.monotonic()
-        self._hourly.log(logs.warning, "kafka_producer_replaced", now=now, reason=failed)
+        self._limiter.log(logs.warning, "kafka_producer_replaced", now=now, reason=failed)
         self._probe_now.set()
         # Its end waits for its threads; the executor holds the last reference.
         asyncio.get_running_loop().run_in_executor(None, _purge, old)

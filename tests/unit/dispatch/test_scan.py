@@ -26,13 +26,13 @@ def test_only_folders_named_by_positive_decimal_integers_count(tmp_path: Path) -
         (tmp_path / name).mkdir()
     (tmp_path / "5").touch()
     (tmp_path / "6").symlink_to(tmp_path / "7")
-    assert list_users(str(tmp_path), logs.Hourly()) == [7, 12, int("9" * 18)]
+    assert list_users(str(tmp_path), logs.RateLimiter()) == [7, 12, int("9" * 18)]
 
 
 def test_installations_come_sorted_by_user_and_number(tmp_path: Path) -> None:
     for path in ("2/10", "2/9", "1/5", "1/x", "3"):
         (tmp_path / path).mkdir(parents=True)
-    found = list_installations(every(tmp_path, 1, 2, 3, 4), logs.Hourly())
+    found = list_installations(every(tmp_path, 1, 2, 3, 4), logs.RateLimiter())
     assert found == [(1, 5), (2, 9), (2, 10)]
 
 
@@ -40,21 +40,21 @@ def test_a_base_that_is_a_link_is_followed_but_nothing_below_it(tmp_path: Path) 
     (tmp_path / "real/1/2").mkdir(parents=True)
     (tmp_path / "base").symlink_to("real")
     (tmp_path / "real/1/3").symlink_to("2")
-    assert list_installations(every(tmp_path / "base", 1), logs.Hourly()) == [(1, 2)]
+    assert list_installations(every(tmp_path / "base", 1), logs.RateLimiter()) == [(1, 2)]
 
 
 def test_a_missing_base_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(errors.NotFound, match="nowhere"):
-        list_users(str(tmp_path / "nowhere"), logs.Hourly())
+        list_users(str(tmp_path / "nowhere"), logs.RateLimiter())
 
 
 def test_an_odd_folder_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "x").mkdir()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "description.yml").touch()
-    hourly = logs.Hourly()
-    list_users(str(tmp_path), hourly)
-    list_users(str(tmp_path), hourly)
+    limiter = logs.RateLimiter()
+    list_users(str(tmp_path), limiter)
+    list_users(str(tmp_path), limiter)
     assert [r.getMessage() for r in caplog.records] == ["folder_ignored"] * 2
     assert {r.__dict__["values"]["reason"] for r in caplog.records} == {
         "not a folder whose name is a number"
@@ -64,9 +64,9 @@ def test_an_odd_folder_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptu
 def test_many_odd_folders_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(MOST_NAMED + 5):
         (tmp_path / f"x{number}").mkdir()
-    hourly = logs.Hourly()
+    limiter = logs.RateLimiter()
     for _ in range(2):
-        list_users(str(tmp_path), hourly)
+        list_users(str(tmp_path), limiter)
     told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert told == ["folder_ignored"] * MOST_NAMED + ["more_ignored"]
 
@@ -78,7 +78,9 @@ def test_only_folders_that_changed_lately_and_those_whose_turn_it_is_are_listed(
         (tmp_path / f"1/{number}").mkdir(parents=True)
         os.utime(tmp_path / f"1/{number}", (0, 1000 if number == 7 else 900))
     rounds = [
-        list_installations(ListInstallations(str(tmp_path), (1,), 950.0, slot, 6), logs.Hourly())
+        list_installations(
+            ListInstallations(str(tmp_path), (1,), 950.0, slot, 6), logs.RateLimiter()
+        )
         for slot in range(6)
     ]
     assert all((1, 7) in listed for listed in rounds)
@@ -91,18 +93,18 @@ def test_a_base_that_was_deleted_but_is_still_seen_is_an_error_that_says_so(tmp_
     (tmp_path / "base").mkdir()
     with Folder(str(tmp_path / "base")) as folder:
         seen = f"/proc/self/fd/{folder.fd}"  # leads there, as a mount of it does
-        assert list_users(seen, logs.Hourly()) == []
+        assert list_users(seen, logs.RateLimiter()) == []
         (tmp_path / "base").rmdir()
         (tmp_path / "base" / "7").mkdir(parents=True)
         for look in (list_users, free_bytes):
             with pytest.raises(errors.NotFound, match=r"was deleted.*restart tixd"):
-                look(seen, logs.Hourly())
+                look(seen, logs.RateLimiter())
 
 
 def test_the_volume_tells_how_many_bytes_are_free(tmp_path: Path) -> None:
-    assert free_bytes(str(tmp_path), logs.Hourly()) > 0
+    assert free_bytes(str(tmp_path), logs.RateLimiter()) > 0
     with pytest.raises(errors.NotFound):
-        free_bytes(str(tmp_path / "nowhere"), logs.Hourly())
+        free_bytes(str(tmp_path / "nowhere"), logs.RateLimiter())
 
 
 def test_folders_that_file_systems_and_their_servers_make_are_no_warning(
@@ -111,9 +113,9 @@ def test_folders_that_file_systems_and_their_servers_make_are_no_warning(
     for name in ("lost+found", ".snapshot", ".zfs", "@eaDir", "@Recycle"):
         (tmp_path / name).mkdir()
         (tmp_path / "7" / name).mkdir(parents=True)
-    hourly = logs.Hourly()
-    assert list_users(str(tmp_path), hourly) == [7]
-    assert list_installations(every(tmp_path, 7), hourly) == []
+    limiter = logs.RateLimiter()
+    assert list_users(str(tmp_path), limiter) == [7]
+    assert list_installations(every(tmp_path, 7), limiter) == []
     assert caplog.records == []
 
 
@@ -137,7 +139,7 @@ def test_one_installation_whose_facts_cannot_be_had_hides_no_other(
 
     monkeypatch.setattr(Folder, "facts", fail)
     job = ListInstallations(str(tmp_path), (1,), 950.0, 0, 6)
-    assert list_installations(job, logs.Hourly()) == [(1, number) for number in listed]
+    assert list_installations(job, logs.RateLimiter()) == [(1, number) for number in listed]
 
 
 @pytest.mark.parametrize("ahead_seconds", [-7200.0, 0.0, 7200.0])
@@ -153,7 +155,9 @@ def test_what_has_changed_is_told_by_the_clock_of_the_volume(
     monkeypatch.setattr(time, "time", lambda: real() + ahead_seconds)
     since = time.time() - 1800
     rounds = [
-        list_installations(ListInstallations(str(tmp_path), (1,), since, slot, 6), logs.Hourly())
+        list_installations(
+            ListInstallations(str(tmp_path), (1,), since, slot, 6), logs.RateLimiter()
+        )
         for slot in range(6)
     ]
     assert all((1, 7) in listed for listed in rounds)

@@ -32,7 +32,7 @@ class Opened:
         path: Path,
         batch_files: int = 32,
         now: float = 0.0,
-        hourly: logs.Hourly | None = None,
+        limiter: logs.RateLimiter | None = None,
         ages: Ages | None = None,
         **settings: float,
     ) -> None:
@@ -44,7 +44,7 @@ class Opened:
             Settings(**settings),  # type: ignore[arg-type]
             self.tally,
             now=now or time.time(),
-            hourly=hourly or logs.Hourly(),
+            limiter=limiter or logs.RateLimiter(),
             ages=ages or Ages(),
             reading=self.read.extend,
             batch_files=batch_files,
@@ -191,11 +191,11 @@ def test_links_pipes_sockets_folders_and_hidden_files_are_never_touched(
 def test_whoever_makes_names_cannot_fill_the_log_with_them(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hourly = logs.Hourly()
+    limiter = logs.RateLimiter()
     for look in range(3):
         for number in range(1000):
             put(folder, f"{look}-{number}", b"")
-        assert len(Opened(folder, hourly=hourly).firsts()) == 3
+        assert len(Opened(folder, limiter=limiter).firsts()) == 3
     assert warnings(caplog) == ["file_ignored"] * MOST_NAMED + ["more_ignored"]
     assert caplog.records[-1].values["names"] == 1000 - MOST_NAMED  # type: ignore[attr-defined]
 
@@ -203,13 +203,13 @@ def test_whoever_makes_names_cannot_fill_the_log_with_them(
 def test_names_of_one_folder_take_no_room_from_those_of_another(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hourly = logs.Hourly()
+    limiter = logs.RateLimiter()
     for user in (1, 2):
         place = installation(tmp_path, 1_000_000, 3, user=user)
         for number in range(MOST_NAMED):
             put(place, str(number), b"")
-        Opened(place, hourly=hourly)
-        Opened(place, hourly=hourly)
+        Opened(place, limiter=limiter)
+        Opened(place, limiter=limiter)
     assert warnings(caplog) == ["file_ignored"] * MOST_NAMED * 2
 
 
@@ -222,11 +222,11 @@ def test_names_that_are_not_printable_utf8_are_left_alone(folder: Path) -> None:
 
 
 def test_the_same_notice_comes_once_an_hour() -> None:
-    hourly = logs.Hourly()
-    assert hourly.due("file_ignored", "x", now=0.0)
-    assert not hourly.due("file_ignored", "x", now=3599.0)
-    assert hourly.due("file_ignored", "y", now=3599.0)
-    assert hourly.due("file_ignored", "x", now=3600.0)
+    limiter = logs.RateLimiter()
+    assert limiter.allow("file_ignored", "x", now=0.0) is not None
+    assert limiter.allow("file_ignored", "x", now=3599.0) is None
+    assert limiter.allow("file_ignored", "y", now=3599.0) is not None
+    assert limiter.allow("file_ignored", "x", now=3600.0) is not None
 
 
 def test_a_report_without_permission_is_left_and_the_others_are_read(
@@ -357,15 +357,15 @@ def test_without_the_volumes_clock_a_file_is_old_once_it_was_seen_unchanged_for_
 def test_a_file_that_keeps_changing_holds_up_its_installation_for_an_hour_at_most(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock, hourly = Clock(), logs.Hourly()
+    clock, limiter = Clock(), logs.RateLimiter()
     ages = Ages(clock)
     for clock.seconds in (0, 1800, 3599):
         put(folder, "tix-report-1000030.json", b"", age_seconds=0)
-        assert Opened(folder, ages=ages, hourly=hourly).firsts() == [1_000_000]
+        assert Opened(folder, ages=ages, limiter=limiter).firsts() == [1_000_000]
     assert warnings(caplog) == []
     for clock.seconds in (3600, 4200):
         put(folder, "tix-report-1000030.json", b"", age_seconds=0)
-        assert len(Opened(folder, ages=ages, hourly=hourly).firsts()) == 3
+        assert len(Opened(folder, ages=ages, limiter=limiter).firsts()) == 3
     assert set(warnings(caplog)) == {"report_unfinished"}
     assert not (folder / "bad-reports").exists(), "somebody writes it"
 
@@ -418,9 +418,9 @@ def test_ids_and_names_that_differ_are_told_once_an_hour_however_often_they_are_
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(folder, "tix-report-1000180.json", minute(1_000_181, userId=7))
-    hourly = logs.Hourly()
+    limiter = logs.RateLimiter()
     for seconds in (0.0, 600.0, 3599.0, 3600.0):
-        Opened(folder, hourly=hourly, now=1e9 + seconds).firsts()
+        Opened(folder, limiter=limiter, now=1e9 + seconds).firsts()
     assert sorted(warnings(caplog)) == ["report_ids_differ"] * 2 + ["report_name_differs"] * 2
 
 
