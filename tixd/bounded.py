@@ -31,6 +31,21 @@ def text(value: str, most: int = MOST_CHARACTERS) -> str:
     return value if len(value) <= most else f"{value[:most]}… ({len(value)} characters)"
 
 
+def printable(value: str, instead: str | None = None) -> str:
+    """Return the text with each unprintable character escaped, or replaced by `instead`.
+
+    >>> printable("Ärger\\x1b[31m\\n"), printable("a\\x07b", "?")
+    ('Ärger\\\\x1b[31m\\\\n', 'a?b')
+    """
+    if value.isprintable():
+        return value
+    return "".join(c if c.isprintable() else _escape(c, instead) for c in value)
+
+
+def _escape(character: str, instead: str | None) -> str:
+    return ascii(character)[1:-1] if instead is None else instead
+
+
 def value(found: object, most: int = MOST_CHARACTERS) -> object:
     """Return what may stand for a value in a log line; numbers and short lists stay what they are.
 

@@ -11,9 +11,9 @@ import tracemalloc
 import pytest
 
 from tests.support.made import lay_out, made_reports, member, pack
-from tixd import errors
+from tixd import bounded, errors
 from tixd.reports import archive as module
-from tixd.reports.archive import MAX_COMPLAINTS, _Streamed, installations, printable
+from tixd.reports.archive import MAX_COMPLAINTS, _Streamed, installations
 from tixd.reports.spool import MAX_REPORT_BYTES
 
 FEW = made_reports()[:3]
@@ -126,7 +126,7 @@ def test_links_and_devices_in_an_archive_are_not_read(tmp_path, kind):
 def test_control_characters_in_names_are_escaped_in_labels(tmp_path):
     path = pack(tmp_path / "kept.tar.gz", archived("\x1b[31mred\n\udcff"))
     assert found(path) == [("/\\x1b[31mred\\n\\udcff", 3)]
-    assert printable("Ärger 1/2") == "Ärger 1/2"
+    assert bounded.printable("Ärger 1/2") == "Ärger 1/2"
 
 
 def test_of_two_members_with_one_name_the_last_one_counts(tmp_path):

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
+from tixd import bounded
+
 Address = IPv4Address | IPv6Address
 
 #: Largest AS number (RFC 6793: four bytes).
@@ -155,8 +157,7 @@ def clean(value: object) -> str | None:
     """A name as one printable line; None where nothing is left of it."""
     if not isinstance(value, str):
         return None
-    text = value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)
-    return text.strip()[:LONGEST_NAME] or None
+    return bounded.printable(value, " ").strip()[:LONGEST_NAME] or None
 
 
 def country_code(value: object) -> str | None:

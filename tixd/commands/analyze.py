@@ -26,13 +26,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tixd import errors
+from tixd import bounded, errors
 from tixd.analysis.observations import concatenate
 from tixd.analysis.summary import Direction, Summary
 from tixd.asn.origin import UNKNOWN, Origin
 from tixd.asn.origins import Origins
 from tixd.commands import Invocation, compare_truth, format_option
-from tixd.reports.archive import Found, installations, printable
+from tixd.reports.archive import Found, installations
 from tixd.reports.model import Report
 from tixd.reports.window import MEANINGFUL_SECONDS, MIN_OBSERVATIONS, windows
 from tixd.results.payload import WindowResult, failed_report
@@ -220,7 +220,7 @@ class _Survey:
     def windows(self, path: str) -> Iterator[Analysed]:
         """All windows of all installations in `path`."""
         if not os.path.exists(path):
-            self._fail(f"{printable(path)}: there is no such file or folder")
+            self._fail(f"{bounded.printable(path)}: there is no such file or folder")
             return
         reports = 0
         try:
@@ -231,7 +231,7 @@ class _Survey:
         except (errors.BadArchive, errors.VolumeError) as error:
             self._fail(str(error))
         if not reports:
-            _say(f"{printable(path)}: no report found")
+            _say(f"{bounded.printable(path)}: no report found")
         self.any_report |= reports > 0
 
     def _fail(self, message: str) -> None:

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tixd import errors
+from tixd import bounded, errors
 from tixd.directory import Folder
 from tixd.reports.decode import decode
 from tixd.reports.model import Report
@@ -63,16 +63,11 @@ class Found:
         """Count a file that is not used; `reason` names it."""
         self.left_out += 1
         if self.left_out <= MAX_COMPLAINTS:
-            self.complaints.append(printable(reason))
+            self.complaints.append(bounded.printable(reason))
 
     def reports(self) -> list[Report]:
         """The usable reports in the order of processor.md 2."""
         return sorted(self._by_name.values(), key=_place)
-
-
-def printable(text: str) -> str:
-    """`text` with whatever is not printable escaped, so that a name cannot drive a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def installations(path: str) -> Iterator[Found]:
@@ -106,7 +101,7 @@ def _in_tree(top: str) -> Iterator[Found]:
     waiting = [top]
     while waiting:
         path = waiting.pop()
-        found = Found(printable(path))
+        found = Found(bounded.printable(path))
         try:
             with Folder(path, follow=path == top) as folder:
                 inner = _read_folder(folder, found)
@@ -180,7 +175,7 @@ def _in_archive(path: str) -> Iterator[Found]:
     for folder in sorted(by_folder, key=lambda parts: [_counting(part) for part in parts]):
         yield by_folder[folder]
     if damage:
-        raise errors.BadArchive(printable(f"{path}: {_reason(damage)}")) from damage
+        raise errors.BadArchive(bounded.printable(f"{path}: {_reason(damage)}")) from damage
 
 
 def _reason(damage: Exception) -> str:
@@ -203,7 +198,7 @@ def _read_members(
         if held_bytes > MOST_HELD_BYTES:
             held = f"reports of more than {MOST_HELD_BYTES} bytes"
             raise tarfile.ReadError(f"{held}: unpack it, and name the folder")
-        label = printable("/".join([path, *parts[:-1]]))
+        label = bounded.printable("/".join([path, *parts[:-1]]))
         found = by_folder.setdefault(tuple(parts[:-1]), Found(label))
         content.allowed_bytes = 2 * MAX_REPORT_BYTES  # tarfile may read a little more than it needs
         _read_member(archive, member, parts[-1], found)

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import Self
 
-from tixd import errors
+from tixd import bounded, errors
 from tixd.directory import TEMPORARY_SUFFIX, Entry, Folder
 from tixd.results.journal import MAX_LEFT
 from tixd.results.payload import WindowResult, failed_report, parse_failed_report
@@ -140,7 +140,7 @@ class FailedResults:
         except errors.VolumeError:
             return ""
         first = content.decode(errors="replace").partition("\n")[0]
-        return "".join(c for c in first if c.isprintable())[:LONGEST_REASON]
+        return bounded.printable(first, "")[:LONGEST_REASON]
 
     def bring_back(self) -> int:
         """Let what was parked wait again, overwriting nothing; returns how many there were."""

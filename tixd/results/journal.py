@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tixd import bounded
 from tixd.results.backoff import LONGEST_REASON, Backoff, Refusal
 
 #: Version of the journal in `.tixd.lock`; one of another version counts as absent.
@@ -57,7 +58,7 @@ def members(journal: Journal) -> dict[str, object]:
         "failures": backoff.failures,
         "not_before": backoff.not_before,
         "refusals": [[r.name, r.count, r.last, r.status] for r in backoff.refusals],
-        "reason": "".join(c if c.isprintable() else "?" for c in backoff.reason),
+        "reason": bounded.printable(backoff.reason, "?"),
         "unanswered": backoff.unanswered,
         "unfinished": backoff.unfinished,
     }

@@ -14,6 +14,8 @@ from typing import Literal
 
 import orjson
 
+from tixd import bounded
+
 #: Longest wait that a Retry-After may ask for, the longest pause there is (operations.md 5.4).
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
@@ -82,7 +84,7 @@ class PostOutcome:
     def words(self) -> str:
         """What the other side wrote, on one line of printable characters."""
         text = self.body[: 4 * _LONGEST_WORDS].decode(errors="replace")
-        shown = "".join(c if c.isprintable() else " " for c in text)
+        shown = bounded.printable(text, " ")
         return " ".join(shown.split())[:_LONGEST_WORDS]
 
     def says(self, name: str) -> object:

@@ -69,9 +69,7 @@ def sanitize(value: Any) -> Any:
     {'a': ['red?[31m', 1]}
     """
     if isinstance(value, str):
-        value = bounded.text(value, LONGEST_TEXT)
-        plain = value.isprintable()
-        return value if plain else "".join(c if c.isprintable() else "?" for c in value)
+        return bounded.printable(bounded.text(value, LONGEST_TEXT), "?")
     if isinstance(value, dict):
         return {sanitize(name): sanitize(member) for name, member in value.items()}
     return [sanitize(member) for member in value] if isinstance(value, list) else value
