@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tixd.commands import manual
-from tixd.commands.manual import PAGES, command, first_sentence
+from tixd.commands.manual import PAGES, command, first_sentence, fitted, rendered, text
 
 FOLDER = Path(__file__).parents[2] / "tixd" / "manual"
 
@@ -26,12 +26,12 @@ def test_every_file_of_the_manual_is_a_page_that_can_be_shown():
 def test_the_list_names_every_page_with_its_first_sentence():
     lines = run().stdout.splitlines()
     assert lines[::2] == list(PAGES)
-    assert lines[1::2] == [f"    {first_sentence(manual.text(page))}" for page in PAGES]
+    assert lines[1::2] == [f"    {first_sentence(text(page))}" for page in PAGES]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_opens_with_its_title_and_a_sentence_for_the_list(page):
-    title, sentence = manual.text(page).split("\n\n")[:2]
+    title, sentence = text(page).split("\n\n")[:2]
     assert title.startswith("# ")
     assert len(first_sentence(f"{title}\n\n{sentence}")) <= 100
     assert sentence.endswith(".")
@@ -52,6 +52,20 @@ def test_a_page_is_rendered_for_a_terminal_and_shown_through_a_pager(monkeypatch
     assert "TIX_REPORTS_BASE_PATH" in text
     assert "<!--" not in text
     assert "| ---" not in text
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+@pytest.mark.parametrize("page", PAGES)
+def test_no_word_is_cut_on_a_narrow_terminal(monkeypatch, page, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert rendered(text(page)).count("…") <= text(page).count("…")
+
+
+def test_a_table_that_does_not_fit_becomes_a_list():
+    table = "| key | default | meaning |\n| --- | --- | --- |\n| `a` |  | this\\|that |\n"
+    assert fitted(f"One.\n\n{table}\nTwo.\n", 30) == f"One.\n\n{table}\nTwo.\n"
+    listed = "- `a`\n  - meaning: this|that\n"
+    assert fitted(f"One.\n\n{table}\nTwo.\n", 20) == f"One.\n\n{listed}\nTwo.\n"
 
 
 def test_an_unknown_page_is_answered_with_the_nearest_and_the_list():

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from importlib import resources
+from typing import ClassVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -38,6 +39,9 @@ PAGES = (
 
 #: Options of less where the user has set none: stop after one screen, keep colours.
 LESS_OPTIONS = "-FRX"
+
+#: Columns that rich leaves between two columns of a table, and around them.
+GAP_COLUMNS = 3
 
 #: Columns of a rendered page; longer lines are hard to read.
 WIDEST_COLUMNS = 120
@@ -91,13 +95,55 @@ def first_sentence(page: str) -> str:
     return re.split(r"(?<=\.) ", paragraph, maxsplit=1)[0]
 
 
-def _show(page: str) -> None:
-    from rich.console import Console  # noqa: PLC0415 - a page that is piped needs no rich
-    from rich.markdown import Markdown  # noqa: PLC0415
+def fitted(page: str, columns: int) -> str:
+    """The page with those tables as lists whose longest words need more columns than there are."""
+    parts = re.split(r"((?:^\|.*\n)+)", page, flags=re.MULTILINE)
+    return "".join(_as_list(part, columns) if part.startswith("|") else part for part in parts)
 
-    console = Console()
-    width = min(console.width, WIDEST_COLUMNS)
-    with console.capture() as capture:
-        console.print(Markdown(page, hyperlinks=False), width=width)
+
+def _as_list(table: str, columns: int) -> str:
+    lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in table.splitlines()]
+    head, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    widths = [
+        max(len(word) for cell in cells for word in cell.split() or [""])
+        for cells in zip(head, *rows, strict=True)
+    ]
+    if sum(widths) + GAP_COLUMNS * len(widths) <= columns:
+        return table
+    items: list[str] = []
+    for first, *others in rows:
+        items.append(f"- {first}")
+        named = zip(head[1:], others, strict=True)
+        items += [f"  - {name}: {cell}".replace("- : ", "- ") for name, cell in named if cell]
+    return "\n".join(items).replace("\\|", "|") + "\n"
+
+
+def rendered(page: str) -> str:
+    """The page as a terminal of this width shows it; no word of it is cut."""
+    from rich import console, markdown, table  # noqa: PLC0415 - a page that is piped needs no rich
+
+    class Folding(markdown.TableElement):
+        def __rich_console__(
+            self, console: console.Console, options: console.ConsoleOptions
+        ) -> console.RenderResult:
+            for part in super().__rich_console__(console, options):
+                for column in part.columns if isinstance(part, table.Table) else ():
+                    column.overflow = "fold"
+                yield part
+
+    class Page(markdown.Markdown):
+        elements: ClassVar[dict[str, type[markdown.MarkdownElement]]] = {
+            **markdown.Markdown.elements,
+            "table_open": Folding,
+        }
+
+    terminal = console.Console(force_terminal=True)
+    width = min(terminal.width, WIDEST_COLUMNS)
+    with terminal.capture() as capture:
+        terminal.print(Page(fitted(page, width), hyperlinks=False), width=width)
+    return capture.get()
+
+
+def _show(page: str) -> None:
     os.environ.setdefault("LESS", LESS_OPTIONS)
-    click.echo_via_pager(capture.get(), color=True)
+    click.echo_via_pager(rendered(page), color=True)
