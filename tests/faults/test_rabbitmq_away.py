@@ -15,7 +15,7 @@ from tests.support.broker import Broker
 from tests.support.pools import alive
 from tests.support.program import until
 from tests.support.relay import Relay
-from tests.support.site import PATIENCE, Site, held, open_messages, posting, seconds_until, site
+from tests.support.site import PATIENCE, Answer, Site, held, open_messages, seconds_until, site
 
 #: How soon a broker that has fallen silent must have been noticed.
 NOTICED_SECONDS = 35.0
@@ -60,10 +60,10 @@ def heard_again(both: Site, user: int) -> None:
     until(lambda: open_messages(both.worker) == 0, PATIENCE)
 
 
-def in_hand(both: Site) -> int:
+def in_hand(both: Site, answer: Answer) -> int:
     """A user whose window the worker is posting, to a tix-api that is held."""
     user = both.add()
-    until(lambda: posting(both.worker), PATIENCE)
+    until(lambda: user in answer.users, PATIENCE)
     return user
 
 
@@ -74,7 +74,7 @@ def pass_seconds(seconds: float) -> None:
 
 def test_a_frozen_broker_is_noticed_and_holds_up_no_job_in_hand(both: Site) -> None:
     with held(both.api) as answer:
-        user = in_hand(both)
+        user = in_hand(both, answer)
         both.broker.freeze()
         try:
             until(lambda: is_frozen(both.broker))
@@ -101,7 +101,7 @@ def test_ninety_seconds_of_silence_lose_nothing(both, relay, fault) -> None:
     begin = {"frozen broker": both.broker.freeze, "black hole": relay.black_hole}
     end = {"frozen broker": both.broker.thaw, "black hole": relay.pass_on}
     with held(both.api) as answer:
-        user = in_hand(both)
+        user = in_hand(both, answer)
         begin[fault]()
         try:
             silent(both, user, answer)

@@ -188,7 +188,7 @@ def test_under_an_alarm_jobs_in_hand_end_and_all_goes_on_after_it(both: Site) ->
     both.works()
     with held(both.api) as answer:
         user = both.add()
-        until(lambda: posting(both.worker), PATIENCE)
+        until(lambda: user in answer.users, PATIENCE)
         both.broker.alarm()
         try:
             for role in both.roles:

@@ -143,12 +143,21 @@ def seconds_until(condition: Callable[[], object], what: str) -> float:
     return time.monotonic() - begun
 
 
-@contextmanager
-def held(api: StandInApi) -> Iterator[threading.Event]:
-    """The tix-api takes posts and answers none until the event is set, or the block ends."""
-    answer = threading.Event()
+class Answer(threading.Event):
+    """What posts wait for; `users`: of whom one has come."""
 
-    def decide(*_: object) -> Behaviour:
+    def __init__(self) -> None:
+        super().__init__()
+        self.users: set[int] = set()
+
+
+@contextmanager
+def held(api: StandInApi) -> Iterator[Answer]:
+    """The tix-api takes posts and answers none until the event is set, or the block ends."""
+    answer = Answer()
+
+    def decide(user: int, *_: object) -> Behaviour:
+        answer.users.add(user)
         answer.wait(2 * PATIENCE)
         return Behaviour()
 
