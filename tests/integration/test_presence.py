@@ -13,6 +13,7 @@ from tests.support.service import snapshot
 from tixd import errors
 from tixd.config.loader import load
 from tixd.config.settings import Settings
+from tixd.runtime import http_server
 from tixd.runtime.service import Presence
 
 
@@ -34,6 +35,12 @@ def test_an_address_that_was_asked_for_and_is_taken_stops_the_start():
         with pytest.raises(errors.CannotStart, match="Address already in use") as caught:
             asyncio.run(presence.start())
     assert caught.value.exit_code == 3
+
+
+def test_off_means_that_nobody_listens(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(http_server, "serve", None)
+    presence = Presence(load({}, {"TIX_HTTP_ADDRESS": "off"}, None), snapshot)
+    asyncio.run(presence.start())
 
 
 def test_the_usual_address_is_tried_again_by_whoever_takes_over(monkeypatch: pytest.MonkeyPatch):

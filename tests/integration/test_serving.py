@@ -16,15 +16,22 @@ from tests.support.service import snapshot
 from tests.support.waiting import until
 from tixd import errors
 from tixd.runtime import http_server
-from tixd.runtime.http_server import BriefConnections, HttpServer, Listener, bound_or_refused, serve
+from tixd.runtime.http_server import (
+    BriefConnections,
+    HttpServer,
+    Listener,
+    bound_or_refused,
+    health_routes,
+    serve,
+)
 from tixd.runtime.status import Snapshot
 
 
 @asynccontextmanager
 async def listening(now: Callable[[], Snapshot] = snapshot) -> AsyncIterator[Listener]:
     """A listener on a free port of the loopback."""
-    listener = await serve("127.0.0.1:0", now, lambda: b"tixd_up 1\n")
-    assert listener
+    routes = health_routes(lambda: now().not_ready(), lambda: b"tixd_up 1\n")
+    listener = await serve(await bound_or_refused("127.0.0.1:0"), routes)
     try:
         yield listener
     finally:
@@ -143,17 +150,13 @@ def taken() -> int:
 
 def test_an_address_that_is_taken_is_said_to_be_so(taken):
     with pytest.raises(errors.CannotStart, match="Address already in use") as caught:
-        asyncio.run(serve(f"127.0.0.1:{taken}", snapshot, bytes))
+        asyncio.run(bound_or_refused(f"127.0.0.1:{taken}"))
     assert caught.value.exit_code == 3
 
 
 def test_a_host_that_cannot_have_an_address_stops_the_start():
     with pytest.raises(errors.CannotStart, match="label too long"):
-        asyncio.run(serve(f"{'a' * 64}:8889", snapshot, bytes))
-
-
-def test_off_means_that_nobody_listens():
-    assert asyncio.run(serve("off", snapshot, bytes)) is None
+        asyncio.run(bound_or_refused(f"{'a' * 64}:8889"))
 
 
 def test_stopping_closes_kept_connections_and_the_port():

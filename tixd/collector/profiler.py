@@ -13,18 +13,11 @@ import signal
 import sys
 import time
 from collections import Counter
-from types import FrameType, MappingProxyType
+from types import FrameType
 
 from aiohttp import web
 
-from tixd.collector.answer import Answer, Handler, other, text, written
-from tixd.runtime.http_server import (
-    IDLE_SECONDS,
-    BriefConnections,
-    HttpServer,
-    Listener,
-    bound_or_refused,
-)
+from tixd.runtime.http_server import Listener, Routes, bound_or_refused, plain_text, serve
 
 #: How often a profile looks where the program is, seconds of CPU time.
 SAMPLE_SECONDS = 0.005
@@ -56,13 +49,13 @@ class Profiler:
         self._stacks: Counter[str] = Counter()
         self._busy = False
 
-    async def profile(self, request: web.BaseRequest) -> Answer:
+    async def profile(self, request: web.BaseRequest) -> web.Response:
         """Folded stacks of the next `seconds`; 429 while another profile is taken."""
         wanted = request.query.get("seconds", str(USUAL_SECONDS))
         if not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted) <= MOST_SECONDS):
-            return text(f"seconds must be a number from 1 to {MOST_SECONDS}\n", 400)
+            return plain_text(f"seconds must be a number from 1 to {MOST_SECONDS}\n", 400)
         if self._busy:
-            return text("another profile is being taken\n", 429)
+            return plain_text("another profile is being taken\n", 429)
         self._busy, self._stacks = True, Counter()
         signal.signal(signal.SIGPROF, self._sample)
         signal.setitimer(signal.ITIMER_PROF, SAMPLE_SECONDS, SAMPLE_SECONDS)
@@ -71,7 +64,9 @@ class Profiler:
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             self._busy = False
-        return text("".join(f"{stack} {count}\n" for stack, count in self._stacks.most_common()))
+        return plain_text(
+            "".join(f"{stack} {count}\n" for stack, count in self._stacks.most_common())
+        )
 
     def _sample(self, _: int, frame: FrameType | None) -> None:
         names = []
@@ -91,43 +86,33 @@ async def _still_asked(request: web.BaseRequest, seconds: float) -> None:
         await asyncio.sleep(min(left, LOOK_SECONDS))
 
 
-async def _index(_: web.BaseRequest) -> Answer:
-    return Answer(200, _INDEX.encode(), {"Content-Type": "text/html; charset=utf-8"})
+async def _index(_: web.BaseRequest) -> web.Response:
+    return web.Response(text=_INDEX, content_type="text/html", charset="utf-8")
 
 
-async def _command_line(_: web.BaseRequest) -> Answer:
-    return text("\0".join(sys.orig_argv))
+async def _command_line(_: web.BaseRequest) -> web.Response:
+    return plain_text("\0".join(sys.orig_argv))
 
 
-async def _stacks(_: web.BaseRequest) -> Answer:
+async def _stacks(_: web.BaseRequest) -> web.Response:
     """The stack of every task of the loop."""
     told = io.StringIO()
     for task in sorted(asyncio.all_tasks(), key=asyncio.Task.get_name):
         task.print_stack(file=told)
         told.write("\n")
-    return text(told.getvalue())
+    return plain_text(told.getvalue())
 
 
-def handlers() -> MappingProxyType[str, Handler]:
-    """What is answered under which path."""
-    return MappingProxyType(
-        {
-            ROOT: _index,
-            f"{ROOT}cmdline": _command_line,
-            f"{ROOT}profile": Profiler().profile,
-            f"{ROOT}goroutine": _stacks,
-        }
-    )
+def routes() -> Routes:
+    """Return the handlers by method and path."""
+    return {
+        f"GET {ROOT}": _index,
+        f"GET {ROOT}cmdline": _command_line,
+        f"GET {ROOT}profile": Profiler().profile,
+        f"GET {ROOT}goroutine": _stacks,
+    }
 
 
 async def listen(address: str) -> Listener:
     """Answer on an address of its own (host:port); raises CannotStart."""
-    paths, connections = handlers(), BriefConnections()
-
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        with connections.at_work(request.protocol):
-            return await written(request, await other(request, paths))
-
-    listener = Listener(HttpServer(answer, connections, keepalive_timeout=IDLE_SECONDS))
-    await listener.start(await bound_or_refused(address))
-    return listener
+    return await serve(await bound_or_refused(address), routes())

@@ -23,7 +23,6 @@ from aiohttp import web
 from tixd import bounded, errors, logs
 from tixd.collector import counts
 from tixd.collector.admission import Admission, ClientGone
-from tixd.collector.answer import Answer, Handler, other, text, written
 from tixd.collector.body import Reader
 from tixd.collector.connections import Connections
 from tixd.collector.cooperative import Scheduler
@@ -33,8 +32,16 @@ from tixd.collector.receive import Receiver, RequestContext
 from tixd.collector.record_parser import Limits
 from tixd.config import collector_values
 from tixd.config.collector_settings import CollectorSettings
-from tixd.runtime.http_server import HttpServer, Listener, bound_or_refused
-from tixd.runtime.metrics import CONTENT_TYPE
+from tixd.runtime.http_server import (
+    Handler,
+    HttpServer,
+    Listener,
+    bound_or_refused,
+    health_routes,
+    plain_text,
+    route,
+    send,
+)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -126,11 +133,9 @@ class Server:
         self._connections = Connections(
             settings.max_connections, settings.timeout_seconds, self._hand
         )
-        self.paths: dict[str, Handler] = {
-            "/stats": self._stats,
-            "/metrics": self._metrics,
-            "/healthz": _health,
-            "/readyz": self._readiness,
+        self.routes: dict[str, Handler] = {
+            "GET /stats": self._stats,
+            **health_routes(self._not_ready, self._metrics),
         }
 
     @property
@@ -171,7 +176,7 @@ class Server:
 
     async def _look(self, request: web.BaseRequest) -> web.StreamResponse:
         with self._connections.at_work(request.protocol):
-            return await written(request, await other(request, self.paths))
+            return await send(request, await route(request, self.routes))
 
     # --- the servlet -----------------------------------------------------------------------------
 
@@ -180,30 +185,32 @@ class Server:
         begun = time.monotonic()
         said = await self._servlet(request, visit)
         visit.share.release()
-        response = await written(request, said) if said else web.Response()
-        code = said.status if said else _NOBODY
+        response = web.Response() if said is None else await send(request, said)
+        code = _NOBODY if said is None else said.status
         self.counts.answered(code, time.monotonic() - begun)
         self._log(request, visit, said, time.monotonic() - begun)
         return response
 
-    async def _servlet(self, request: web.BaseRequest, visit: RequestContext) -> Answer | None:
+    async def _servlet(
+        self, request: web.BaseRequest, visit: RequestContext
+    ) -> web.Response | None:
         """What a sender is told; None where it has left."""
         if request.method not in ("GET", "POST"):
-            return text("only GET and POST", 405, Allow="GET, POST")
+            return plain_text("only GET and POST", 405, Allow="GET, POST")
         try:
-            return text(await self._take(request, visit))
+            return plain_text(await self._take(request, visit))
         except ClientGone:
             visit.problem = "the sender has left"
             return None
         except errors.BadRequest as error:
-            return text(bounded.text(error.answer, ANSWER_CHARACTERS), error.status)
+            return plain_text(bounded.text(error.answer, ANSWER_CHARACTERS), error.status)
         except errors.Unavailable as error:
             visit.problem = error.detail
-            return text(error.answer, error.status, Retry_After=str(RETRY_AFTER_SECONDS))
+            return plain_text(error.answer, error.status, Retry_After=str(RETRY_AFTER_SECONDS))
         except Exception as error:  # noqa: BLE001 - whatever it is, the sender is to repeat it
             logs.error("request_failed", reason=f"{type(error).__name__}: {error}")
             visit.problem = "unexpected"
-            return text("Internal server error", 500)
+            return plain_text("Internal server error", 500)
 
     async def _take(self, request: web.BaseRequest, visit: RequestContext) -> str:
         """Read a request and have it received."""
@@ -213,7 +220,11 @@ class Server:
             return await self._receiver.receive(parameters, visit)
 
     def _log(
-        self, request: web.BaseRequest, visit: RequestContext, said: Answer | None, seconds: float
+        self,
+        request: web.BaseRequest,
+        visit: RequestContext,
+        said: web.Response | None,
+        seconds: float,
     ) -> None:
         """One line per request; logs.py escapes what came from outside."""
         peer = (request.transport and request.transport.get_extra_info("peername")) or ("",)
@@ -225,37 +236,27 @@ class Server:
             path=request.path,
             **{"from": visit.sender},
             **dict(visit.records),
-            response=said.body.decode() if said else "",
+            response="" if said is None else said.text,
             **({"reason": visit.problem} if visit.problem else {}),
-            code=said.status if said else _NOBODY,
+            code=_NOBODY if said is None else said.status,
             seconds=round(seconds, 4),
         )
 
     # --- everything else -------------------------------------------------------------------------
 
-    async def _stats(self, _: web.BaseRequest) -> Answer:
+    async def _stats(self, _: web.BaseRequest) -> web.Response:
         told = orjson.dumps(self.counts.stats())
-        return Answer(200, told, {"Content-Type": "application/json"})
+        return web.Response(body=told, content_type="application/json")
 
-    async def _metrics(self, _: web.BaseRequest) -> Answer:
-        told = counts.metrics(
-            self.counts, self._hand, self._outputs, is_ready=not self._not_ready()
-        )
-        return Answer(200, told, {"Content-Type": CONTENT_TYPE})
-
-    async def _readiness(self, _: web.BaseRequest) -> Answer:
-        reasons = self._not_ready()
-        return text("\n".join([*reasons, ""]), 503) if reasons else text("ready\n")
+    def _metrics(self) -> bytes:
+        ready = not self._not_ready()
+        return counts.metrics(self.counts, self._hand, self._outputs, is_ready=ready)
 
 
 def _head_bytes(request: web.BaseRequest) -> int:
     """How long a request's head is."""
     fields = sum(len(name) + len(field) for name, field in request.raw_headers)
     return len(request.raw_path) + fields
-
-
-async def _health(_: web.BaseRequest) -> Answer:
-    return text("ok\n")
 
 
 def _limits(settings: CollectorSettings) -> Limits:

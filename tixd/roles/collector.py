@@ -108,7 +108,7 @@ class Collector:
         """Answer HTTP; at the end, let requests in hand be finished."""
         settings = self._settings
         if self._pprof == HERE:
-            server.paths.update(profiler.handlers())
+            server.routes.update(profiler.routes())
         listeners = [await server.listen(f"{settings.address}:{settings.port}")]
         try:
             if self._pprof not in ("", HERE):

@@ -1,10 +1,9 @@
-"""One HTTP listener: is it alive, can it work, what has it counted.
+"""The HTTP listener of every role, on TCP and on the control socket.
 
-In: an address, and functions that tell of the role. Out: GET and HEAD of /healthz ("ok": the loop
-runs), /readyz ("ready", or 503 with a reason a line) and /metrics (Prometheus text); else 404.
-Rules: answers come from memory, nothing is asked of a worker or the volume; a connection lives for
-seconds, few are open at once and the oldest makes room; a default address that is taken is a
-warning, one that was asked for stops the start.
+In: bound sockets, handlers by method and path. Out: answers. Rules: a request that was not read to
+its end closes its connection; a client that does not read its answer in time is cut off; what has a
+short request and a short answer gets brief connections: few at once, each for seconds, and the
+oldest makes room.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -23,9 +22,17 @@ from aiohttp import web
 
 from tixd import bounded, errors
 from tixd.runtime.metrics import CONTENT_TYPE
-from tixd.runtime.status import Snapshot
 
-#: How long a connection may be open in all, so that slow senders hold none for ever.
+#: Answers a request.
+Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+
+#: Handlers by method and path, as "GET /metrics"; HEAD is GET without the body.
+Routes = Mapping[str, Handler]
+
+#: How long an answer may take to be written.
+ANSWER_SECONDS = 10.0
+
+#: How long a brief connection may be open beside the work for it, so that slow senders end.
 CONNECTION_SECONDS = 10.0
 
 #: How long a connection may wait for its next request.
@@ -73,19 +80,73 @@ for _module in (yarl._parse, yarl._url):  # noqa: SLF001
     _uncache(_module)
 
 
-async def serve(
-    address: str,
-    snapshot: Callable[[], Snapshot],
-    metrics: Callable[[], bytes],
-) -> Listener | None:
-    """Listen on `address` (host:port, [v6]:port or "off": None); raises CannotStart."""
-    if address == "off":
-        return None
-    advice = "; if another tixd runs here, give this one another TIX_HTTP_ADDRESS, or off"
-    sockets = await bound_or_refused(address, advice)
+def plain_text(words: str, status: int = 200, **headers: str) -> web.Response:
+    """Return a response in plain text; `headers` have _ for -."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return web.Response(text=words, status=status, headers=named)
+
+
+def health_routes(unready: Callable[[], Sequence[str]], metrics: Callable[[], bytes]) -> Routes:
+    """Return what every role answers, from memory: is it alive, can it work, what has it counted.
+
+    unready: why it cannot work; metrics: what Prometheus reads.
+    """
+
+    async def health(_: web.BaseRequest) -> web.Response:
+        return plain_text("ok\n")
+
+    async def readiness(_: web.BaseRequest) -> web.Response:
+        reasons = unready()
+        return plain_text("\n".join([*reasons, ""]), 503) if reasons else plain_text("ready\n")
+
+    async def scrape(_: web.BaseRequest) -> web.Response:
+        return web.Response(body=metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+    return {"GET /healthz": health, "GET /readyz": readiness, "GET /metrics": scrape}
+
+
+async def route(request: web.BaseRequest, routes: Routes) -> web.Response:
+    """Let the handler answer that the request names: 404 for a wrong path, 405 for a method."""
+    method = "GET" if request.method == "HEAD" else request.method
+    handler = routes.get(f"{method} {request.path}")
+    if handler:
+        return await handler(request)
+    known = [name.split(" ") for name in routes]
+    methods = [method for method, path in known if path == request.path]
+    if not methods:
+        here = ", ".join(dict.fromkeys(path for _, path in known))
+        return plain_text(f"not found; here are {here}\n", 404)
+    methods += ["HEAD"] * ("GET" in methods)
+    return plain_text(f"only {' and '.join(methods)}\n", 405, Allow=", ".join(methods))
+
+
+async def send(request: web.BaseRequest, response: web.Response) -> web.Response:
+    """Write the response now, because a client that does not read it is not waited for."""
+    response.headers.update({"Server": "tixd", "Cache-Control": "no-store"})
+    if not request.content.at_eof():
+        response.force_close()
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await response.prepare(request)
+            await response.write_eof()
+    except (TimeoutError, ConnectionError):
+        if request.transport:
+            request.transport.abort()
+    return response
+
+
+async def serve(sockets: list[socket.socket], routes: Routes) -> Listener:
+    """Answer short requests on these bound sockets."""
+    connections = BriefConnections()
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        with connections.at_work(request.protocol):
+            response = await route(request, routes)
+        return await send(request, response)
+
     http = HttpServer(
-        _Answers(snapshot, metrics).answer,
-        BriefConnections(),
+        answer,
+        connections,
         keepalive_timeout=IDLE_SECONDS,
         lingering_time=0,
         max_line_size=LONGEST_LINE_BYTES,
@@ -199,12 +260,15 @@ class BriefConnections:
 
     @contextlib.contextmanager
     def at_work(self, protocol: web.RequestHandler) -> Iterator[None]:
-        """A request of it takes its time, as long as the block runs."""
+        """Let its request take its time while the block runs, even if that of others is over."""
         self._at_work.add(protocol)
         try:
             yield
         finally:
             self._at_work.discard(protocol)
+            loop, timer = asyncio.get_running_loop(), self._timers.get(protocol)
+            if timer and timer.when() <= loop.time():
+                self._timers[protocol] = loop.call_later(CONNECTION_SECONDS, self._end, protocol)
 
     def _end(self, protocol: web.RequestHandler) -> None:
         if protocol not in self._at_work:
@@ -247,41 +311,6 @@ class Listener:
         except TimeoutError:
             for protocol in self._http.connections:
                 protocol.force_close()
-
-
-class _Answers:
-    """What is said under which path."""
-
-    def __init__(self, snapshot: Callable[[], Snapshot], metrics: Callable[[], bytes]) -> None:
-        self._snapshot, self._metrics = snapshot, metrics
-        self._paths = {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._text}
-
-    async def answer(self, request: web.BaseRequest) -> web.Response:
-        """The response to one request."""
-        say = self._paths.get(request.path)
-        if say is None:
-            response = _plain("not found: /healthz, /readyz, /metrics are here\n", 404)
-        elif request.method not in ("GET", "HEAD"):
-            response = _plain("only GET and HEAD\n", 405)
-            response.headers["Allow"] = "GET, HEAD"
-        else:
-            response = say()
-        response.headers.update({"Server": "tixd", "Cache-Control": "no-store"})
-        return response
-
-    def _health(self) -> web.Response:
-        return _plain("ok\n")
-
-    def _readiness(self) -> web.Response:
-        reasons = self._snapshot().not_ready()
-        return _plain("\n".join([*reasons, ""]), 503) if reasons else _plain("ready\n")
-
-    def _text(self) -> web.Response:
-        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
-
-
-def _plain(text: str, status: int = 200) -> web.Response:
-    return web.Response(text=text, status=status)
 
 
 async def bound_or_refused(address: str, advice: str = "") -> list[socket.socket]:

@@ -16,6 +16,9 @@ from tixd.runtime.metrics import Metrics
 from tixd.runtime.status import Snapshot
 from tixd.runtime.systemd import Notifier
 
+#: What to do where the address is taken.
+_ADVICE = "; if another tixd runs here, give this one another TIX_HTTP_ADDRESS, or off"
+
 
 class Presence:
     """The outside of one role."""
@@ -37,15 +40,20 @@ class Presence:
         """
         address = self._settings.http_address_used
         try:
-            self._listener = self._listener or await http_server.serve(
-                address, self._snapshot, lambda: self.metrics.text(self._snapshot())
-            )
+            if self._listener is None and address != "off":
+                sockets = await http_server.bound_or_refused(address, _ADVICE)
+                self._listener = await http_server.serve(sockets, self._routes())
         except errors.CannotStart as error:
             if self._settings.http_address:
                 raise
             if not self._told:
                 logs.warning("http_address_not_available", address=address, reason=error.detail)
             self._told = True
+
+    def _routes(self) -> http_server.Routes:
+        return http_server.health_routes(
+            lambda: self._snapshot().not_ready(), lambda: self.metrics.text(self._snapshot())
+        )
 
     async def answer(self, handlers: Mapping[str, control.Handler], *, standby: bool) -> None:
         """Answer `tixd status` and its like with these from now on."""
