@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 
 from tixd import errors, logs
@@ -26,9 +27,8 @@ from tixd.reports.spool import BATCH_FILES, Spool, opened
 from tixd.reports.window import Discard, Window, next_step
 from tixd.results.client import ApiClient
 from tixd.results.failed_results import FailedResults
-from tixd.results.journal import Journal, in_parts
-from tixd.results.journal_file import JournalFile
-from tixd.results.keeper import JournalKeeper, Unwritten
+from tixd.results.journal import Journal, Unwritten
+from tixd.results.journal_format import JournalEntry, in_parts
 from tixd.results.payload import WindowResult
 from tixd.results.repost import after_fresh, repost
 from tixd.results.response import skipped
@@ -64,10 +64,11 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
     tally: Counter[str] = Counter()
     installation = Installation(job.user_id, job.installation_id, job.path)
     more = False
+    warn = partial(_warn, worker, installation)
     try:
         with (
             opened(installation, worker.settings) as folder,
-            JournalFile(folder) as journal,
+            Journal(folder, tally, worker.unwritten, warn) as journal,
             FailedResults(folder) as outbox,
         ):
             more = _Visit(installation, folder, journal, outbox, worker, tally).work(job)
@@ -92,6 +93,12 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
     return JobResult(counts={name: n for name, n in tally.items() if n}, has_more=more)
 
 
+def _warn(worker: Worker, installation: Installation, event: str, file: str, reason: str) -> None:
+    """Warn of a side duty that failed, once an hour."""
+    path, labels, now = installation.path, installation.labels, worker.now()
+    worker.limiter.log(logs.warning, event, path, now=now, **labels, file=file, reason=reason)
+
+
 class _Visit:
     """One job at work: the steps in the order in which they happen."""
 
@@ -99,7 +106,7 @@ class _Visit:
         self,
         installation: Installation,
         folder: Folder,
-        journal: JournalFile,
+        journal: Journal,
         outbox: FailedResults,
         worker: Worker,
         tally: Counter[str],
@@ -111,7 +118,8 @@ class _Visit:
         self._in_hand: tuple[int | None, tuple[str, ...]] = (None, ())
         self._begun = time.monotonic()
         self._outbox = outbox
-        self._journal = JournalKeeper(folder, journal, tally, worker.unwritten, self._warn)
+        self._journal = journal
+        self._warn = partial(_warn, worker, installation)
 
     def work(self, job: ProcessInstallation) -> bool:
         """Finish what was begun, then window after window; True when there is more to do."""
@@ -214,7 +222,7 @@ class _Visit:
             reason=step.reason,
             reports=len(step.reports),
         )
-        self._forget(step.reports, self._journal.entry)
+        self._commit_then_delete(step.reports, self._journal.entry)
 
     def _settle(self, window: Window) -> None:
         """Analyse a window, make its result safe, then delete its first half."""
@@ -226,16 +234,16 @@ class _Visit:
         summary = summarise(rows, settings.usage_estimator, both=both)
         if summary is None:
             self._tally["windows_without_short"] += 1
-            self._forget(window.spent, replace(self._journal.entry, window=first))
+            self._commit_then_delete(window.spent, replace(self._journal.entry, window=first))
             return
         self._tally["observations_duplicate"] += summary.duplicates
         entry = replace(self._journal.entry, window=first, timestamp=summary.timestamp)
         self._journal.prepare(entry, next(in_parts(tuple(r.name for r in window.spent))))
         source = window.reports[0].source
         result = WindowResult(source, summary, self._worker.origins.of(source))
-        self._forget(window.spent, self._make_safe(result, entry), safe=True)
+        self._commit_then_delete(window.spent, self._make_safe(result, entry), safe=True)
 
-    def _make_safe(self, result: WindowResult, entry: Journal) -> Journal:
+    def _make_safe(self, result: WindowResult, entry: JournalEntry) -> JournalEntry:
         """Post the result or store it; returns the journal with what that means for it."""
         self._say("post")
         worker, backoff = self._worker, entry.backoff
@@ -263,7 +271,9 @@ class _Visit:
         )
         return replace(entry, backoff=backoff)
 
-    def _forget(self, reports: Sequence[Report], entry: Journal, *, safe: bool = False) -> None:
+    def _commit_then_delete(
+        self, reports: Sequence[Report], entry: JournalEntry, *, safe: bool = False
+    ) -> None:
         """Delete reports whose result is safe, or that can have none: first the list, then they.
 
         safe: a result of theirs was posted or stored, so they must not come up again.
@@ -280,19 +290,6 @@ class _Visit:
                 self._journal.delete_unlisted(names)
             raise
         self._spool.leave_out(names)
-
-    def _warn(self, event: str, file: str, reason: str) -> None:
-        """Warn of a side duty that failed, once an hour."""
-        path, now = self._installation.path, self._worker.now()
-        self._worker.limiter.log(
-            logs.warning,
-            event,
-            path,
-            now=now,
-            **self._installation.labels,
-            file=file,
-            reason=reason,
-        )
 
     def _say(self, name: PhaseName, files: Sequence[str] = ()) -> None:
         """Tell the parent what begins now."""

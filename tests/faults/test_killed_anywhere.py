@@ -39,7 +39,7 @@ START = 1_700_000_000
 PHASES = ("read", "analyse", "post", "journal", "delete")
 
 #: Where a result is safe and the journal is about to say so, and where reports are being deleted.
-COMMIT, UNLINK = "JournalFile._write", "Folder.unlink"
+COMMIT, UNLINK = "Journal._make_count", "Folder.unlink"
 
 
 @dataclass(slots=True)

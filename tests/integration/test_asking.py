@@ -26,7 +26,7 @@ from tixd.pool.pool import Pool
 from tixd.results.backoff import Backoff
 from tixd.results.failed_results import FailedResults
 from tixd.results.journal import Journal
-from tixd.results.journal_file import JournalFile
+from tixd.results.journal_format import JournalEntry
 from tixd.roles.control_commands import handlers
 from tixd.runtime import control
 
@@ -130,9 +130,9 @@ def test_failed_list_shows_what_waits_where(tmp_path):
     store(tmp_path, "1/2", 1_500_000_000, park=True)
     store(tmp_path, "30/4", 1_700_000_000)
     (tmp_path / "5" / "6").mkdir(parents=True)
-    with Folder(str(tmp_path / "30/4")) as folder, JournalFile(folder) as journal:
+    with Folder(str(tmp_path / "30/4")) as folder, Journal(folder) as journal:
         silent = Backoff().got_no_answer(time.time() + 3000, Random(1)).because("no answer in time")
-        journal.save(Journal(backoff=silent))
+        journal.save(JournalEntry(backoff=silent))
     done = asked(tmp_path, "failed", "list")
     assert (done.code, done.err) == (0, "")
     header, first, second = done.out

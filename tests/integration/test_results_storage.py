@@ -21,7 +21,7 @@ from tixd.results.backoff import Backoff
 from tixd.results.client import ApiClient
 from tixd.results.failed_results import FailedResults
 from tixd.results.journal import Journal
-from tixd.results.journal_file import JournalFile
+from tixd.results.journal_format import JournalEntry
 from tixd.results.repost import Reposted, repost
 
 ROOT = Path(__file__).parents[2]
@@ -41,8 +41,8 @@ def test_a_full_disk_leaves_no_truncated_file_and_freed_it_stores_again(tiny_dis
         assert ballast
         with pytest.raises(errors.DiskFull):
             outbox.store(result(2))
-        with pytest.raises(errors.DiskFull), JournalFile(folder) as journal:
-            journal.prepare(Journal(names=("a.json",)))
+        with pytest.raises(errors.DiskFull), Journal(folder) as journal:
+            journal.write_ahead(JournalEntry(names=("a.json",)))
         assert os.listdir(tiny_disk / "failed-results") == [first]
         ballast.unlink()
         assert outbox.load(outbox.store(result(2))) == result(2)

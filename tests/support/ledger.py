@@ -21,8 +21,8 @@ from tixd.directory import Folder
 from tixd.reports.archive import installations
 from tixd.reports.model import Report
 from tixd.reports.window import windows
-from tixd.results.journal import Journal
-from tixd.results.journal_file import FILE_NAME, JournalFile, peek
+from tixd.results.journal import FILE_NAME, Journal, peek
+from tixd.results.journal_format import JournalEntry
 from tixd.results.payload import parse_failed_report
 
 #: user, installation, timestamp of the result
@@ -107,7 +107,7 @@ def set_back_pauses(base: Path) -> None:
         lively(path.parent)
 
 
-def journal(folder: Path) -> Journal:
+def journal(folder: Path) -> JournalEntry:
     """What the journal of an installation says; fails where it cannot be trusted."""
     with heard() as log, Folder(str(folder)) as opened:
         found = peek(opened)
@@ -118,9 +118,9 @@ def journal(folder: Path) -> Journal:
 def _set_back(path: Path) -> bool:
     """Whether the installation is free, and its pause ended."""
     try:
-        with Folder(str(path)) as folder, JournalFile(folder) as file:
-            entry = file.load()
-            file.save(replace(entry, backoff=replace(entry.backoff, not_before=0.0)))
+        with Folder(str(path)) as folder, Journal(folder) as file:
+            backoff = replace(file.entry.backoff, not_before=0.0)
+            file.save(replace(file.entry, backoff=backoff))
     except errors.Locked:
         return False
     return True

@@ -15,23 +15,22 @@ from tests.unit.test_results_journal import FULL
 from tixd import errors
 from tixd.directory import Folder
 from tixd.results.backoff import Backoff, Refusal
-from tixd.results.journal import MAX_LEFT, Journal
-from tixd.results.journal_file import FILE_NAME, JournalFile, peek
-from tixd.results.keeper import OLD_FILE_NAME, JournalKeeper, Unwritten
+from tixd.results.journal import FILE_NAME, OLD_FILE_NAME, Journal, Unwritten, peek
+from tixd.results.journal_format import MAX_LEFT, JournalEntry
 
-ENTRY = Journal(window=1_505_080_680, timestamp=1_505_081_800)
+ENTRY = JournalEntry(window=1_505_080_680, timestamp=1_505_081_800)
 
 NAMES = ("tix-report-1.json", "2.json")
 
 
 class Job:
-    """A job's keeper over a folder, and what it has counted and warned of."""
+    """A job's journal in a folder, and what it has counted and warned of."""
 
-    def __init__(self, folder: Folder, file: JournalFile, unwritten: Unwritten) -> None:
+    def __init__(self, folder: Folder, unwritten: Unwritten) -> None:
         self.tally: Counter[str] = Counter()
         self.warned: list[str] = []
-        self.keeper = JournalKeeper(
-            folder, file, self.tally, unwritten, lambda event, *_: self.warned.append(event)
+        self.journal = Journal(
+            folder, self.tally, unwritten, lambda event, *_: self.warned.append(event)
         )
 
 
@@ -52,48 +51,49 @@ def unwritten() -> Unwritten:
 @pytest.fixture
 def job(folder, unwritten) -> Iterator[Job]:
     """A job that has begun."""
-    with JournalFile(folder) as file:
-        yield Job(folder, file, unwritten)
+    job = Job(folder, unwritten)
+    with job.journal:
+        yield job
 
 
 def next_job(folder: Folder, unwritten: Unwritten | None = None) -> Job:
     """A job after that one, which has finished the deletions; of another worker if not told."""
-    with JournalFile(folder) as file:
-        job = Job(folder, file, {} if unwritten is None else unwritten)
-        job.keeper.finish_deletions()
-        job.keeper.close()
+    job = Job(folder, {} if unwritten is None else unwritten)
+    with job.journal:
+        job.journal.finish_deletions()
+        job.journal.close()
     return job
 
 
 def test_names_are_listed_before_and_not_after_their_deletion(folder, job):
-    job.keeper.prepare(ENTRY, NAMES)
-    assert peek(folder) == Journal()
-    job.keeper.commit(ENTRY, NAMES)
+    job.journal.prepare(ENTRY, NAMES)
+    assert peek(folder) == JournalEntry()
+    job.journal.commit(ENTRY, NAMES)
     assert peek(folder) == replace(ENTRY, names=NAMES)
-    job.keeper.delete(NAMES)
-    job.keeper.close()
+    job.journal.delete(NAMES)
+    job.journal.close()
     assert peek(folder) == ENTRY
     assert os.listdir(folder.path) == [FILE_NAME]
     assert job.tally == {"reports_deleted": 2}
 
 
 def test_a_pause_that_came_after_the_proof_is_kept_too(folder, job):
-    job.keeper.prepare(ENTRY, NAMES)
+    job.journal.prepare(ENTRY, NAMES)
     pause = Backoff(failures=1, not_before=1_505_081_900.0)
-    job.keeper.commit(replace(ENTRY, backoff=pause), NAMES)
+    job.journal.commit(replace(ENTRY, backoff=pause), NAMES)
     assert peek(folder) == replace(ENTRY, names=NAMES, backoff=pause)
 
 
 def test_a_job_with_nothing_to_do_writes_nothing(folder, job):
-    job.keeper.finish_deletions()
-    job.keeper.set_backoff(Backoff(), [])
-    job.keeper.close()
+    job.journal.finish_deletions()
+    job.journal.set_backoff(Backoff(), [])
+    job.journal.close()
     assert folder.facts(FILE_NAME).st_size == 0
 
 
 def test_the_next_job_finishes_a_list_and_nothing_else(folder, job):
-    job.keeper.commit(ENTRY, ("2.json",))
-    job.keeper._file.__exit__()  # as if it had been killed
+    job.journal.commit(ENTRY, ("2.json",))
+    job.journal.__exit__()  # as if it had been killed
     assert next_job(folder).tally == {"reports_deleted": 1}
     assert sorted(os.listdir(folder.path)) == [FILE_NAME, "tix-report-1.json"]
     assert peek(folder) == ENTRY
@@ -101,7 +101,7 @@ def test_the_next_job_finishes_a_list_and_nothing_else(folder, job):
 
 def test_a_listed_folder_holds_up_nothing_and_is_forgotten(folder, tmp_path):
     (tmp_path / "1.json").mkdir()
-    with JournalFile(folder) as file:
+    with Journal(folder) as file:
         file.save(replace(ENTRY, names=("1.json", "2.json")))
     job = next_job(folder)
     assert (job.tally, job.warned) == ({"reports_deleted": 1}, ["report_not_deleted"])
@@ -117,9 +117,9 @@ def test_a_report_that_cannot_be_deleted_stays_in_the_list(folder, job, monkeypa
         return unlink(self, name)
 
     monkeypatch.setattr(Folder, "unlink", failing)
-    job.keeper.commit(ENTRY, NAMES)
-    job.keeper.delete(NAMES)
-    job.keeper.commit(replace(ENTRY, window=7), ("3.json",))
+    job.journal.commit(ENTRY, NAMES)
+    job.journal.delete(NAMES)
+    job.journal.commit(replace(ENTRY, window=7), ("3.json",))
     assert peek(folder) == replace(ENTRY, window=7, names=("2.json", "3.json"))
     assert job.tally == {"reports_deleted": 1, "reports_not_deleted": 1}
     assert job.warned == ["report_not_deleted"]
@@ -131,9 +131,9 @@ def test_too_many_that_cannot_be_deleted_stop_the_installation(folder, job, monk
 
     monkeypatch.setattr(Folder, "unlink", failing)
     names = tuple(f"{number}.json" for number in range(MAX_LEFT + 1))
-    job.keeper.commit(ENTRY, names)
+    job.journal.commit(ENTRY, names)
     with pytest.raises(errors.NotDeleted):
-        job.keeper.delete(names)
+        job.journal.delete(names)
 
 
 def failing_with(error: errors.VolumeError):
@@ -150,25 +150,25 @@ def test_what_could_not_be_written_is_remembered_until_it_is(
     folder, job, unwritten, monkeypatch, error
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(JournalFile, "save", failing_with(error))
+        patch.setattr(Journal, "save", failing_with(error))
         patch.setattr(Folder, "unlink", failing_with(error))
         if isinstance(error, errors.DiskFull):
-            job.keeper.commit(ENTRY, NAMES)
-            job.keeper.delete(NAMES)
+            job.journal.commit(ENTRY, NAMES)
+            job.journal.delete(NAMES)
         else:
             with pytest.raises(type(error)):
-                job.keeper.commit(ENTRY, NAMES)
-            job.keeper.delete_unlisted(NAMES)
-    job.keeper._file.__exit__()
+                job.journal.commit(ENTRY, NAMES)
+            job.journal.delete_unlisted(NAMES)
+    job.journal.__exit__()
     assert unwritten[folder.path].names == NAMES
     assert next_job(folder, unwritten).tally == {"reports_deleted": 2}
     assert unwritten == {}
 
 
 def test_without_room_what_could_be_deleted_is_forgotten_again(job, unwritten, monkeypatch):
-    monkeypatch.setattr(JournalFile, "save", failing_with(errors.DiskFull()))
-    job.keeper.commit(ENTRY, NAMES)
-    job.keeper.delete(NAMES)
+    monkeypatch.setattr(Journal, "save", failing_with(errors.DiskFull()))
+    job.journal.commit(ENTRY, NAMES)
+    job.journal.delete(NAMES)
     assert job.tally == {"journals_without_room": 1, "reports_deleted": 2}
     assert unwritten == {}
 
@@ -193,12 +193,12 @@ def test_an_old_journal_is_taken_over_its_deletions_finished_and_removed(folder,
     assert next_job(folder).tally == {"reports_deleted": 1}
     assert sorted(os.listdir(tmp_path)) == [FILE_NAME, "tix-report-1.json"]
     backoff = Backoff(2, 1505083000.5, (Refusal("failed-report-7.json", 1, 1505082999.25),))
-    assert peek(folder) == Journal(FULL.window, FULL.timestamp, (), backoff)
+    assert peek(folder) == JournalEntry(FULL.window, FULL.timestamp, (), backoff)
 
 
 def test_an_older_old_journal_gives_its_deletions_alone(folder, tmp_path):
     newer = replace(ENTRY, window=FULL.window + 1)
-    with JournalFile(folder) as file:
+    with Journal(folder) as file:
         file.save(newer)
     (tmp_path / OLD_FILE_NAME).write_bytes(orjson.dumps(OLD))
     assert next_job(folder).tally == {"reports_deleted": 1}
@@ -210,7 +210,7 @@ def test_an_old_journal_that_cannot_be_trusted_goes_with_a_warning(folder, tmp_p
     (tmp_path / OLD_FILE_NAME).write_bytes(content)
     assert next_job(folder).warned == ["journal_unreadable"]
     assert OLD_FILE_NAME not in os.listdir(tmp_path)
-    assert peek(folder) == Journal()
+    assert peek(folder) == JournalEntry()
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("2.json"), os.mkfifo])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from tixd.results import journal
+from tixd.results import journal_format
 from tixd.results.backoff import Backoff, Refusal
-from tixd.results.journal import Journal, from_members, in_parts, members
+from tixd.results.journal_format import JournalEntry, from_members, in_parts, members
 
-FULL = Journal(
+FULL = JournalEntry(
     window=1505080698,
     timestamp=1505082407,
     names=("tix-report-1505080698.json", "1505080700123-tix-log.json"),
@@ -35,7 +35,7 @@ PINNED = [
         b'"unfinished":true}',
     ),
     (
-        Journal(),
+        JournalEntry(),
         b'{"format":2,"window":null,"timestamp":null,"delete":[],"accepted":[],"failures":0,'
         b'"not_before":0.0,"refusals":[],"reason":"","unanswered":false,'
         b'"unfinished":false}',
@@ -80,11 +80,13 @@ def test_a_journal_of_before_reasons_were_kept_is_read():
         b'"refusals":[["failed-report-7.json",1,6.5]]}'
     )
     refusals = (Refusal("failed-report-7.json", 1, 6.5),)
-    assert from_members(orjson.loads(content), 1) == Journal(7, 8, (), Backoff(2, 9.5, refusals))
+    assert from_members(orjson.loads(content), 1) == JournalEntry(
+        7, 8, (), Backoff(2, 9.5, refusals)
+    )
 
 
 def test_words_that_could_not_be_read_again_are_never_written():
-    stored = members(Journal(backoff=Backoff(reason="500\r\n\x1b[2J")))
+    stored = members(JournalEntry(backoff=Backoff(reason="500\r\n\x1b[2J")))
     assert from_members(orjson.loads(orjson.dumps(stored))).backoff.reason == "500???[2J"
 
 
@@ -107,7 +109,7 @@ def test_a_journal_never_names_anything_but_a_plain_report(name):
 
 
 def test_a_long_list_of_names_is_cut_in_parts_of_which_none_is_lost(monkeypatch):
-    monkeypatch.setattr(journal, "MAX_NAMES_BYTES", 100)
+    monkeypatch.setattr(journal_format, "MAX_NAMES_BYTES", 100)
     names = tuple(f"{number}-tix-log.json" for number in range(50))
     parts = list(in_parts(names))
     assert sum(parts, ()) == names

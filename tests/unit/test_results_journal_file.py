@@ -19,21 +19,21 @@ from tests.support.log_events import heard
 from tests.unit.test_results_journal import FULL
 from tixd import errors
 from tixd.directory import Folder
-from tixd.results.journal import Journal
-from tixd.results.journal_file import (
+from tixd.results.journal import (
     FILE_NAME,
     LONG_AT,
     MAX_ENTRY_BYTES,
     SLOT_BYTES,
-    JournalFile,
+    Journal,
     peek,
 )
+from tixd.results.journal_format import JournalEntry
 
 #: An entry that fits into no slot.
 LONG = replace(FULL, names=tuple(f"tix-report-{second}.json" for second in range(1000)))
 
 #: Entries in the order in which they are written, short and long ones after each other.
-HISTORY = (FULL, Journal(1, 2), LONG, replace(LONG, window=3), FULL, LONG, Journal(5))
+HISTORY = (FULL, JournalEntry(1, 2), LONG, replace(LONG, window=3), FULL, LONG, JournalEntry(5))
 
 
 @pytest.fixture
@@ -43,11 +43,10 @@ def folder(tmp_path):
         yield opened
 
 
-def saved(folder: Folder, *entries: Journal) -> bytes:
+def saved(folder: Folder, *entries: JournalEntry) -> bytes:
     """Write these entries one after the other; returns what the file holds then."""
     for entry in entries:
-        with JournalFile(folder) as file:
-            file.load()
+        with Journal(folder) as file:
             file.save(entry)
     return content(folder)
 
@@ -56,10 +55,10 @@ def content(folder: Folder) -> bytes:
     return Path(folder.path, FILE_NAME).read_bytes()
 
 
-def loaded(folder: Folder) -> Journal:
+def loaded(folder: Folder) -> JournalEntry:
     """The journal, as who has the lock and who has not find it."""
-    with JournalFile(folder) as file:
-        entry = file.load()
+    with Journal(folder) as file:
+        entry = file.entry
     assert peek(folder) == entry
     return entry
 
@@ -73,8 +72,8 @@ def test_each_entry_replaces_the_one_before(folder):
 
 def test_a_new_file_has_room_for_both_slots_and_no_warning(folder):
     with heard() as log:
-        assert peek(folder) == Journal()
-        assert loaded(folder) == Journal()
+        assert peek(folder) == JournalEntry()
+        assert loaded(folder) == JournalEntry()
         saved(folder, FULL)
         assert loaded(folder) == FULL
     assert log.events == []
@@ -85,42 +84,39 @@ def test_a_new_file_has_room_for_both_slots_and_no_warning(folder):
 def test_the_empty_lock_file_of_a_former_version_becomes_the_journal(folder, before):
     Path(folder.path, FILE_NAME).write_bytes(before)
     with heard() as log:
-        assert loaded(folder) == Journal()
+        assert loaded(folder) == JournalEntry()
         saved(folder, FULL)
     assert (loaded(folder), log.events) == (FULL, [])
 
 
 @pytest.mark.parametrize("entry", [FULL, LONG], ids=["short", "long"])
 def test_what_is_prepared_counts_only_once_it_is_committed(folder, entry):
-    for before in (Journal(), Journal(1, 2), LONG, Journal(3, 4)):
+    for before in (JournalEntry(), JournalEntry(1, 2), LONG, JournalEntry(3, 4)):
         saved(folder, before)
-        with JournalFile(folder) as file, heard() as log:
-            file.load()
-            file.prepare(entry)
+        with Journal(folder) as file, heard() as log:
+            file.write_ahead(entry)
             assert peek(folder) == before
-            file.prepare(entry)
-            file.commit()
+            file.write_ahead(entry)
+            file.save(entry)
             assert peek(folder) == entry
         assert log.events == []
 
 
 def test_a_first_entry_that_was_never_committed_is_none_without_a_warning(folder):
-    with JournalFile(folder) as file:
-        file.load()
-        file.prepare(FULL)
+    with Journal(folder) as file:
+        file.write_ahead(FULL)
     with heard() as log:
-        assert loaded(folder) == Journal()
+        assert loaded(folder) == JournalEntry()
     assert log.events == []
 
 
 def test_a_file_that_had_a_long_list_gives_its_room_back(folder):
     saved(folder, LONG, LONG, LONG)
-    with JournalFile(folder) as file:
-        file.load()
-        file.trim()
-        assert file.load() == LONG
+    with Journal(folder) as file:
+        file.close()
+        assert file.entry == peek(folder) == LONG
         file.save(FULL)
-        file.trim()
+        file.close()
     assert len(content(folder)) == LONG_AT
     assert loaded(folder) == FULL
 
@@ -128,18 +124,18 @@ def test_a_file_that_had_a_long_list_gives_its_room_back(folder):
 # --- damage --------------------------------------------------------------------------------------
 
 
-def damaged(folder: Folder, new: bytes) -> Journal:
+def damaged(folder: Folder, new: bytes) -> JournalEntry:
     """What is found where the file holds `new`; it can be written again afterwards."""
     Path(folder.path, FILE_NAME).write_bytes(new)
     found = loaded(folder)
-    saved(folder, Journal(77, 78))
-    assert loaded(folder) == Journal(77, 78)
+    saved(folder, JournalEntry(77, 78))
+    assert loaded(folder) == JournalEntry(77, 78)
     return found
 
 
 @pytest.mark.parametrize("last", [FULL, LONG], ids=["short", "long"])
 def test_an_entry_torn_at_any_byte_leaves_the_one_before(folder, last):
-    before = saved(folder, Journal(1, 2), LONG)
+    before = saved(folder, JournalEntry(1, 2), LONG)
     whole = saved(folder, last)
     before = before.ljust(len(whole), b"\0")
     changed = [at for at in range(len(whole)) if whole[at] != before[at]]
@@ -150,16 +146,16 @@ def test_an_entry_torn_at_any_byte_leaves_the_one_before(folder, last):
 
 @pytest.mark.parametrize("at", range(0, LONG_AT, 512))
 def test_a_sector_or_page_of_zeros_costs_one_entry_at_most(folder, at):
-    whole = saved(folder, Journal(1, 2), FULL)
+    whole = saved(folder, JournalEntry(1, 2), FULL)
     for size in (512, 4096):
         zeroed = (whole[:at] + bytes(size) + whole[at + size :])[: len(whole)]
-        assert damaged(folder, zeroed) in (FULL, Journal(1, 2), Journal())
+        assert damaged(folder, zeroed) in (FULL, JournalEntry(1, 2), JournalEntry())
 
 
 def test_a_file_cut_anywhere_is_an_older_entry_or_none(folder):
-    whole = saved(folder, Journal(1, 2), LONG)
+    whole = saved(folder, JournalEntry(1, 2), LONG)
     for size in [*range(0, 400, 7), *range(4090, 4300, 7), *range(8190, len(whole), 997)]:
-        assert damaged(folder, whole[:size]) in (LONG, Journal(1, 2), Journal())
+        assert damaged(folder, whole[:size]) in (LONG, JournalEntry(1, 2), JournalEntry())
 
 
 def test_a_flipped_bit_anywhere_is_never_another_entry(folder):
@@ -174,10 +170,10 @@ def test_a_flipped_bit_anywhere_is_never_another_entry(folder):
 @pytest.mark.parametrize("junk", [b"x", b"pid 5 on host\n", b"{}" * 5000, b"\xff" * LONG_AT])
 def test_what_somebody_else_has_written_there_is_none_with_a_warning(folder, junk):
     Path(folder.path, FILE_NAME).write_bytes(junk)
-    with heard() as log, JournalFile(folder) as file:
-        assert file.load() == Journal()
+    with heard() as log, Journal(folder) as file:
+        assert file.entry == JournalEntry()
         file.save(FULL)
-        assert file.load() == FULL
+        assert peek(folder) == FULL
     assert log.events == [("warning", "journal_unreadable")]
 
 
@@ -186,9 +182,8 @@ def test_a_huge_file_is_neither_read_nor_kept(folder):
     with Path(folder.path, FILE_NAME).open("r+b") as file:
         file.truncate(50 * MAX_ENTRY_BYTES)
     assert loaded(folder) == FULL
-    with JournalFile(folder) as file:
-        file.load()
-        file.trim()
+    with Journal(folder) as file:
+        file.close()
     assert len(content(folder)) == LONG_AT
 
 
@@ -214,7 +209,7 @@ def test_a_whole_slot_of_odd_numbers_neither_counts_nor_lasts(folder, changes):
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("x")])
 def test_what_is_no_file_in_its_place_is_left_alone(folder, make):
     make(Path(folder.path, FILE_NAME))
-    with pytest.raises(errors.UnexpectedFileType), JournalFile(folder):
+    with pytest.raises(errors.UnexpectedFileType), Journal(folder):
         pass
 
 
@@ -222,7 +217,7 @@ def test_a_file_with_a_second_name_is_never_written_to(folder):
     other = Path(folder.path, "precious")
     other.write_bytes(b"precious")
     os.link(other, Path(folder.path, FILE_NAME))
-    with pytest.raises(errors.UnexpectedFileType, match="second name"), JournalFile(folder):
+    with pytest.raises(errors.UnexpectedFileType, match="second name"), Journal(folder):
         pass
     assert other.read_bytes() == b"precious"
 
@@ -233,8 +228,8 @@ def test_a_disk_at_fault_is_no_empty_journal(folder, monkeypatch):
 
     saved(folder, FULL)
     monkeypatch.setattr(os, "pread", failing)
-    with JournalFile(folder) as file, pytest.raises(errors.VolumeFailed):
-        file.load()
+    with pytest.raises(errors.VolumeFailed), Journal(folder):
+        pass
 
 
 @contextlib.contextmanager
@@ -254,27 +249,25 @@ def limited() -> Iterator[None]:
 
 
 def test_what_cannot_be_written_is_known_before_it_counts(folder):
-    with JournalFile(folder) as file:
-        file.load()
-        with pytest.raises(errors.FileSizeLimit), limited():
-            file.prepare(Journal())
+    with Journal(folder) as file, pytest.raises(errors.FileSizeLimit), limited():
+        file.write_ahead(JournalEntry())
 
 
 def test_a_file_for_which_there_was_no_room_at_first_is_read_before_it_is_written(
     folder, monkeypatch
 ):
-    saved(folder, FULL, FULL, Journal(1, 2))
+    saved(folder, FULL, FULL, JournalEntry(1, 2))
     with monkeypatch.context() as patch:
         patch.setattr(Folder, "open_file", lambda *_: (_ for _ in ()).throw(errors.DiskFull))
-        file = JournalFile(folder).__enter__()
-        assert file.load() == Journal()
-    file.save(Journal(3, 4))
+        file = Journal(folder).__enter__()
+        assert file.entry == JournalEntry()
+    file.save(JournalEntry(3, 4))
     file.__exit__()
-    assert loaded(folder) == Journal(3, 4)
+    assert loaded(folder) == JournalEntry(3, 4)
 
 
 def test_one_process_at_a_time_has_the_file(folder):
-    with JournalFile(folder), pytest.raises(errors.Locked), JournalFile(folder):
+    with Journal(folder), pytest.raises(errors.Locked), Journal(folder):
         pass
-    with JournalFile(folder):
+    with Journal(folder):
         pass

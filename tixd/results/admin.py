@@ -18,7 +18,7 @@ from tixd.directory import Folder
 from tixd.jobs import JobResult, ListFailed, RetryFailed
 from tixd.results.backoff import Backoff
 from tixd.results.failed_results import FailedResults
-from tixd.results.journal_file import JournalFile, peek
+from tixd.results.journal import Journal, peek
 
 
 def list_failed(job: ListFailed, now: float) -> JobResult:
@@ -71,10 +71,10 @@ def _census(folder: Folder, now: float) -> tuple[tuple[int, ...], str]:
 
 def _retry(folder: Folder) -> tuple[tuple[int, ...], str]:
     """Bring back what was rejected and end the pause; returns how many results came back."""
-    with JournalFile(folder) as journal, FailedResults(folder) as outbox:
-        entry = journal.load()
-        journal.prepare(replace(entry, backoff=Backoff()))
+    with Journal(folder) as journal, FailedResults(folder) as outbox:
+        before, cleared = journal.entry, replace(journal.entry, backoff=Backoff())
+        journal.write_ahead(cleared)
         back = outbox.bring_back()
-        if back or entry.backoff != Backoff():
-            journal.commit()
+        if back or before != cleared:
+            journal.save(cleared)
     return (back,), ""

@@ -18,7 +18,7 @@ from typing import Self
 
 from tixd import bounded, errors
 from tixd.directory import TEMPORARY_SUFFIX, Entry, Folder
-from tixd.results.journal import MAX_LEFT
+from tixd.results.journal_format import MAX_LEFT
 from tixd.results.payload import WindowResult, failed_report, parse_failed_report
 
 #: Where results wait, and below it where those wait that the tix-api refused for good.

@@ -1,142 +1,368 @@
-"""What an installation's journal says, and its JSON.
+"""The journal of an installation during one job: the file `.tixd.lock`.
 
-In: a Journal, or the members of a JSON object. Out: the other one. Rules: what is not exactly a
-journal is refused whole; it never names anything but plain report names in the folder itself, and
-names of results in failed-results. Pure.
+By the file's kernel lock one process works here; its content says what is done with. Rules: the
+next entry is written before a post, all but its CRC, so that a journal that cannot be written is
+known in time; a list of names counts before the first of them is deleted; what counts is never
+overwritten, so a kill or a torn page leaves the entry before; no fsync, because a power cut may
+cost a repeated post. On a full disk the work goes on without a journal (counted), because deleting
+needs no room. A report that cannot be deleted stays in the list and is passed over, in memory where
+the list cannot be written, so that its window is never posted again.
+
+tixd 0.1.0 had its journal in `.tixd.json`, which is taken over once. tix-time-processor reads every
+file whose name ends in .json and dies of this one, so it goes once its deletions are finished.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import contextlib
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Self
 
-from tixd import bounded
-from tixd.results.backoff import LONGEST_REASON, Backoff, Refusal
+import orjson
 
-#: Version of the journal in `.tixd.lock`; one of another version counts as absent.
-FORMAT = 2
+from tixd import bounded, errors, logs
+from tixd.directory import TEMPORARY_SUFFIX, Folder, OpenFile
+from tixd.reports.ages import LOCK_FILE
+from tixd.results.backoff import Backoff
+from tixd.results.journal_format import (
+    LONG_AT,
+    MAX_ENTRY_BYTES,
+    MAX_LEFT,
+    PREPARED,
+    SLOT_BYTES,
+    JournalEntry,
+    Slot,
+    entry_in,
+    from_members,
+    is_unused,
+    lay_out,
+    whole_slots,
+)
 
-#: Longest list of names that is written at once: a longer one is worked off in parts.
-MAX_NAMES_BYTES = 2**19
+#: Name of the file; never unlinked, because workers of 0.1.0 on other hosts lock it too.
+FILE_NAME = LOCK_FILE
 
-#: With more reports or results that are done with and cannot be deleted, the installation stands
-#: still: the list would grow for ever.
-MAX_LEFT = 1000
+#: Name of the file that 0.1.0 makes, also while a 0.1.0 on another host still works here.
+OLD_FILE_NAME = ".tixd.json"
 
-#: Counts below this one can be added to, and written again.
-_MAX_COUNT = 2**53
+#: Version of its format.
+OLD_FORMAT = 1
 
-#: Longest file name of Linux's file systems.
-_LONGEST_NAME_BYTES = 255
+#: A longer file is not read; the names of 60,000 reports fit.
+MAX_OLD_BYTES = 2 * 2**20
+
+#: Installations of which a worker remembers what it could not write; the oldest are forgotten.
+MAX_REMEMBERED = 1000
+
+#: Entries that could not be written, by the path of their installation: what a worker must not
+#: forget as long as it lives.
+Unwritten = dict[str, JournalEntry]
 
 
-@dataclass(frozen=True, slots=True)
+def _warn(event: str, file: str, reason: str) -> None:
+    logs.warning(event, file=file, reason=reason)
+
+
 class Journal:
-    """window: first second of the last window, timestamp: its result's; None before the first.
+    """Lock and journal of one open installation folder; a context manager, which holds the lock.
 
-    names: reports that are to be deleted; backoff: pause and refusals of stored results;
-    accepted: stored results that the tix-api has, and that could not be removed.
+    entry: what holds now; its `names` are the reports that are still to be deleted. Without room
+    for the file there is neither lock nor journal, until there is room to write one.
     """
 
-    window: int | None = None
-    timestamp: int | None = None
-    names: tuple[str, ...] = ()
-    backoff: Backoff = field(default_factory=Backoff)
-    accepted: tuple[str, ...] = ()
+    def __init__(
+        self,
+        folder: Folder,
+        tally: Counter[str] | None = None,
+        unwritten: Unwritten | None = None,
+        warn: Callable[[str, str, str], None] = _warn,
+    ) -> None:
+        """Warn: called with event, file name and reason, where something is left undone."""
+        self._folder = folder
+        self._tally = Counter[str]() if tally is None else tally
+        self._unwritten: Unwritten = {} if unwritten is None else unwritten
+        self._warn = warn
+        self._file: OpenFile | None = None
+        self._has_room = False
+        #: The highest number of a slot so far, and the slot that counts, with its entry.
+        self._sequence = 0
+        self._slot: Slot | None = None
+        self._stored = JournalEntry()
+        #: The slot that was written ahead, all but its CRC, with its entry.
+        self._next: tuple[Slot, JournalEntry] | None = None
+        self.entry = self._stored
+
+    def __enter__(self) -> Self:
+        """Raise Locked where another process works here, NotPermitted, UnexpectedFileType, ..."""
+        with contextlib.suppress(errors.DiskFull):
+            self._open()
+        self.entry = _joined(self._unwritten.get(self._folder.path), self._stored)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    # --- what a job does -------------------------------------------------------------------------
+
+    def finish_deletions(self) -> None:
+        """Delete exactly the reports that a job has listed which was killed while it deleted."""
+        old = self._load_old()
+        if old:
+            self.entry = _joined(old, self.entry)
+            self._save()
+        self.delete(self.entry.names)
+        if old:
+            self._remove_old()
+
+    def set_backoff(self, backoff: Backoff, accepted: Iterable[str]) -> None:
+        """Remember pauses, refusals, and accepted results that could not be removed."""
+        self.entry = replace(self.entry, backoff=backoff, accepted=tuple(sorted(accepted)))
+        stored = self._stored
+        if (self.entry.backoff, self.entry.accepted) != (stored.backoff, stored.accepted):
+            self._save()
+
+    def prove(self) -> None:
+        """Make sure that the journal can be written before something is done for good."""
+        if self._next is None:
+            self.prepare(self.entry, ())
+
+    def prepare(self, entry: JournalEntry, names: tuple[str, ...]) -> None:
+        """Write the next entry, with `names` to be deleted, but so that it does not count yet.
+
+        Raises what makes it impossible, except a full disk.
+        """
+        with contextlib.suppress(errors.DiskFull):
+            self.write_ahead(self._with(entry, names))
+
+    def commit(self, entry: JournalEntry, names: tuple[str, ...]) -> None:
+        """Make `entry`, with `names` to be deleted, the journal, at once.
+
+        Raises what makes it impossible, except a full disk; then it is remembered in memory.
+        """
+        self.entry = self._with(entry, names)
+        self._save()
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete reports that the journal lists; one that cannot go stays in the list.
+
+        Raises errors.NotDeleted where too many are left.
+        """
+        done = {name for name in names if self._is_gone(name)}
+        left = tuple(name for name in self.entry.names if name not in done)
+        self.entry = replace(self.entry, names=left)
+        if self._folder.path in self._unwritten:
+            self._remember()
+        if len(left) > MAX_LEFT:
+            raise errors.NotDeleted(f"{self._folder.path}: {len(left)} reports")
+
+    def delete_unlisted(self, names: tuple[str, ...]) -> None:
+        """Delete reports whose result is safe after `commit` has failed.
+
+        The journal does not list them; those that cannot go are remembered in memory.
+        """
+        self.entry = self._with(self.entry, names)
+        self._remember()
+        self.delete(names)
+
+    def close(self) -> None:
+        """Keep what has changed; an empty list, so that a report restored by hand is a new one."""
+        if self.entry != self._stored:
+            self._save()
+        self._trim()
+
+    def _with(self, entry: JournalEntry, names: tuple[str, ...]) -> JournalEntry:
+        return replace(entry, names=tuple(dict.fromkeys(self.entry.names + names)))
+
+    def _is_gone(self, name: str) -> bool:
+        """Delete the report; whether nothing of this name must be remembered any more."""
+        try:
+            self._tally["reports_deleted"] += self._folder.unlink(name)
+        except errors.UnexpectedFileType as error:
+            self._warn("report_not_deleted", name, str(error))  # a folder: never a report of ours
+        except errors.VolumeError as error:
+            self._tally["reports_not_deleted"] += 1
+            self._warn("report_not_deleted", name, str(error))
+            return False
+        return True
+
+    def _save(self) -> None:
+        """Write `entry`, or remember it where that cannot be done."""
+        try:
+            self.save(self.entry)
+        except errors.VolumeError as error:
+            self._remember()
+            if not isinstance(error, errors.DiskFull):
+                raise
+            self._tally["journals_without_room"] += bool(self.entry.names)
+        else:
+            self._unwritten.pop(self._folder.path, None)
+
+    def _remember(self) -> None:
+        """Keep in memory what must not be done again, for as long as anything is left of it."""
+        self._unwritten.pop(self._folder.path, None)
+        if self.entry.names or self.entry.accepted:
+            self._unwritten[self._folder.path] = self.entry
+        bounded.forget_oldest(self._unwritten, MAX_REMEMBERED)
+
+    # --- the file --------------------------------------------------------------------------------
+
+    def _open(self) -> OpenFile:
+        """Open, lock and read the file; raises DiskFull where there is no room for it."""
+        try:
+            file = self._file = self._folder.open_file(FILE_NAME)
+        except errors.NotPermitted as error:
+            if isinstance(error, errors.Immutable):
+                raise
+            raise errors.JournalNotPermitted(_owned(self._folder, error.detail)) from error
+        try:
+            file.lock()
+            self._read(file)
+        except errors.VolumeError:
+            self.__exit__()
+            raise
+        return file
+
+    def _read(self, file: OpenFile) -> None:
+        """Find the slot that counts; raises errors.VolumeFailed where the disk is at fault."""
+        slots = _slots(file, self._folder.path)
+        self._sequence = slots[0].sequence if slots else 0
+        self._slot, self._stored = _current(slots, file, self._folder.path)
+
+    def write_ahead(self, entry: JournalEntry) -> None:
+        """Write `entry`, all but what makes it count.
+
+        Raises errors.DiskFull, NotPermitted, ...: then it cannot be written, nor saved.
+        """
+        file = self._file or self._open()
+        slot = self._lay_out(file, entry)
+        file.write(PREPARED + slot.line[len(PREPARED) :], slot.index * SLOT_BYTES)
+        self._next = slot, entry
+
+    def save(self, entry: JournalEntry) -> None:
+        """Make `entry` the journal, at once; one that was written ahead needs only its CRC.
+
+        Raises errors.DiskFull, NotPermitted, ...: then what was the journal before still is.
+        """
+        ahead, self._next = self._next, None
+        file = self._file or self._open()
+        if ahead and ahead[1] == entry:
+            self._make_count(file, ahead[0], ahead[0].line[: len(PREPARED)])
+        else:
+            slot = self._lay_out(file, entry)
+            self._make_count(file, slot, slot.line)
+        self.entry = self._stored = entry
+
+    def _make_count(self, file: OpenFile, slot: Slot, content: bytes) -> None:
+        """Write the last bytes that make a slot count."""
+        file.write(content, slot.index * SLOT_BYTES)
+        self._slot = slot
+        self._sequence = slot.sequence
+
+    def _lay_out(self, file: OpenFile, entry: JournalEntry) -> Slot:
+        """Make the next slot, and write what does not fit into it."""
+        self._next = None
+        self._make_room(file)
+        slot, overflow = lay_out(entry, self._sequence + 1, self._slot)
+        if len(overflow) > MAX_ENTRY_BYTES:
+            raise errors.InternalError(f"a journal of {len(overflow)} bytes")
+        if overflow:
+            file.write(overflow, slot.at)
+        return slot
+
+    def _make_room(self, file: OpenFile) -> None:
+        """See to it that both slots have their place on the disk."""
+        if not self._has_room:
+            size_bytes = file.facts().st_size
+            if size_bytes < LONG_AT:
+                file.write(bytes(LONG_AT - size_bytes), size_bytes)
+            self._has_room = True
+
+    def _trim(self) -> None:
+        """Give back the room of an entry that did not fit into its slot, once it counts no more."""
+        if self._file and self._slot and not self._slot.at:
+            with contextlib.suppress(errors.VolumeError):
+                if self._file.facts().st_size > LONG_AT:
+                    self._file.truncate(LONG_AT)
+
+    # --- the journal of 0.1.0 --------------------------------------------------------------------
+
+    def _load_old(self) -> JournalEntry | None:
+        """The entry of 0.1.0, an empty one where it cannot be trusted; None where there is none."""
+        try:
+            content = self._folder.load(OLD_FILE_NAME, MAX_OLD_BYTES)
+            return from_members(orjson.loads(content), OLD_FORMAT)
+        except errors.NotFound:
+            return None
+        except errors.TooLong as error:
+            self._warn("journal_unreadable", "", error.detail)
+        except errors.VolumeError as error:
+            self._warn("journal_unreadable", "", str(error))
+            return None  # it is left where it is
+        except (ValueError, TypeError, KeyError) as error:
+            self._warn("journal_unreadable", "", str(error))
+        return JournalEntry()
+
+    def _remove_old(self) -> None:
+        """Remove it, and what a killed 0.1.0 had begun to write."""
+        try:
+            self._folder.unlink(OLD_FILE_NAME + TEMPORARY_SUFFIX)
+            self._folder.unlink(OLD_FILE_NAME)
+        except errors.VolumeError as error:
+            self._warn("old_journal_left", "", str(error))
 
 
-def members(journal: Journal) -> dict[str, object]:
-    """The members of its JSON object."""
-    backoff = journal.backoff
-    return {
-        "format": FORMAT,
-        "window": journal.window,
-        "timestamp": journal.timestamp,
-        "delete": journal.names,
-        "accepted": journal.accepted,
-        "failures": backoff.failures,
-        "not_before": backoff.not_before,
-        "refusals": [[r.name, r.count, r.last, r.status] for r in backoff.refusals],
-        "reason": bounded.printable(backoff.reason, "?"),
-        "unanswered": backoff.unanswered,
-        "unfinished": backoff.unfinished,
-    }
+def peek(folder: Folder) -> JournalEntry:
+    """Read the journal without the lock, for looking alone."""
+    try:
+        file = folder.open_file(FILE_NAME, make=False)
+    except errors.NotFound:
+        return JournalEntry()
+    except (errors.NotPermitted, errors.UnexpectedFileType) as error:
+        logs.warning("journal_unreadable", folder=folder.path, reason=str(error))
+        return JournalEntry()
+    try:
+        return _current(_slots(file, folder.path), file, folder.path)[1]
+    finally:
+        file.close()
 
 
-def from_members(stored: object, version: int = FORMAT) -> Journal:
-    """The journal in a JSON object; ValueError, TypeError or KeyError where it holds none."""
-    if not isinstance(stored, dict) or _count(stored["format"]) != version:
-        raise ValueError("not a journal of this version")
-    return Journal(
-        window=_second(stored["window"]),
-        timestamp=_second(stored["timestamp"]),
-        names=tuple(_name(name) for name in _list(stored["delete"])),
-        backoff=Backoff(
-            failures=_count(stored["failures"]),
-            not_before=_moment(stored["not_before"]),
-            refusals=tuple(_refusal(refusal) for refusal in _list(stored["refusals"])),
-            reason=_words(stored.get("reason", "")),
-            unanswered=stored.get("unanswered") is True,
-            unfinished=stored.get("unfinished") is True,
-        ),
-        accepted=tuple(_name(name) for name in _list(stored.get("accepted", []))),
-    )
+def _slots(file: OpenFile, where: str) -> list[Slot]:
+    """The slots that are whole, the one that was written last first."""
+    pages = file.read(LONG_AT, 0)
+    slots = whole_slots(pages)
+    if not slots and not is_unused(pages):
+        logs.warning("journal_unreadable", folder=where, reason="neither of its slots is whole")
+    return slots
 
 
-def in_parts(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The names, in order, in as few parts as fit; at least one, which may be empty."""
-    part: list[str] = []
-    size_bytes = 0
-    for name in names:
-        length = len(name.encode()) + 3  # quotes and comma
-        if part and size_bytes + length > MAX_NAMES_BYTES:
-            yield tuple(part)
-            part, size_bytes = [], 0
-        part.append(name)
-        size_bytes += length
-    yield tuple(part)
+def _current(slots: list[Slot], file: OpenFile, where: str) -> tuple[Slot | None, JournalEntry]:
+    """The slot that counts and its entry: the newest one whose entry can be trusted."""
+    for slot in slots:
+        try:
+            return slot, entry_in(slot, file.read)
+        except (ValueError, TypeError, KeyError) as error:
+            logs.warning("journal_unreadable", folder=where, reason=str(error))
+    return None, JournalEntry()
 
 
-def _list(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise TypeError("expected a list")
-    return value
+def _joined(one: JournalEntry | None, other: JournalEntry) -> JournalEntry:
+    """The one with the later window, and what is still to be deleted and removed by both."""
+    if one is None:
+        return other
+    late = one if other == JournalEntry() or (one.window or 0) > (other.window or 0) else other
+    names = tuple(dict.fromkeys(one.names + other.names))
+    return replace(late, names=names, accepted=tuple(sorted({*one.accepted, *other.accepted})))
 
 
-def _refusal(value: object) -> Refusal:
-    name, count, last, *status = _list(value)
-    return Refusal(_name(name), _count(count), _moment(last), *map(_count, status[:1]))
-
-
-def _words(value: object) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        raise TypeError("expected printable words")
-    return value[:LONGEST_REASON]
-
-
-def _second(value: object) -> int | None:
-    return None if value is None else _count(value)
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_COUNT:
-        raise TypeError("expected a count")
-    return value
-
-
-def _moment(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError("expected epoch seconds")
-    return float(value)
-
-
-def _name(value: object) -> str:
-    """A plain name of a visible .json file: nothing else is ever deleted for a journal's sake."""
-    if not isinstance(value, str) or not value.isprintable() or "/" in value:
-        raise ValueError("expected a file name")
-    if value.startswith(".") or not value.endswith(".json"):
-        raise ValueError("expected the name of a report")
-    if len(value.encode()) > _LONGEST_NAME_BYTES:
-        raise ValueError("expected a shorter file name")
-    return value
+def _owned(folder: Folder, detail: str) -> str:
+    """The detail, and whose the file is."""
+    try:
+        facts = folder.facts(FILE_NAME)
+    except errors.VolumeError:
+        return detail
+    return f"{detail}; owned by uid {facts.st_uid}, mode {stat.S_IMODE(facts.st_mode):04o}"

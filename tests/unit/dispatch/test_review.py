@@ -16,8 +16,8 @@ from tixd.jobs import JobResult, ListFailed, RetryFailed
 from tixd.results.admin import list_failed, retry_failed
 from tixd.results.backoff import Backoff
 from tixd.results.failed_results import FailedResults
-from tixd.results.journal import Journal
-from tixd.results.journal_file import JournalFile, peek
+from tixd.results.journal import Journal, peek
+from tixd.results.journal_format import JournalEntry
 
 NOW = 1_600_000_000.0
 PAUSED = Backoff().failed(NOW, 600.0, random.Random(1))
@@ -40,13 +40,13 @@ def waiting(folder: Path) -> list[str]:
     return sorted(os.listdir(folder / "failed-results"))
 
 
-def put_journal(folder: Path, entry: Journal) -> None:
+def put_journal(folder: Path, entry: JournalEntry) -> None:
     """Give the installation this journal."""
-    with Folder(str(folder)) as opened, JournalFile(opened) as file:
+    with Folder(str(folder)) as opened, Journal(opened) as file:
         file.save(entry)
 
 
-def in_journal(folder: Path) -> Journal:
+def in_journal(folder: Path) -> JournalEntry:
     """What its journal says."""
     with Folder(str(folder)) as opened:
         return peek(opened)
@@ -66,7 +66,7 @@ def test_what_waits_is_told_with_the_oldest_the_pause_and_the_rejected(tmp_path)
     folder = store(tmp_path, "1/2", 300, 100, 200)
     store(tmp_path, "1/2", 50, park=True)
     store(tmp_path, "3/4", 400)
-    put_journal(folder, Journal(backoff=PAUSED.because("no answer in time")))
+    put_journal(folder, JournalEntry(backoff=PAUSED.because("no answer in time")))
     done = listed(tmp_path, (1, 2), (3, 4))
     until = math.ceil(PAUSED.not_before)
     assert done.rows == ((1, 2, 3, 100, until, 1), (3, 4, 1, 400, 0, 0))
@@ -111,7 +111,7 @@ def test_what_waits_is_told_though_the_journal_cannot_be_read(tmp_path):
 
 def test_what_was_rejected_waits_again_and_the_pause_has_ended(tmp_path):
     folder = store(tmp_path, "1/2", 100, 200, park=True)
-    entry = Journal(7, 8, ("tix-report-1.json",), PAUSED.refused("a.json", NOW, None))
+    entry = JournalEntry(7, 8, ("tix-report-1.json",), PAUSED.refused("a.json", NOW, None))
     put_journal(folder, entry)
     assert retried(tmp_path, (1, 2)).rows == ((1, 2, 2),)
     after = in_journal(folder)
@@ -122,7 +122,7 @@ def test_what_was_rejected_waits_again_and_the_pause_has_ended(tmp_path):
 
 def test_a_pause_ends_even_where_nothing_was_rejected(tmp_path):
     folder = store(tmp_path, "1/2", 100)
-    put_journal(folder, Journal(backoff=PAUSED))
+    put_journal(folder, JournalEntry(backoff=PAUSED))
     assert retried(tmp_path, (1, 2)).rows == ()
     assert in_journal(folder).backoff == Backoff()
 
@@ -153,7 +153,7 @@ def test_parking_and_bringing_back_several_times_loses_no_name(tmp_path, times):
 
 def test_an_installation_that_another_process_works_on_is_counted_and_left(tmp_path):
     folder = store(tmp_path, "1/2", 100, park=True)
-    with Folder(str(folder)) as opened, JournalFile(opened):
+    with Folder(str(folder)) as opened, Journal(opened):
         done = retried(tmp_path, (1, 2))
     assert (done.rows, dict(done.counts)) == ((), {"locked": 1})
     assert waiting(folder) == ["rejected"]
