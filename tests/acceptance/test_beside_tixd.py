@@ -14,9 +14,9 @@ from tests.support.program import ROOT
 
 #: Tests that once saw an installation's tixd.toml, variables, sockets, folders or ports.
 TOUCHY = (
-    "tests/unit/test_asked.py",
-    "tests/unit/checks/test_roster.py",
-    "tests/integration/test_asking.py::test_where_nothing_runs_a_question_ends_with_one",
+    "tests/unit/commands/test_asked.py",
+    "tests/unit/diagnostics/test_registry.py",
+    "tests/integration/commands/test_asking.py::test_where_nothing_runs_a_question_ends_with_one",
     "tests/acceptance/test_command_line.py::test_warnings_go_to_the_log_that_the_options_name",
     "tests/acceptance/test_command_line.py::test_check_config_says_why_nothing_would_be_posted",
     "tests/acceptance/test_collector.py::test_a_wrong_configuration_or_option_is_exit_code_2",

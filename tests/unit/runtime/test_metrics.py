@@ -14,7 +14,7 @@ from tixd.reports.window import Discard
 from tixd.runtime.metrics import COUNTERS, Metrics
 from tixd.runtime.status import CycleView, Snapshot, VolumeView
 
-ROOT = Path(__file__).parents[2] / "tixd"
+ROOT = Path(__file__).parents[3] / "tixd"
 
 MAPPED = {tally for counted in COUNTERS for tally in counted.tallies}
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from tixd.commands.sample import ANYWHERE, SAMPLES, command
 
-FOLDER = Path(__file__).parents[2] / "tixd" / "samples"
+FOLDER = Path(__file__).parents[3] / "tixd" / "samples"
 
 
 def printed(*arguments: str) -> str:

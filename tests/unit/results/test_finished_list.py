@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.unit.test_results_journal import FULL
+from tests.unit.results.test_journal import FULL
 from tixd import errors
 from tixd.directory import Folder
 from tixd.results.backoff import Backoff, Refusal

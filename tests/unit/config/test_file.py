@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_config import problems, toml
+from tests.unit.config.test_loader import problems, toml
 from tixd.config import environment, loader
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.test_config import problems, toml
+from tests.unit.config.test_loader import problems, toml
 from tixd.config import loader, proxy
 
 EVERYWHERE = {"all_proxy": "http://all:1"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.recognised import Password
-from tests.unit.test_config import problems, toml
+from tests.unit.config.test_loader import problems, toml
 from tixd import errors
 from tixd.config import collector_loader, loader
 from tixd.results import transport

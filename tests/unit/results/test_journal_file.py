@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from tests.support.log_events import heard
-from tests.unit.test_results_journal import FULL
+from tests.unit.results.test_journal import FULL
 from tixd import errors
 from tixd.directory import Folder
 from tixd.results.journal import (

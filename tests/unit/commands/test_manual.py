@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from tixd.commands import manual
 from tixd.commands.manual import PAGES, command, first_sentence, fitted, rendered, text
 
-FOLDER = Path(__file__).parents[2] / "tixd" / "manual"
+FOLDER = Path(__file__).parents[3] / "tixd" / "manual"
 
 
 def run(*arguments: str) -> Result:

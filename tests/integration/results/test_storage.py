@@ -24,7 +24,7 @@ from tixd.results.journal import Journal
 from tixd.results.journal_format import JournalEntry
 from tixd.results.repost import Reposted, repost
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
