@@ -223,7 +223,9 @@ def checked(file: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
 @pytest.mark.parametrize("length", [1_000, 100_000])
 def test_a_long_text_in_each_variable_makes_no_long_answer(tmp_path, length):
     (tmp_path / "tixd.toml").touch()
-    names = [field.metadata["env"] for field in values.FIELDS.values() if field.type != "bool"]
+    names = [
+        field.metadata["env"] for field in values.PROCESSING.fields.values() if field.type != "bool"
+    ]
     for some in (names[:20], names[20:]):  # the kernel takes 2 MiB of variables
         done = checked(tmp_path / "tixd.toml", **dict.fromkeys(some, "x" * length))
         assert done.returncode == 2

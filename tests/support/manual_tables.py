@@ -11,7 +11,7 @@ from collections.abc import Callable
 from tests.support.manual_pages import ROOT, page, path_of
 from tixd.collector import mapping
 from tixd.commands import manual
-from tixd.config import collector_values, values
+from tixd.config.values import COLLECTOR, PROCESSING, SettingsTable
 
 
 def settings_table() -> str:
@@ -20,10 +20,9 @@ def settings_table() -> str:
         "| environment | tixd.toml | default | unit | meaning |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for name, field in values.FIELDS.items():
-        facts = field.metadata
-        unit, meaning = facts.get("unit", ""), facts["help"] + values.choices(name)
-        default = _default(values.default_text(name))
+    for name in PROCESSING.fields:
+        facts, default = PROCESSING.facts(name), _default(PROCESSING, name)
+        unit, meaning = facts.get("unit", ""), facts["help"] + _choices(PROCESSING, name)
         rows.append(f"| `{facts['env']}` | `{facts['key']}` | {default} | {unit} | {meaning} |")
     return "\n".join(rows)
 
@@ -31,13 +30,10 @@ def settings_table() -> str:
 def collector_settings_table() -> str:
     """Every setting of the collector: key, environment, default, meaning."""
     rows = ["| key | environment | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, field in collector_values.FIELDS.items():
-        facts = field.metadata
-        choices = ", ".join(collector_values.choices(name))
-        words = f" ({choices})" if choices else ""
+    for name in COLLECTOR.fields:
+        facts, default = COLLECTOR.facts(name), _default(COLLECTOR, name)
         unit = f"; {facts['unit']}" if "unit" in facts else ""
-        default = _default(collector_values.default_text(name))
-        meaning = facts["help"] + unit + words
+        meaning = facts["help"] + unit + _choices(COLLECTOR, name)
         rows.append(f"| `{facts['key']}` | `{facts['env']}` | {default} | {meaning} |")
     return "\n".join(rows)
 
@@ -78,8 +74,12 @@ def module_table() -> str:
     return "\n".join(rows)
 
 
-def _default(shown: str) -> str:
-    return f"`{shown}`" if shown else ""
+def _default(table: SettingsTable, name: str) -> str:
+    return f"`{shown}`" if (shown := table.default_text(name)) else ""
+
+
+def _choices(table: SettingsTable, name: str) -> str:
+    return f" ({', '.join(choices)})" if (choices := table.choices(name)) else ""
 
 
 #: Each table by the name in its markers: its page, and what makes it.

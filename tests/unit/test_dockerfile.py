@@ -13,10 +13,10 @@ import yaml
 
 from tests.support.manual_pages import page
 from tixd import __version__, cli
-from tixd.config import values
-from tixd.config.collector_loader import IMAGE_DEFAULTS, load
 from tixd.config.collector_settings import CollectorSettings
+from tixd.config.loader import IMAGE_DEFAULTS, load_collector
 from tixd.config.settings import Settings
+from tixd.config.values import PROCESSING
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -72,9 +72,9 @@ def test_nothing_of_apt_or_of_a_secret_is_left_in_the_image():
 def test_the_image_sets_only_what_the_default_of_tixd_cannot_be():
     env = {name: text for name, text in pairs("ENV").items() if name not in IMAGE_DEFAULTS}
     assert env.pop("PATH").startswith("/opt/tixd/bin:")
-    known = {field.metadata["env"]: name for name, field in values.FIELDS.items()}
+    known = {field.metadata["env"]: name for name, field in PROCESSING.fields.items()}
     assert {known[variable] for variable in env} == {"stop_seconds"}
-    checked = values.from_environment("stop_seconds", env["TIX_STOP_SECONDS"])
+    checked = PROCESSING.check_variable("stop_seconds", env["TIX_STOP_SECONDS"])
     assert 5 <= checked < KILLED_AFTER_SECONDS - 1
 
 
@@ -88,7 +88,7 @@ def test_the_image_sets_only_what_the_default_of_tixd_cannot_be():
     ],
 )
 def test_the_variables_of_the_original_image_have_its_defaults(name, variable, default):
-    assert values.FIELDS[name].metadata["env"] == variable
+    assert PROCESSING.fields[name].metadata["env"] == variable
     assert getattr(Settings(), name) == default
 
 
@@ -108,12 +108,12 @@ def test_the_ports_are_those_of_all_roles():
 def test_the_collector_of_the_image_listens_as_the_originals_image_unless_told_otherwise(tmp_path):
     image, file = pairs("ENV"), tmp_path / "gracc.toml"
     file.write_text("")
-    found = load({}, {**image, "GRACC_AMQP_HOST": "broker", "GRACC_AMQP_USER": "u"}, file)
+    found = load_collector({}, {**image, "GRACC_AMQP_HOST": "broker", "GRACC_AMQP_USER": "u"}, file)
     settings = found.settings
     assert (settings.address, settings.port, settings.amqp_format) == (ALL, 8080, "json")
     assert found.warnings == ()
     file.write_text('address = "localhost"\n')
-    settings = load({}, {**image, "GRACC_PORT": "1"}, file).settings
+    settings = load_collector({}, {**image, "GRACC_PORT": "1"}, file).settings
     assert (settings.address, settings.port) == ("localhost", 1)
 
 
@@ -158,7 +158,7 @@ def test_only_what_the_build_needs_is_sent_to_it():
 
 def test_what_the_manual_sets_are_settings_and_what_it_mounts_are_volumes():
     text = page("docker")
-    own = {field.metadata["env"] for field in values.FIELDS.values()}
+    own = {field.metadata["env"] for field in PROCESSING.fields.values()}
     collector = {field.metadata["env"] for field in fields(CollectorSettings)}
     assert set(re.findall(r"-e ([A-Z_]+)=", text)) <= own | collector
     compose = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])

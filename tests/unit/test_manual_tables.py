@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import manual_tables
-from tixd.config import collector_values, values
+from tixd.config.values import COLLECTOR, PROCESSING
 
 
 @pytest.mark.parametrize("name", manual_tables.TABLES)
@@ -17,12 +17,12 @@ def test_a_table_in_the_manual_is_the_one_that_the_code_makes(name):
 
 def test_the_table_of_settings_has_a_row_for_every_setting():
     table = manual_tables.settings_table()
-    assert table.count("\n") == len(values.FIELDS) + 1
+    assert table.count("\n") == len(PROCESSING.fields) + 1
     assert "| `TIX_WORKERS` | `workers` | `0` | processes |" in table
     assert "| `TIX_RABBITMQ_PASS` | `rabbitmq.password` | `guest` |" in table
 
 
 def test_the_table_of_the_collectors_settings_has_a_row_for_every_setting():
     table = manual_tables.collector_settings_table()
-    assert table.count("\n") == len(collector_values.FIELDS) + 1
+    assert table.count("\n") == len(COLLECTOR.fields) + 1
     assert "| `timeout` | `GRACC_TIMEOUT` | `60s` |" in table

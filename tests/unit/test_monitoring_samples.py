@@ -25,7 +25,7 @@ from tests.support.service import snapshot
 from tixd.collector import counts
 from tixd.collector.admission import Admission
 from tixd.collector.publish import SinkGroup
-from tixd.config.values import PROCESSOR_TYPES
+from tixd.config.settings import PROCESSOR_TYPES
 from tixd.runtime.metrics import Metrics
 from tixd.runtime.status import BrokerView, VolumeView
 

@@ -9,8 +9,9 @@ import pytest
 
 from tests.support import debian
 from tixd import errors
-from tixd.config import collector_values, environment, values
+from tixd.config import environment
 from tixd.config.settings import Settings
+from tixd.config.values import COLLECTOR, PROCESSING
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "tixd" / "samples"
@@ -61,7 +62,7 @@ def test_other_faults_are_tried_again_for_ever_because_they_may_heal():
 
 
 def test_the_unit_sets_no_variable_but_its_options_and_settings():
-    known = {field.metadata["env"] for field in values.FIELDS.values()} | {"TIXD_OPTIONS"}
+    known = {field.metadata["env"] for field in PROCESSING.fields.values()} | {"TIXD_OPTIONS"}
     for unit in (UNIT, INSTANCE):
         named = [
             text.strip('"').split("=")[0] for name, text in settings(unit) if name == "Environment"
@@ -113,8 +114,8 @@ def test_a_drop_in_says_first_when_it_is_needed(drop_in):
 
 def test_the_template_of_the_environment_names_settings_alone():
     named = re.findall(r"^#([A-Z_]+)=", (SAMPLES / "tixd.env").read_text(), re.MULTILINE)
-    known = {field.metadata["env"] for field in values.FIELDS.values()} | {"TIXD_OPTIONS"}
-    known |= {field.metadata["env"] for field in collector_values.FIELDS.values()}
+    known = {field.metadata["env"] for field in PROCESSING.fields.values()} | {"TIXD_OPTIONS"}
+    known |= {field.metadata["env"] for field in COLLECTOR.fields.values()}
     assert len(named) > 10
     assert set(named) - known == set()
 

@@ -30,7 +30,7 @@ from tixd.collector.counts import Counts
 from tixd.collector.publish import SinkGroup
 from tixd.collector.receive import Receiver, RequestContext
 from tixd.collector.record_parser import Limits
-from tixd.config import collector_values
+from tixd.config import values
 from tixd.config.collector_settings import CollectorSettings
 from tixd.runtime.http_server import (
     Handler,
@@ -124,7 +124,7 @@ class Server:
         not_ready: Callable[[], tuple[str, ...]],
     ) -> None:
         self._settings, self._outputs, self._not_ready = settings, outputs, not_ready
-        self.counts, self._trusted = Counts(), collector_values.networks(settings.trusted_proxies)
+        self.counts, self._trusted = Counts(), values.networks(settings.trusted_proxies)
         self._hand = Admission(settings.max_requests, settings.max_bytes_in_hand, time.monotonic)
         self._seconds = settings.timeout_seconds
         scheduler = Scheduler()

@@ -15,10 +15,9 @@ from typing import Any, TypeVar
 import click
 
 from tixd import errors
-from tixd.config import collector_loader as collector
 from tixd.config import loader
-from tixd.config.collector_loader import CollectorConfig
 from tixd.config.environment import Surroundings
+from tixd.config.loader import CollectorConfig, ProcessingConfig
 from tixd.runtime import startup
 
 #: How long root waits for the reports volume to say whose it is.
@@ -36,15 +35,15 @@ class Invocation:
     options: Mapping[str, str]
     file: Path | None
 
-    def load(self) -> loader.Config:
+    def load(self) -> ProcessingConfig:
         """The configuration of this process; raises ConfigError."""
         return loader.load(self.options, os.environ, self.file)
 
-    def load_for_asking(self) -> loader.Config:
+    def load_for_asking(self) -> ProcessingConfig:
         """What a command needs of it that only asks: settings that are wrong have their default."""
         return loader.load_for_asking(self.options, os.environ, self.file)
 
-    def start(self, *, schedules: bool = False) -> loader.Config:
+    def start(self, *, schedules: bool = False) -> ProcessingConfig:
         """Load the configuration, be who it says, open the log, and log what it warns of.
 
         The settings that come back say which form the log has, so that workers write the same.
@@ -62,14 +61,14 @@ class CollectorInvocation:
 
     def load(self) -> CollectorConfig:
         """The configuration of this process; raises ConfigError."""
-        return collector.load(self.options, os.environ, self.file)
+        return loader.load_collector(self.options, os.environ, self.file)
 
     def start(self) -> CollectorConfig:
         """Load the configuration, be who it says, open the log, and log what it warns of."""
         return startup.begin(self.load(), schedules=False)[0]
 
 
-def asked(loaded: loader.Config, ask: Callable[[Surroundings], Answer]) -> Answer:
+def asked(loaded: ProcessingConfig, ask: Callable[[Surroundings], Answer]) -> Answer:
     """What `ask` hears where a tixd of this user has its sockets.
 
     Root asks also where one has them that has become the owner of the reports; the volume is looked
@@ -83,7 +82,7 @@ def asked(loaded: loader.Config, ask: Callable[[Surroundings], Answer]) -> Answe
         return ask(loaded.surroundings.and_those_of(owner))
 
 
-def _owner(loaded: loader.Config) -> int | None:
+def _owner(loaded: ProcessingConfig) -> int | None:
     """The user that root's tixd goes on as; None where that cannot be known."""
     from tixd.diagnostics.runner import Check, run_checks  # noqa: PLC0415 - seldom needed
 

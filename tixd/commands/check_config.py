@@ -18,9 +18,9 @@ import click
 
 from tixd import bounded, errors
 from tixd.commands import CollectorInvocation, Invocation, format_option
-from tixd.config import environment, loader
-from tixd.config.collector_loader import CollectorConfig
+from tixd.config import environment
 from tixd.config.fields import Secret
+from tixd.config.loader import CollectorConfig, ProcessingConfig
 from tixd.config.settings import Settings
 from tixd.runtime import startup
 
@@ -81,7 +81,7 @@ def command(invocation: Invocation | CollectorInvocation, *, form: str, connect:
     sys.exit(0 if all(finding.fine for finding in findings) else 1)
 
 
-def _connect(loaded: loader.Config | CollectorConfig) -> list[CheckResult]:
+def _connect(loaded: ProcessingConfig | CollectorConfig) -> list[CheckResult]:
     """Try what the role needs, as the user that the service would be."""
     from tixd.diagnostics import runner  # noqa: PLC0415 - imports most of tixd
 
@@ -93,7 +93,7 @@ def _connect(loaded: loader.Config | CollectorConfig) -> list[CheckResult]:
     return [who, *runner.run_checks(runner.checks(loaded, by_root=by_root))]
 
 
-def _user(loaded: loader.Config | CollectorConfig) -> str:
+def _user(loaded: ProcessingConfig | CollectorConfig) -> str:
     """Who tries, and why."""
     become = startup.identity(loaded)
     if become is None:
@@ -102,7 +102,7 @@ def _user(loaded: loader.Config | CollectorConfig) -> str:
     return f"tried as {become}, who tixd is to be when root starts it{reason}"
 
 
-def _rows(loaded: loader.Config | CollectorConfig) -> list[Row]:
+def _rows(loaded: ProcessingConfig | CollectorConfig) -> list[Row]:
     found = []
     for field in fields(loaded.settings):
         name, value = field.name, getattr(loaded.settings, field.name)
@@ -122,7 +122,7 @@ def posting(settings: Settings) -> str:
 
 
 def _as_object(
-    loaded: loader.Config | CollectorConfig, findings: list[CheckResult], *, connect: bool
+    loaded: ProcessingConfig | CollectorConfig, findings: list[CheckResult], *, connect: bool
 ) -> dict[str, object]:
     settings = {
         row.key: {"value": row.value, "source": row.source, "environment": row.environment}
@@ -132,12 +132,12 @@ def _as_object(
         "fine": True,
         "settings": settings,
         "warnings": loaded.warnings,
-        **({"posting": posting(loaded.settings)} if isinstance(loaded, loader.Config) else {}),
+        **({"posting": posting(loaded.settings)} if isinstance(loaded.settings, Settings) else {}),
         **({"connect": [asdict(finding) for finding in findings]} if connect else {}),
     }
 
 
-def _show(loaded: loader.Config | CollectorConfig) -> None:
+def _show(loaded: ProcessingConfig | CollectorConfig) -> None:
     rows: list[tuple[str, ...]] = [("setting", "tixd.toml", "value", "source")]
     rows += [
         (row.environment, row.key, _words(row.value), bounded.text(row.source))
@@ -152,7 +152,7 @@ def _show(loaded: loader.Config | CollectorConfig) -> None:
     print()
     for text in loaded.warnings:
         print(f"warning: {text}")
-    if isinstance(loaded, loader.Config):
+    if isinstance(loaded.settings, Settings):
         print(posting(loaded.settings))
     print("configuration: fine")
 

@@ -1,29 +1,33 @@
-"""Every setting of the collector, declared once: name, type, default and help; frozen.
+"""Declare every setting of the collector, once: name, type, default and help.
 
-`collector_loader.py` reads environment and files into these. A field's metadata is that of
-`tixd.settings`; its key is the original's name, its variable GRACC_ and the key in capitals.
+A key is that of gracc-collector, a variable is GRACC_ and the key in capitals.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
-from tixd.config.fields import Secret, seconds
+from tixd.config.fields import Secret, duration_seconds, setting
+from tixd.config.settings import LEVEL_ALIASES
+
+#: Levels in the words of gracc-collector, which messages and tables show.
+LEVEL_WORDS = ("debug", "info", "warn", "error", "fatal", "panic")
 
 #: What is done about an element of an envelope that is no known record.
 Unknown = Literal["skip", "reject"]
 
 
 def _setting(default: Any, key: str, help: str, **facts: Any) -> Any:  # noqa: A002
-    """A field that an operator can set; `facts`: unit, minimum, maximum, env, empty."""
+    """Declare a field that an operator can set; the variable follows from the key."""
     env = facts.pop("env", f"GRACC_{key.upper().replace('.', '_')}")
-    return field(default=default, metadata={"env": env, "key": key, "help": help, **facts})
+    return setting(default, env, key, help, **facts)
 
 
 def _duration(default: str, key: str, help: str) -> Any:  # noqa: A002
-    """A field in seconds that is given as a Go duration."""
-    return _setting(seconds(default), key, help, duration=default)
+    """Declare a field in seconds that is given as a Go duration."""
+    return _setting(duration_seconds(default), key, help, shape="duration", written=default)
 
 
 def _bytes(default: int, key: str, help: str) -> Any:  # noqa: A002
@@ -53,9 +57,15 @@ class CollectorSettings:
         "how long requests in hand may take after SIGTERM, if timeout is not shorter",
         env="TIX_STOP_SECONDS",
         unit="seconds",
+        minimum=0,
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = _setting(
-        "INFO", "loglevel", "least important events that are logged; fatal and panic are CRITICAL"
+        "INFO",
+        "loglevel",
+        "least important events that are logged; fatal and panic are CRITICAL",
+        words=LEVEL_WORDS,
+        aliases=MappingProxyType({**LEVEL_ALIASES, "PANIC": "CRITICAL"}),
+        written="info",
     )
     log_format: Literal["auto", "text", "json", "journald"] = _setting(
         "auto", "logFormat", "form of log lines", env="TIX_LOG_FORMAT"
@@ -68,28 +78,34 @@ class CollectorSettings:
         "runAs",
         "user, or user:group, to go on as when root has started it; empty: root, with few rights",
         env="TIX_RUN_AS",
-        empty=True,
     )
 
     amqp_enable: bool = _setting(True, "AMQP.enable", "publish to an AMQP 0.9.1 broker")  # noqa: FBT003
     amqp_scheme: Literal["amqp", "amqps"] = _setting(
         "amqp", "AMQP.scheme", "amqps is TLS, and the broker's certificate is checked"
     )
-    amqp_host: str = _setting("localhost", "AMQP.host", "broker")
+    amqp_host: str = _setting("localhost", "AMQP.host", "broker", shape="host")
     amqp_port: int = _port(5672, "AMQP.port", "its port")
-    amqp_vhost: str = _setting("", "AMQP.vhost", "virtual host; empty: /", empty=True)
-    amqp_user: str = _setting("guest", "AMQP.user", "user at the broker")
+    amqp_vhost: str = _setting("", "AMQP.vhost", "virtual host; empty: /", shape="amqp_name")
+    amqp_user: str = _setting("guest", "AMQP.user", "user at the broker", shape="amqp_name")
     amqp_password: Secret = _setting(
-        Secret("guest"), "AMQP.password", "its password; AMQP.passwordFile names a file that has it"
+        Secret("guest"),
+        "AMQP.password",
+        "its password; AMQP.passwordFile names a file that has it",
+        empty=True,
     )
     amqp_exchange: str = _setting(
-        "gracc", "AMQP.exchange", "exchange; empty: the broker's default one", empty=True
+        "gracc",
+        "AMQP.exchange",
+        "exchange; empty: the broker's default one",
+        empty=True,
+        shape="amqp_name",
     )
     amqp_exchange_type: Literal["fanout", "direct", "topic", "headers"] = _setting(
         "fanout", "AMQP.exchangeType", "its type where it has to be declared"
     )
     amqp_routing_key: str = _setting(
-        "", "AMQP.routingKey", "routing key of every record", empty=True
+        "", "AMQP.routingKey", "routing key of every record", shape="amqp_name"
     )
     amqp_durable: bool = _setting(
         True,  # noqa: FBT003
@@ -114,24 +130,25 @@ class CollectorSettings:
         "60s", "AMQP.maxRetry", "longest pause between tries to connect"
     )
     amqp_ca_file: str = _setting(
-        "", "AMQP.caFile", "certificates that vouch for the broker; empty: the system's", empty=True
+        "", "AMQP.caFile", "certificates that vouch for the broker; empty: the system's"
     )
-    amqp_cert_file: str = _setting(
-        "", "AMQP.certFile", "certificate that the broker is shown", empty=True
-    )
-    amqp_key_file: str = _setting("", "AMQP.keyFile", "its key", empty=True)
+    amqp_cert_file: str = _setting("", "AMQP.certFile", "certificate that the broker is shown")
+    amqp_key_file: str = _setting("", "AMQP.keyFile", "its key")
 
     kafka_enable: bool = _setting(False, "kafka.enable", "publish to Kafka; needs the extra kafka")  # noqa: FBT003
     kafka_brokers: str = _setting(
-        "localhost:9092", "kafka.brokers", "host:port of brokers, with commas between"
+        "localhost:9092",
+        "kafka.brokers",
+        "host:port of brokers, with commas between",
+        shape="brokers",
     )
-    kafka_topic: str = _setting("gracc", "kafka.topic", "topic")
+    kafka_topic: str = _setting("gracc", "kafka.topic", "topic", shape="topic")
     kafka_format: Format = _setting("json", "kafka.format", "form of the published records")
     kafka_max_message_bytes: int = _bytes(
         1_000_000, "kafka.maxMessage", "longest record that the topic takes"
     )
 
-    file_path: str = _setting("", "file.path", "append records to this file; empty: no", empty=True)
+    file_path: str = _setting("", "file.path", "append records to this file; empty: no")
     file_max_bytes: int = _bytes(
         64 * 1024 * 1024, "file.maxBytes", "size at which a new file is begun"
     )
@@ -147,6 +164,7 @@ class CollectorSettings:
         "trustedProxies",
         "networks whose X-Real-IP and X-Forwarded-For are believed",
         empty=True,
+        shape="networks",
     )
     max_body_bytes: int = _bytes(16 * 1024 * 1024, "maxBody", "longest body as sent")
     max_inflated_bytes: int = _bytes(64 * 1024 * 1024, "maxInflated", "longest body inflated")

@@ -1,10 +1,4 @@
-"""How a setting is declared: its default, variable, key and help, and what a secret is.
-
-Durations as Go writes them: "300ms", "1.5h", "2h45m".
-
-In: text. Out: seconds. Rules: decimal numbers, each with a unit of ns, us, µs, ms, s, m, h;
-a plain 0 has no unit. Whether a duration may be negative or zero is for others to say. Pure.
-"""
+"""Declare a setting: its default, variable, key and help; hide secrets; read durations. Pure."""
 
 from __future__ import annotations
 
@@ -30,14 +24,17 @@ class Secret:
         return bool(self._text)
 
     def reveal(self) -> str:
-        """The text itself, for the one place that sends it."""
+        """Return the text itself, for the one place that sends it."""
         return self._text
 
 
 def setting(default: Any, env: str, key: str, help: str, **facts: Any) -> Any:  # noqa: A002
-    """A field that an operator can set; its metadata: env, key, help, and facts.
+    """Declare a field that an operator can set; its metadata: env, key, help, and `facts`.
 
-    env: its environment variable; key: its place in tixd.toml; `facts`: unit, minimum, maximum.
+    env: its environment variable; key: its place in the file; unit; minimum, maximum; empty: it may
+    be, although its default is not; shape: what its text must look like, a name in `values.SHAPES`;
+    written: its default as operators write it; words, aliases: the words of a choice, where they
+    are not those of its type, and other words that mean one of them.
     """
     return field(default=default, metadata={"env": env, "key": key, "help": help, **facts})
 
@@ -61,11 +58,13 @@ _PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)"
 _WHOLE = re.compile(rf"([+-]?)((?:{_PART.pattern})+|0)", re.ASCII)
 
 
-def seconds(text: str) -> float:
-    """The duration in seconds; raises ValueError where it is none.
+def duration_seconds(text: str) -> float:
+    """Return the seconds of a duration as Go writes it; raises ValueError where it is none.
 
-    >>> seconds("300ms"), seconds("1.5h"), seconds("2h45m"), seconds("-.5s")
-    (0.3, 5400.0, 9900.0, -0.5)
+    Decimal numbers, each with a unit; a plain 0 has none. It may be negative.
+
+    >>> duration_seconds("300ms"), duration_seconds("2h45m"), duration_seconds("-.5s")
+    (0.3, 9900.0, -0.5)
     """
     found = _WHOLE.fullmatch(text)
     if not found:

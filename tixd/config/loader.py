@@ -1,9 +1,9 @@
-"""Where every setting's value comes from; the only reader of the environment and of tixd.toml.
+"""Read the configuration of a process; the only reader of the environment and of its file.
 
-In: command line options, environment, tixd.toml. Out: frozen Settings, the source of each value,
-and warnings. Rules: command line > environment > tixd.toml > default; an empty environment
-variable counts as unset; every value given is checked, also one that another overrules; all
-problems are reported at once, one line each; a secret's value is in no message.
+Rules: command line > environment > file > the image's default > default; an empty variable counts
+as unset; every value given is checked, also one that another overrules; all problems are reported
+at once, one a line; no message shows a secret. An unknown key stops the start; an unknown variable
+is a warning, as is an unknown key in a file of gracc-collector, whose parser ignored them.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ from __future__ import annotations
 import errno
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tixd import bounded, errors
 from tixd.config import environment, proxy, values
+from tixd.config.collector_settings import CollectorSettings
 from tixd.config.environment import Surroundings
 from tixd.config.fields import Secret
 from tixd.config.settings import Settings
+from tixd.config.values import COLLECTOR, PROCESSING, SettingsTable
 
 #: Read where no other file is named and this one is there.
 DEFAULT_FILE = Path("/etc/tixd/tixd.toml")
@@ -32,26 +34,40 @@ OPTIONS = MappingProxyType(
     {"role": "--role", "schedule_dir": "-s", "log_level": "-l", "log_file": "-l"}
 )
 
-#: Sections of tixd.toml that are not for the processing roles and are left alone.
-FOREIGN_SECTIONS = frozenset({"collector"})
+#: The section of tixd.toml that is the collector's.
+COLLECTOR_SECTION = "collector"
+
+#: Variables by which an image changes the default of a setting; files and all else overrule them.
+IMAGE_DEFAULTS = MappingProxyType(
+    {"GRACC_DEFAULT_ADDRESS": "address", "GRACC_DEFAULT_PORT": "port"}
+)
 
 #: Texts after which an operator may think that TIX_API_SSL is off; they turn it on all the same.
 FALSE_WORDS = frozenset(
     {"0", "disable", "disabled", "f", "false", "n", "no", "none", "null", "off"}
 )
 
-#: So many unknown variables, and settings that are wrong, are told one by one.
-MOST_UNKNOWN = MOST_PROBLEMS = 50
+#: So many problems, and so many warnings, are told one by one.
+MOST_PROBLEMS = 50
 
 #: Largest file of settings that is read.
 MAX_FILE_BYTES = 1024 * 1024
 
-#: Variables of the environment that are chosen among others, not simply read.
-_CHOSEN = ("api_proxy", "api_ca_bundle")
+#: Settings whose variable is one of several; see `_choose_proxy` and `_choose_ca_bundle`.
+_CHOSEN = frozenset({"api_proxy", "api_ca_bundle"})
+
+#: Names of gracc-collector that mean nothing here, in small letters, and what to do instead.
+_SKIP_VERIFY = (
+    "the broker's certificate is always checked; name the certificates that vouch for it in"
+    " AMQP.caFile"
+)
+_GONE = MappingProxyType({"amqp.skipverify": _SKIP_VERIFY, "gracc_amqp_skipverify": _SKIP_VERIFY})
+
+AnySettings = TypeVar("AnySettings", Settings, CollectorSettings)
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class Config(Generic[AnySettings]):
     """The settings, where each of them came from, and what the operator should know of them.
 
     sources: by name of the setting, "default", "environment TIX_API_HOST",
@@ -59,68 +75,92 @@ class Config:
     service manager says.
     """
 
-    settings: Settings
+    settings: AnySettings
     sources: Mapping[str, str]
     warnings: tuple[str, ...]
     surroundings: Surroundings
 
 
-def load(options: Mapping[str, str], environ: Mapping[str, str], file: Path | None) -> Config:
-    """Read everything; `options` by name of the setting, `file` None for the default one.
+#: The configuration of a processing role, and that of the collector.
+ProcessingConfig = Config[Settings]
+CollectorConfig = Config[CollectorSettings]
+
+
+def load(
+    options: Mapping[str, str], environ: Mapping[str, str], file: Path | None
+) -> ProcessingConfig:
+    """Read everything for a processing role; `options` by setting, `file` None for the default one.
 
     Raises ConfigError with every problem found, one a line.
     """
-    draft = _drafted(options, environ, file)
-    if draft.problems:
-        raise errors.ConfigError("\n".join(few(draft.problems)))
-    return _finished(draft, environ)
-
-
-def few(texts: Sequence[str]) -> list[str]:
-    """The first problems or warnings of very many, and how many more there are."""
-    more = len(texts) - MOST_PROBLEMS
-    return [*texts[:MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
+    return _read_processing(options, environ, file).checked().config(Settings)
 
 
 def load_for_asking(
     options: Mapping[str, str], environ: Mapping[str, str], file: Path | None
-) -> Config:
+) -> ProcessingConfig:
     """Read what may be used, for a command that only asks a running tixd.
 
     A setting that is wrong has its default; so has each of a file that cannot be read.
     """
-    return _finished(_drafted(options, environ, file), environ)
+    return _read_processing(options, environ, file).config(Settings)
 
 
-def _drafted(options: Mapping[str, str], environ: Mapping[str, str], file: Path | None) -> _Draft:
-    draft = _Draft()
-    _read_document(draft, *read_toml(file, draft.problems))
-    _read_environment(draft, environ)
-    for name, text in options.items():
-        draft.take(name, text, f"option {OPTIONS[name]}", _as_text)
-    _choose_proxy(draft, environ)
-    _choose_ca_bundle(draft, environ)
+def load_collector(
+    options: Mapping[str, str], environ: Mapping[str, str], file: Path | None
+) -> CollectorConfig:
+    """Read everything for the collector, whose file is tixd.toml or one of gracc-collector.
+
+    Raises ConfigError with every problem found, one a line.
+    """
+    draft = _Draft(COLLECTOR, environ)
+    for variable, name in IMAGE_DEFAULTS.items():
+        if environ.get(variable):
+            draft.take(name, environ[variable], f"the image's {variable}", COLLECTOR.check)
+    _read_collector_document(draft, *_read_toml(file, draft.problems))
+    _read_environment(draft)
+    _read_options(draft, options)
+    settings = draft.settings(CollectorSettings)
+    draft.problems += _contradictions(settings, draft.sources)
+    draft.checked().warnings += _doubts(settings, draft.sources)
+    return draft.config(CollectorSettings)
+
+
+def _read_processing(
+    options: Mapping[str, str], environ: Mapping[str, str], file: Path | None
+) -> _Draft:
+    draft = _Draft(PROCESSING, environ)
+    path, document = _read_toml(file, draft.problems)
+    own = {word: part for word, part in document.items() if word != COLLECTOR_SECTION}
+    _read_keys(draft, str(path), own, draft.problems)
+    _read_environment(draft, apart_from=_CHOSEN)
+    _warn_of_false_words(draft)
+    _read_options(draft, options)
+    _choose_proxy(draft)
+    _choose_ca_bundle(draft)
     return draft
 
 
-def _finished(draft: _Draft, environ: Mapping[str, str]) -> Config:
-    around = environment.read(environ, uid=os.geteuid())
-    sources, warnings = MappingProxyType(draft.sources), tuple(draft.warnings)
-    return Config(draft.settings(), sources, warnings, around)
+def few(texts: Sequence[str]) -> list[str]:
+    """Return the first problems or warnings of very many, and how many more there are."""
+    more = len(texts) - MOST_PROBLEMS
+    return [*texts[:MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
 
 
 class _Draft:
     """The values found so far, where they came from, and what is wrong with the others."""
 
-    def __init__(self) -> None:
+    def __init__(self, table: SettingsTable, environ: Mapping[str, str]) -> None:
+        self.table = table
+        self.environ = environ
         self.values: dict[str, Any] = {}
-        self.sources = dict.fromkeys(values.FIELDS, "default")
+        self.sources = dict.fromkeys(table.fields, "default")
         self.problems: list[str] = []
         self.warnings: list[str] = []
 
     def take(self, name: str, raw: Any, source: str, check: Callable[[str, Any], Any]) -> None:
         """Let `raw` be the setting's value, or note why it cannot be."""
-        shown = "" if values.is_secret(name) else f" = {values.shown(name, raw)}"
+        shown = "" if self.table.is_secret(name) else f" = {self.table.shown(name, raw)}"
         try:
             self.values[name] = check(name, raw)
         except ValueError as error:
@@ -128,33 +168,109 @@ class _Draft:
         else:
             self.sources[name] = source
 
-    def take_secret(self, name: str, given: Mapping[str, str | Path]) -> None:
-        """Take a secret from the one place that gives it: a text, or the file that holds it."""
-        if len(given) > 1:
-            self.problems.append(f"{' and '.join(given)} contradict each other: keep one of them")
+    def take_secret(self, name: str, places: Mapping[str, Any]) -> None:
+        """Take a secret from the one place that gives it: a text, or the Path that holds it."""
+        if len(places) > 1:
+            self.problems.append(f"{' and '.join(places)} contradict each other: keep one of them")
             return
-        for source, place in given.items():
+        for source, place in places.items():
             try:
                 text = values.from_file(place) if isinstance(place, Path) else place
             except ValueError as error:
                 self.problems.append(f"{source} = {values.secret_file(place)}: {error}")
             else:
-                self.take(name, text, source, _as_text)
+                self.take(name, text, source, self.table.check)
 
-    def settings(self) -> Settings:
-        """The settings as they are known by now."""
-        return replace(Settings(), **self.values)
+    def note_unknown(self, notes: list[str], source: str, name: str, known: Iterable[str]) -> None:
+        """Add a warning or a problem about a name that no setting has, and the nearest known one.
+
+        Of very many the later ones are only counted: looking for near names takes its time.
+        """
+        ignored = ", ignored" if notes is self.warnings else ""
+        advice = ""
+        if gone := self.table is COLLECTOR and _GONE.get(name.lower()):
+            advice = f": {gone}"
+        elif len(notes) <= MOST_PROBLEMS:
+            advice = values.did_you_mean(name, known)
+        notes.append(f"{source}: no such setting{ignored}{advice}")
+
+    def settings(self, kind: Callable[..., AnySettings]) -> AnySettings:
+        """Return the settings as they are known by now."""
+        return kind(**self.values)
+
+    def checked(self) -> _Draft:
+        """Return the draft itself; raises ConfigError where there are problems."""
+        if self.problems:
+            raise errors.ConfigError("\n".join(few(self.problems)))
+        return self
+
+    def config(self, kind: Callable[..., AnySettings]) -> Config[AnySettings]:
+        """Return what has been found; settings with a problem have their default."""
+        return Config(
+            self.settings(kind),
+            MappingProxyType(self.sources),
+            tuple(few(self.warnings)),
+            environment.read(self.environ, uid=os.geteuid()),
+        )
 
 
-def _as_text(name: str, raw: str) -> Any:
-    return values.checked(name, raw, strict=False)
+# --- options, environment ------------------------------------------------------------------------
 
 
-# --- tixd.toml -----------------------------------------------------------------------------------
+def _read_options(draft: _Draft, options: Mapping[str, str]) -> None:
+    for name, text in options.items():
+        check = _check_role if name == "role" else partial(draft.table.check, strict=False)
+        draft.take(name, text, f"option {OPTIONS[name]}", check)
 
 
-def read_toml(file: Path | None, problems: list[str]) -> tuple[Path, Mapping[str, Any]]:
-    """The file, or the default one where none is named, and what it holds.
+def _check_role(name: str, text: str) -> Any:
+    roles = PROCESSING.choices(name)
+    if text.lower() not in roles:
+        raise ValueError(f"must be {', '.join(roles)} or collector")
+    return text.lower()
+
+
+def _read_environment(draft: _Draft, *, apart_from: frozenset[str] = frozenset()) -> None:
+    table = draft.table
+    environ, warnings = environment.without_links(draft.environ, table.prefix)
+    draft.warnings += warnings
+    for name in table.fields:
+        variable = table.facts(name)["env"]
+        if name in apart_from:
+            continue
+        if table.is_secret(name):
+            places = _secret_places(environ, variable, f"{variable}{table.file_suffix.upper()}")
+            draft.take_secret(name, places)
+        elif text := environ.get(variable):
+            draft.take(name, text, f"environment {variable}", table.check_variable)
+    known = {*table.variables, *IMAGE_DEFAULTS}
+    for variable in sorted(environ.keys() - known):
+        if variable.startswith(table.prefix) and environ[variable]:
+            source = f"environment {values.word(variable)}"
+            draft.note_unknown(draft.warnings, source, variable, known)
+
+
+def _secret_places(
+    environ: Mapping[str, str], variable: str, file_variable: str
+) -> dict[str, str | Path]:
+    """Find every place that gives a secret, by how messages call it."""
+    places: dict[str, str | Path] = {}
+    if environ.get(variable):
+        places[f"environment {variable}"] = environ[variable]
+    if path := environ.get(file_variable):
+        places[f"environment {file_variable}"] = Path(path)
+    if folder := environ.get("CREDENTIALS_DIRECTORY"):
+        path = os.path.join(folder, variable.lower())
+        if os.path.lexists(path):
+            places[f"systemd credential {variable.lower()}"] = Path(path)
+    return places
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+def _read_toml(file: Path | None, problems: list[str]) -> tuple[Path, Mapping[str, Any]]:
+    """Read the file, or the default one where none is named.
 
     Nothing where it cannot be read; why is then among the problems, unless nobody named it and it
     is not there.
@@ -172,7 +288,6 @@ def read_toml(file: Path | None, problems: list[str]) -> tuple[Path, Mapping[str
 
 
 def _content(path: Path) -> str:
-    """The text of a file of settings; raises OSError, and ValueError where it is none."""
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
@@ -180,119 +295,141 @@ def _content(path: Path) -> str:
     return content.decode()
 
 
-def _read_document(draft: _Draft, path: Path, document: Mapping[str, Any]) -> None:
-    names = {tuple(f.metadata["key"].split(".")): name for name, f in values.FIELDS.items()}
-    files = {(*key[:-1], f"{key[-1]}_file"): n for key, n in names.items() if values.is_secret(n)}
-    secrets: dict[str, dict[str, str | Path]] = {}
-    for key, raw in _entries(document, {key[0] for key in names if len(key) > 1}):
-        source = f"{path} {_place(key)}"
-        name = names.get(key) or files.get(key)
-        if name is None and len(draft.problems) > MOST_PROBLEMS:
-            draft.problems.append("")  # only counted
-        elif name is None:
-            near = values.did_you_mean(".".join(key), map(".".join, [*names, *files]))
-            draft.problems.append(f"{source}: no such setting{near}")
-        elif not values.is_secret(name):
-            draft.take(name, raw, source, partial(values.checked, strict=True))
-        elif isinstance(raw, str):
-            secrets.setdefault(name, {})[source] = Path(raw) if key in files else raw
+def _read_keys(draft: _Draft, place: str, part: Mapping[str, Any], unknown: list[str]) -> None:
+    """Take every value of a document, or of a part of it; unknown keys are noted in `unknown`."""
+    table, secrets, seen = draft.table, dict[str, dict[str, Any]](), set[str]()
+    keys = {table.fold(key): target for key, target in table.keys.items()}
+    sections = {key.partition(".")[0] for key in keys if "." in key}
+    for words, raw in _entries(part, sections, table.fold):
+        source, key = f"{place} {table.shown_key(words)}", table.key_of(words)
+        if key in seen:
+            draft.problems.append(f"{source}: stands there twice, in different letter case")
+        seen.add(key)
+        name, is_file = keys.get(key, ("", False))
+        if not name:
+            draft.note_unknown(unknown, source, ".".join(words), table.keys)
+        elif table.is_secret(name):
+            secrets.setdefault(name, {})[source] = Path(str(raw)) if is_file else raw
         else:
-            draft.problems.append(f"{source}: must be a text")
-    for name, given in secrets.items():
-        draft.take_secret(name, given)
+            draft.take(name, raw, source, table.check)
+    for name, places in secrets.items():
+        draft.take_secret(name, places)
 
 
 def _entries(
-    document: Mapping[str, Any], sections: set[str]
+    document: Mapping[str, Any], sections: set[str], fold: Callable[[str], str]
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every (key, value) of the document that is for us; a section without any is one itself."""
+    """Yield every key of the document with its value; a section without any is one itself."""
     for word, value in document.items():
-        if word in FOREIGN_SECTIONS:
-            continue
-        if isinstance(value, dict) and (value or word in sections):
+        if isinstance(value, dict) and (value or fold(word) in sections):
             yield from (((word, inner), content) for inner, content in value.items())
         else:
             yield (word,), value
 
 
-def _place(key: tuple[str, ...]) -> str:
-    words = [values.word(part) for part in key]
-    return f"[{words[0]}] {words[1]}" if len(words) > 1 else words[0]
-
-
-# --- environment ---------------------------------------------------------------------------------
-
-
-def _read_environment(draft: _Draft, environ: Mapping[str, str]) -> None:
-    environ, warnings = environment.without_links(environ, "TIX_")
-    draft.warnings += warnings
-    known: set[str] = set()
-    for name, field in values.FIELDS.items():
-        variable = field.metadata["env"]
-        known.add(variable)
-        if name in _CHOSEN:
-            continue
-        if values.is_secret(name):
-            known.add(f"{variable}_FILE")
-            draft.take_secret(name, _secret_places(variable, environ))
-        elif environ.get(variable):
-            source = f"environment {variable}"
-            draft.take(name, environ[variable], source, values.from_environment)
-    if environ.get("TIX_API_SSL", "").strip().lower() in FALSE_WORDS:
-        said = values.quoted(environ["TIX_API_SSL"])
-        draft.warnings.append(
-            f"environment TIX_API_SSL = {said}: HTTPS is on, as any text turns it on; "
-            "unset it for HTTP"
+def _read_collector_document(draft: _Draft, path: Path, document: Mapping[str, Any]) -> None:
+    """Tell tixd.toml and gracc-collector's form apart by their keys, and read the one it is."""
+    words_of_tixd = {COLLECTOR_SECTION, *(key.partition(".")[0] for key in PROCESSING.keys)}
+    words_of_gracc = {key.partition(".")[0].lower() for key in COLLECTOR.keys}
+    tixd = {word for word in document if word in words_of_tixd}
+    gracc = {word for word in document if word.lower() in words_of_gracc}
+    if tixd and gracc:
+        draft.problems.append(
+            f"{path}: has keys of tixd.toml ({', '.join(sorted(tixd))}) and of gracc-collector "
+            f"({', '.join(sorted(gracc))}); put the latter under [{COLLECTOR_SECTION}]"
         )
-    _warn_of_unknown(draft, environ, known)
+    elif tixd:
+        part = document.get(COLLECTOR_SECTION, {})
+        part = part if isinstance(part, dict) else {"": part}
+        _read_keys(draft, f"{path} [{COLLECTOR_SECTION}]", part, draft.problems)
+    else:
+        _read_keys(draft, str(path), _without_files(draft, path, document), draft.warnings)
 
 
-def _warn_of_unknown(draft: _Draft, environ: Mapping[str, str], known: set[str]) -> None:
-    unknown = sorted(v for v in environ if v.startswith("TIX_") and v not in known)
-    for variable in unknown[:MOST_UNKNOWN]:
-        near = values.did_you_mean(variable, known)
+def _without_files(draft: _Draft, path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop gracc-collector's section of files: an old one may still lie there."""
+    kept = {word: part for word, part in document.items() if word.lower() != "file"}
+    if len(kept) < len(document):
         draft.warnings.append(
-            f"environment {values.word(variable)}: no such setting, ignored{near}"
+            f"{path} [file]: ignored, because gracc-collector meant something else by it; to append"
+            " records to a file set GRACC_FILE_PATH, or file.path in tixd.toml"
         )
-    if more := unknown[MOST_UNKNOWN:]:
-        draft.warnings.append(f"environment: {len(more)} more TIX_ variables are no settings")
+    return kept
 
 
-def _secret_places(variable: str, environ: Mapping[str, str]) -> dict[str, str | Path]:
-    """Every place that gives a secret, by how messages call it."""
-    given: dict[str, str | Path] = {}
-    if environ.get(variable):
-        given[f"environment {variable}"] = environ[variable]
-    if path := environ.get(f"{variable}_FILE"):
-        given[f"environment {variable}_FILE"] = Path(path)
-    if folder := environ.get("CREDENTIALS_DIRECTORY"):
-        path = os.path.join(folder, variable.lower())
-        if os.path.lexists(path):
-            given[f"systemd credential {variable.lower()}"] = Path(path)
-    return given
+# --- settings that depend on each other ----------------------------------------------------------
 
 
-def _choose_proxy(draft: _Draft, environ: Mapping[str, str]) -> None:
-    api = draft.settings()
-    choice = proxy.choose(environ, api.api_scheme, api.api_host, api.api_port_used)
+def _warn_of_false_words(draft: _Draft) -> None:
+    text = draft.environ.get("TIX_API_SSL", "")
+    if text.strip().lower() in FALSE_WORDS:
+        draft.warnings.append(
+            f"environment TIX_API_SSL = {values.quoted(text)}: HTTPS is on, as any text turns it"
+            " on; unset it for HTTP"
+        )
+
+
+def _choose_proxy(draft: _Draft) -> None:
+    api = draft.settings(Settings)
+    choice = proxy.choose(draft.environ, api.api_scheme, api.api_host, api.api_port_used)
     text, source = api.api_proxy.reveal(), draft.sources["api_proxy"]
     if choice is not None:
         text, source = choice.text, f"environment {choice.variable}"
-    draft.take("api_proxy", text, source, _as_proxy)
+    draft.take("api_proxy", text, source, _check_proxy)
 
 
-def _as_proxy(name: str, raw: str) -> Secret:
-    text = _as_text(name, raw).reveal()
+def _check_proxy(name: str, raw: str) -> Secret:
+    text = PROCESSING.check(name, raw).reveal()
     return Secret(proxy.proxy_url(text) if text else "")
 
 
-def _choose_ca_bundle(draft: _Draft, environ: Mapping[str, str]) -> None:
+def _choose_ca_bundle(draft: _Draft) -> None:
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if environ.get(variable):
-            draft.take("api_ca_bundle", environ[variable], f"environment {variable}", _as_text)
+        if text := draft.environ.get(variable):
+            draft.take("api_ca_bundle", text, f"environment {variable}", PROCESSING.check)
             break
-    api = draft.settings()
+    api = draft.settings(Settings)
     if api.api_ssl and api.api_ca_bundle and not os.path.exists(api.api_ca_bundle):
         source = draft.sources["api_ca_bundle"]
         shown = values.quoted(api.api_ca_bundle)
         draft.problems.append(f"{source} = {shown}: there is no such file or folder")
+
+
+def _contradictions(settings: CollectorSettings, sources: Mapping[str, str]) -> Iterator[str]:
+    """Yield what cannot be although each value alone is allowed."""
+    if not (settings.amqp_enable or settings.kafka_enable or settings.file_path):
+        yield "no output is enabled: set AMQP.enable, kafka.enable or file.path"
+    if settings.amqp_enable and settings.amqp_internal:
+        yield (
+            f"{sources['amqp_internal']} = true: must be false, because nobody can publish "
+            "to an internal exchange"
+        )
+    if bool(settings.amqp_cert_file) is not bool(settings.amqp_key_file):
+        yield "AMQP.certFile and AMQP.keyFile: set both, or none"
+    for name in ("amqp_ca_file", "amqp_cert_file", "amqp_key_file"):
+        path = getattr(settings, name)
+        if path and not os.path.isfile(path):
+            yield f"{sources[name]} = {values.quoted(path)}: there is no such file"
+
+
+def _doubts(settings: CollectorSettings, sources: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is allowed and probably not meant."""
+    if sources["address"] == "default":
+        port = " and port to 8080" if sources["port"] == "default" else ""
+        yield (
+            f"address is not set: the collector listens on localhost:{settings.port};"
+            " gracc-collector listened on all addresses, by default at port 8080;"
+            f' to do the same, set address to "0.0.0.0"{port}'
+        )
+    if not settings.amqp_enable:
+        return
+    if settings.amqp_routing_key:
+        key = values.quoted(settings.amqp_routing_key)
+        yield f"AMQP.routingKey = {key} is used; gracc-collector read it and published with none"
+    elif not settings.amqp_exchange:
+        yield (
+            "AMQP.exchange and AMQP.routingKey are both empty: the default exchange can bring "
+            "no record to a queue, so every bundle will get 503; set one of them"
+        )
+    if settings.amqp_ca_file and settings.amqp_scheme == "amqp":
+        yield "AMQP.caFile is not used: AMQP.scheme is amqp, which has no TLS"

@@ -1,15 +1,24 @@
-"""Every setting, declared once: name, type, unit, default and help; frozen, as workers get them.
+"""Declare every setting of the processing roles, once: name, type, unit, default and help.
 
-`config.py` reads environment and files into these; workers import this module alone.
+Workers get these values frozen, and import this module and `fields`, none that reads or checks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from tixd.config import environment
 from tixd.config.fields import Secret, setting
+
+#: Values of PROCESSOR_TYPE, as the image of the original system takes them, and their roles.
+PROCESSOR_TYPES = MappingProxyType(
+    {"STANDALONE": "standalone", "BEAT": "dispatcher", "WORKER": "worker"}
+)
+
+#: Other names of log levels: FATAL is Celery's, WARN is one that Python takes.
+LEVEL_ALIASES = MappingProxyType({"FATAL": "CRITICAL", "WARN": "WARNING"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +30,8 @@ class Settings:
         "PROCESSOR_TYPE",
         "role",
         "what this process does; in the environment STANDALONE, BEAT or WORKER",
+        variable_words=PROCESSOR_TYPES,
+        note="the collector is the option --role collector",
     )
     reports_base_path: str = setting(
         "/tmp/reports",  # noqa: S108 - the default that existing deployments rely on
@@ -56,7 +67,9 @@ class Settings:
         "api.ssl",
         'HTTPS to the tix-api; in the environment any text, even "False", turns it on',
     )
-    api_host: str = setting("localhost", "TIX_API_HOST", "api.host", "host of the tix-api")
+    api_host: str = setting(
+        "localhost", "TIX_API_HOST", "api.host", "host of the tix-api", shape="host"
+    )
     api_port: int = setting(
         0,
         "TIX_API_PORT",
@@ -66,7 +79,11 @@ class Settings:
         maximum=65535,
     )
     api_user: str = setting(
-        "", "TIX_API_USER", "api.user", "user at the tix-api; empty: results are kept, not posted"
+        "",
+        "TIX_API_USER",
+        "api.user",
+        "user at the tix-api; empty: results are kept, not posted",
+        shape="user",
     )
     api_password: Secret = setting(
         Secret(),
@@ -117,7 +134,11 @@ class Settings:
         "MMDB file that tells the AS of a source address (tixd asn); empty: results name none",
     )
     rabbitmq_host: str = setting(
-        "localhost", "TIX_RABBITMQ_HOST", "rabbitmq.host", "RabbitMQ host (dispatcher, worker)"
+        "localhost",
+        "TIX_RABBITMQ_HOST",
+        "rabbitmq.host",
+        "RabbitMQ host (dispatcher, worker)",
+        shape="host",
     )
     rabbitmq_port: int = setting(
         5672,
@@ -200,9 +221,14 @@ class Settings:
         "http.address",
         "host:port of /healthz, /readyz and /metrics, or off; "
         "empty: localhost:8889, for a worker localhost:8890",
+        shape="address",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = setting(
-        "INFO", "CELERY_LOG_LEVEL", "log.level", "least important events that are logged"
+        "INFO",
+        "CELERY_LOG_LEVEL",
+        "log.level",
+        "least important events that are logged",
+        aliases=LEVEL_ALIASES,
     )
     log_format: Literal["auto", "text", "json", "journald"] = setting(
         "auto",

@@ -27,9 +27,8 @@ from typing import Any, NoReturn
 import orjson
 
 from tixd import errors, logs
-from tixd.config.collector_loader import CollectorConfig
 from tixd.config.collector_settings import CollectorSettings
-from tixd.config.loader import Config
+from tixd.config.loader import CollectorConfig, ProcessingConfig
 
 #: How long all tries may take; longer than any deadline of their own.
 DEADLINE_SECONDS = 12.0
@@ -137,10 +136,10 @@ def user(who: Callable[[], str]) -> Check:
     return Check("user", who, _HANGS)
 
 
-def checks(loaded: Config | CollectorConfig, *, by_root: bool = False) -> list[Check]:
+def checks(loaded: ProcessingConfig | CollectorConfig, *, by_root: bool = False) -> list[Check]:
     """All that the role of this configuration needs; by_root: root has started this."""
     around = loaded.surroundings
-    if isinstance(loaded, CollectorConfig):
+    if isinstance(loaded.settings, CollectorSettings):
         found, role = list(_of_collector(loaded.settings)), "collector"
         address, setting = f"{loaded.settings.address}:{loaded.settings.port}", "address and port"
     else:
@@ -155,7 +154,7 @@ def checks(loaded: Config | CollectorConfig, *, by_root: bool = False) -> list[C
     ]
 
 
-def _of_processing(loaded: Config, *, by_root: bool) -> Iterator[Check]:
+def _of_processing(loaded: ProcessingConfig, *, by_root: bool) -> Iterator[Check]:
     settings = loaded.settings
     seen = "reports_of_dispatcher" if settings.role == "dispatcher" else "reports"
     yield Check("reports folder", _later(f"storage.{seen}", settings), _HANGS)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from tixd.config.loader import Config
+from tixd.config.loader import ProcessingConfig
 from tixd.roles.processing import Service
 
 
-def live(loaded: Config, reload: Callable[[], Config]) -> None:
+def live(loaded: ProcessingConfig, reload: Callable[[], ProcessingConfig]) -> None:
     """Run the role that the configuration names until a signal ends it.
 
     reload: reads the configuration again, for SIGHUP. Raises CannotStart where it cannot start.

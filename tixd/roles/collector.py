@@ -26,8 +26,8 @@ from tixd import bounded, errors, logs
 from tixd.collector import profiler
 from tixd.collector.publish import SinkGroup
 from tixd.collector.server import Server
-from tixd.config.collector_loader import CollectorConfig
 from tixd.config.collector_settings import CollectorSettings
+from tixd.config.loader import CollectorConfig
 from tixd.runtime import control, signals, tasks
 from tixd.runtime.http_server import Listener
 from tixd.runtime.startup import exit_now

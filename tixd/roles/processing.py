@@ -32,7 +32,7 @@ from typing import Any
 import tixd
 from tixd import bounded, errors, logs
 from tixd.amqp.messages import Endpoint, Tls
-from tixd.config.loader import Config
+from tixd.config.loader import ProcessingConfig
 from tixd.config.settings import Settings
 from tixd.dispatch.consumer import consume
 from tixd.dispatch.host_leader import HostLock
@@ -78,7 +78,7 @@ class Service:
     what makes it the leader.
     """
 
-    def __init__(self, loaded: Config, reload: Callable[[], Config]) -> None:
+    def __init__(self, loaded: ProcessingConfig, reload: Callable[[], ProcessingConfig]) -> None:
         self.settings = loaded.settings
         self.presence = Presence(loaded, self.snapshot)
         self.stopping = asyncio.Event()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tixd import errors, logs
-from tixd.config.loader import Config
+from tixd.config.loader import ProcessingConfig
 from tixd.runtime import control, http_server
 from tixd.runtime.metrics import Metrics
 from tixd.runtime.status import Snapshot
@@ -23,7 +23,7 @@ _ADVICE = "; if another tixd runs here, give this one another TIX_HTTP_ADDRESS, 
 class Presence:
     """The outside of one role."""
 
-    def __init__(self, loaded: Config, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, loaded: ProcessingConfig, snapshot: Callable[[], Snapshot]) -> None:
         self.metrics = Metrics()
         self.systemd = Notifier(loaded.surroundings.notify_socket)
         self._settings, self._around = loaded.settings, loaded.surroundings

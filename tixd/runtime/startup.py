@@ -20,9 +20,10 @@ from dataclasses import replace
 from typing import NoReturn, TypeVar
 
 from tixd import errors, logs
-from tixd.config import environment, loader
-from tixd.config.collector_loader import CollectorConfig
+from tixd.config import environment
 from tixd.config.environment import SYSTEM_RUNTIME_FOLDER, Surroundings
+from tixd.config.loader import CollectorConfig, ProcessingConfig
+from tixd.config.settings import Settings
 from tixd.runtime import privileges
 from tixd.runtime.ownership import is_strangers_link
 
@@ -32,12 +33,12 @@ KEPT = (privileges.DAC_OVERRIDE, privileges.FOWNER)
 #: What the collector needs where nobody else than root is to run it.
 KEPT_BY_COLLECTOR = (privileges.DAC_OVERRIDE, privileges.NET_BIND_SERVICE)
 
-Loaded = TypeVar("Loaded", bound=loader.Config | CollectorConfig)
+Loaded = TypeVar("Loaded", bound=ProcessingConfig | CollectorConfig)
 
 
-def identity(loaded: loader.Config | CollectorConfig) -> privileges.Identity | None:
+def identity(loaded: ProcessingConfig | CollectorConfig) -> privileges.Identity | None:
     """Whom root goes on as, None for others; looks at the reports. Raises ConfigError."""
-    reports = loaded.settings.reports_base_path if isinstance(loaded, loader.Config) else ""
+    reports = loaded.settings.reports_base_path if isinstance(loaded.settings, Settings) else ""
     return privileges.target_identity(loaded.settings.run_as, reports)
 
 
@@ -69,19 +70,19 @@ def begin(loaded: Loaded, *, schedules: bool) -> tuple[Loaded, logs.Form]:
     return loaded, form
 
 
-def _check_links(paths: list[str], loaded: loader.Config | CollectorConfig) -> None:
+def _check_links(paths: list[str], loaded: ProcessingConfig | CollectorConfig) -> None:
     """Raises CannotStart where somebody else's link would lead root to what tixd works with."""
-    reports = [loaded.settings.reports_base_path] if isinstance(loaded, loader.Config) else []
+    reports = [loaded.settings.reports_base_path] if isinstance(loaded.settings, Settings) else []
     for path in filter(is_strangers_link, [*reports, *paths]):
         raise errors.CannotStart(
             f"{path} is a link that is not root's, who started tixd: name what it leads to"
         )
 
 
-def _own_folders(loaded: loader.Config | CollectorConfig, *, schedules: bool) -> list[str]:
+def _own_folders(loaded: ProcessingConfig | CollectorConfig, *, schedules: bool) -> list[str]:
     """The folders that tixd writes to beside the reports: for sockets, and the schedule's."""
     folders = [_runtime_folder(loaded.surroundings)]
-    if schedules and isinstance(loaded, loader.Config) and loaded.settings.role != "worker":
+    if schedules and isinstance(loaded.settings, Settings) and loaded.settings.role != "worker":
         folders.append(loaded.settings.schedule_dir)
     return folders
 
@@ -103,13 +104,13 @@ def _become(
         return loaded, ""
     privileges.check(found)
     privileges.chown_to(found, folders, file)
-    kept = KEPT if isinstance(loaded, loader.Config) else KEPT_BY_COLLECTOR
+    kept = KEPT if isinstance(loaded.settings, Settings) else KEPT_BY_COLLECTOR
     kept_all = privileges.drop_privileges(found, kept)
     around = environment.read(os.environ, uid=os.geteuid())
     return replace(loaded, surroundings=around), kept_all
 
 
-def _open_log(loaded: loader.Config | CollectorConfig) -> logs.Form:
+def _open_log(loaded: ProcessingConfig | CollectorConfig) -> logs.Form:
     """Open the log; raises ConfigError."""
     wanted, journal = loaded.settings, loaded.surroundings.journal_stream
     form = logs.form_for(wanted.log_format, wanted.log_file, journal)

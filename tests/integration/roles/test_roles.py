@@ -14,7 +14,7 @@ import pytest
 from tests.support.pools import in_loop
 from tests.support.service import Manager, listening
 from tests.support.stand_in_api import closed_port
-from tixd.config import collector_loader, loader
+from tixd.config import loader
 from tixd.jobs import JobResult
 from tixd.roles.collector import Collector
 from tixd.roles.processing import Service
@@ -108,7 +108,7 @@ async def test_a_stop_during_a_collectors_start_is_the_last_that_is_said(
     async def stop(*_: object, **__: object) -> None:
         collector._stop(signal.SIGTERM)
 
-    collector = Collector(collector_loader.load({}, environ, None), lambda: 1 // 0, "")
+    collector = Collector(loader.load_collector({}, environ, None), lambda: 1 // 0, "")
     monkeypatch.setattr(control, "listen", stop)
     await collector.run()
     collector._renew()

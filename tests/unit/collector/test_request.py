@@ -12,9 +12,9 @@ import pytest
 from tixd import errors
 from tixd.collector import body as body_module
 from tixd.collector import server
-from tixd.config import collector_values
+from tixd.config import values
 
-TRUSTED = collector_values.networks("127.0.0.0/8, ::1, 10.0.0.0/8")
+TRUSTED = values.networks("127.0.0.0/8, ::1, 10.0.0.0/8")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from tests.support.recognised import Password
 from tests.unit.config.test_loader import problems, toml
 from tixd import errors
-from tixd.config import collector_loader, loader
+from tixd.config import loader
 from tixd.results import transport
 
 
@@ -87,7 +87,7 @@ def test_a_secret_file_that_could_be_waited_for_for_ever_is_not_read(tmp_path, k
     (line,) = problems({"TIX_API_PASSWORD_FILE": str(path)})
     assert line == f'environment TIX_API_PASSWORD_FILE = "{path}": is no regular file'
     with pytest.raises(errors.ConfigError, match=r"AMQP.passwordFile = .*: is no regular file"):
-        collector_loader.load({}, {}, toml(tmp_path, f"[AMQP]\npasswordFile = '{path}'\n"))
+        loader.load_collector({}, {}, toml(tmp_path, f"[AMQP]\npasswordFile = '{path}'\n"))
 
 
 @pytest.mark.parametrize("value", ["12345", "['geheim']", "true"])
@@ -153,7 +153,7 @@ def test_no_message_about_a_mistake_shows_the_secret_in_it(tmp_path, environ, te
 )
 def test_nor_does_one_about_the_collectors_settings(tmp_path, environ, text):
     with pytest.raises(errors.ConfigError) as raised:
-        collector_loader.load({}, environ, toml(tmp_path, text))
+        loader.load_collector({}, environ, toml(tmp_path, text))
     assert not SECRET.seen_in("".join(traceback.format_exception(raised.value)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tixd.config import collector_loader, loader
+from tixd.config import loader
 from tixd.diagnostics.runner import checks
 
 SEEN = ["HTTP address", "control socket"]
@@ -28,7 +28,7 @@ def test_an_as_table_is_tried_where_one_is_set():
     assert "AS table" in [check.what for check in checks(loaded)]
 
 
-@pytest.mark.parametrize("load", [loader.load, collector_loader.load])
+@pytest.mark.parametrize("load", [loader.load, loader.load_collector])
 def test_a_log_file_is_tried_where_one_is_set(load):
     loaded = load({}, {"TIX_LOG_FILE": "/var/log/tixd/tixd.log"}, None)
     assert "log file" in [check.what for check in checks(loaded)]
@@ -37,8 +37,8 @@ def test_a_log_file_is_tried_where_one_is_set(load):
 
 def test_the_collector_has_its_enabled_outputs_tried():
     environ = {"GRACC_KAFKA_ENABLE": "true", "GRACC_FILE_PATH": "/f"}
-    loaded = collector_loader.load({}, environ, None)
+    loaded = loader.load_collector({}, environ, None)
     assert [check.what for check in checks(loaded)] == ["AMQP", "Kafka", "file", *SEEN]
     environ["GRACC_AMQP_ENABLE"] = "false"
-    loaded = collector_loader.load({}, environ, None)
+    loaded = loader.load_collector({}, environ, None)
     assert [check.what for check in checks(loaded)] == ["Kafka", "file", *SEEN]
