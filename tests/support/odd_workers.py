@@ -130,9 +130,9 @@ def ready_and_gone(endpoint: str, identity: bytes, settings: Settings) -> None:
     from tixd.jobs import Ready
     from tixd.pool.sockets import WorkerSocket
 
-    line = WorkerSocket(endpoint, identity, os.pipe()[0])
-    line.say(Ready(os.getpid()))
-    line.close()
+    parent = WorkerSocket(endpoint, identity, os.pipe()[0])
+    parent.send(Ready(os.getpid()))
+    parent.close()
     os._exit(7)
 
 

@@ -19,9 +19,9 @@ from tests.support.waiting import until
 from tixd.commands import once
 from tixd.dispatch.scheduler import scan
 from tixd.jobs import ListInstallations, ProcessInstallation
-from tixd.pool import spawned
+from tixd.pool import process
 from tixd.pool.pool import Pool
-from tixd.pool.process import WorkerNow
+from tixd.pool.process import WorkerState
 
 #: Second of the first observation of made installations.
 BEGIN = 1_505_082_000
@@ -51,22 +51,22 @@ async def _watched(test: Coroutine[Any, Any, None]) -> None:
 
 def odd(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     """Let workers run a function of tests/support/odd_workers."""
-    monkeypatch.setattr(spawned, "main", getattr(odd_workers, function))
+    monkeypatch.setattr(process, "run_worker", getattr(odd_workers, function))
 
 
-async def ready(pool: Pool) -> list[WorkerNow]:
+async def ready(pool: Pool) -> list[WorkerState]:
     """Every worker, once all have started."""
     await until(lambda: sum(w.ready for w in pool.workers) == pool.size)
     return pool.workers
 
 
-async def busy(pool: Pool, phase: str) -> WorkerNow:
+async def busy(pool: Pool, phase: str) -> WorkerState:
     """A worker that is in this phase, once there is one."""
     await until(lambda: in_phase(pool, phase))
     return in_phase(pool, phase)[0]
 
 
-def in_phase(pool: Pool, phase: str) -> list[WorkerNow]:
+def in_phase(pool: Pool, phase: str) -> list[WorkerState]:
     """The workers that are in this phase now."""
     return [w for w in pool.workers if w.phase and w.phase.name == phase]
 

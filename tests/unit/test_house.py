@@ -47,7 +47,6 @@ PURE_BUT = {"celery_message": "datetime", "form": "io"}
 
 #: Modules of under 60 lines that one other module uses, with the reason why they stand alone.
 CRUMBS = {
-    "spawned": "the parent names it, and must not load what it imports",
     "health": "a command",
 }
 
@@ -59,7 +58,6 @@ STILL_PACKED = {
         "collector",
         "diagnostics",
         "dispatch",
-        "pool",
         "queues",
         "reports",
         "results",

@@ -1,10 +1,7 @@
-"""Jobs on their way: those that wait for a worker, and what becomes of one whose worker died.
+"""The jobs that wait for a worker, and what becomes of one whose worker died.
 
-In: jobs, and how their workers ended. Out: for each job a future of its Done. Rules: a job waits
-here, or is in the hands of one worker, or is done, so no death loses one; a job whose future was
-cancelled is not begun. Jobs that only look, at folders or at the volume, are few and short and go
-before installations, which can take a minute each: a scan waits for none of them. Knows nothing of
-processes and sockets.
+A job waits here, or is with one worker, or is done, so the death of a worker loses none. Jobs that
+only list or check are short and go before installations, which can take a minute each.
 """
 
 from __future__ import annotations
@@ -17,36 +14,36 @@ from dataclasses import dataclass
 from tixd import errors, logs
 from tixd.jobs import Job, JobResult, ProcessInstallation
 from tixd.pool.codec import encode
-from tixd.pool.failures import MOST_DEATHS, FailurePolicy, WorkerExit
+from tixd.pool.failures import MOST_FAILURES, FailurePolicy, WorkerExit
 
 
 @dataclass(slots=True, eq=False)
-class Task:
-    """A job that is waiting or in hand, and who is told when it is done."""
+class PendingJob:
+    """A job that waits or is with a worker, and the future of its result."""
 
     job: Job
     future: asyncio.Future[JobResult]
-    deaths: int = 0
+    failures: int = 0
 
-    def finish(self, done: JobResult) -> None:
-        """Tell it; whoever has cancelled the future does not want to know."""
+    def finish(self, result: JobResult) -> None:
+        """Set the result, unless the future was cancelled."""
         if not self.future.done():
-            self.future.set_result(done)
+            self.future.set_result(result)
 
-    def fail(self, failure: Exception) -> None:
-        """Tell that it cannot be done."""
+    def fail(self, error: Exception) -> None:
+        """Set the exception, unless the future was cancelled."""
         if not self.future.done():
-            self.future.set_exception(failure)
+            self.future.set_exception(error)
 
 
 class PendingJobs:
-    """The queue of jobs, and the parent's memory of deaths."""
+    """The queue of jobs, and the memory of those that failed."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Task] = deque()
-        self._deaths = FailurePolicy()
+        self._waiting: deque[PendingJob] = deque()
+        self._policy = FailurePolicy()
         self._closed = False
-        self._failure: errors.CannotStart | None = None
+        self._error: errors.CannotStart | None = None
 
     def __len__(self) -> int:
         """How many jobs wait for a worker."""
@@ -54,84 +51,84 @@ class PendingJobs:
 
     def add(self, job: Job) -> asyncio.Future[JobResult]:
         """Queue the job, unless it is clear at once that it will not be done."""
-        encode(job)  # what cannot be sent must fail here, where somebody hears of it
-        task = Task(job, asyncio.get_running_loop().create_future())
+        encode(job)  # what cannot be sent must fail here, where the caller sees it
+        pending = PendingJob(job, asyncio.get_running_loop().create_future())
         if self._closed:
-            task.finish(JobResult(counts={"jobs_not_begun": 1}))
-        elif self._failure:
-            task.fail(self._failure)
+            pending.finish(JobResult(counts={"jobs_not_begun": 1}))
+        elif self._error:
+            pending.fail(self._error)
         elif not isinstance(job, ProcessInstallation):
-            self._waiting.appendleft(task)
-        elif self._deaths.waits(job, time.monotonic()):
-            task.finish(JobResult(counts={"jobs_waiting": 1}))
+            self._waiting.appendleft(pending)
+        elif self._policy.is_waiting(job, time.monotonic()):
+            pending.finish(JobResult(counts={"jobs_waiting": 1}))
         else:
-            self._waiting.append(task)
-        return task.future
+            self._waiting.append(pending)
+        return pending.future
 
-    def take(self) -> Task | None:
-        """The next job that somebody still waits for."""
+    def take(self) -> PendingJob | None:
+        """Return the next job whose future was not cancelled."""
         while self._waiting:
-            task = self._waiting.popleft()
-            if not task.future.done():
-                return task
+            pending = self._waiting.popleft()
+            if not pending.future.done():
+                return pending
         return None
 
     def close(self) -> None:
-        """From now on no job is begun."""
+        """Begin no job from now on."""
         self._closed = True
         while self._waiting:
             self._waiting.popleft().finish(JobResult(counts={"jobs_not_begun": 1}))
 
-    def fail(self, failure: errors.CannotStart) -> None:
-        """There is nobody to do a job: whoever waits must hear of it, and whoever comes."""
-        self._failure = failure
+    def fail(self, error: errors.CannotStart) -> None:
+        """Fail the jobs that wait, and those to come: no worker can be started."""
+        self._error = error
         while self._waiting:
-            self._waiting.popleft().fail(failure)
+            self._waiting.popleft().fail(error)
 
     def recover(self) -> None:
-        """There is a worker again."""
-        self._failure = None
+        """Queue jobs again: there is a worker."""
+        self._error = None
 
-    def finished_window(self, task: Task) -> None:
-        """A window of the job came through."""
-        if isinstance(task.job, ProcessInstallation):
-            self._deaths.finished_window(task.job)
+    def on_window_finished(self, pending: PendingJob) -> None:
+        """Forget the failures of the job's installation."""
+        if isinstance(pending.job, ProcessInstallation):
+            self._policy.forget(pending.job)
 
-    def put_back(self, task: Task, death: WorkerExit) -> None:
-        """The job of a worker that died, or whose job failed: first in the queue again, or not."""
+    def put_back(self, pending: PendingJob) -> None:
+        """Queue a job, first of all, that could not be sent to its worker."""
         if self._closed:
-            task.finish(JobResult(counts={"jobs_not_finished": 1}))
-        elif isinstance(task.job, ProcessInstallation):
-            self._judge(task, task.job, death)
+            pending.finish(JobResult(counts={"jobs_not_begun": 1}))
         else:
-            self._try_again(task, death)
+            self._waiting.appendleft(pending)
 
-    def take_back(self, task: Task) -> None:
-        """A job that could not be handed over: first in the queue again."""
+    def retry(self, pending: PendingJob, end: WorkerExit) -> None:
+        """Queue a job, first of all, whose worker died or failed; or finish it as failed."""
         if self._closed:
-            task.finish(JobResult(counts={"jobs_not_begun": 1}))
+            pending.finish(JobResult(counts={"jobs_not_finished": 1}))
+        elif isinstance(pending.job, ProcessInstallation):
+            self._retry_installation(pending, pending.job, end)
         else:
-            self._waiting.appendleft(task)
+            self._retry_listing(pending, end)
 
-    def _try_again(self, task: Task, death: WorkerExit) -> None:
-        """A listing again, but not for ever."""
-        task.deaths += 1
-        if task.deaths < MOST_DEATHS:
-            self._waiting.appendleft(task)
+    def _retry_listing(self, pending: PendingJob, end: WorkerExit) -> None:
+        pending.failures += 1
+        if pending.failures < MOST_FAILURES:
+            self._waiting.appendleft(pending)
         else:
-            how = f"{death.cause} {death.number}"
-            task.finish(
-                JobResult(failure=f"{task.deaths} workers ended over it, the last by {how}")
-            )
+            how = f"{end.cause} {end.number}"
+            failure = f"{pending.failures} workers ended over it, the last by {how}"
+            pending.finish(JobResult(failure=failure))
 
-    def _judge(self, task: Task, job: ProcessInstallation, death: WorkerExit) -> None:
-        verdict = self._deaths.judge(job, death, time.monotonic())
-        if verdict.job is None:
-            logs.error("installation_waits", user=job.user_id, installation=job.installation_id)
-            task.finish(JobResult(counts={"jobs_given_up": 1}))
+    def _retry_installation(
+        self, pending: PendingJob, job: ProcessInstallation, end: WorkerExit
+    ) -> None:
+        labels = {"user": job.user_id, "installation": job.installation_id}
+        again = self._policy.next_try(job, end, time.monotonic())
+        if again is None:
+            logs.error("installation_backed_off", **labels)
+            pending.finish(JobResult(counts={"jobs_given_up": 1}))
             return
-        if verdict.job.quarantine != job.quarantine:
-            labels = {"user": job.user_id, "installation": job.installation_id}
-            logs.error("reports_crash_workers", **labels, reports=len(verdict.job.quarantine))
-        task.job = verdict.job
-        self._waiting.appendleft(task)
+        if again.quarantine != job.quarantine:
+            logs.error("reports_crash_workers", **labels, reports=len(again.quarantine))
+        pending.job = again
+        self._waiting.appendleft(pending)

@@ -1,8 +1,8 @@
 """The parent's side of the workers: starts them, gives each one job, notices how it ends.
 
-In: jobs. Out: for each job a future of its Done. Rules: a worker gets exactly one job and keeps it
-in its seat until Done, so no death loses one; a dead worker is replaced once the kernel says it is
-dead; a worker that spends too long in one phase is killed. One asyncio loop, nothing here blocks.
+A worker gets exactly one job and keeps it until its result, so the death of a worker loses none. A
+dead worker is replaced once the kernel says that it is dead; one that spends too long in a phase is
+killed. One asyncio loop; nothing here blocks.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from tixd.config.settings import Settings
 from tixd.jobs import Job, JobResult, Phase, ProcessInstallation, Ready
 from tixd.pool.codec import decode
 from tixd.pool.failures import Cause, WorkerExit
-from tixd.pool.pending import PendingJobs, Task
-from tixd.pool.process import KILLED_SECONDS, REAP_SECONDS, WorkerNow, WorkerProcess
+from tixd.pool.pending import PendingJob, PendingJobs
+from tixd.pool.process import KILLED_SECONDS, REAP_SECONDS, WorkerProcess, WorkerState
 from tixd.pool.sockets import PoolSocket
 from tixd.runtime import tasks
 
 #: Longest time that a worker may spend in one phase of a window, or in starting.
 PHASE_LIMIT_SECONDS = 300.0
 
-#: How often the time limit is looked at.
+#: How often the time limit is checked.
 SUPERVISION_SECONDS = 1.0
 
 #: Workers that end before they are ready, in a row, before jobs are refused: something is broken.
@@ -37,33 +37,37 @@ RESTART_PAUSE_SECONDS = 5.0
 
 
 class Pool:
-    """Worker processes at the end of a private line; an asynchronous context manager.
+    """Worker processes behind a private socket; an asynchronous context manager.
 
-    restarts: workers, or jobs, that ended badly, by cause; turns: how often all were looked at;
-    stopping: workers that end have been told to, and are not replaced; supervision: the task that
-    does so, without which a role must end.
+    restarts: workers, or jobs, that ended badly, by cause; supervision_ticks: how often all were
+    checked; stopping: workers that end were told to, and are not replaced; supervision: the task
+    that checks, without which a role must end.
     """
 
     def __init__(self, settings: Settings, runtime_folder: str = "") -> None:
         self.restarts: Counter[str] = Counter()
-        self._settings, self._runtime_folder = settings, runtime_folder
-        self._seats: dict[bytes, WorkerProcess] = {}
-        self._backlog = PendingJobs()
-        self.turns = self._started = self._failed_starts = 0
-        self.stopping, self._empty = False, asyncio.Event()
+        self.supervision_ticks = 0
+        self.stopping = False
+        self._settings = settings
+        self._runtime_folder = runtime_folder
+        self._workers: dict[bytes, WorkerProcess] = {}
+        self._pending = PendingJobs()
+        self._started = 0
+        self._failed_starts = 0
+        self._empty = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        """Start the workers; raises CannotStart where there is no room for the line to them."""
+        """Start the workers; raises CannotStart where there can be no socket for them."""
         self._loop = asyncio.get_running_loop()
-        self._line = PoolSocket(self._runtime_folder)
-        self._loop.add_reader(self._line.fd, self._converse)
+        self._socket = PoolSocket(self._runtime_folder)
+        self._loop.add_reader(self._socket.fd, self._exchange_messages)
         self.supervision = tasks.start(self._supervise(), "supervision of the workers")
         for _ in range(self.size):
             self._start_worker()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if not self._line.closed:
+        if not self._socket.closed:
             await self.stop(grace_seconds=0.0)
 
     @property
@@ -74,200 +78,200 @@ class Pool:
     @property
     def waiting(self) -> int:
         """How many jobs no worker has begun."""
-        return len(self._backlog)
+        return len(self._pending)
 
     @property
-    def workers(self) -> list[WorkerNow]:
+    def workers(self) -> list[WorkerState]:
         """What each worker process does now."""
-        return [seat.now for seat in self._seats.values()]
+        return [worker.state for worker in self._workers.values()]
 
     def submit(self, job: Job) -> asyncio.Future[JobResult]:
         """Give the job to the next free worker; the future ends when the job has.
 
-        It may be cancelled; it fails with CannotStart where no worker can be started.
+        The future may be cancelled; it fails with CannotStart where no worker can be started.
         """
-        future = self._backlog.add(job)
-        self._loop.call_soon(self._converse)
+        future = self._pending.add(job)
+        self._loop.call_soon(self._exchange_messages)
         return future
 
     async def stop(self, grace_seconds: float) -> None:
-        """No new jobs; workers end after the window in hand, or are killed after the grace."""
+        """Begin no job; let workers finish their window, and kill them after the grace."""
         self.stopping = True
-        self._backlog.close()
-        for seat in self._seats.values():
-            seat.process.terminate()
-        if not await self._emptied(grace_seconds):
+        self._pending.close()
+        for worker in self._workers.values():
+            worker.process.terminate()
+        if not await self._wait_until_empty(grace_seconds):
             self.kill()
-            await self._emptied(KILLED_SECONDS)
-        if not self._line.closed:
-            self._leave_behind()
+            await self._wait_until_empty(KILLED_SECONDS)
+        if not self._socket.closed:
+            self._abandon_stuck_workers()
             self.supervision.cancel()
-            self._loop.remove_reader(self._line.fd)
-            self._line.close()
+            self._loop.remove_reader(self._socket.fd)
+            self._socket.close()
 
     def kill(self) -> None:
         """End all workers at once, and soon any stop that waits; one post each may repeat."""
-        for seat in self._seats.values():
-            seat.end()
+        for worker in self._workers.values():
+            worker.interrupt()
         self._loop.call_later(KILLED_SECONDS, self._empty.set)
 
-    def _leave_behind(self) -> None:
-        """Give up workers that are stuck in the kernel; what they have in hand is not finished."""
-        for seat in self._seats.values():
-            logs.error("worker_left_behind", worker=seat.pid)
-            if seat.task:
-                self._backlog.put_back(seat.task, seat.death())
+    def _abandon_stuck_workers(self) -> None:
+        """Give up workers that are stuck in the kernel; their jobs are not finished."""
+        for worker in self._workers.values():
+            logs.error("worker_left_behind", worker=worker.pid)
+            if worker.pending:
+                self._pending.retry(worker.pending, worker.exit())
 
-    async def _emptied(self, seconds: float) -> bool:
-        """Wait until no worker is left; False where that takes longer."""
-        if self._seats:
+    async def _wait_until_empty(self, seconds: float) -> bool:
+        """Wait until no worker is left; return False where that takes longer."""
+        if self._workers:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), seconds)
-        return not self._seats
+        return not self._workers
 
-    def renew(self, settings: Settings) -> None:
-        """Replace every worker by one with these settings, once its window in hand is done."""
+    def reload(self, settings: Settings) -> None:
+        """Replace every worker by one with these settings, once its window is finished."""
         self._settings = settings
-        for seat in self._seats.values():
-            seat.retired = True
-            seat.process.terminate()
+        for worker in self._workers.values():
+            worker.recycled = True
+            worker.process.terminate()
 
     def signal_workers(self, number: int) -> None:
         """Send REOPEN_LOG or TOGGLE_DEBUG to every worker, those that start too."""
-        for seat in self._seats.values():
-            seat.signal(number)
+        for worker in self._workers.values():
+            worker.signal(number)
 
-    def _converse(self) -> None:
-        """Read every message that is there and give out jobs until nothing more can be done."""
-        while not self._line.closed:
-            self._give_out()
-            received = self._line.receive()
+    # --- messages --------------------------------------------------------------------------------
+
+    def _exchange_messages(self) -> None:
+        """Assign jobs and read messages until there is nothing more to do."""
+        while not self._socket.closed:
+            self._assign()
+            received = self._socket.receive()
             if received is None:
                 return
-            seat = self._seats.get(received[0])  # None: it has been buried
-            if seat and not seat.condemned:
-                self._hear(seat, received[1])
+            worker = self._workers.get(received[0])  # None: it has ended
+            if worker and not worker.closing:
+                self._on_message(worker, received[1])
 
-    def _hear(self, seat: WorkerProcess, frame: bytes) -> None:
+    def _assign(self) -> None:
+        """Give each free worker one of the jobs that wait."""
+        for worker in self._workers.values():
+            if worker.free and (pending := self._pending.take()):
+                worker.assign(pending)
+                if not self._socket.send(worker.identity, pending.job):
+                    worker.closing = True  # it does not receive, so it is ending
+                    worker.assign(None)
+                    self._pending.put_back(pending)
+
+    def _on_message(self, worker: WorkerProcess, frame: bytes) -> None:
         try:
             message = decode(frame)
         except errors.BadMessage as error:
-            logs.error("worker_garbled", worker=seat.pid, reason=str(error))
-            seat.kill()
+            self._on_protocol_error(worker, str(error))
             return
-        if seat.task and seat.deletes_spent:
-            self._backlog.finished_window(seat.task)
+        if worker.pending and worker.has_finished_window:
+            self._pending.on_window_finished(worker.pending)
         match message:
             case Ready():
-                self._welcome(seat)
-            case Phase() if seat.task:
-                seat.begin(message)
-                if seat.careful:
-                    self._line.send(seat.identity, message)  # failing: its end is near
-            case JobResult() if seat.task:
-                self._end(seat, seat.task, message)
+                self._on_ready(worker)
+            case Phase() if worker.pending:
+                worker.begin(message)
+                if worker.is_isolated:
+                    self._socket.send(worker.identity, message)  # failing: the worker is ending
+            case JobResult() if worker.pending:
+                self._on_result(worker, worker.pending, message)
             case _:
-                reason = f"{type(message).__name__} at the wrong moment"
-                logs.error("worker_garbled", worker=seat.pid, reason=reason)
-                seat.kill()
+                self._on_protocol_error(worker, f"unexpected {type(message).__name__}")
 
-    def _welcome(self, seat: WorkerProcess) -> None:
-        """A worker has started: there is nothing broken, or no longer."""
-        seat.ready = True
+    def _on_protocol_error(self, worker: WorkerProcess, reason: str) -> None:
+        logs.error("worker_protocol_error", worker=worker.pid, reason=reason)
+        worker.kill()
+
+    def _on_ready(self, worker: WorkerProcess) -> None:
+        worker.ready = True
         self._failed_starts = 0
-        self._backlog.recover()
+        self._pending.recover()
 
-    def _end(self, seat: WorkerProcess, task: Task, done: JobResult) -> None:
-        """A worker has finished its job, one way or the other."""
-        phase = seat.phase
-        seat.take(None)
-        if done.failure and isinstance(task.job, ProcessInstallation):
-            cause: Cause = "memory" if done.lacks_memory else "exception"
+    def _on_result(self, worker: WorkerProcess, pending: PendingJob, result: JobResult) -> None:
+        phase = worker.phase
+        worker.assign(None)
+        if result.failure and isinstance(pending.job, ProcessInstallation):
+            cause: Cause = "memory" if result.lacks_memory else "exception"
             self.restarts[cause] += 1
-            self._backlog.put_back(task, WorkerExit(cause, 0, phase))
+            self._pending.retry(pending, WorkerExit(cause, 0, phase))
         else:
-            task.finish(done)
+            pending.finish(result)
 
-    def _give_out(self) -> None:
-        """One waiting job to each free worker."""
-        for seat in self._seats.values():
-            if seat.free and (task := self._backlog.take()):
-                seat.take(task)
-                if not self._line.send(seat.identity, task.job):
-                    seat.give_up()
-                    self._backlog.take_back(task)
+    # --- processes -------------------------------------------------------------------------------
 
     def _start_worker(self) -> None:
         if self.stopping:
             return
         self._started += 1
+        identity = b"worker-%d" % self._started
         try:
-            seat = WorkerProcess.start(
-                self._line.endpoint, b"worker-%d" % self._started, self._settings
-            )
+            worker = WorkerProcess.start(self._socket.endpoint, identity, self._settings)
         except OSError as error:  # no descriptors, no memory, too many processes
             logs.error("worker_not_started", reason=str(error))
-            self._start_another(ready=False)
+            self._start_another(was_ready=False)
             return
-        self._seats[seat.identity] = seat
-        self._loop.add_reader(seat.process.sentinel, self._bury, seat)
+        self._workers[identity] = worker
+        self._loop.add_reader(worker.process.sentinel, self._on_exit, worker)
 
-    def _bury(self, seat: WorkerProcess) -> None:
-        """A worker has closed its files: once it is dead, put another one in its place."""
-        self._loop.remove_reader(seat.process.sentinel)
-        if seat.process.exitcode is None:
-            self._loop.call_later(REAP_SECONDS, self._bury, seat)
+    def _on_exit(self, worker: WorkerProcess) -> None:
+        """Replace a worker that has closed its files, once it is dead."""
+        self._loop.remove_reader(worker.process.sentinel)
+        if worker.process.exitcode is None:
+            self._loop.call_later(REAP_SECONDS, self._on_exit, worker)
             return
-        self._converse()  # its last words may still be on the way
-        del self._seats[seat.identity]
-        death = seat.death()
+        self._exchange_messages()  # its last messages may still be on the way
+        del self._workers[worker.identity]
+        end = worker.exit()
         if not self.stopping:
-            if not seat.retired:
-                self.restarts[death.cause] += 1
-                seat.report(death)
-            self._start_another(ready=seat.ready or seat.retired)
-        if seat.task:
-            self._backlog.put_back(seat.task, death)
-        if self.stopping and not self._seats:
+            if not worker.recycled:
+                self.restarts[end.cause] += 1
+                worker.log_exit(end)
+            self._start_another(was_ready=worker.ready or worker.recycled)
+        if worker.pending:
+            self._pending.retry(worker.pending, end)
+        if self.stopping and not self._workers:
             self._empty.set()
-        seat.process.close()
-        self._converse()
+        worker.process.close()
+        self._exchange_messages()
 
-    def _start_another(self, *, ready: bool) -> None:
-        """A worker in place of one that had been `ready`, or had not come so far."""
-        if not ready:
+    def _start_another(self, *, was_ready: bool) -> None:
+        """Start a worker in place of one; after several that never got ready, with a pause."""
+        if not was_ready:
             self._failed_starts += 1
         if self._failed_starts < MOST_FAILED_STARTS:
             self._loop.call_soon(self._start_worker)
             return
-        if not any(seat.ready for seat in self._seats.values()):
-            self._backlog.fail(errors.CannotStart("no worker process gets as far as being ready"))
+        if not any(worker.ready for worker in self._workers.values()):
+            self._pending.fail(errors.CannotStart("no worker process gets as far as being ready"))
         self._loop.call_later(RESTART_PAUSE_SECONDS, self._start_worker)
 
-    def _keep_line(self) -> None:
-        """Bind anew where the socket was removed; raises CannotStart where that cannot be.
-
-        Workers that have not found it start again.
-        """
-        if self._line.closed or self._line.is_there():
-            return
-        lost = self._line.endpoint
-        self._line.renew()
-        logs.warning("workers_socket_replaced", socket=self._line.endpoint, removed=lost)
-        for seat in self._seats.values():
-            if not seat.ready:
-                seat.retired = True
-                seat.kill()
-
     async def _supervise(self) -> None:
-        """Kill workers that have spent too long in one phase; keep the line to them."""
+        """Kill workers that have spent too long in one phase; keep the socket reachable."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(SUPERVISION_SECONDS)
             late_seconds = time.monotonic() - before - SUPERVISION_SECONDS
-            for seat in self._seats.values():
-                # Where the parent itself was held up, what workers said since is not yet heard.
-                seat.since += late_seconds
-                seat.kill_if_over(PHASE_LIMIT_SECONDS)
-            self._keep_line()
-            self.turns += 1
+            for worker in self._workers.values():
+                # Where the parent itself was held up, it has not read what workers sent since.
+                worker.since += late_seconds
+                worker.kill_if_overdue(PHASE_LIMIT_SECONDS)
+            self._restore_socket()
+            self.supervision_ticks += 1
+
+    def _restore_socket(self) -> None:
+        """Bind anew where the socket was removed; raises CannotStart where that is not possible."""
+        if self._socket.closed or self._socket.is_reachable():
+            return
+        lost = self._socket.endpoint
+        self._socket.rebind()
+        logs.warning("workers_socket_replaced", socket=self._socket.endpoint, removed=lost)
+        for worker in self._workers.values():
+            if not worker.ready:  # it may not have found the socket: start it again
+                worker.recycled = True
+                worker.kill()

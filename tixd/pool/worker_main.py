@@ -1,10 +1,8 @@
 """A worker process: gets one job, does it, says how it went, asks for the next.
 
-In: the address of the parent's ROUTER and the frozen settings. Out: Ready, Phase and Done messages.
-Rules: plain synchronous code, one job at a time; no command line and no pydantic are imported here;
-SIGTERM ends it after the window in hand, SIGALRM at once but tidily. Other signals are the parent's
-affair, and so is its death: a worker without a parent ends too. REOPEN_LOG and TOGGLE_DEBUG, which
-come from the parent, act between two jobs.
+Rules: plain synchronous code; neither the command line nor pydantic is imported here. SIGTERM ends
+the process after the window in work, SIGALRM at once but tidily, and so does the end of its parent.
+REOPEN_LOG and TOGGLE_DEBUG, which come from the parent, act between two jobs.
 """
 
 from __future__ import annotations
@@ -40,7 +38,7 @@ from tixd.reports.scan import free_bytes, list_installations, list_users
 from tixd.results.admin import list_failed, retry_failed
 from tixd.results.client import ApiClient
 
-#: So many signals are taken note of at a time.
+#: So many signals are read at a time.
 MOST_SIGNALS = 100
 
 #: Longest description of a failure that is sent to the parent.
@@ -48,42 +46,42 @@ MAX_FAILURE_CHARACTERS = 500
 
 
 def main(endpoint: str, identity: bytes, settings: Settings) -> None:
-    """Run until the parent says so, or is gone."""
+    """Run until the parent ends, or says so."""
     logs.set_up(settings.log_level, settings.log_format, settings.log_file)
     logs.adopt()
     try:
-        _live(endpoint, identity, settings)
+        _run(endpoint, identity, settings)
     except Exception as error:  # noqa: BLE001 - or a traceback would stand between the log's lines
         logs.failure("worker_failed", error)
         raise SystemExit(1) from None
 
 
-def _live(endpoint: str, identity: bytes, settings: Settings) -> None:
+def _run(endpoint: str, identity: bytes, settings: Settings) -> None:
     signals = _Signals()
     client = _client(settings)
-    line = WorkerSocket(endpoint, identity, signals.fd)
+    parent = WorkerSocket(endpoint, identity, signals.fd)
     worker = Worker(
         settings=settings,
         client=client,
-        say=partial(_say, line),
-        stopping=lambda: signals.asked or line.cut,
+        say=partial(_announce, parent),
+        stopping=lambda: signals.stop_requested or parent.is_orphaned,
         origins=Origins(settings.asn_table),
     )
     try:
-        _serve(line, worker, signals)
+        _serve(parent, worker, signals)
     finally:
-        line.close()
+        parent.close()
 
 
-def _say(line: WorkerSocket, phase: Phase) -> None:
-    """Tell the parent what begins; in a job whose worker died before, only if there is room."""
-    if line.careful:
+def _announce(parent: WorkerSocket, phase: Phase) -> None:
+    """Tell the parent what begins; in an isolated job only if there is memory for it."""
+    if parent.isolated:
         failures.prove_room()
-    line.say(phase)
+    parent.send(phase)
 
 
 def _client(settings: Settings) -> ApiClient:
-    """The client of the tix-api; what is wrong with its settings is a line in the log."""
+    """Make the client of the tix-api; wrong settings are one line in the log."""
     try:
         return ApiClient(settings)
     except errors.TixdError as error:
@@ -91,23 +89,23 @@ def _client(settings: Settings) -> ApiClient:
         raise SystemExit(1) from None
 
 
-def _serve(line: WorkerSocket, worker: Worker, signals: _Signals) -> None:
-    """Job after job."""
-    line.say(Ready(os.getpid()))
-    while not (signals.asked or line.cut):
-        line.wait()
-        signals.act()
-        job = line.hear()
+def _serve(parent: WorkerSocket, worker: Worker, signals: _Signals) -> None:
+    """Do one job after the other."""
+    parent.send(Ready(os.getpid()))
+    while not (signals.stop_requested or parent.is_orphaned):
+        parent.wait()
+        signals.handle()
+        job = parent.receive()
         if job:
-            line.careful = isinstance(job, ProcessInstallation) and job.isolated
-            line.say(_do(job, worker))
+            parent.isolated = isinstance(job, ProcessInstallation) and job.isolated
+            parent.send(_run_job(job, worker))
 
 
-def _do(job: Message, worker: Worker) -> JobResult:
-    """Do one job; what nobody expected is told to the parent, which counts it."""
+def _run_job(job: Message, worker: Worker) -> JobResult:
+    """Do one job; an unexpected error is part of its result."""
     try:
-        return _done(job, worker)
-    except errors.VolumeError as error:  # a folder cannot be listed: whoever asked says so
+        return _result_of(job, worker)
+    except errors.VolumeError as error:  # a folder cannot be listed; the parent logs it
         return JobResult(failure=str(error)[:MAX_FAILURE_CHARACTERS])
     except Exception as error:  # noqa: BLE001 - the worker survives, the parent decides
         doing = describe(job) if isinstance(job, Job) else type(job).__name__
@@ -120,12 +118,12 @@ def _do(job: Message, worker: Worker) -> JobResult:
         return JobResult(failure=failure, lacks_memory=lacks_memory)
 
 
-def _done(job: Message, worker: Worker) -> JobResult:
+def _result_of(job: Message, worker: Worker) -> JobResult:
     match job:
         case ProcessInstallation():
-            done = process_installation(job, worker)
-            kept = worker.client.trouble if "windows_stored" in done.counts else ""
-            return replace(done, unposted_reason=kept[:MAX_FAILURE_CHARACTERS])
+            result = process_installation(job, worker)
+            reason = worker.client.trouble if "windows_stored" in result.counts else ""
+            return replace(result, unposted_reason=reason[:MAX_FAILURE_CHARACTERS])
         case ListUsers(base):
             return JobResult(rows=tuple((user,) for user in list_users(base, worker.limiter)))
         case ListInstallations():
@@ -139,36 +137,37 @@ def _done(job: Message, worker: Worker) -> JobResult:
         case RetryFailed():
             return retry_failed(job)
         case _:
-            raise TypeError(f"no job: {job!r}")
+            raise TypeError(f"not a job: {job!r}")
 
 
 class _Signals:
-    """Signals act between two jobs, where no line is half written.
+    """Handles signals between two jobs, where no log line is half written.
 
-    A signal that comes while the worker is about to wait must end the waiting, so each one leaves a
-    byte in a pipe, which is waited for as well. SIGTERM also ends a job after the window in hand.
+    A signal that comes while the worker begins to wait must end the waiting, so each leaves a byte
+    in a pipe, which is waited for as well. SIGTERM also ends a job after its window.
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._heard: list[int] = []
-        self.fd, wakeup_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.stop_requested = False
+        self._received: list[int] = []
+        read_fd, wakeup_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.fd = read_fd
         signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, REOPEN_LOG, TOGGLE_DEBUG):
-            signal.signal(number, self._hear)
+            signal.signal(number, self._on_signal)
         signal.signal(signal.SIGALRM, _end_at_once)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {REOPEN_LOG, TOGGLE_DEBUG})
 
-    def _hear(self, number: int, _frame: FrameType | None) -> None:
-        self.asked = self.asked or number == signal.SIGTERM
-        self._heard.append(number)
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.stop_requested = self.stop_requested or number == signal.SIGTERM
+        self._received.append(number)
 
-    def act(self) -> None:
-        """Do what signals have asked for since the last time."""
+    def handle(self) -> None:
+        """Do what signals since the last time asked for."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, MOST_SIGNALS)
-        while self._heard:
-            number = self._heard.pop(0)
+        while self._received:
+            number = self._received.pop(0)
             if number == REOPEN_LOG:
                 logs.reopen()
             elif number == TOGGLE_DEBUG:
@@ -176,6 +175,6 @@ class _Signals:
 
 
 def _end_at_once(_number: int, _frame: FrameType | None) -> None:
-    """Leave what is in hand, by way of whoever must tidy up after it."""
+    """Leave the job, by way of everything that tidies up after it."""
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     raise SystemExit

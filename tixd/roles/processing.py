@@ -156,7 +156,7 @@ class Service:
             secrets = {name: getattr(fresh, name) for name in _SECRETS}
             self.settings = replace(self.settings, **secrets)
             if self.pool:
-                self.pool.renew(self.settings)
+                self.pool.reload(self.settings)
             self.renewed()
             logs.info("secrets_read_again")
         self.presence.systemd.reloaded(self._sentence())
@@ -209,8 +209,8 @@ class Service:
 
     async def turn(self) -> None:
         """A second, or less when told to stop; systemd hears that loop and supervision turn."""
-        if not self.pool or self.pool.turns > self._turns:
-            self._turns = self.pool.turns if self.pool else self._turns
+        if not self.pool or self.pool.supervision_ticks > self._turns:
+            self._turns = self.pool.supervision_ticks if self.pool else self._turns
             self.presence.systemd.watchdog()
         self.keep()
         if logs.is_file_gone():

@@ -115,15 +115,15 @@ async def test_a_worker_that_says_nonsense_is_replaced(tmp_path, one, monkeypatc
         async with Pool(one) as workers:
             done = await workers.submit(ListUsers(str(tmp_path)))
             assert (done.rows, workers.restarts) == ((), {"signal": 1})
-    assert ("error", "worker_garbled") in log.events
+    assert ("error", "worker_protocol_error") in log.events
 
 
 @in_loop
 async def test_a_message_from_a_worker_that_is_buried_is_passed_over(tmp_path, one):
     async with Pool(one) as workers:
         (before,) = await ready(workers)
-        ghost = sockets.WorkerSocket(workers._line.endpoint, b"worker-0", os.pipe()[0])
-        ghost.say(Ready(1))
+        ghost = sockets.WorkerSocket(workers._socket.endpoint, b"worker-0", os.pipe()[0])
+        ghost.send(Ready(1))
         ghost.close()
         await workers.submit(ListUsers(str(tmp_path)))
         assert [w.pid for w in workers.workers] == [before.pid]
@@ -246,7 +246,7 @@ def test_the_folder_of_the_socket_is_private_and_goes_with_the_pool(one, monkeyp
     @in_loop
     async def look() -> None:
         async with Pool(one) as workers:
-            folder = Path(workers._line.endpoint.removeprefix("ipc://")).parent
+            folder = Path(workers._socket.endpoint.removeprefix("ipc://")).parent
             made.append(folder.stat())
         assert not folder.exists()
 

@@ -44,9 +44,9 @@ async def test_a_pool_whose_supervision_does_not_turn_feeds_no_watchdog(
     tmp_path, manager, monkeypatch
 ):
     async def turn(running: Service) -> None:
-        running.pool = SimpleNamespace(turns=0, workers=(), restarts=Counter())
+        running.pool = SimpleNamespace(supervision_ticks=0, workers=(), restarts=Counter())
         for expected in (1, 1, 1, 2, 2):
-            running.pool.turns = expected
+            running.pool.supervision_ticks = expected
             await running.turn()
             assert manager.fed() == expected
 

@@ -43,84 +43,84 @@ def phase(name: PhaseName = "analyse", window: int | None = 1000) -> Phase:
     ],
 )
 def test_only_deaths_that_the_input_can_cause_count(death: WorkerExit, counts: bool) -> None:
-    assert death.counts is counts
+    assert death.blames_reports is counts
 
 
 def test_the_third_death_that_counts_sets_the_reports_in_hand_aside() -> None:
-    deaths, crash = FailurePolicy(), WorkerExit("signal", signal.SIGSEGV, phase())
-    job = deaths.judge(JOB, crash, 0.0).job
+    policy, crash = FailurePolicy(), WorkerExit("signal", signal.SIGSEGV, phase())
+    job = policy.next_try(JOB, crash, 0.0)
     for _ in range(2):
         assert job == ISOLATED
-        job = deaths.judge(ISOLATED, crash, 0.0).job
+        job = policy.next_try(ISOLATED, crash, 0.0)
     assert job is not None
     assert job.quarantine == ("a.json", "b.json")
 
 
 def test_deaths_over_different_reports_are_counted_apart() -> None:
-    deaths = FailurePolicy()
+    policy = FailurePolicy()
     for name in ("a.json", "b.json", "a.json", "b.json"):
         crash = WorkerExit("exit", 1, Phase("read", None, (name,), 0))
-        assert deaths.judge(ISOLATED, crash, 0.0).job == ISOLATED
+        assert policy.next_try(ISOLATED, crash, 0.0) == ISOLATED
 
 
 def test_only_an_isolated_job_decides_which_reports_are_set_aside() -> None:
-    deaths, stale = (
+    policy, stale = (
         FailurePolicy(),
         WorkerExit("exit", 1, Phase("read", None, ("innocent.json",), 0)),
     )
     for _ in range(3):
-        assert deaths.judge(JOB, stale, 0.0).job == ISOLATED
-    job = deaths.judge(ISOLATED, WorkerExit("exit", 1, phase()), 0.0).job
+        assert policy.next_try(JOB, stale, 0.0) == ISOLATED
+    job = policy.next_try(ISOLATED, WorkerExit("exit", 1, phase()), 0.0)
     assert job is not None
     assert job.quarantine == ("a.json", "b.json")
 
 
 def test_an_installation_whose_crashers_cannot_be_set_aside_waits() -> None:
-    deaths, crash = FailurePolicy(), WorkerExit("exit", 1, phase())
+    policy, crash = FailurePolicy(), WorkerExit("exit", 1, phase())
     told = replace(ISOLATED, quarantine=("a.json", "b.json"))
-    jobs = [deaths.judge(told, crash, 0.0).job for _ in range(3)]
+    jobs = [policy.next_try(told, crash, 0.0) for _ in range(3)]
     assert jobs == [told, told, None]
-    assert deaths.waits(JOB, 1.0)
+    assert policy.is_waiting(JOB, 1.0)
 
 
 def test_a_worker_that_ends_before_it_began_says_nothing_against_the_job() -> None:
-    deaths, tidy = FailurePolicy(), WorkerExit("exit", 0, None)
-    assert [deaths.judge(JOB, tidy, 0.0).job for _ in range(4)] == [JOB] * 4
+    policy, tidy = FailurePolicy(), WorkerExit("exit", 0, None)
+    assert [policy.next_try(JOB, tidy, 0.0) for _ in range(4)] == [JOB] * 4
 
 
 def test_a_job_in_which_workers_end_as_if_done_is_not_given_out_for_ever() -> None:
-    deaths, odd = FailurePolicy(), WorkerExit("exit", 0, phase())
-    assert [deaths.judge(JOB, odd, 0.0).job for _ in range(3)] == [JOB, JOB, None]
+    policy, odd = FailurePolicy(), WorkerExit("exit", 0, phase())
+    assert [policy.next_try(JOB, odd, 0.0) for _ in range(3)] == [JOB, JOB, None]
 
 
 def test_a_finished_window_clears_what_was_held_against_the_installation() -> None:
-    deaths, crash = FailurePolicy(), WorkerExit("exit", 1, phase())
-    deaths.judge(JOB, crash, 0.0)
-    deaths.judge(ISOLATED, crash, 0.0)
-    deaths.finished_window(JOB)
-    assert deaths.judge(ISOLATED, crash, 0.0).job == ISOLATED
+    policy, crash = FailurePolicy(), WorkerExit("exit", 1, phase())
+    policy.next_try(JOB, crash, 0.0)
+    policy.next_try(ISOLATED, crash, 0.0)
+    policy.forget(JOB)
+    assert policy.next_try(ISOLATED, crash, 0.0) == ISOLATED
 
 
 def test_crashes_with_nothing_in_hand_make_the_installation_wait() -> None:
-    deaths, crash = FailurePolicy(), WorkerExit("exit", 1, Phase("start", None, (), 0))
-    jobs = [deaths.judge(job, crash, 0.0).job for job in (JOB, ISOLATED, ISOLATED)]
+    policy, crash = FailurePolicy(), WorkerExit("exit", 1, Phase("start", None, (), 0))
+    jobs = [policy.next_try(job, crash, 0.0) for job in (JOB, ISOLATED, ISOLATED)]
     assert jobs == [ISOLATED, ISOLATED, None]
-    assert deaths.waits(JOB, 1.0)
+    assert policy.is_waiting(JOB, 1.0)
 
 
 def test_three_kills_in_a_row_make_the_installation_wait_ever_longer() -> None:
-    deaths, now, waits = FailurePolicy(), 0.0, []
+    policy, now, waits = FailurePolicy(), 0.0, []
     for _ in range(7):
-        verdicts = [deaths.judge(JOB, WorkerExit("signal", 9, phase()), now) for _ in range(3)]
-        assert [v.job is None for v in verdicts] == [False, False, True]
-        hours = next(h for h in range(1, 48) if not deaths.waits(JOB, now + h * 3600))
+        tries = [policy.next_try(JOB, WorkerExit("signal", 9, phase()), now) for _ in range(3)]
+        assert [again is None for again in tries] == [False, False, True]
+        hours = next(h for h in range(1, 48) if not policy.is_waiting(JOB, now + h * 3600))
         waits.append(hours)
         now += hours * 3600
     assert waits == [1, 2, 4, 8, 16, 24, 24]
 
 
 def test_another_installation_does_not_wait() -> None:
-    deaths = FailurePolicy()
+    policy = FailurePolicy()
     for _ in range(3):
-        deaths.judge(JOB, WorkerExit("signal", 9, phase()), 0.0)
-    assert not deaths.waits(ProcessInstallation("/r/1/3", 1, 3), 1.0)
+        policy.next_try(JOB, WorkerExit("signal", 9, phase()), 0.0)
+    assert not policy.is_waiting(ProcessInstallation("/r/1/3", 1, 3), 1.0)

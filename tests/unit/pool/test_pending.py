@@ -12,10 +12,10 @@ FIRST, SECOND = (ProcessInstallation(f"/r/1/{n}", 1, n) for n in (1, 2))
 
 async def taken(jobs: list[Job]) -> list[Job]:
     """The jobs in the order in which workers get them."""
-    backlog = PendingJobs()
-    futures = [backlog.add(job) for job in jobs]
-    found = [task.job for _ in futures if (task := backlog.take())]
-    assert len(backlog) == 0
+    pending = PendingJobs()
+    futures = [pending.add(job) for job in jobs]
+    found = [next_one.job for _ in futures if (next_one := pending.take())]
+    assert len(pending) == 0
     return found
 
 
