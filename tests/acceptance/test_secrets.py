@@ -137,7 +137,9 @@ def test_roles_over_a_broker_show_no_password_be_it_right_or_wrong(tmp_path, bro
         variables = DEBUG | {"TIX_RABBITMQ_PASS": BROKER.text}
         broker.set_password(WRONG.text)
         with start.worker(**variables) as worker, start.dispatcher(**variables) as dispatcher:
-            until(lambda: worker.log("broker_lost") and dispatcher.log("broker_lost"))
+            until(
+                lambda: worker.log("broker_disconnected") and dispatcher.log("broker_disconnected")
+            )
             until(lambda: worker.get("/readyz")[0] == 503)
             refused = {"refused": worker.get("/readyz")[1]}
             broker.set_password(BROKER.text)
@@ -163,7 +165,9 @@ def test_the_collector_shows_no_password_be_it_right_or_wrong(tmp_path, broker):
     settings["AMQP"] |= {"password": BROKER.text}
     broker.set_password(WRONG.text)
     with Collector(tmp_path, settings, "-pprof", "on") as running:
-        until(lambda: running.log("broker_lost") and running.ask("GET", "/readyz")[0] == 503)
+        until(
+            lambda: running.log("broker_disconnected") and running.ask("GET", "/readyz")[0] == 503
+        )
         seen = {"refused": running.ask("GET", "/readyz")[1].decode()}
         broker.set_password("guest")
         bound_queue(broker)

@@ -171,7 +171,7 @@ def password_changes(site: Site) -> None:
     site.broker.set_password("another")
     site.broker.close_connections()
     roles = [site.dispatcher, *site.workers.values()]
-    until(lambda: all(role.log("broker_lost") for role in roles), 60)
+    until(lambda: all(role.log("broker_disconnected") for role in roles), 60)
     until(lambda: not any(map(works, roles)), 60)
     site.broker.set_password("guest")
     site.goes_on()

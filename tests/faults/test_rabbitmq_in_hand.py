@@ -115,7 +115,7 @@ def test_a_job_longer_than_the_consumers_timeout_is_done_once(
     ):
         until(lambda: posting(worker) == 1, PATIENCE)
         until(lambda: len(worker.log("broker_connected")) >= 4, PATIENCE * 2)
-        assert "timed out" in worker.log("broker_lost")[0]["reason"]
+        assert "timed out" in worker.log("broker_disconnected")[0]["reason"]
         answer.set()
         until(lambda: open_messages(worker) == 0 and is_ready(worker), PATIENCE)
         send(direct, base, 2)

@@ -60,7 +60,7 @@ def test_a_deleted_queue_is_declared_again(both: Site) -> None:
     both.direct.delete("celery")
     seconds_until(lambda: len(both.worker.log("broker_connected")) > before, "consuming again")
     both.works()
-    assert "queue is gone" in both.worker.log("broker_lost")[-1]["reason"]
+    assert "queue is gone" in both.worker.log("broker_disconnected")[-1]["reason"]
 
 
 def test_a_purge_costs_no_more_than_a_cycle(both: Site) -> None:
@@ -193,7 +193,7 @@ def test_under_an_alarm_jobs_in_hand_end_and_all_goes_on_after_it(both: Site) ->
         try:
             for role in both.roles:
                 both.not_ready(role, "RabbitMQ takes no messages: low on memory")
-                assert role.log("broker_blocks")
+                assert role.log("broker_blocked")
             answer.set()
             until(lambda: both.posts(user) and open_messages(both.worker) == 0, PATIENCE)
             assert "memory" in both.broker.eval("rabbit_alarm:get_alarms()")

@@ -53,7 +53,6 @@ CRUMBS = {
 #: Packages whose packed assignments are still to be unpacked.
 STILL_PACKED = {
     *(
-        "amqp",
         "asn",
         "collector",
         "diagnostics",

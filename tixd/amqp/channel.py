@@ -1,36 +1,115 @@
-"""A channel of a RabbitMQ connection: declares, publishes with confirms, consumes.
+"""A channel of a RabbitMQ connection: declare, publish with confirms, consume.
 
-In: what is to be declared or published, who takes what arrives. Out: confirms, Messages. Rules: an
-ack counts as a confirm only where no return came before it; a consumer that the broker cancels
-ends its channel; what is said to a channel that has ended is dropped, since the broker has put
-back already what was delivered on it.
+An ack counts as a confirm only where no return came before it. A consumer that the broker cancels
+ends its channel. Answers on a channel that has ended are dropped: the broker has requeued what was
+delivered there. Callers see our errors only, never pika's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pika
 from pika.channel import Channel as RawChannel
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosed, ConnectionClosed
 
 from tixd import errors
-from tixd.amqp.calls import Ended, call, resolve, to_broker_error, translated, wait_reply
 from tixd.amqp.messages import Declared, Message, Properties
 from tixd.runtime import tasks
 
-#: Persistent or not, as AMQP's delivery-mode says it.
+#: Longest wait for the reply to a request.
+REPLY_SECONDS = 10.0
+
+#: Errors by reply code of AMQP 0.9.1 (section 1.2 of the specification); others: unavailable.
+_MEANINGS = {
+    403: errors.BrokerRejected,
+    404: errors.NotDeclared,
+    405: errors.QueueLocked,
+    406: errors.BrokerRejected,
+    530: errors.BrokerRejected,
+}
+
+#: Text of the broker or the kernel as pika quotes it when a connection ends.
+_QUOTED = re.compile(
+    r"""^\w+: \((?:\d+\) '(.*)'|"Stream connection lost: (.*)",\)|'(.*)',\))$""", re.DOTALL
+)
+
+#: Text of the kernel as Python quotes it.
+_KERNEL = re.compile(r"^\w+\(\d+, '(.*)'\)$")
+
+#: The reason of a connection that ended because of a certificate, ours or the broker's.
+_CERTIFICATE = re.compile(r"\[SSL: \w*CERT")
+
+#: Done, with the reason, once a channel or connection has ended.
+Ended = asyncio.Future[errors.BrokerError]
+
+_T = TypeVar("_T")
+
+
+def to_broker_error(reason: BaseException) -> errors.BrokerError:
+    """Translate what pika, the broker or the kernel raised into one of our errors."""
+    if isinstance(reason, errors.BrokerError):
+        return reason
+    if isinstance(reason, (ChannelClosed, ConnectionClosed)):
+        return _MEANINGS.get(reason.reply_code, errors.BrokerUnavailable)(reason.reply_text)
+    inner = [*getattr(reason, "exceptions", ()), getattr(reason, "exception", None), *reason.args]
+    causes = [cause for cause in inner if isinstance(cause, BaseException)]
+    if causes:
+        return to_broker_error(causes[-1])
+    text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+    refused = "Probable" in type(reason).__name__ or _CERTIFICATE.search(text)
+    kind = errors.BrokerRejected if refused else errors.BrokerUnavailable
+    text = _KERNEL.sub(r"\1", _QUOTED.sub(r"\1\2\3", text))
+    return kind(text.replace("Transport indicated EOF", "the other side ended the connection"))
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raise errors of pika and the kernel as ours."""
+    try:
+        yield
+    except (AMQPError, OSError) as error:
+        raise to_broker_error(error) from error
+
+
+def resolve(future: asyncio.Future[Any], result: Any) -> None:
+    """Set the result of a future, unless it has one or was cancelled."""
+    if not future.done():
+        future.set_result(result)
+
+
+async def wait_reply(reply: asyncio.Future[_T], ended: Ended) -> _T:
+    """Return the reply; raise the reason of an end that comes first, or BrokerUnavailable."""
+    both: set[asyncio.Future[Any]] = {reply, ended}
+    await asyncio.wait(both, timeout=REPLY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    if reply.done():
+        return reply.result()
+    if ended.done():
+        raise ended.result()
+    raise errors.BrokerUnavailable(f"no answer within {REPLY_SECONDS:.0f} s")
+
+
+async def call(ended: Ended, request: Callable[..., Any], **values: Any) -> Any:
+    """Send a request of pika with these values and return the broker's reply."""
+    reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    with translated():
+        request(**values, callback=partial(resolve, reply))
+    return await wait_reply(reply, ended)
+
+
+#: AMQP's delivery-mode, by whether a message is persistent.
 _DELIVERY_MODES = {True: 2, False: 1}
 
 
 @dataclass(slots=True)
 class _Unconfirmed:
-    """A message without an answer yet; `mark` is what a return tells of it."""
+    """A published message without an answer; `mark` identifies it in a return."""
 
     mark: tuple[str, str, str]
     confirmed: asyncio.Future[None]
@@ -38,7 +117,7 @@ class _Unconfirmed:
 
 
 class Channel:
-    """An open channel; `ended` is done, with the reason, once it is not that any more."""
+    """An open channel; `ended` is done, with the reason, once it has closed."""
 
     def __init__(self, raw: RawChannel) -> None:
         self._raw = raw
@@ -51,7 +130,7 @@ class Channel:
 
     @property
     def unconfirmed(self) -> int:
-        """How many messages were published and not answered for yet."""
+        """Count the messages that were published and have no answer yet."""
         return len(self._unconfirmed)
 
     async def declare_queue(
@@ -64,7 +143,7 @@ class Channel:
         auto_delete: bool = False,
         arguments: Mapping[str, Any] | None = None,
     ) -> Declared:
-        """Make a queue, or with `passive` only look at it; an empty name lets the broker choose.
+        """Declare a queue, or with `passive` look at it; the broker names one without a name.
 
         Raises NotDeclared, QueueLocked, BrokerRejected (other arguments); each ends the channel.
         """
@@ -90,7 +169,7 @@ class Channel:
         durable: bool = False,
         auto_delete: bool = False,
     ) -> None:
-        """Make an exchange, or with `passive` only look whether there is one; raises as a queue."""
+        """Declare an exchange, or with `passive` look for it; raises as `declare_queue` does."""
         await call(
             self.ended,
             self._raw.exchange_declare,
@@ -102,14 +181,14 @@ class Channel:
         )
 
     async def bind_queue(self, queue: str, exchange: str, key: str) -> None:
-        """Let what the exchange gets with this routing key go to the queue."""
+        """Route messages of the exchange with this key to the queue."""
         request = self._raw.queue_bind
         await call(self.ended, request, queue=queue, exchange=exchange, routing_key=key)
 
     # --- publishing ------------------------------------------------------------------------------
 
     async def confirm(self) -> None:
-        """Have everything that is published from now on confirmed."""
+        """Have the broker confirm everything that is published from now on."""
         selected: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         with translated():
             self._raw.confirm_delivery(self._on_answer, callback=partial(resolve, selected))
@@ -118,10 +197,10 @@ class Channel:
     def publish(
         self, exchange: str, key: str, body: bytes, properties: Properties
     ) -> asyncio.Future[None]:
-        """Publish a message, mandatory; the future is done once the broker has it.
+        """Publish a mandatory message; the future is done once the broker has it.
 
-        It gets MessageReturned, MessageRefused or BrokerUnavailable else. It has no deadline: the
-        caller sets one.
+        It fails with MessageReturned, MessageRefused or another BrokerError. It has no deadline:
+        the caller sets one.
         """
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         confirmed.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -129,14 +208,14 @@ class Channel:
             confirmed.set_exception(self.ended.result())
             return confirmed
         with translated():
-            self._raw.basic_publish(exchange, key, body, _raw(properties), mandatory=True)
+            self._raw.basic_publish(exchange, key, body, _to_raw(properties), mandatory=True)
         self._published += 1  # the broker counts only what it gets
         mark = (exchange, key, properties.message_id)
         self._unconfirmed[self._published] = _Unconfirmed(mark, confirmed)
         return confirmed
 
     def _on_returned(self, _: Any, method: Any, properties: Any, __: bytes) -> None:
-        """The broker returns in the order of publishing, each before it is acknowledged."""
+        """Mark the message; returns come in the order of publishing, each before its ack."""
         mark = (method.exchange, method.routing_key, properties.message_id or "")
         for message in self._unconfirmed.values():
             if message.mark == mark and not message.returned:
@@ -162,7 +241,7 @@ class Channel:
     async def consume(
         self, queue: str, prefetch: int, take: Callable[[Message], None], *, no_ack: bool = False
     ) -> str:
-        """Have what the queue holds delivered; the consumer's tag.
+        """Deliver messages of the queue to `take`; return the consumer's tag.
 
         At most `prefetch` messages (0: any number) are delivered without an answer; with `no_ack`
         none needs one.
@@ -182,30 +261,30 @@ class Channel:
         take: Callable[[Message], None], _: Any, method: Any, properties: Any, body: bytes
     ) -> None:
         try:
-            take(Message(method.delivery_tag, body, _ours(properties)))
+            take(Message(method.delivery_tag, body, _from_raw(properties)))
         except errors.BrokerError:
-            pass  # of a channel that is ending
+            pass  # the channel is ending
         except Exception as error:  # noqa: BLE001 - in pika it would end the connection
-            tasks.report(error, "taking of a message")
+            tasks.report(error, "handling of a message")
 
     async def cancel(self, consumer: str) -> None:
-        """Have nothing delivered any more; what was delivered may still be answered."""
+        """Stop deliveries; messages that were delivered may still be answered."""
         await call(self.ended, self._raw.basic_cancel, consumer_tag=consumer)
 
     def ack(self, tag: int) -> None:
-        """That message is done with."""
+        """Acknowledge a message."""
         with contextlib.suppress(AMQPError):
             self._raw.basic_ack(tag)
 
-    def give_back(self, tag: int) -> None:
-        """That message is for somebody else."""
+    def nack(self, tag: int) -> None:
+        """Requeue a message for another consumer."""
         with contextlib.suppress(AMQPError):
             self._raw.basic_nack(tag, requeue=True)
 
-    # --- its end ---------------------------------------------------------------------------------
+    # --- end ---------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """End it; what was delivered and not answered goes back to its queue."""
+        """Close it; the broker requeues messages that were delivered and not answered."""
         with contextlib.suppress(AMQPError, errors.BrokerError):
             self._raw.close()
             await wait_reply(self.ended, self.ended)
@@ -217,19 +296,20 @@ class Channel:
 
     def _end(self, reason: errors.BrokerError) -> None:
         resolve(self.ended, reason)
-        unconfirmed, self._unconfirmed = self._unconfirmed, {}
+        unconfirmed = self._unconfirmed
+        self._unconfirmed = {}
         for message in unconfirmed.values():
             if not message.confirmed.done():
                 message.confirmed.set_exception(type(reason)(reason.detail))
 
 
-#: Properties that are a text here and, where it is empty, absent in a message.
+#: Properties that are texts here; an empty one is absent in the message.
 _TEXTS = (
     "content_type", "content_encoding", "correlation_id", "reply_to", "expiration", "message_id",
 )  # fmt: skip
 
 
-def _raw(properties: Properties) -> pika.BasicProperties:
+def _to_raw(properties: Properties) -> pika.BasicProperties:
     return pika.BasicProperties(
         headers=dict(properties.headers) or None,
         delivery_mode=_DELIVERY_MODES[properties.persistent],
@@ -237,7 +317,7 @@ def _raw(properties: Properties) -> pika.BasicProperties:
     )
 
 
-def _ours(raw: Any) -> Properties:
+def _from_raw(raw: Any) -> Properties:
     return Properties(
         headers=raw.headers or {},
         persistent=raw.delivery_mode == _DELIVERY_MODES[True],

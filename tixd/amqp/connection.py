@@ -1,7 +1,7 @@
 """One connection to RabbitMQ, from the handshake to its end.
 
-In: an Endpoint. Out: a Connection and its channels. Rules: opening has a deadline; nothing is tried
-again here (link.py does that); heartbeats go on as long as the loop turns.
+Opening has a deadline. Nothing is tried again here: supervised.py does that. Heartbeats go on as
+long as the event loop runs.
 """
 
 from __future__ import annotations
@@ -15,39 +15,28 @@ from typing import Any
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
-from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflow
 from pika.exceptions import AMQPError
 
 from tixd import errors, logs
-from tixd.amqp.calls import Ended, resolve, to_broker_error, translated, wait_reply
-from tixd.amqp.channel import Channel
+from tixd.amqp.channel import Channel, Ended, resolve, to_broker_error, translated, wait_reply
 from tixd.amqp.messages import Endpoint, Tls
 from tixd.amqp.pika_patches import apply_pika_patches
 from tixd.runtime import tasks
 
-#: Heartbeat that we ask for: a frozen broker is noticed after 15 s (faults.md, fact 6).
+#: Heartbeat that we ask for: a frozen broker is noticed after 15 s.
 HEARTBEAT_SECONDS = 10
 
-#: How long a connection may take, from the name's look-up to the open virtual host.
+#: Longest time to connect, from the name's look-up to the open virtual host.
 CONNECT_SECONDS = 10.0
 
-#: How long a tidy end may take before it is left to heartbeats and the kernel.
+#: Longest wait for a clean close before heartbeats and the kernel have to notice.
 CLOSE_SECONDS = 2.0
 
-_reports_done = AMQPConnectionWorkflow._report_completion_and_cleanup  # noqa: SLF001
-
-
-def _report_done(self: Any, result: Any) -> None:
-    """Of a connection that is closed while it opens, pika reports the class of an exception."""
-    _reports_done(self, result() if isinstance(result, type) else result)
-
-
-AMQPConnectionWorkflow._report_completion_and_cleanup = _report_done  # noqa: SLF001
 apply_pika_patches()
 
 
-class _Pika(logging.Handler):
-    """Takes what pika logs of each try, often with a traceback: link.py says what matters of it."""
+class _PikaHandler(logging.Handler):
+    """Take what pika logs of each try, often a traceback: supervised.py logs what matters."""
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
@@ -58,11 +47,12 @@ class _Pika(logging.Handler):
 
 
 _LOGGER = logging.getLogger("pika")
-_LOGGER.handlers, _LOGGER.propagate = [_Pika(logging.WARNING)], False
+_LOGGER.handlers = [_PikaHandler(logging.WARNING)]
+_LOGGER.propagate = False
 
 
 async def connect(endpoint: Endpoint, name: str) -> Connection:
-    """Open a connection; `name` is what the broker's own tools show of it.
+    """Open a connection; `name` is what the broker's own tools show.
 
     Raises BrokerUnavailable where nothing answers, BrokerRejected where the broker refuses the
     login or a certificate cannot be used.
@@ -117,26 +107,28 @@ def _ssl(endpoint: Endpoint, tls: Tls) -> pika.SSLOptions:
 class Connection:
     """An open connection.
 
-    ended: done, with the reason, once it is open no more; blocked: why the broker takes no messages
-    at the moment (memory, disk), "" where it does. It says so only after something was published.
+    ended: done, with the reason, once it has closed; blocked: why the broker takes no messages now
+    (memory, disk), "" where it takes them. It says so only after something was published.
     """
 
     def __init__(self, raw: AsyncioConnection, ended: Ended, name: str) -> None:
-        self._raw, self.ended, self._name = raw, ended, name
+        self.ended = ended
         self.blocked = ""
+        self._raw = raw
+        self._name = name
         raw.add_on_connection_blocked_callback(self._on_blocked)
         raw.add_on_connection_unblocked_callback(self._on_unblocked)
 
     def _on_blocked(self, _: Any, frame: Any) -> None:
         self.blocked = frame.method.reason or "blocked"
-        logs.warning("broker_blocks", connection=self._name, reason=self.blocked)
+        logs.warning("broker_blocked", connection=self._name, reason=self.blocked)
 
     def _on_unblocked(self, *_: Any) -> None:
         self.blocked = ""
-        logs.info("broker_takes_messages", connection=self._name)
+        logs.info("broker_unblocked", connection=self._name)
 
     async def channel(self, *, confirms: bool = False) -> Channel:
-        """Open a channel; with `confirms` what is published there is confirmed."""
+        """Open a channel; with `confirms` the broker confirms what is published there."""
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         with translated():
             raw = self._raw.channel(on_open_callback=partial(resolve, opened))
@@ -147,7 +139,7 @@ class Connection:
         return channel
 
     async def close(self) -> None:
-        """End it; a broker that does not answer is left to the heartbeat."""
+        """Close it; do not wait long for a broker that does not answer."""
         with contextlib.suppress(AMQPError):
             self._raw.close()
             await asyncio.wait({self.ended}, timeout=CLOSE_SECONDS)

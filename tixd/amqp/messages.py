@@ -1,4 +1,4 @@
-"""What is said to a broker and heard of it: frozen values of AMQP 0.9.1."""
+"""Endpoints, messages and queues of AMQP 0.9.1, as frozen values. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tixd.config.fields import Secret
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files of certificates and a key; without a CA file the system's authorities are asked."""
+    """Files of certificates and a key; without a CA file the system's authorities count."""
 
     ca_file: str = ""
     cert_file: str = ""
@@ -20,7 +20,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A virtual host of a broker, and who we are there; `tls` None: amqp, else amqps."""
+    """A virtual host of a broker and our login there; `tls` None: amqp, else amqps."""
 
     host: str
     port: int
@@ -30,7 +30,7 @@ class Endpoint:
     tls: Tls | None = None
 
     def __str__(self) -> str:
-        """As people write it, without user and password."""
+        """Format it as a URL without user and password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         vhost = "" if self.vhost == "/" else f"/{self.vhost}"
         return f"{'amqps' if self.tls else 'amqp'}://{host}:{self.port}{vhost}"
@@ -38,7 +38,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Properties:
-    """What a message says of itself; empty where it says nothing.
+    """Properties of a message; empty ones are absent.
 
     expiration: milliseconds after which the broker drops it, as a decimal text.
     """
@@ -55,7 +55,7 @@ class Properties:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it was delivered; `tag` is what its channel knows it by."""
+    """A delivered message; `tag` identifies it on its channel."""
 
     tag: int
     body: bytes
@@ -64,7 +64,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A queue: its name, how many messages wait for delivery, and how many consume it."""
+    """A declared queue: its name, messages that wait for delivery, and consumers."""
 
     name: str
     messages: int

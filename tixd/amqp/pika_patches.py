@@ -1,9 +1,9 @@
-"""Headers that pika reads wrong or not at all: no message may end the connection that delivers it.
+"""Every change that we make to pika, so that no message ends the connection that delivers it.
 
-In and out: AMQP tables as bytes, Python's values. Rules: floats stay floats (pika cuts them to
-integers), a time after Python's last one is its seconds as a text, and headers that cannot be read
-at all count as absent. A frame longer than any broker may send ends its connection: pika would keep
-what arrives until all of it is there. `mend_pika` changes pika for the whole process.
+Floats stay floats (pika cuts them to integers). A time after Python's last one is its seconds as a
+text. Headers that cannot be read at all count as absent. A frame longer than any broker may send
+ends its connection: pika would buffer it until it is complete. `apply_pika_patches` changes pika
+for the whole process.
 """
 
 from __future__ import annotations
@@ -13,32 +13,48 @@ from typing import Any
 
 import pika
 from pika import data, frame, spec
+from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflow
 from pika.exceptions import AMQPError, InvalidFrameError
 
-#: How a value of each type with a point is written, by the octet that names the type.
+#: Encoding of each type of float, by the octet that names the type.
 _FLOATS = {b"f": struct.Struct(">f"), b"d": struct.Struct(">d")}
 
-#: The octet that names a time, and how it is written: whole seconds since 1970.
-_TIME, _SECONDS = b"T", struct.Struct(">Q")
+#: The octet that names a time.
+_TIME = b"T"
 
-#: How a frame begins: its type, its channel, how long its content is; how long that may be.
-_FRAME, _LONGEST_BYTES = struct.Struct(">BHL"), pika.ConnectionParameters.DEFAULT_FRAME_MAX
+#: Encoding of a time: whole seconds since 1970.
+_SECONDS = struct.Struct(">Q")
 
-#: How what a broker says begins that speaks another version.
+#: Head of a frame: type, channel, length of the content.
+_FRAME = struct.Struct(">BHL")
+
+#: Longest content of a frame.
+_LONGEST_BYTES = pika.ConnectionParameters.DEFAULT_FRAME_MAX
+
+#: First bytes from a broker that speaks another version of AMQP.
 _OTHER_VERSION = b"AMQP"
 
-#: What a value may raise that has no name in Python.
+#: What pika raises for a value that Python cannot hold.
 _UNREADABLE = (ArithmeticError, ValueError, OSError)
 
-_pikas_decode, _pikas_encode = data.decode_value, data.encode_value
+_pikas_decode = data.decode_value
+_pikas_encode = data.encode_value
 _pikas_frame = frame.decode_frame
+_pikas_report = AMQPConnectionWorkflow._report_completion_and_cleanup  # noqa: SLF001
 
 
 def apply_pika_patches() -> None:
-    """Have pika read and write values and headers by this module; once is enough."""
-    data.decode_value, data.encode_value = _decode, _encode
+    """Put the functions of this module in place of pika's; once is enough."""
+    data.decode_value = _decode
+    data.encode_value = _encode
     spec.props[pika.BasicProperties.INDEX] = _Lenient
     frame.decode_frame = _frame
+    AMQPConnectionWorkflow._report_completion_and_cleanup = _report  # noqa: SLF001
+
+
+def _report(workflow: Any, result: Any) -> None:
+    """Replace a class of exception, which pika reports where a connection closes while it opens."""
+    _pikas_report(workflow, result() if isinstance(result, type) else result)
 
 
 def _frame(received: bytes) -> Any:
@@ -70,10 +86,10 @@ def _encode(pieces: list[bytes], value: Any) -> int:
 
 
 class _Lenient(pika.BasicProperties):  # type: ignore[misc]
-    """Properties whose headers may be anything, such as 5000 arrays in one another."""
+    """Properties whose headers may be anything, such as 5000 nested arrays."""
 
     def decode(self, encoded: bytes, offset: int = 0) -> Any:
-        """Reads what can be read; that comes in the order of the specification."""
+        """Read what can be read; properties come in the order of the specification."""
         try:
             return super().decode(encoded, offset)
         except (*_UNREADABLE, AMQPError, RecursionError):

@@ -1,8 +1,8 @@
-"""A connection to RabbitMQ that comes back for ever, and a probe whether it takes messages.
+"""A connection to RabbitMQ that is restored for ever, and a probe whether it takes messages.
 
 Pauses between tries double up to a limit, with jitter; a connection that held for a while makes the
-next pause short. There is one log line per change of state. Whatever goes wrong on a connection
-ends it, so that there is one way back for all faults.
+next pause short. There is one log line per change of state. Any fault of a connection ends it, so
+that there is one way back for all faults.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import math
 import random
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, Self
 from uuid import uuid4
 
@@ -22,119 +21,115 @@ from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection, connect
 from tixd.amqp.messages import Endpoint, Properties
 from tixd.runtime import tasks
+from tixd.runtime.retry import Retry
 
-#: A connection that was of use for so long has worked: the pauses begin anew.
+#: Pauses between tries, where the settings name none.
+RETRY = Retry(0.5, 8.0)
+
+#: A connection that was ready for so long has worked: the pauses begin anew.
 STEADY_SECONDS = 5.0
 
 OnConnected = Callable[[Connection], Coroutine[Any, Any, None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Pauses between tries: the first, and the longest that doubling may reach (seconds)."""
-
-    first_seconds: float = 0.5
-    longest_seconds: float = 8.0
-
-    def pause_seconds(self, failures: int, jitter: random.Random) -> float:
-        """The pause after so many failures in a row, 1 or more; jitter takes up to half of it.
-
-        >>> [Retry(1, 60).pause_seconds(n, random.Random(1)) // 1 for n in (1, 2, 3, 100)]
-        [0.0, 1.0, 2.0, 34.0]
-        """
-        doubled = self.first_seconds * 2.0 ** min(failures - 1, 32)
-        return min(doubled, self.longest_seconds) * jitter.uniform(0.5, 1.0)
-
-
 class SupervisedConnection:
-    """Keeps a connection; `connection` is the one that serves, or None, `reason` says why."""
+    """Keep a connection; `connection` is the one that is ready, or None, then `reason` says why."""
 
     def __init__(
-        self, endpoint: Endpoint, name: str, use: OnConnected, retry: Retry | None = None
+        self, endpoint: Endpoint, name: str, on_connected: OnConnected, retry: Retry = RETRY
     ) -> None:
-        """`use` is called with each new connection and ends, or raises a BrokerError, with it."""
+        """Call `on_connected` with each new connection, which is dropped once the call ends.
+
+        It calls `mark_ready` once it has all that it needs of the connection, and may raise a
+        BrokerError.
+        """
         self.connection: Connection | None = None
         self.reason = "not connected to the broker yet"
         self.name = name
-        self._endpoint, self._use = endpoint, use
-        self._retry = retry or Retry()
+        self._endpoint = endpoint
+        self._on_connected = on_connected
+        self._retry = retry
         self._failures = 0
-        self._told = ""
-        self._served_since = math.inf
-        self._hurry = asyncio.Event()
+        self._logged_state = ""
+        self._ready_since = math.inf
+        self._retry_now = asyncio.Event()
         self._jitter = random.Random()  # noqa: S311 - spreads tries, keeps no secret
 
-    def hurry(self) -> None:
-        """Try again as soon as the shortest pause is over."""
-        self._hurry.set()
+    def retry_now(self) -> None:
+        """Cut the pause before the next try to the shortest one."""
+        self._retry_now.set()
 
-    def renew(self, endpoint: Endpoint) -> None:
-        """Use this endpoint from the next try on."""
+    def set_endpoint(self, endpoint: Endpoint) -> None:
+        """Use this endpoint from the next try on, and make that try soon."""
         self._endpoint = endpoint
-        self.hurry()
+        self.retry_now()
 
     async def run(self) -> None:
-        """Connect, let it be used, and again; for ever, until cancelled."""
+        """Connect again and again, until cancelled."""
         while True:
-            self._served_since = math.inf
+            self._ready_since = math.inf
             try:
-                await self._once()
+                await self._connect_once()
             except errors.BrokerError as error:
-                self._lost(error)
+                self._drop(error)
             except Exception as error:  # noqa: BLE001 - whatever it is, it ends this connection
                 tasks.report(error, self.name)
-                self._lost(_unexpected(error))
-            served = time.monotonic() - self._served_since
-            self._failures = 1 if served > STEADY_SECONDS else self._failures + 1
-            await self._pause(self._retry.pause_seconds(self._failures, self._jitter))
+                self._drop(_unexpected(error))
+            ready = time.monotonic() - self._ready_since
+            self._failures = 1 if ready > STEADY_SECONDS else self._failures + 1
+            await self._pause(self._retry.draw_seconds(self._failures, self._jitter))
 
-    async def _once(self) -> None:
-        """One connection, from its beginning to its end."""
+    async def _connect_once(self) -> None:
+        """Run one connection from its beginning to its end."""
         connection = await connect(self._endpoint, self.name)
-        use = tasks.start(self._use(connection), self.name)
+        use = tasks.start(self._on_connected(connection), self.name)
         try:
             both: set[asyncio.Future[Any]] = {use, connection.ended}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            self._lost(_end_of(connection, use))
+            self._drop(_end_of(connection, use))
         finally:
-            self.connection, self.reason = None, self.reason or "the connection is closed"
+            self.connection = None
+            self.reason = self.reason or "the connection is closed"
             await tasks.end(use)
             await connection.close()
 
-    def serves(self, connection: Connection) -> None:
-        """To be called by the use, once it has all that it needs of the connection."""
-        self.connection, self.reason = connection, ""
-        self._served_since = time.monotonic()
-        if self._told != "connected":
-            self._told = "connected"
+    def mark_ready(self, connection: Connection) -> None:
+        """Show the connection to others: `on_connected` has all that it needs."""
+        self.connection = connection
+        self.reason = ""
+        self._ready_since = min(self._ready_since, time.monotonic())
+        if self._logged_state != "connected":
+            self._logged_state = "connected"
             logs.info("broker_connected", connection=self.name, broker=str(self._endpoint))
 
-    def _lost(self, error: errors.BrokerError) -> None:
-        """Drop the connection, and say why: there is one or a reason, at any moment."""
-        self.connection, self.reason, kind = None, str(error), type(error).__name__
-        if self._told != kind:
-            self._told = kind
+    def _drop(self, error: errors.BrokerError) -> None:
+        """Set the reason along with the connection: one of them is set at any moment."""
+        self.connection = None
+        self.reason = str(error)
+        kind = type(error).__name__
+        if self._logged_state != kind:
+            self._logged_state = kind
             log = logs.error if isinstance(error, errors.BrokerRejected) else logs.warning
             broker = str(self._endpoint)
-            log("broker_lost", connection=self.name, broker=broker, reason=self.reason)
+            log("broker_disconnected", connection=self.name, broker=broker, reason=self.reason)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait: the shortest pause in any case, the rest unless somebody is in a hurry."""
+        """Wait the shortest pause in any case, the rest until `retry_now` is called."""
         shortest = min(seconds, self._retry.first_seconds)
         await asyncio.sleep(shortest)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds - shortest):
-                await self._hurry.wait()
-        self._hurry.clear()
+                await self._retry_now.wait()
+        self._retry_now.clear()
 
 
 def _end_of(connection: Connection, use: asyncio.Task[None]) -> errors.BrokerError:
-    """Why a connection is of no use any more."""
+    """Return why a connection or its use has ended."""
     if connection.ended.done():
         return connection.ended.result()
     error = use.exception()
     if error is None:
-        return errors.BrokerUnavailable("the connection is of no use any more")
+        return errors.BrokerUnavailable("the use of the connection has ended")
     return error if isinstance(error, errors.BrokerError) else _unexpected(error)
 
 
@@ -150,7 +145,7 @@ _LOOK_SECONDS = 1.0
 
 
 class BrokerProbe:
-    """A queue of our own, to see whether the broker takes messages.
+    """A queue of our own that shows whether the broker takes messages.
 
     One that is short of memory or disk says so only to a connection that publishes. The queue ends
     with the connection and holds one message at most, so probes disturb nobody.
@@ -164,7 +159,7 @@ class BrokerProbe:
 
     @classmethod
     async def open(cls, connection: Connection, prefix: str = "") -> Self:
-        """Declare the queue; without a prefix the broker chooses its name.
+        """Declare the queue; without a prefix the broker names it.
 
         Raises a BrokerError; BrokerRejected where the user may declare no queue.
         """
@@ -175,10 +170,9 @@ class BrokerProbe:
         return cls(connection, channel, queue.name)
 
     async def confirm(self, seconds: float) -> str | None:
-        """Wait for the confirm of a message; return why there is none, None where there is one.
+        """Return None once a message is confirmed, else why not: blocked, or too slow.
 
-        The reason is that of a blocked connection, or that there was no confirm in so many seconds.
-        A message without a confirm stays the one that is waited for, so none pile up.
+        A message without a confirm is waited for again by the next call, so none pile up.
         Raises a BrokerError once the channel has ended.
         """
         if self._unconfirmed is None:

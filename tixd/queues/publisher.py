@@ -116,7 +116,7 @@ class ConfirmedPublisher:
         probe = await BrokerProbe.open(connection, PROBE_PREFIX)
         ends.add(probe.channel.ended)
         self._channel, self._connection = probe.channel, connection
-        self.link.serves(connection)
+        self.link.mark_ready(connection)
         try:
             while True:
                 await self._probe(connection, probe)

@@ -156,7 +156,7 @@ class RabbitQueue:
             take = partial(self._on_message, channel)
             self._consumer = channel, await channel.consume(JOBS, self._prefetch, take)
         self._heard = time.monotonic()
-        self.link.serves(connection)
+        self.link.mark_ready(connection)
         try:
             while not channel.ended.done():
                 await asyncio.wait({channel.ended}, timeout=SILENCE_SECONDS)
@@ -207,7 +207,7 @@ class RabbitQueue:
     def answer(self, channel: Channel, tag: int, *, back: bool = False) -> None:
         """That message is done with, or for somebody else."""
         self._in_hand.discard((channel, tag))
-        (channel.give_back if back else channel.ack)(tag)
+        (channel.nack if back else channel.ack)(tag)
 
     # --- messages that are no job for a worker ---------------------------------------------------
 

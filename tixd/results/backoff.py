@@ -13,6 +13,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
+from tixd.runtime.retry import Retry
+
 #: Pause after the first failure (operations.md 5.4).
 FIRST_PAUSE_SECONDS = 60.0
 
@@ -32,13 +34,8 @@ MOST_REFUSALS = 32
 LONGEST_REASON = 200
 
 
-def pause_seconds(failures: int) -> float:
-    """Pause after that many failures in a row, 1 or more, before jitter.
-
-    >>> [pause_seconds(failures) for failures in (1, 2, 6, 7, 1000)]
-    [60.0, 120.0, 1920.0, 3600.0, 3600.0]
-    """
-    return min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
+#: Pauses of an installation.
+RETRY = Retry(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +80,14 @@ class Backoff:
         if self.paused(now):
             return replace(self, not_before=max(self.not_before, asked))
         failures = self.failures + 1
-        drawn = now + jitter.uniform(0.0, pause_seconds(failures))
+        drawn = now + RETRY.draw_seconds(failures, jitter, 0.0)
         return replace(self, failures=failures, not_before=max(drawn, asked), unanswered=False)
 
     def got_no_answer(self, now: float, jitter: random.Random) -> Backoff:
         """After a post that was never answered: a pause that fresh results keep as well."""
-        pause = pause_seconds(self.failures + 1)
-        until = now + jitter.uniform(pause / 2, pause)
-        return replace(self, failures=self.failures + 1, not_before=until, unanswered=True)
+        failures = self.failures + 1
+        until = now + RETRY.draw_seconds(failures, jitter)
+        return replace(self, failures=failures, not_before=until, unanswered=True)
 
     def answered(self) -> Backoff:
         """After any answer: a pause for want of one has ended."""

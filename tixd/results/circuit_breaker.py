@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from tixd.bounded import forget_oldest
-from tixd.results.backoff import pause_seconds
+from tixd.results.backoff import RETRY
 from tixd.results.response import PostOutcome
 
 #: Share of the period for which an unreachable tix-api is left alone; below 1, so that the first
@@ -209,7 +209,7 @@ class CircuitBreaker:
     def _unauthorised(self, user: int, reason: str, now: float) -> list[Change]:
         before = self._users.get(user)
         failures = before.failures + 1 if before else 1
-        _remember(self._users, user, _UserPause(failures, now + pause_seconds(failures)))
+        _remember(self._users, user, _UserPause(failures, now + RETRY.pause_seconds(failures)))
         self._suspects.add(user)
         if len(self._suspects) >= USERS_TO_PAUSE_ALL:
             self._trial_at = now + TRIAL_SECONDS

@@ -43,7 +43,7 @@ async def _work(service: Service, pool: Pool) -> None:
     sender = ConfirmedPublisher(endpoint(settings), "jobs out", claim)
     jobs = JobPublisher(sender, settings.processing_period_minutes * 60)
     service.broker = lambda: BrokerView(sender.trouble, sender.confirmed)
-    service.renewed = lambda: sender.link.renew(endpoint(service.settings))
+    service.renewed = lambda: sender.link.set_endpoint(endpoint(service.settings))
     find = partial(distribute, pool, jobs)
     dispatcher = Scheduler(settings, find, service.presence.metrics.add)
     service.dispatcher = dispatcher

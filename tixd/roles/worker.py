@@ -39,7 +39,7 @@ async def _work(service: Service, pool: Pool) -> None:
 
     def renewed() -> None:
         for link in links:
-            link.renew(endpoint(service.settings))
+            link.set_endpoint(endpoint(service.settings))
 
     service.queue_lengths = lambda: (queue.waiting, queue.open)
     service.broker = lambda: BrokerView(queue.trouble or sender.trouble, sender.confirmed)

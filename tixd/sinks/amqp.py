@@ -18,9 +18,10 @@ from tixd import errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Endpoint, Properties, Tls
-from tixd.amqp.supervised import BrokerProbe, Retry, SupervisedConnection
+from tixd.amqp.supervised import BrokerProbe, SupervisedConnection
 from tixd.config.collector_settings import CollectorSettings, Format
 from tixd.runtime import tasks
+from tixd.runtime.retry import Retry
 from tixd.sinks.base import OutboundMessage, too_large
 
 #: How often a probe is published.
@@ -75,11 +76,11 @@ class AmqpSink:
     def retry_now(self) -> None:
         """Try to connect now, unless it was tried a moment ago."""
         if self._link.connection is None:
-            self._link.hurry()
+            self._link.retry_now()
 
     def renew(self, settings: CollectorSettings) -> None:
         """Use this password and these TLS files from the next connection on."""
-        self._link.renew(endpoint(settings))
+        self._link.set_endpoint(endpoint(settings))
 
     def check(self, messages: Sequence[OutboundMessage]) -> None:
         """Raises TooLargeForOutput where a message is larger than the broker has said it takes."""
@@ -183,27 +184,28 @@ class AmqpSink:
         try:
             probe = await BrokerProbe.open(connection)
         except errors.BrokerRejected as error:
-            logs.warning("no_probes", reason=str(error))
+            logs.warning("probe_denied", reason=str(error))
             await self._without_probes(connection)
         else:
             await self._with_probes(connection, probe)
 
     async def _with_probes(self, connection: Connection, probe: BrokerProbe) -> None:
-        """End once the connection is not blocked and has confirmed nothing for too long."""
+        """Raise BrokerUnavailable once it is not blocked and has confirmed nothing for too long."""
         while True:
-            if await probe.confirm(SILENCE_SECONDS) is None:
+            reason = await probe.confirm(SILENCE_SECONDS)
+            if reason is None:
                 self.last_confirmed_at = time.monotonic()
-                self._link.serves(connection)
+                self._link.mark_ready(connection)
                 await asyncio.sleep(PROBE_SECONDS)
             elif not connection.blocked and self._is_silent():
-                return
+                raise errors.BrokerUnavailable(reason)
 
     def _is_silent(self) -> bool:
         return time.monotonic() - (self.last_confirmed_at or 0.0) > SILENCE_SECONDS
 
     async def _without_probes(self, connection: Connection) -> None:
         """A user who may make no queue: take the open connection for a sign of life."""
-        self._link.serves(connection)
+        self._link.mark_ready(connection)
         while True:
             if not connection.blocked:
                 self.last_confirmed_at = time.monotonic()

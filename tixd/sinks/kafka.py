@@ -227,7 +227,9 @@ class KafkaSink:
         self._away = reason
         if self._told != "away":
             self._told = "away"
-            logs.warning("broker_lost", connection="Kafka", broker=self._brokers, reason=reason)
+            logs.warning(
+                "broker_disconnected", connection="Kafka", broker=self._brokers, reason=reason
+            )
 
     def _is_back(self) -> None:
         self._away, self.last_confirmed_at = "", time.monotonic()

@@ -30,9 +30,10 @@ from tixd import errors
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection, connect
 from tixd.amqp.messages import Endpoint, Message, Properties, Tls
-from tixd.amqp.supervised import Retry, SupervisedConnection
+from tixd.amqp.supervised import SupervisedConnection
 from tixd.config.fields import Secret
 from tixd.jobs import ProcessInstallation
+from tixd.runtime.retry import Retry
 
 #: Where the module's broker speaks TLS.
 TLS_PORT = closed_port()
@@ -212,7 +213,7 @@ async def test_a_broker_short_of_memory_is_named_and_comes_back(broker, direct) 
             await confirmed
             await until(lambda: not connection.blocked)
     told = [event for event in log.events if event[1].startswith("broker_")]
-    assert told == [("warning", "broker_blocks"), ("info", "broker_takes_messages")]
+    assert told == [("warning", "broker_blocked"), ("info", "broker_unblocked")]
 
 
 # --- publishing ----------------------------------------------------------------------------------
@@ -363,7 +364,7 @@ async def test_a_message_kept_too_long_ends_the_channel_and_not_more(broker, dir
         await until(channel.ended.done)
         assert "timed out" in channel.ended.result().detail
         channel.ack(tags[0])
-        channel.give_back(tags[0])
+        channel.nack(tags[0])
         _, again = await consuming(connection, "here", ack=True)
         await until(lambda: again)
         assert not connection.ended.done()
@@ -434,7 +435,7 @@ async def linked(port: int) -> AsyncIterator[list[Connection]]:
     async def use(connection: Connection) -> None:
         await connection.channel(confirms=True)
         ways.append(connection)
-        link.serves(connection)
+        link.mark_ready(connection)
         await connection.ended
 
     link = SupervisedConnection(guest(port), "test", use, Retry(0.001, 0.001))
@@ -458,7 +459,7 @@ async def test_many_reconnects_leave_nothing_open_behind(broker, times) -> None:
                 await reset(relay, ways)
             await until(lambda: all(n <= m for n, m in zip(open_things(), few, strict=True)))
     changes = [event for _, event in log.events if event.startswith("broker_")]
-    assert changes == ["broker_connected", "broker_lost"] * times + ["broker_connected"]
+    assert changes == ["broker_connected", "broker_disconnected"] * times + ["broker_connected"]
 
 
 async def reset(relay: Relay, ways: list[Connection]) -> None:
@@ -473,7 +474,7 @@ async def test_a_link_that_is_refused_again_and_again_says_so_once() -> None:
     tried = 0
 
     class Counting(Retry):
-        def pause_seconds(self, *_: object) -> float:
+        def draw_seconds(self, *_: object) -> float:
             nonlocal tried
             tried += 1
             return 0.001
@@ -482,10 +483,10 @@ async def test_a_link_that_is_refused_again_and_again_says_so_once() -> None:
         raise AssertionError("there is nobody")
 
     with heard() as log:
-        running = asyncio.ensure_future(
-            SupervisedConnection(guest(closed_port()), "t", use, Counting()).run()
-        )
+        link = SupervisedConnection(guest(closed_port()), "t", use, Counting(0.001, 0.001))
+        running = asyncio.ensure_future(link.run())
         await until(lambda: tried >= 50)
         running.cancel()
         await asyncio.wait([running])
-    assert [event for event in log.events if "broker" in event[1]] == [("warning", "broker_lost")]
+    told = [event for event in log.events if "broker" in event[1]]
+    assert told == [("warning", "broker_disconnected")]

@@ -15,9 +15,10 @@ from tixd import logs
 from tixd.amqp import supervised as link_module
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Endpoint
-from tixd.amqp.supervised import BrokerProbe, Retry, SupervisedConnection
+from tixd.amqp.supervised import BrokerProbe, SupervisedConnection
 from tixd.config.collector_settings import CollectorSettings
 from tixd.runtime import tasks
+from tixd.runtime.retry import Retry
 from tixd.sinks.amqp import AmqpSink
 
 QUICK = Retry(0.001, 0.001)
@@ -36,7 +37,7 @@ async def test_an_unexpected_error_of_its_use_ends_a_connection_and_not_the_link
 
     async def use(connection: Connection) -> None:
         uses.append(connection)
-        link.serves(connection)
+        link.mark_ready(connection)
         if len(uses) < 3:
             raise KeyError("x")
         await asyncio.Event().wait()
@@ -47,8 +48,8 @@ async def test_an_unexpected_error_of_its_use_ends_a_connection_and_not_the_link
         await until(lambda: link.connection and len(uses) == 3)
         await tasks.end(running)
     assert [event for event in log.events if event[0] == "error"] == [("error", "unexpected")]
-    reasons = [record.values["reason"] for record in log.records if "lost" in record.getMessage()]
-    assert reasons[0].startswith("unexpected KeyError: x")
+    lost = [record for record in log.records if "disconnected" in record.getMessage()]
+    assert lost[0].values["reason"].startswith("unexpected KeyError: x")
 
 
 @in_loop
@@ -63,7 +64,7 @@ async def test_an_unexpected_error_of_connecting_does_not_end_the_link(broker, m
         return await usual(endpoint, name)
 
     async def use(connection: Connection) -> None:
-        link.serves(connection)
+        link.mark_ready(connection)
         await asyncio.Event().wait()
 
     monkeypatch.setattr(link_module, "connect", connect)
@@ -79,7 +80,7 @@ async def test_a_link_has_a_connection_or_a_reason_while_the_lost_one_is_closed(
 
     async def use(connection: Connection) -> None:
         uses.append(connection)
-        link.serves(connection)
+        link.mark_ready(connection)
         await go.wait()
 
     with Relay(broker.port) as relay:
