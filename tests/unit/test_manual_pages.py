@@ -106,3 +106,11 @@ def test_a_journey_names_modules_and_values_that_there_are(title):
     assert {name for name, path in files.items() if not path.exists()} == set()
     values = {name for _, _, out in table for name in re.findall(r"`([A-Z]\w+)`", out)}
     assert {name for name in values if f"class {name}" not in CODE} == set()
+
+
+def test_what_was_renamed_is_gone_and_has_the_name_that_is_told():
+    pairs = rows(page("changes").partition("### Renamed before the release\n")[2])
+    then = {event for old, _ in pairs for event in EVENT.findall(old)}
+    now = {event for _, new in pairs for event in EVENT.findall(new)}
+    assert then & logged_events().keys() == set()
+    assert sorted(now - logged_events().keys()) == []
