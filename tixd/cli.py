@@ -127,10 +127,6 @@ COMMANDS = MappingProxyType(
             "tixd.commands.simulate:command",
             "Make reports of lines whose usage is known",
         ),
-        "curves": (
-            "tixd.commands.curves:command",
-            "Show how far estimates are from the truth of simulated lines",
-        ),
         "status": ("tixd.commands.status:command", "Show what the tixd that runs here does"),
         "health": ("tixd.commands.health:command", "Say whether the tixd that runs here can work"),
         "failed": (

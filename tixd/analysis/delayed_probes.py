@@ -28,7 +28,7 @@ Assumed: the clocks do not step within the window, some packet of each direction
 constants that were fitted to three recordings of cable lines and to simulated lines. Wrong,
 therefore: a clock that is set reads as a queue; a queue that never empties reads too low; queues of
 less than 3 ms, as smooth traffic makes, are not seen; a downlink that jitters by more than that by
-itself (mobile) reads too high. `tixd curves` shows by how much.
+itself (mobile) reads too high. `scripts/curves` shows by how much.
 
 A clock that gains 50 ppm; every fourth packet waits 20 ms on its way up, every other on its way
 down. F = 1/4 and 1/2, ((0.25 - 0.15) / 0.85)^0.6 = 0.28 and 0.59:

@@ -1,8 +1,7 @@
-"""`tixd curves`: how far both estimators of usage and of the Hurst exponent are from a known truth.
+"""`scripts/curves`: how far the estimators of usage and of the Hurst exponent are from the truth.
 
-In: kinds of simulated lines. Out: a table for each of truth, mean reading and its spread over usage
-0 to 1, in both directions; and one for both Hurst estimators on fractional Gaussian noise.
-Rules: the same --seed and options print the same.
+In: kinds of simulated lines. Out: a table for each, of truth, mean reading and its spread over
+usage 0 to 1, in both directions; one for both Hurst estimators on fractional Gaussian noise.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.judge import LINES, hurst_readings, readings
 from tixd.analysis.observations import Floats
 from tixd.commands import format_option
-from tixd.simulation.judge import LINES, hurst_readings, readings
 
 #: The usages and the exponents that are gone through.
 USAGES = tuple(step / 10 for step in range(11))
@@ -59,7 +58,7 @@ def command(*, lines: tuple[str, ...], windows: int, seed: int, form: str) -> No
 
     \b
     Example: a Wi-Fi line, more exactly
-      tixd curves --windows 50 wifi
+      scripts/curves --windows 50 wifi
     """
     console = Console(highlight=False, width=100)
     for line in lines or (*LINES, "hurst"):
@@ -117,3 +116,7 @@ def _cells(row: tuple[Point, ...], curves: list[str]) -> list[str]:
         of_curve = [point for point in row if point.curve == curve]
         cells += [f"{of_curve[0].truth:.2f}", *(f"{p.mean:.2f} ±{p.spread:.2f}" for p in of_curve)]
     return cells
+
+
+if __name__ == "__main__":
+    command(prog_name="scripts/curves")

@@ -1,13 +1,14 @@
-"""The judge of estimators: its truth is exact, and what both estimators must read of its lines."""
+"""scripts/curves: its truth is exact, and what both estimators must read of simulated lines."""
 
 from __future__ import annotations
 
 import functools
+import json
 
 import numpy as np
 import pytest
-
-from tixd.simulation.judge import (
+from benchmarks.curves import command
+from benchmarks.judge import (
     LINES,
     SERIES_VALUES,
     Readings,
@@ -15,6 +16,7 @@ from tixd.simulation.judge import (
     hurst_readings,
     readings,
 )
+from click.testing import CliRunner
 
 WINDOWS = 4
 USAGES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -71,3 +73,40 @@ def test_noise_of_one_half_is_white_and_has_variance_one():
     series = fractional_noise(np.random.default_rng(1), 0.5, SERIES_VALUES * 64)
     assert series.var() == pytest.approx(1, abs=0.02)
     assert np.mean(series[1:] * series[:-1]) == pytest.approx(0, abs=0.02)
+
+
+def test_noise_has_exactly_the_covariance_of_its_exponent():
+    random = np.random.default_rng(1)
+    made = np.array([fractional_noise(random, 0.8, 8) for _ in range(20_000)])
+    found = [float(np.mean(made[:, lag] * made[:, 0])) for lag in (0, 1, 7)]
+    true = [(abs(g + 1) ** 1.6 - 2 * g**1.6 + abs(g - 1) ** 1.6) / 2 for g in (0, 1, 7)]
+    assert found == pytest.approx(true, abs=0.05)
+
+
+def run(*arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_a_line_is_read_from_idle_to_full_in_both_directions():
+    done = run("--windows", 1, "--format", "json", "cable")
+    points = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 0
+    assert len(points) == 11 * 2 * 2
+    curve = [p for p in points if (p["curve"], p["estimator"]) == ("cable upstream", "mode")]
+    truths = [point["truth"] for point in curve]
+    assert truths == sorted(truths)
+    assert truths[0] == 0
+    assert all(0 <= point["mean"] <= 1 for point in points)
+
+
+def test_the_table_has_a_row_for_each_exponent():
+    lines = run("--windows", 1, "hurst").stdout.splitlines()
+    assert lines[0].split() == ["hurst"]
+    assert lines[1].split() == ["truth", "R/S", "wavelet"]
+    assert [line.split()[0] for line in lines[2:]] == ["0.50", "0.60", "0.70", "0.80", "0.90"]
+
+
+def test_an_unknown_line_is_refused_with_the_known_ones():
+    done = run("tin-cans")
+    assert done.exit_code == 2
+    assert "short-buffers" in done.stderr
