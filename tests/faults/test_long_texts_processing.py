@@ -162,16 +162,20 @@ def to_http(daemon: Service) -> Callable[[], socket.socket]:
 
 def questions(length: int) -> dict[str, bytes]:
     """Requests to a control socket with a text of this length."""
-    text = b"x" * length
-    return {
-        "word": b'{"ask": "%b"}\n' % text,
-        "member": b'{"ask": "status", "%b": 1}\n' % text,
-        "user": b'{"ask": "failed-list", "user": "%b"}\n' % text,
-        "number": b'{"ask": "failed-list", "user": %b}\n' % (b"9" * length),
-        "nested": b"[" * length + b"\n",
-        "no JSON": text + b"\n",
-        "many lines": b"\n" * length,
+    text = "x" * length
+    digits = "9" * length
+    end = "HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    asked = {
+        "path": f"GET /{text} {end}",
+        "method": f"{text} /status {end}",
+        "parameter": f"GET /failed?{text}=1 {end}",
+        "user": f"GET /failed?user={text} {end}",
+        "number": f"GET /failed?user={digits} {end}",
+        "field": f"GET /status HTTP/1.1\r\nX: {text}\r\nConnection: close\r\n\r\n",
+        "no HTTP": f"{text}\n",
+        "many lines": "\n" * length + "x\n",
     }
+    return {name: request.encode() for name, request in asked.items()}
 
 
 def costs(

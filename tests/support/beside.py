@@ -92,7 +92,7 @@ def states() -> list[dict[str, Any]]:
     """What each role says of itself."""
     try:
         around = environment.read({}, uid=os.geteuid())
-        return control.ask_all(around, "", {"ask": "status"}, 10.0)
+        return control.ask_all(around, "", "GET /status", 10.0)
     except errors.NotRunning:
         return []
 

@@ -81,7 +81,7 @@ class Service(subprocess.Popen[bytes]):
     def status(self) -> dict[str, Any]:
         """What it tells of itself over its socket; {} while it does not answer."""
         with contextlib.suppress(errors.TixdError):
-            for role in control.ask_all(around(self.state), "", {"ask": "status"}, 5.0):
+            for role in control.ask_all(around(self.state), "", "GET /status", 5.0):
                 if role["pid"] == self.pid:
                     return dict(role)
         return {}

@@ -45,7 +45,7 @@ def list_(invocation: Invocation, user: int | None, installation: int | None, fo
     Example: of everybody
       tixd failed list
     """
-    answer = _ask(invocation, "failed-list", user, installation)
+    answer = _ask(invocation, "GET /failed", user, installation)
     if form == "json":
         _print_lines(answer)
         return
@@ -81,7 +81,7 @@ def retry(
     """
     if everybody == (user is not None):
         raise click.UsageError("name a user, or a user and an installation, or give --all")
-    answer = _ask(invocation, "failed-retry", user, installation)
+    answer = _ask(invocation, "POST /failed/retry", user, installation)
     if form == "json":
         _print_lines(answer)
         return
@@ -94,11 +94,12 @@ def retry(
 
 
 def _ask(
-    invocation: Invocation, word: str, user: int | None, installation: int | None
+    invocation: Invocation, request: str, user: int | None, installation: int | None
 ) -> Mapping[str, Any]:
     loaded = invocation.load_for_asking()
     role = loaded.settings.role if loaded.sources["role"] != "default" else ""
-    request = {"ask": word, "user": user, "installation": installation}
+    ids = {"user": user, "installation": installation}
+    request += "?" + "&".join(f"{name}={number}" for name, number in ids.items() if number)
     answer: Mapping[str, Any] = asked(
         loaded, lambda around: control.ask_one(around, role, request, ANSWER_SECONDS)
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -16,9 +17,16 @@ import click
 from tixd import errors
 from tixd.commands import Invocation, asked
 from tixd.runtime import control
+from tixd.runtime.status import Snapshot
 
 #: How long a running tixd may take to answer; it answers from memory.
 ANSWER_SECONDS = 5.0
+
+#: What a role is asked.
+_STATUS = "GET /status"
+
+#: What it must tell.
+_MEMBERS = {field.name for field in fields(Snapshot)} | {"not_ready"}
 
 
 @click.command(short_help="Say whether the tixd that runs here can work")
@@ -47,5 +55,7 @@ def ask_roles(invocation: Invocation) -> list[Mapping[str, Any]]:
     """The status of every role here, or of the one that the settings name."""
     loaded = invocation.load_for_asking()
     role = loaded.settings.role if loaded.sources["role"] != "default" else ""
-    request, seconds = {"ask": "status"}, ANSWER_SECONDS
-    return asked(loaded, lambda around: control.ask_all(around, role, request, seconds))
+    roles = asked(loaded, lambda around: control.ask_all(around, role, _STATUS, ANSWER_SECONDS))
+    if not all(isinstance(told, dict) and told.keys() >= _MEMBERS for told in roles):
+        raise errors.NotDone("what runs here is another version of tixd: use the command of that")
+    return roles

@@ -116,7 +116,7 @@ def log_file(path: str, *, by_root: bool) -> str:
 def _running(around: Surroundings, role: str) -> str:
     """Which process of the role runs here."""
     with contextlib.suppress(errors.OperatorError):
-        for found in control.ask_all(around, role, {"ask": "status"}, ANSWER_SECONDS):
+        for found in control.ask_all(around, role, "GET /status", ANSWER_SECONDS):
             return f"a {role} runs here, pid {found['pid']}"
     return f"no {role} runs here"
 

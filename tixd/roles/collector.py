@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tixd
 from tixd import bounded, errors, logs
@@ -28,7 +28,7 @@ from tixd.collector.publish import SinkGroup
 from tixd.collector.server import Server
 from tixd.config.collector_settings import CollectorSettings
 from tixd.config.loader import CollectorConfig
-from tixd.runtime import control, signals, tasks
+from tixd.runtime import control_server, signals, tasks
 from tixd.runtime.http_server import Listener
 from tixd.runtime.startup import exit_now
 from tixd.runtime.status import Snapshot, status_line
@@ -124,10 +124,12 @@ class Collector:
     async def _answering(self) -> AsyncIterator[None]:
         """Answer `tixd status` and `tixd health`."""
 
-        async def status(_: Mapping[str, Any]) -> object:
+        async def status(_: Mapping[str, str]) -> object:
             return {**asdict(self._snapshot()), "not_ready": self._not_ready()}
 
-        asked = await control.listen(self._around, "collector", {"status": status}, standby=False)
+        asked = await control_server.listen(
+            self._around, "collector", {"GET /status": status}, standby=False
+        )
         try:
             yield
         finally:

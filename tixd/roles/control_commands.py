@@ -25,30 +25,30 @@ from tixd.jobs import (
     describe,
 )
 from tixd.pool.pool import Pool
-from tixd.runtime.control import Handler
+from tixd.runtime.control_server import Command
 from tixd.runtime.status import Snapshot, WorkerView
 
 #: Users, or installations, that one job looks at.
 BATCH = 200
 
 
-def handlers(pool: Pool, base: str, snapshot: Callable[[], Snapshot]) -> dict[str, Handler]:
+def commands(pool: Pool, base: str, snapshot: Callable[[], Snapshot]) -> dict[str, Command]:
     """The requests that a role with workers answers, by their words."""
     answers = _Answers(pool, base, snapshot)
     return {
-        "status": answers.status,
-        "failed-list": answers.failed_list,
-        "failed-retry": answers.failed_retry,
+        "GET /status": answers.status,
+        "GET /failed": answers.failed_list,
+        "POST /failed/retry": answers.failed_retry,
     }
 
 
-def status_alone(snapshot: Callable[[], Snapshot]) -> dict[str, Handler]:
+def status_alone(snapshot: Callable[[], Snapshot]) -> dict[str, Command]:
     """The handlers of a process without workers: one that stands by."""
 
-    async def status(_: Mapping[str, Any]) -> object:
+    async def status(_: Mapping[str, str]) -> object:
         return _in_full(snapshot())
 
-    return {"status": status}
+    return {"GET /status": status}
 
 
 def _in_full(now: Snapshot) -> dict[str, Any]:
@@ -59,11 +59,11 @@ class _Answers:
     def __init__(self, pool: Pool, base: str, snapshot: Callable[[], Snapshot]) -> None:
         self._pool, self._base, self._snapshot = pool, base, snapshot
 
-    async def status(self, _: Mapping[str, Any]) -> object:
+    async def status(self, _: Mapping[str, str]) -> object:
         """The snapshot, and why the role is not ready."""
         return _in_full(self._snapshot())
 
-    async def failed_list(self, request: Mapping[str, Any]) -> object:
+    async def failed_list(self, request: Mapping[str, str]) -> object:
         """What waits, of one user or installation or of all."""
         members = ("user", "installation", "waiting", "oldest", "paused_until", "rejected")
         done = await self._each(ListFailed, request)
@@ -73,7 +73,7 @@ class _Answers:
         ]
         return {"moment": time.time(), "installations": rows, **done.counts}
 
-    async def failed_retry(self, request: Mapping[str, Any]) -> object:
+    async def failed_retry(self, request: Mapping[str, str]) -> object:
         """Bring back what was rejected, and end pauses."""
         members = ("user", "installation", "brought_back")
         done = await self._each(RetryFailed, request)
@@ -81,7 +81,7 @@ class _Answers:
         return {"installations": rows, **done.counts}
 
     async def _each(
-        self, kind: type[ListFailed] | type[RetryFailed], request: Mapping[str, Any]
+        self, kind: type[ListFailed] | type[RetryFailed], request: Mapping[str, str]
     ) -> JobResult:
         """Such jobs for all installations that the request means, as if they were one."""
         counts = Counter({"locked": 0, "failed": 0})
@@ -94,7 +94,9 @@ class _Answers:
             reasons += done.reasons
         return JobResult(counts, rows=tuple(found), reasons=tuple(reasons))
 
-    async def _meant(self, request: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    async def _meant(self, request: Mapping[str, str]) -> list[tuple[int, ...]]:
+        if unknown := request.keys() - {"user", "installation"}:
+            raise ValueError(f"{min(unknown)}: must be user or installation")
         user, installation = _number(request, "user"), _number(request, "installation")
         if installation and not user:
             raise ValueError("an installation needs its user")
@@ -139,9 +141,11 @@ def _batches(rows: Sequence[tuple[int, ...]]) -> Iterator[Sequence[tuple[int, ..
     return (rows[at : at + BATCH] for at in range(0, len(rows), BATCH))
 
 
-def _number(request: Mapping[str, Any], member: str) -> int | None:
+def _number(request: Mapping[str, str], name: str) -> int | None:
     """A positive id, or None where the request has none."""
-    value = request.get(member)
-    if value is not None and (type(value) is not int or not 0 < value < 2**63):
-        raise ValueError(f"{member} must be a positive number")
-    return value
+    text = request.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
+        raise ValueError(f"{name} must be a positive number")
+    return int(text)

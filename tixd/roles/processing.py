@@ -188,8 +188,8 @@ class Service:
         """The role's work begins: say so to all who ask."""
         base = self.settings.reports_base_path
         await self.presence.start()
-        handlers = control_commands.handlers(pool, base, self.snapshot)
-        await self.presence.answer(handlers, standby=False)
+        commands = control_commands.commands(pool, base, self.snapshot)
+        await self.presence.answer(commands, standby=False)
         if self.stopping.is_set():
             return
         self._state = "running"

@@ -287,12 +287,20 @@ class Listener:
     async def start(self, sockets: list[socket.socket]) -> None:
         """Take connections on these bound sockets."""
         loop = asyncio.get_running_loop()
-        self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
+        tcp = [sock for sock in sockets if sock.family != socket.AF_UNIX]
+        self.addresses = tuple(sock.getsockname()[:2] for sock in tcp)
         for sock in sockets:
             taken = TAKEN_AT_ONCE  # asyncio gives the kernel the same number
             server = await loop.create_server(self._http, sock=sock, backlog=taken)
             sock.listen(QUEUED_CONNECTIONS)
             self._servers.append(server)
+
+    async def move(self, sockets: list[socket.socket]) -> None:
+        """Take connections on these sockets instead; those that are open stay."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        await self.start(sockets)
 
     async def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Take no more connections, let requests in hand end for so long, close the rest."""

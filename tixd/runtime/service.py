@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from tixd import errors, logs
 from tixd.config.loader import ProcessingConfig
-from tixd.runtime import control, http_server
+from tixd.runtime import control_server, http_server
 from tixd.runtime.metrics import Metrics
 from tixd.runtime.status import Snapshot
 from tixd.runtime.systemd import Notifier
@@ -30,7 +30,7 @@ class Presence:
         self._snapshot = snapshot
         self._listener: http_server.Listener | None = None
         self._told = False
-        self._control: control.Control | None = None
+        self._control: control_server.ControlSocket | None = None
 
     async def start(self) -> None:
         """Answer HTTP, unless it is done already: whoever had the address may have gone.
@@ -55,11 +55,13 @@ class Presence:
             lambda: self._snapshot().not_ready(), lambda: self.metrics.text(self._snapshot())
         )
 
-    async def answer(self, handlers: Mapping[str, control.Handler], *, standby: bool) -> None:
+    async def answer(
+        self, commands: Mapping[str, control_server.Command], *, standby: bool
+    ) -> None:
         """Answer `tixd status` and its like with these from now on."""
         await self._stop_answering()
-        self._control = await control.listen(
-            self._around, self._settings.role, handlers, standby=standby
+        self._control = await control_server.listen(
+            self._around, self._settings.role, commands, standby=standby
         )
 
     async def _stop_answering(self) -> None:

@@ -27,8 +27,8 @@ from tixd.results.backoff import Backoff
 from tixd.results.failed_results import FailedResults
 from tixd.results.journal import Journal
 from tixd.results.journal_format import JournalEntry
-from tixd.roles.control_commands import handlers
-from tixd.runtime import control
+from tixd.roles.control_commands import commands
+from tixd.runtime import control_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ async def role(tmp_path: Path, base: str = "", **changes: Any) -> AsyncIterator[
     around = Surroundings((own,), (str(tmp_path / "none"),), "", "")
     settings = Settings(workers=1, reports_base_path=str(tmp_path))
     async with Pool(settings) as pool:
-        answers = handlers(pool, base or str(tmp_path), lambda: snapshot(**changes))
-        opened = await control.listen(around, "standalone", answers, standby=False)
+        answers = commands(pool, base or str(tmp_path), lambda: snapshot(**changes))
+        opened = await control_server.listen(around, "standalone", answers, standby=False)
         assert opened
         try:
             yield

@@ -13,6 +13,7 @@ from tests.support.volumes import remount, tmpfs
 from tixd import errors
 from tixd.config.environment import Surroundings
 from tixd.diagnostics import host as host_module
+from tixd.runtime import control_server
 
 
 def around(folder: Path) -> Surroundings:
@@ -65,7 +66,8 @@ def test_a_role_that_runs_here_is_named_and_keeps_its_socket(tmp_path):
             return {"pid": 123}
 
         there = around(tmp_path)
-        asked = await host_module.control.listen(there, "worker", {"status": status}, standby=False)
+        commands = {"GET /status": status}
+        asked = await control_server.listen(there, "worker", commands, standby=False)
         assert asked
         text = await asyncio.to_thread(host_module.control_socket, there, "worker")
         assert text.endswith("; a worker runs here, pid 123")

@@ -18,7 +18,7 @@ from tixd.config import loader
 from tixd.jobs import JobResult
 from tixd.roles.collector import Collector
 from tixd.roles.processing import Service
-from tixd.runtime import control
+from tixd.runtime import control_server
 from tixd.runtime.status import ApiView
 
 
@@ -109,7 +109,7 @@ async def test_a_stop_during_a_collectors_start_is_the_last_that_is_said(
         collector._stop(signal.SIGTERM)
 
     collector = Collector(loader.load_collector({}, environ, None), lambda: 1 // 0, "")
-    monkeypatch.setattr(control, "listen", stop)
+    monkeypatch.setattr(control_server, "listen", stop)
     await collector.run()
     collector._renew()
     assert manager.states() == ["STOPPING=1"]

@@ -17,8 +17,8 @@ from tests.support.log_events import heard
 from tests.support.waiting import until
 from tixd import errors
 from tixd.config.environment import Surroundings
-from tixd.runtime import control
-from tixd.runtime.control import Control
+from tixd.runtime import control, control_server, http_server
+from tixd.runtime.control_server import ControlSocket
 
 
 @pytest.fixture
@@ -28,25 +28,25 @@ def around(tmp_path: Path) -> Surroundings:
     return Surroundings((own,), (own,), "", "")
 
 
-async def echo(request: Mapping[str, Any]) -> object:
+async def echo(parameters: Mapping[str, str]) -> object:
     """The number of the request; without one it is none."""
-    if "number" not in request:
-        raise ValueError("a number is due")
-    return {"number": request["number"]}
+    if "number" not in parameters:
+        raise ValueError("expected a number")
+    return {"number": int(parameters["number"])}
 
 
-async def fails(_: Mapping[str, Any]) -> object:
+async def fails(_: Mapping[str, str]) -> object:
     """What a volume may do."""
     raise errors.DiskFull("/reports")
 
 
-HANDLERS = {"echo": echo, "fails": fails}
+COMMANDS = {"GET /echo": echo, "POST /fails": fails}
 
 
 @asynccontextmanager
-async def listening(around: Surroundings, *, standby: bool = False) -> AsyncIterator[Control]:
+async def listening(around: Surroundings, *, standby: bool = False) -> AsyncIterator[ControlSocket]:
     """A standalone role with a control socket."""
-    opened = await control.listen(around, "standalone", HANDLERS, standby=standby)
+    opened = await control_server.listen(around, "standalone", COMMANDS, standby=standby)
     assert opened
     try:
         yield opened
@@ -54,7 +54,7 @@ async def listening(around: Surroundings, *, standby: bool = False) -> AsyncIter
         await opened.stop()
 
 
-async def ask(around: Surroundings, **request: object) -> Any:
+async def ask(around: Surroundings, request: str) -> Any:
     """What a command gets; it is synchronous, so it asks from a thread."""
     return await asyncio.to_thread(control.ask_one, around, "", request, 5.0)
 
@@ -74,41 +74,72 @@ def test_a_question_gets_its_answer_and_the_socket_is_private(around):
             assert os.path.basename(opened.path) == "standalone.sock"
             assert stat.S_IMODE(os.stat(opened.path).st_mode) == 0o600
             assert stat.S_IMODE(os.stat(around.own_runtime_folders[0]).st_mode) == 0o700
-            assert await ask(around, ask="echo", number=7) == {"number": 7}
+            assert await ask(around, "GET /echo?number=7") == {"number": 7}
         assert os.listdir(around.own_runtime_folders[0]) == []
 
     asyncio.run(run())
 
 
+def head(request: str) -> bytes:
+    """The bytes of a request after which the connection ends."""
+    return f"{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+
+
 @pytest.mark.parametrize(
-    ("request_line", "error"),
+    ("request_bytes", "status", "error"),
     [
-        (b"\n", b"no request: known are echo, fails"),
-        (b"[1]\n", b"no request: known are echo, fails"),
-        (b'{"ask": ["echo"]}\n', b"no request: known are echo, fails"),
-        (b'{"ask": "stop"}\n', b"this process does not answer 'stop', only: echo, fails"),
-        (b'{"ask": 5}\n', b"this process does not answer '5', only: echo, fails"),
-        (b"a" * 10_000, b"no request: known are echo, fails"),
-        (b'{"ask": "echo"}\n', b"a number is due"),
-        (b'{"ask": "fails"}\n', b"/reports: No space is left"),
+        (head("GET /"), b"404", b"not found; here are /echo, /fails\n"),
+        (head("GET /stop"), b"404", b"not found; here are /echo, /fails\n"),
+        (head("POST /echo"), b"405", b"only GET and HEAD\n"),
+        (head("GET /fails"), b"405", b"only POST\n"),
+        (head("GET /echo"), b"400", b"expected a number\n"),
+        (head("POST /fails"), b"503", b"/reports: No space is left"),
+        (head(f"GET /echo?number={'1' * 3000}"), b"400", b""),
+        (b'{"ask": "echo"}\n\n', b"400", b""),
+        (b"a" * 10_000, b"400", b""),
     ],
 )
-def test_what_cannot_be_answered_gets_an_error(around, request_line, error):
+def test_what_cannot_be_answered_gets_an_error(around, request_bytes, status, error):
     async def run() -> bytes:
         async with listening(around) as opened:
-            return await exchange(opened.path, request_line)
+            return await exchange(opened.path, request_bytes)
 
-    assert asyncio.run(run()).startswith(b'{"error":"' + error)
+    answer = asyncio.run(run())
+    assert answer.split()[1] == status
+    assert answer.partition(b"\r\n\r\n")[2].startswith(error)
 
 
 def test_one_who_asks_nothing_is_dropped(around, monkeypatch):
-    monkeypatch.setattr(control, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(http_server, "CONNECTION_SECONDS", 0.05)
 
     async def run() -> bytes:
         async with listening(around) as opened:
-            return await exchange(opened.path, b'{"ask":')
+            return await exchange(opened.path, b"GET /echo")
 
     assert asyncio.run(run()) == b""
+
+
+def test_few_requests_of_a_kind_are_answered_at_once(around):
+    async def run() -> None:
+        go_on = asyncio.Event()
+
+        async def wait(_: Mapping[str, str]) -> object:
+            await go_on.wait()
+            return {}
+
+        opened = await control_server.listen(
+            around, "standalone", {"GET /wait": wait}, standby=False
+        )
+        most = control_server.MOST_REQUESTS
+        asked = [exchange(opened.path, head("GET /wait")) for _ in range(most + 1)]
+        asking = {asyncio.ensure_future(one) for one in asked}
+        first, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        assert [one.result().endswith(b"too many requests at once\n") for one in first] == [True]
+        go_on.set()
+        assert {(await one).split()[1] for one in waiting} == {b"200"}
+        await opened.stop()
+
+    asyncio.run(run())
 
 
 def test_the_file_of_a_role_that_was_killed_is_replaced(around):
@@ -119,10 +150,10 @@ def test_the_file_of_a_role_that_was_killed_is_replaced(around):
 
     async def run() -> Any:
         with pytest.raises(errors.NotRunning):
-            await ask(around, ask="echo", number=1)
+            await ask(around, "GET /echo?number=1")
         async with listening(around) as opened:
             assert opened.path == path
-            return await ask(around, ask="echo", number=1)
+            return await ask(around, "GET /echo?number=1")
 
     assert asyncio.run(run()) == {"number": 1}
 
@@ -132,10 +163,10 @@ def test_a_second_process_of_a_role_has_a_socket_of_its_own(around, standby):
     async def run() -> None:
         async with listening(around) as first, listening(around, standby=standby) as second:
             assert os.path.basename(second.path) == f"standalone-{os.getpid()}.sock"
-            request = {"ask": "echo", "number": 2}
+            request = "GET /echo?number=2"
             found = await asyncio.to_thread(control.ask_all, around, "standalone", request, 5.0)
             assert len(found) == 2
-            assert await ask(around, **request) == {"number": 2}
+            assert await ask(around, request) == {"number": 2}
             assert os.path.exists(first.path)
 
     asyncio.run(run())
@@ -145,7 +176,7 @@ def test_another_role_is_not_asked_for_one_that_is_named(around):
     async def run() -> None:
         async with listening(around):
             with pytest.raises(errors.NotRunning):
-                await asyncio.to_thread(control.ask_all, around, "worker", {"ask": "echo"}, 5.0)
+                await asyncio.to_thread(control.ask_all, around, "worker", "GET /echo", 5.0)
 
     asyncio.run(run())
 
@@ -166,7 +197,7 @@ def make_link(own: str) -> None:
 def test_a_folder_that_a_stranger_may_have_made_is_not_used(around, make):
     make(around.own_runtime_folders[0])
     with heard() as log:
-        assert asyncio.run(control.listen(around, "worker", HANDLERS, standby=False)) is None
+        assert asyncio.run(control_server.listen(around, "worker", COMMANDS, standby=False)) is None
     assert log.events == [("error", "control_socket_not_available")]
 
 
@@ -174,7 +205,7 @@ def test_a_folder_of_another_user_is_not_used(around, monkeypatch):
     os.mkdir(around.own_runtime_folders[0], 0o700)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with heard() as log:
-        assert asyncio.run(control.listen(around, "worker", HANDLERS, standby=False)) is None
+        assert asyncio.run(control_server.listen(around, "worker", COMMANDS, standby=False)) is None
     assert "belongs to another user" in log.text
 
 
@@ -187,7 +218,7 @@ def test_the_service_managers_folder_is_used_where_it_is(around, tmp_path):
     async def run() -> None:
         async with listening(managed) as opened:
             assert opened.path == str(given / "standalone.sock")
-            assert await ask(managed, ask="echo", number=3) == {"number": 3}
+            assert await ask(managed, "GET /echo?number=3") == {"number": 3}
 
     asyncio.run(run())
     assert not os.path.exists(around.own_runtime_folders[0])
@@ -198,12 +229,14 @@ def test_stopping_gives_up_a_question_that_is_being_answered(around):
         never = asyncio.Event()
         begun = asyncio.Event()
 
-        async def wait(_: Mapping[str, Any]) -> object:
+        async def wait(_: Mapping[str, str]) -> object:
             begun.set()
             return await never.wait()
 
-        opened = await control.listen(around, "standalone", {"wait": wait}, standby=False)
-        asking = asyncio.create_task(exchange(opened.path, b'{"ask": "wait"}\n'))
+        opened = await control_server.listen(
+            around, "standalone", {"GET /wait": wait}, standby=False
+        )
+        asking = asyncio.create_task(exchange(opened.path, head("GET /wait")))
         await asyncio.wait_for(begun.wait(), 60)
         await opened.stop()
         return await asking
@@ -218,15 +251,17 @@ def test_instances_are_asked_too_those_that_see_the_reports_first(around, tmp_pa
     roles = [Surroundings((str(folder),), (), "", "") for folder in folders]
 
     async def run() -> None:
-        first = await control.listen(roles[0], "dispatcher", HANDLERS, standby=False)
-        second = await control.listen(roles[1], "worker", {"echo": fails}, standby=False)
+        first = await control_server.listen(roles[0], "dispatcher", COMMANDS, standby=False)
+        second = await control_server.listen(
+            roles[1], "worker", {"GET /echo": fails}, standby=False
+        )
         assert first
         assert second
         asker = replace(around, instances=str(tmp_path / "tixd-*"))
         with pytest.raises(errors.NotDone, match="No space"):
-            await ask(asker, ask="echo", number=1)
+            await ask(asker, "GET /echo?number=1")
         await second.stop()
-        assert await ask(asker, ask="echo", number=1) == {"number": 1}
+        assert await ask(asker, "GET /echo?number=1") == {"number": 1}
         await first.stop()
 
     asyncio.run(run())
@@ -234,7 +269,7 @@ def test_instances_are_asked_too_those_that_see_the_reports_first(around, tmp_pa
 
 @pytest.mark.parametrize("removed", ["file", "folder", "replaced"])
 def test_a_socket_that_somebody_removes_is_made_again(around, monkeypatch, removed):
-    monkeypatch.setattr(control, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(control_server, "LOOK_SECONDS", 0.01)
 
     async def run() -> None:
         async with listening(around) as opened:
@@ -245,7 +280,7 @@ def test_a_socket_that_somebody_removes_is_made_again(around, monkeypatch, remov
             if removed == "replaced":
                 Path(opened.path).touch()
             await until(lambda: log.events)
-            assert await ask(around, ask="echo", number=7) == {"number": 7}
+            assert await ask(around, "GET /echo?number=7") == {"number": 7}
         assert os.listdir(around.own_runtime_folders[0]) == []
 
     with heard() as log:
@@ -254,7 +289,7 @@ def test_a_socket_that_somebody_removes_is_made_again(around, monkeypatch, remov
 
 
 def test_a_socket_that_cannot_be_made_again_is_told_of_once_and_tried_on(around, monkeypatch):
-    monkeypatch.setattr(control, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(control_server, "LOOK_SECONDS", 0.01)
 
     async def run() -> None:
         async with listening(around) as opened:
@@ -264,7 +299,7 @@ def test_a_socket_that_cannot_be_made_again_is_told_of_once_and_tried_on(around,
             await until(lambda: log.events)
             os.unlink(folder)
             await until(lambda: os.path.exists(opened.path))
-            assert await ask(around, ask="echo", number=7) == {"number": 7}
+            assert await ask(around, "GET /echo?number=7") == {"number": 7}
 
     with heard() as log:
         asyncio.run(run())
@@ -275,14 +310,16 @@ def test_a_socket_that_cannot_be_made_again_is_told_of_once_and_tried_on(around,
 
 
 def test_a_handler_that_fails_unexpectedly_is_told_of_to_asker_and_log(around):
-    async def breaks(_: Mapping[str, Any]) -> object:
+    async def breaks(_: Mapping[str, str]) -> object:
         raise RuntimeError("as was planned")
 
     async def run() -> bytes:
-        opened = await control.listen(around, "standalone", {"break": breaks}, standby=False)
+        opened = await control_server.listen(
+            around, "standalone", {"GET /break": breaks}, standby=False
+        )
         assert opened
         try:
-            return await exchange(opened.path, b'{"ask": "break"}\n')
+            return await exchange(opened.path, head("GET /break"))
         finally:
             await opened.stop()
 

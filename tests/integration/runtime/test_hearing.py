@@ -35,6 +35,12 @@ def answering(folder: Path, answer: Callable[[socket.socket], object]) -> Iterat
     assert not thread.is_alive()
 
 
+def response(body: object, status: str = "200 OK") -> bytes:
+    """An HTTP response with this JSON, or this text."""
+    sent = body.encode() if isinstance(body, str) else orjson.dumps(body)
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(sent)}\r\n\r\n".encode() + sent
+
+
 def without_end(piece: bytes, pause: threading.Event) -> Callable[[socket.socket], None]:
     """An answer that goes on as long as somebody listens, or until `pause` is set."""
 
@@ -46,24 +52,44 @@ def without_end(piece: bytes, pause: threading.Event) -> Callable[[socket.socket
 
 
 def test_what_a_terminal_would_obey_is_not_passed_on(tmp_path):
-    odd = {"answer": {"leader": "\x1b[2J\n\u202eready", "workers": [{"job": "\x07"}]}}
-    with answering(tmp_path, lambda peer: peer.sendall(orjson.dumps(odd) + b"\n")) as around:
-        (heard,) = control.ask_all(around, "", {"ask": "status"}, 60)
+    odd = response({"leader": "\x1b[2J\n\u202eready", "workers": [{"job": "\x07"}]})
+    with answering(tmp_path, lambda peer: peer.sendall(odd)) as around:
+        (heard,) = control.ask_all(around, "", "GET /status", 60)
     assert heard == {"leader": "?[2J??ready", "workers": [{"job": "?"}]}
 
 
 def test_an_error_is_one_line(tmp_path):
-    odd = orjson.dumps({"error": "\x1b]0;x\x07\nready"}) + b"\n"
+    odd = response("\x1b]0;x\x07\nready", "400 Bad Request")
     said = pytest.raises(errors.NotDone, match=r"^\?\]0;x\?\?ready")
     with answering(tmp_path, lambda peer: peer.sendall(odd)) as around, said:
-        control.ask_all(around, "", {"ask": "status"}, 60)
+        control.ask_all(around, "", "GET /status", 60)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "no answer"),
+        (b'{"answer": {}}\n', "no tixd of this version"),
+        (b"\xff" * 5000, "no tixd of this version"),
+        (response({})[:-1], "no tixd of this version"),
+        (response("a page"), "no tixd of this version"),
+        (response("", "418 Teapot"), "HTTP status 418"),
+    ],
+)
+def test_a_foreign_answer_is_told_in_plain_words(tmp_path, answer, words):
+    def send(peer: socket.socket) -> None:
+        peer.sendall(answer)
+
+    with answering(tmp_path, send) as around, pytest.raises(errors.NotDone, match=words):
+        control.ask_all(around, "", "GET /status", 60)
 
 
 def test_an_answer_without_end_is_given_up_at_a_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(control, "LONGEST_ANSWER_BYTES", 2**20)
     endless = without_end(b"x" * 65536, threading.Event())
-    with answering(tmp_path, endless) as around, pytest.raises(errors.NotDone, match="no answer"):
-        control.ask_all(around, "", {"ask": "status"}, 60)
+    refused = pytest.raises(errors.NotDone, match="no tixd of this version")
+    with answering(tmp_path, endless) as around, refused:
+        control.ask_all(around, "", "GET /status", 60)
 
 
 @pytest.mark.alone
@@ -72,6 +98,6 @@ def test_an_answer_byte_by_byte_is_given_up_when_its_time_is_over(tmp_path):
     with answering(tmp_path, without_end(b" ", over)) as around:
         begun = time.monotonic()
         with pytest.raises(errors.NotRunning, match="timed out"):
-            control.ask_all(around, "", {"ask": "status"}, 0.3)
+            control.ask_all(around, "", "GET /status", 0.3)
         over.set()
     assert time.monotonic() - begun < 4

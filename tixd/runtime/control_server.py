@@ -1,0 +1,124 @@
+"""The control socket's answering side: HTTP for people and commands on the host itself.
+
+In: commands by method and path, as "GET /status". Out: JSON, or an error in plain text. Rules: a
+file that somebody removes is made again; few requests of a kind are at work at once. A role that
+can have no socket works on without: it is for people, not for work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+import orjson
+from aiohttp import web
+
+from tixd import bounded, errors, logs
+from tixd.config.environment import Surroundings
+from tixd.runtime import control, tasks
+from tixd.runtime.http_server import Handler, Listener, plain_text, serve
+
+#: Answers one request, given the parameters in its URL; raises TixdError or ValueError.
+Command = Callable[[Mapping[str, str]], Awaitable[object]]
+
+#: Requests of the same kind at work at once.
+MOST_REQUESTS = 16
+
+#: How often the socket's file is looked at, which somebody may have removed.
+LOOK_SECONDS = 1.0
+
+#: Longest text of an error.
+LONGEST_ERROR_CHARACTERS = 1000
+
+
+async def listen(
+    around: Surroundings, role: str, commands: Mapping[str, Command], *, standby: bool
+) -> ControlSocket | None:
+    """Open the control socket; None, and an error in the log, where there can be none."""
+    opened = ControlSocket(partial(control.open_socket, around, role, standby=standby))
+    try:
+        await opened.start(commands)
+    except OSError as error:
+        logs.error("control_socket_not_available", role=role, reason=str(error))
+        return None
+    return opened
+
+
+class ControlSocket:
+    """An open control socket; stop it before the loop ends."""
+
+    def __init__(self, bind: Callable[[], socket.socket]) -> None:
+        self.path = ""
+        self._inode = 0
+        self._bind = bind
+        self._limiter = logs.RateLimiter()
+
+    async def start(self, commands: Mapping[str, Command]) -> None:
+        """Take requests from now on; raises OSError."""
+        routes = {name: _handler(command) for name, command in commands.items()}
+        self._listener: Listener = await serve([self._open()], routes)
+        self._watching = tasks.start_loop(self._watch, "watch over the control socket")
+
+    async def stop(self) -> None:
+        """Take no more requests, give up those at work, remove the file."""
+        await tasks.end(self._watching)
+        await self._listener.stop(0.0)
+        if self._is_there():
+            os.unlink(self.path)
+
+    def _open(self) -> socket.socket:
+        sock = self._bind()
+        self.path = sock.getsockname()
+        self._inode = os.stat(self.path).st_ino
+        return sock
+
+    def _is_there(self) -> bool:
+        """Whether the file is there, and is still this socket."""
+        try:
+            return os.stat(self.path).st_ino == self._inode
+        except OSError:
+            return False
+
+    async def _watch(self) -> None:
+        """Listen anew where somebody has removed the file or its folder."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._is_there():
+                continue
+            removed, now = self.path, time.monotonic()
+            try:
+                await self._listener.move([self._open()])
+            except OSError as error:
+                event, reason = "control_socket_not_available", str(error)
+                self._limiter.log(logs.error, event, now=now, file=removed, reason=reason)
+            else:
+                logs.warning("control_socket_replaced", file=self.path, removed=removed)
+
+
+def _handler(command: Command) -> Handler:
+    """Return what runs the command for a request, a few times at once."""
+    room = asyncio.Semaphore(MOST_REQUESTS)
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        if room.locked():
+            return plain_text("too many requests at once\n", 503)
+        async with room:
+            return await _answer(command, request.query)
+
+    return answer
+
+
+async def _answer(command: Command, parameters: Mapping[str, str]) -> web.Response:
+    try:
+        answer = orjson.dumps(await command(parameters)) + b"\n"
+    except (errors.TixdError, ValueError) as error:
+        status = 400 if isinstance(error, ValueError) else 503
+        return plain_text(bounded.text(str(error), LONGEST_ERROR_CHARACTERS) + "\n", status)
+    except Exception as error:  # noqa: BLE001 - the asker is told, and so is the log
+        logs.failure("control_request_failed", error)
+        return plain_text(f"{bounded.error(error)}: unexpected, see the log\n", 500)
+    return web.Response(body=answer, content_type="application/json")
