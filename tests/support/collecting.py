@@ -77,7 +77,7 @@ async def collecting(sinks: Sequence[Sink], **settings: Any) -> AsyncIterator[Cl
     """A collector with these sinks, which have started."""
     wanted = CollectorSettings(**settings)
     outputs = SinkGroup(sinks, wanted.timeout_seconds)
-    server = Server(wanted, outputs, outputs.not_ready)
+    server = Server(wanted, outputs, outputs.unready_reasons)
     await outputs.start()
     listener = await server.listen("127.0.0.1:0")
     watching = asyncio.ensure_future(server.watch())

@@ -54,7 +54,6 @@ CRUMBS = {
 STILL_PACKED = {
     *(
         "asn",
-        "collector",
         "diagnostics",
         "dispatch",
         "queues",

@@ -1,12 +1,12 @@
-"""How much is in hand: what requests hold in memory, and bundles at work.
+"""Decide which requests may use memory, and which bundles may be worked on.
 
 In: sizes as they become known, a clock. Out: leave to go on, or Unavailable, OverLimit. Rules:
 - what a request holds counts as it grows: what has arrived, what it was decoded to, its records;
 - a quarter of the bytes is kept for small requests, so that large ones never shut them out;
 - when bytes are short, requests still being received make room, the one with least progress first;
-- when no bundle more may be worked on, the latest of the large ones makes room for a small one;
+- when as many bundles are worked on as may be, the latest large one makes room for a small one;
 - a sixteenth of the places is kept for large bundles, so that small ones never shut them out;
-- what a request took is free again when it ends, however it ends. Pure.
+- what a request reserved is free again when it ends, however it ends. Pure.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from functools import partial
 
 from tixd import errors
 
-#: What is kept for small requests is one part in so many; one is small up to 1 part in so many.
-RESERVED_PART, SMALL_PART = 4, 256
+#: What is kept for small requests is one part in so many of the bytes.
+RESERVED_PART = 4
+
+#: A request is small up to one part in so many of the bytes.
+SMALL_PART = 256
 
 #: Of the bundles that may be worked on, one in so many is kept for large ones.
 LARGE_PART = 16
@@ -32,11 +35,10 @@ STALLED = 0.5
 
 #: Progress is compared by how often it can be doubled, up to so many times, so that slow bodies
 #: differ from those that stand still; of equal ones the largest makes room.
-MOST_DOUBLINGS = 16
+MAX_DOUBLINGS = 16
 
 #: CPU seconds after which a request is large, whatever it holds.
-MUCH_CPU_SECONDS = 0.1
-
+LARGE_CPU_SECONDS = 0.1
 
 #: Makes the exception that a request ends with; never the same one twice, because an exception
 #: that is kept keeps everything that its traceback knows.
@@ -47,164 +49,168 @@ _STALLED = partial(errors.RequestTimeout, "others needed the memory it held")
 
 
 class ClientGone(Exception):
-    """The sender has gone, nobody is there to be answered."""
+    """The sender has left, so nobody waits for an answer."""
 
 
 class Admission:
-    """What all requests together hold; `most_requests` and `most_bytes` are the limits."""
+    """What all requests reserve together, and which bundles are worked on."""
 
-    def __init__(self, most_requests: int, most_bytes: int, clock: Callable[[], float]) -> None:
-        self._most_requests, self._most_bytes = most_requests, most_bytes
-        self._clock = clock
-        self._small_bytes = most_bytes // SMALL_PART
-        self._shares: dict[Reservation, None] = {}
-        self._at_work: dict[Reservation, None] = {}
-        self.bytes = 0
+    def __init__(self, max_requests: int, max_bytes: int, clock: Callable[[], float]) -> None:
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._small_bytes = max_bytes // SMALL_PART
+        self._reservations: dict[Reservation, None] = {}
+        self._admitted: dict[Reservation, None] = {}
+        self.clock = clock
+        self.reserved_bytes = 0
 
     @property
-    def requests(self) -> int:
+    def admitted_requests(self) -> int:
         """How many bundles are worked on."""
-        return len(self._at_work)
+        return len(self._admitted)
 
     @contextmanager
-    def share(self) -> Iterator[Reservation]:
-        """The share of one request."""
-        share = Reservation(self)
+    def reserve(self) -> Iterator[Reservation]:
+        """Make a reservation for one request; it is released at the end of the block."""
+        reservation = Reservation(self)
         try:
-            yield share
+            yield reservation
         finally:
-            share.release()
+            reservation.release()
 
     @contextmanager
-    def work(self, share: Reservation) -> Iterator[None]:
-        """Work on one bundle; raises Unavailable where too many are worked on already."""
-        self._make_place(self._is_large(share))
-        self._at_work[share] = None
+    def admit(self, reservation: Reservation) -> Iterator[None]:
+        """Let a bundle be worked on in the block; raises Unavailable where too many are already."""
+        self._make_place(is_large=self._is_large(reservation))
+        self._admitted[reservation] = None
         try:
             yield
         finally:
-            self._at_work.pop(share, None)
+            self._admitted.pop(reservation, None)
 
-    def _make_place(self, is_large: bool) -> None:  # noqa: FBT001
+    def _make_place(self, *, is_large: bool) -> None:
         """See that one bundle more can be worked on; raises Unavailable."""
-        large = [one for one in self._at_work if self._is_large(one)]
-        kept = self._most_requests // LARGE_PART
-        if not is_large and self.requests - len(large) >= self._most_requests - kept:
-            raise errors.Unavailable(f"{self.requests} requests are in hand, most of them small")
-        if self.requests < self._most_requests:
+        large = [one for one in self._admitted if self._is_large(one)]
+        kept = self._max_requests // LARGE_PART
+        admitted = self.admitted_requests
+        if not is_large and admitted - len(large) >= self._max_requests - kept:
+            raise errors.Unavailable(f"{admitted} requests are worked on, most of them small")
+        if admitted < self._max_requests:
             return
-        latest = next((one for one in reversed(large[kept:]) if one.can_end), None)
+        latest = next((one for one in reversed(large[kept:]) if one.can_cancel), None)
         if is_large or not latest:
-            raise errors.Unavailable(f"{self.requests} requests are in hand")
-        latest.end(_LARGE)
+            raise errors.Unavailable(f"{admitted} requests are worked on")
+        latest.cancel(_LARGE)
 
-    def now(self) -> float:
-        """The time of its clock, seconds."""
-        return self._clock()
-
-    def change(self, share: Reservation, size: int) -> None:
-        """Count so many bytes more (or fewer) for this share; `size` has been checked."""
-        self.bytes += size
-        if share.bytes + size:
-            self._shares[share] = None
+    def count(self, reservation: Reservation, size: int) -> None:
+        """Count so many bytes more (or fewer) for a reservation; there is room for them."""
+        self.reserved_bytes += size
+        if reservation.bytes + size:
+            self._reservations[reservation] = None
         else:
-            self._shares.pop(share, None)
+            self._reservations.pop(reservation, None)
 
-    def forget(self, share: Reservation) -> None:
-        """It was ended: it does no work any more, although its task has not noticed yet."""
-        self._at_work.pop(share, None)
+    def dismiss(self, reservation: Reservation) -> None:
+        """Give its place to others although its task has not noticed yet that it was cancelled."""
+        self._admitted.pop(reservation, None)
 
-    def make_room(self, share: Reservation, size: int) -> None:
-        """See that this share can hold so many more bytes; raises Unavailable, OverLimit."""
-        total, most = share.bytes + size, self._most_bytes
+    def make_room(self, reservation: Reservation, size: int) -> None:
+        """See that a reservation can grow by so many bytes; raises Unavailable, OverLimit."""
+        total = reservation.bytes + size
+        limit = self._max_bytes
         if total > self._small_bytes:
-            most -= most // RESERVED_PART
-        if total > most:
+            limit -= limit // RESERVED_PART
+        if total > limit:
             part = "three quarters of maxBytesInHand"
-            raise errors.OverLimit(f"a request that takes over {most} bytes of memory, {part}")
-        while self.bytes + size > most:
-            self._least_progress(share).end(_STALLED)
+            raise errors.OverLimit(f"a request that takes over {limit} bytes of memory, {part}")
+        while self.reserved_bytes + size > limit:
+            self._least_progress(reservation).cancel(_STALLED)
 
-    def _is_large(self, share: Reservation) -> bool:
-        return share.bytes > self._small_bytes or share.cpu_seconds > MUCH_CPU_SECONDS
+    def _is_large(self, reservation: Reservation) -> bool:
+        return reservation.bytes > self._small_bytes or reservation.cpu_seconds > LARGE_CPU_SECONDS
 
     def _least_progress(self, asking: Reservation) -> Reservation:
-        now = self._clock()
+        """The request that makes room; raises Unavailable where all others make progress."""
+        now = self.clock()
         stalled = [
-            (_step(progress), -share.bytes, share)
-            for share in self._shares
-            if share is not asking and share.can_end and (progress := share.progress(now)) < STALLED
+            (_progress_level(progress), -one.bytes, one)
+            for one in self._reservations
+            if one is not asking and one.can_cancel and (progress := one.progress(now)) < STALLED
         ]
         if not stalled:
-            raise errors.Unavailable(f"{self.bytes} bytes are in hand")
+            raise errors.Unavailable(f"{self.reserved_bytes} bytes are reserved")
         return min(stalled, key=lambda found: found[:2])[2]
 
 
-def _step(progress: float) -> int:
-    """In which step of progress it is.
+def _progress_level(progress: float) -> int:
+    """How often progress can be doubled until it is whole, negative.
 
-    >>> [_step(progress) for progress in (0.4, 0.03, 0.0)]
+    >>> [_progress_level(progress) for progress in (0.4, 0.03, 0.0)]
     [-2, -6, -16]
     """
-    return math.floor(math.log2(max(progress, 2.0**-MOST_DOUBLINGS)))
+    return math.floor(math.log2(max(progress, 2.0**-MAX_DOUBLINGS)))
 
 
 class Reservation:
-    """What one request holds, and how it can be ended from outside.
+    """What one request holds, and how it can be cancelled from outside.
 
     is_whole: everything has arrived; from then on it is not judged by its progress; cpu_seconds:
-    what the work on it took, step_seconds: what its last step took; interrupt: has its task, or its
-    connection, see that it was ended; without one it cannot be.
+    what the work on it took, step_seconds: what its last step took; interrupt: lets its task, or
+    its connection, see that it was cancelled; without one it cannot be.
     """
 
-    def __init__(self, hand: Admission, interrupt: Callable[[], object] | None = None) -> None:
-        self._hand, self.interrupt = hand, interrupt
+    def __init__(self, admission: Admission, interrupt: Callable[[], object] | None = None) -> None:
+        self._admission = admission
+        self.interrupt = interrupt
         self.bytes = 0
-        self.cpu_seconds = self.step_seconds = 0.0
-        self.ended: Reason | None = None
+        self.cpu_seconds = 0.0
+        self.step_seconds = 0.0
+        self.cancelled: Reason | None = None
         self.is_whole = False
-        self._recent, self._moment = 0.0, 0.0
+        self._recent_bytes = 0.0
+        self._measured_at = 0.0
 
-    def take(self, size: int) -> None:
-        """Hold so many more bytes; raises Unavailable where there is no room, OverLimit."""
-        self.hold(self.bytes + size)
+    def add(self, size: int) -> None:
+        """Hold so many bytes more; raises Unavailable where there is no room, OverLimit."""
+        self.resize(self.bytes + size)
 
-    def hold(self, total: int) -> None:
-        """Hold so many bytes in all; raises as take."""
-        if self.ended:
-            raise self.ended()
+    def resize(self, total: int) -> None:
+        """Hold so many bytes in all; raises as `add`, and the reason of a cancelled request."""
+        if self.cancelled:
+            raise self.cancelled()
         more = total - self.bytes
         if more > 0:
-            self._hand.make_room(self, more)
-            now = self._hand.now()
-            self._recent, self._moment = self._recent_at(now) + more, now
-        self._change(more)
+            self._admission.make_room(self, more)
+            now = self._admission.clock()
+            self._recent_bytes = self._recent_bytes_at(now) + more
+            self._measured_at = now
+        self._grow(more)
 
     def release(self) -> None:
         """Hold nothing any more."""
-        self._change(-self.bytes)
+        self._grow(-self.bytes)
 
     def progress(self, now: float) -> float:
-        """What part of its bytes is recent; 1 where all has arrived."""
-        return 1.0 if self.is_whole else self._recent_at(now) / max(self.bytes, 1)
+        """Return what part of its bytes is recent; 1 where all has arrived."""
+        return 1.0 if self.is_whole else self._recent_bytes_at(now) / max(self.bytes, 1)
 
     @property
-    def can_end(self) -> bool:
-        """Whether it can be ended from outside, and has not been."""
-        return self.interrupt is not None and self.ended is None
+    def can_cancel(self) -> bool:
+        """Whether it can be cancelled from outside, and has not been."""
+        return self.interrupt is not None and self.cancelled is None
 
-    def end(self, reason: Reason) -> None:
+    def cancel(self, reason: Reason) -> None:
         """End the request, whose task raises the reason soon; what it held is free at once."""
-        if self.interrupt is None or self.ended:
+        if self.interrupt is None or self.cancelled:
             return
-        self.ended = reason
+        self.cancelled = reason
         self.release()
-        self._hand.forget(self)
+        self._admission.dismiss(self)
         self.interrupt()
 
-    def _recent_at(self, now: float) -> float:
-        return float(self._recent * 2.0 ** ((self._moment - now) / HALF_LIFE_SECONDS))
+    def _recent_bytes_at(self, now: float) -> float:
+        return float(self._recent_bytes * 2.0 ** ((self._measured_at - now) / HALF_LIFE_SECONDS))
 
-    def _change(self, size: int) -> None:
-        self._hand.change(self, size)
+    def _grow(self, size: int) -> None:
+        self._admission.count(self, size)
         self.bytes += size

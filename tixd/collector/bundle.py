@@ -1,6 +1,6 @@
-"""The parameters of a request to the records of its bundle.
+"""Read the records of a bundle from the parameters of its request.
 
-In: `command`, `arg1`, `from`, `bundlesize` as form.py gives them. Out: a Bundle, or a BadRequest,
+In: `command`, `arg1`, `from`, `bundlesize` as form.py decodes them. Out: a Bundle, or a BadRequest,
 which carries its HTTP status. Rules: collector.md §2; a bundle is taken whole or not at all. A MiB
 takes about 0.1 s, so `reading` works in steps; what goes in and comes out can be pickled. Pure.
 """
@@ -16,14 +16,13 @@ from dataclasses import dataclass
 
 from tixd import bounded
 from tixd.collector import split
+from tixd.collector.cooperative import Steps, run_at_once
 from tixd.collector.mapping import HANDSHAKE, KINDS
 from tixd.collector.record import Record, record
-from tixd.collector.record_parser import Found, Limits, called
-from tixd.collector.split import envelope
-from tixd.collector.steps import Steps, finished
+from tixd.collector.record_parser import Limits, ParsedElement, describe_record
 from tixd.errors import BadRecord, BadRequest, MalformedBundle, OverLimit
 
-#: The `arg1` of a request that only asks whether somebody is there.
+#: The `arg1` of a request that only asks whether the collector answers.
 PING = b"xxx"
 
 #: The root element of a `multiupdate`.
@@ -31,19 +30,28 @@ ENVELOPE = "RecordEnvelope"
 
 #: Bytes of records between two pauses: 5 ms of work.
 _STEP_BYTES = 32 * 1024
-#: What a record counts beside its source, and what any piece of text does: one part in so many, and
-#: so many bytes.
-_RECORD_BYTES, _TEXT_PART, _PIECE_BYTES = 400, 8, 16
+
+#: What a record counts as work beside its source, bytes.
+_RECORD_BYTES = 400
+
+#: What any other piece of text counts as work: one part in so many of its bytes.
+_TEXT_PART = 8
+
+#: What it counts as work whatever its length, bytes.
+_PIECE_BYTES = 16
 
 #: Bytes whose encoding is checked between two pauses.
 _DECODED_BYTES = 1 << 20
 
-#: How many names of unknown records are told, and how much of each.
-_UNKNOWN_NAMES, _NAME_CHARACTERS = 10, 100
+#: How many names of unknown records are logged.
+_UNKNOWN_NAMES = 10
+
+#: How much of each is logged, characters.
+_NAME_CHARACTERS = 100
 
 _INTEGER = re.compile(rb"[+-]?\d{1,18}")
 
-_Way = Callable[[bytes, Limits], Iterator[Found | int]]
+_Splitter = Callable[[bytes, Limits], Iterator[ParsedElement | int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class Bundle:
     """What a request brings.
 
     records: in their order; unknown: how many others an envelope held, which are left out;
-    unknown_names: some of their elements' names; handshakes: with which a probe begins its run.
+    unknown_names: names of some of them; handshakes: with which a probe begins its run.
     """
 
     records: tuple[Record, ...] = ()
@@ -67,9 +75,9 @@ class Bundle:
 
 
 def is_ping(parameters: Mapping[str, bytes]) -> bool:
-    """Whether the request brings nothing; raises BadRequest where it is none that is known.
+    """Return whether the request brings no bundle; raises BadRequest where it lacks a parameter.
 
-    To be asked first: it is quick, and reads no bundle.
+    Ask this first: it is quick, and reads no bundle.
     """
     _required(parameters, "command")
     if parameters["command"] not in (b"update", b"multiupdate"):
@@ -83,12 +91,12 @@ def is_ping(parameters: Mapping[str, bytes]) -> bool:
 
 
 def read_bundle(parameters: Mapping[str, bytes], limits: Limits) -> Bundle:
-    """The bundle, read at once; raises BadRequest, BadRecord or OverLimit."""
-    return finished(reading(parameters, limits))
+    """Read a bundle at once; raises BadRequest, BadRecord or OverLimit."""
+    return run_at_once(reading(parameters, limits))
 
 
 def reading(parameters: Mapping[str, bytes], limits: Limits) -> Steps[Bundle]:
-    """The same in steps (steps.py) of about 5 ms; a record of 512 KiB, the largest, takes 60."""
+    """Read a bundle in steps of about 5 ms; a record of 512 KiB, the largest, takes 60."""
     if is_ping(parameters):
         return Bundle()
     text = parameters["arg1"].removeprefix(codecs.BOM_UTF8)
@@ -103,9 +111,9 @@ def reading(parameters: Mapping[str, bytes], limits: Limits) -> Steps[Bundle]:
     return (yield from _read_update(text, size, limits, split.by_structure))
 
 
-def _read_update(text: bytes, size: int, limits: Limits, way: _Way) -> Steps[Bundle]:
+def _read_update(text: bytes, size: int, limits: Limits, splitter: _Splitter) -> Steps[Bundle]:
     draft = _Draft(text, limits, unknown_refused=True)
-    yield from _read(way(text, limits), draft)
+    yield from _read(splitter(text, limits), draft)
     count = len(draft.records)
     if size not in (count, count + draft.handshakes):
         raise MalformedBundle(
@@ -116,11 +124,11 @@ def _read_update(text: bytes, size: int, limits: Limits, way: _Way) -> Steps[Bun
 
 def _read_envelope(text: bytes, limits: Limits) -> Steps[Bundle]:
     draft = _Draft(text, limits, unknown_refused=limits.unknown_refused)
-    yield from _read(envelope(text, ENVELOPE, limits), draft)
+    yield from _read(split.envelope(text, ENVELOPE, limits), draft)
     return draft.bundle()
 
 
-def _read(elements: Iterator[Found | int], draft: _Draft) -> Steps[None]:
+def _read(elements: Iterator[ParsedElement | int], draft: _Draft) -> Steps[None]:
     """Add every element to the draft; an error says which record it is about."""
     worked = 0
     try:
@@ -133,23 +141,28 @@ def _read(elements: Iterator[Found | int], draft: _Draft) -> Steps[None]:
             del found  # whose tree would be held over a pause
             if worked > _STEP_BYTES:
                 worked = 0
-                yield draft.held
+                yield draft.memory_bytes
     except BadRequest as error:
         if error.at is None:
             raise
-        raise draft.about(draft.text, error.at, error) from error
+        raise draft.naming_record(draft.text, error.at, error) from error
 
 
 class _Draft:
-    """A bundle while it is read; `held`: bytes that its records take."""
+    """A bundle while it is read."""
 
     def __init__(self, text: bytes, limits: Limits, *, unknown_refused: bool) -> None:
-        self.text, self._limits, self._unknown_refused = text, limits, unknown_refused
+        self.text = text
+        self._limits = limits
+        self._unknown_refused = unknown_refused
         self.records: list[Record] = []
-        self.handshakes = self.held = self._unknown = self._count = 0
-        self._names: dict[str, None] = {}
+        self.memory_bytes = 0
+        self.handshakes = 0
+        self._unknown = 0
+        self._unknown_names: dict[str, None] = {}
+        self._count = 0
 
-    def add(self, found: Found) -> None:
+    def add(self, found: ParsedElement) -> None:
         """Take the next element; raises BadRecord, OverLimit."""
         if self._count == self._limits.records:
             raise OverLimit(f"over {self._limits.records} records (maxRecords)")
@@ -157,30 +170,31 @@ class _Draft:
             try:
                 made = record(found)
             except BadRequest as error:
-                raise self.about(found.source, 0, error) from error
+                raise self.naming_record(found.source, 0, error) from error
             self.records.append(made)
-            self.held += made.held_bytes
+            self.memory_bytes += made.memory_bytes
         elif found.name == HANDSHAKE:
             self.handshakes += 1
         else:
             self._add_unknown(found)
         self._count += 1
 
-    def _add_unknown(self, found: Found) -> None:
+    def _add_unknown(self, found: ParsedElement) -> None:
         name = bounded.text(found.name, _NAME_CHARACTERS)
         if self._unknown_refused:
-            raise self.about(found.source, 0, BadRecord(f"unknown record type {name}"))
+            error = BadRecord(f"unknown record type {name}")
+            raise self.naming_record(found.source, 0, error)
         self._unknown += 1
-        if len(self._names) < _UNKNOWN_NAMES:
-            self._names[name] = None
+        if len(self._unknown_names) < _UNKNOWN_NAMES:
+            self._unknown_names[name] = None
 
-    def about(self, text: bytes, start: int, error: BadRequest) -> BadRequest:
-        """The error, with what the next record is called, whose text begins at `start`."""
-        return type(error)(f"{called(text, start, self._count + 1)}: {error.detail}")
+    def naming_record(self, text: bytes, start: int, error: BadRequest) -> BadRequest:
+        """Return the error with the name of the next record, whose text begins at `start`."""
+        return type(error)(f"{describe_record(text, start, self._count + 1)}: {error.detail}")
 
     def bundle(self) -> Bundle:
-        """The bundle, once everything was added."""
-        names = tuple(self._names)
+        """Return the bundle, once everything was added."""
+        names = tuple(self._unknown_names)
         return Bundle(tuple(self.records), self._unknown, names, self.handshakes)
 
 
@@ -196,7 +210,7 @@ def _bundle_size(text: bytes) -> int:
 
 
 def _check_utf8(text: bytes) -> Steps[None]:
-    """Piece by piece, because the text as a str can be four times as large."""
+    """Decode piece by piece, because the text as a str can be four times as large."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for start in range(0, len(text), _DECODED_BYTES):

@@ -1,4 +1,4 @@
-"""XML to Canonical XML 1.1 without comments (W3C, 2008).
+"""Write XML as Canonical XML 1.1 without comments (W3C, 2008).
 
 In: a well-formed record that stands alone. Out: its canonical bytes. Rules: those of the
 recommendation for a whole document without a DOCTYPE. expat has done line ends, references and the
@@ -22,7 +22,7 @@ _XML = "http://www.w3.org/XML/1998/namespace"
 
 
 def canonical(source: bytes) -> bytes:
-    """The canonical form of a record's source; what is no XML with namespaces is not for here."""
+    """Return the canonical form of a record's source, which is well-formed with its namespaces."""
     parts: list[str] = []
     scope = {"": [""], "xml": [_XML]}
     opened: list[list[str]] = []
@@ -65,7 +65,7 @@ def _declares(name: str) -> bool:
 
 
 def _sort_key(name: str, scope: Mapping[str, Sequence[str]]) -> tuple[str, str]:
-    """Namespace, then local name; an attribute without a prefix has no namespace."""
+    """Sort by namespace, then local name; an attribute without a prefix has no namespace."""
     prefix, colon, local = name.rpartition(":")
     return (scope[prefix][-1], local) if colon else ("", name)
 

@@ -1,7 +1,7 @@
-"""Texts in usage records to the values that are published: times, durations, whole numbers.
+"""Convert texts in usage records to published values: times, durations, whole numbers.
 
-In: a text, and the key it is for. Out: a JSON value. Rules: a time or a whole number that does not
-parse fails its record with BadRecord; a duration that does not is 0. Pure.
+In: a text, and the key that it is for. Out: a JSON value. Rules: a time or a whole number that does
+not parse fails its record with BadRecord; a duration that does not is 0. Pure.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _SHOWN_CHARACTERS = 60
 
 
 def seconds(text: str) -> int | float:
-    """The seconds of a duration; whole ones as an integer.
+    """Return the seconds of a duration; whole ones as an integer.
 
     A fraction is cut to nanoseconds as the original cuts it, because consumers compute ids from it.
 
@@ -69,7 +69,7 @@ def seconds(text: str) -> int | float:
 
 
 def number(value: float) -> int | float:
-    """The number as it is published: whole ones without a fraction, an infinite one as 0.
+    """Return a number as it is published: whole without a fraction, an infinite one as 0.
 
     >>> number(18.0), number(0.5), number(1e300), number(math.inf)
     (18, 0.5, 1e+300, 0)
@@ -94,7 +94,7 @@ def _seconds(text: str) -> int | float:
 
 
 def _nanoseconds(value: float) -> int:
-    """The nanoseconds in so many seconds, cut place by place, in floats as the original does it."""
+    """Cut seconds to nanoseconds place by place, in floats as the original does."""
     total = int(value) * _NANO
     for place in _PLACES:
         value = (value - int(value)) * 1000
@@ -103,7 +103,7 @@ def _nanoseconds(value: float) -> int:
 
 
 def time(text: str, key: str) -> str:
-    """An RFC 3339 time, without its fraction, with its offset; raises BadRecord.
+    """Return an RFC 3339 time without its fraction, with its offset; raises BadRecord.
 
     >>> time("2016-05-27T22:46:46.999-05:00", "EndTime")
     '2016-05-27T22:46:46-05:00'
@@ -121,7 +121,7 @@ def time(text: str, key: str) -> str:
 
 
 def whole(text: str, key: str, most: int) -> int:
-    """A whole number from 0 to `most`, with blanks around it or not; raises BadRecord.
+    """Return a whole number from 0 to `most`, blanks around it allowed; raises BadRecord.
 
     >>> whole(" 18446744073709551615\\n", "TotalSpace", MAX_UNSIGNED)
     18446744073709551615
@@ -136,7 +136,7 @@ def whole(text: str, key: str, most: int) -> int:
 
 
 def key_part(text: str) -> str:
-    """A description or type as part of a key; absent ones are unknown.
+    """Return a description or type as part of a key; absent ones are unknown.
 
     >>> key_part("condor.Job Status"), key_part("")
     ('condor-Job-Status', 'unknown')

@@ -1,33 +1,37 @@
 """Run long work of many requests in one event loop, a step at a time.
 
-In: work in steps (steps.py), the share of its request. Out: its result. Rules: in a turn of the
-loop as many steps run as fit into some milliseconds, so that small requests leave together for the
-outputs, and others are not kept waiting; the next step belongs to the request that has used least
-CPU time, of equals to the one that came first, so that a small request never waits for large ones;
-each eighth turn begins with the one that came first, so that small ones do not shut out large ones.
+In: work in steps, the reservation of its request. Out: its result. Rules: in a turn of the loop as
+many steps run as fit into some milliseconds, so that small requests leave together for the sinks,
+and others are not kept waiting; the next step belongs to the request that has used least CPU time,
+of equals to the one that came first, so that a small request never waits for large ones; each
+eighth turn begins with the one that came first, so that small ones do not shut out large ones.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from operator import attrgetter
-from types import TracebackType
 from typing import TypeVar
 
 from tixd import errors
 from tixd.collector.admission import Reservation
-from tixd.collector.steps import Steps
 
 T = TypeVar("T")
+
+#: Work that yields wherever it may pause, at least every 20 ms, and returns its result. What it
+#: yields is how many bytes it holds beside its input at that moment.
+Steps = Generator[int, None, T]
 
 #: CPU time up to which requests are equals, seconds; then twice as much, and so on.
 EQUAL_SECONDS = 0.01
 
 #: Beyond so many times doubled, all are equals.
-MOST_LEVEL = 5
+MAX_LEVEL = 5
 
 #: One turn in so many begins with the request that came first.
 FIRST_EACH = 8
@@ -35,15 +39,55 @@ FIRST_EACH = 8
 #: CPU time of the steps in one turn of the loop, seconds; one step may be longer.
 TURN_SECONDS = 0.04
 
-#: What a step takes of which nothing is known yet, at first, and how soon that is learned.
-USUAL_SECONDS, LEARNED = 0.005, 0.1
+#: What a step is expected to take while nothing is known of its request; learned from all steps.
+FIRST_EXPECTED_SECONDS = 0.005
+
+#: How much of each step's time goes into what is expected of the next.
+LEARNED_PART = 0.1
+
+
+def run_at_once(work: Steps[T]) -> T:
+    """Return the result of the work, without a pause; raises what the work raises."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+@asynccontextmanager
+async def interruptible(reservation: Reservation, deadline: float) -> AsyncIterator[None]:
+    """Interrupt the block at the deadline (of the loop's clock), or when its request is cancelled.
+
+    Raises the reason of the cancelled request; at the deadline RequestTimeout where the request has
+    not arrived, and Unavailable where it was not worked through.
+    """
+
+    def interrupt() -> None:
+        if not scope.expired():
+            scope.reschedule(asyncio.get_running_loop().time())
+
+    try:
+        async with asyncio.timeout_at(deadline) as scope:
+            reservation.interrupt = interrupt
+            try:
+                yield
+            finally:
+                reservation.interrupt = None
+    except TimeoutError:
+        if reservation.cancelled:
+            raise reservation.cancelled() from None
+        if reservation.is_whole:
+            raise errors.Unavailable("not worked through within its time-out") from None
+        raise errors.RequestTimeout("not whole within its time-out") from None
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     """A request that waits for its next step."""
 
-    share: Reservation
+    reservation: Reservation
     number: int
     granted: asyncio.Future[None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -51,67 +95,31 @@ class _Waiting:
 
     @property
     def rank(self) -> tuple[int, int]:
-        """Small first."""
-        return min(
-            int(self.share.cpu_seconds / EQUAL_SECONDS).bit_length(), MOST_LEVEL
-        ), self.number
+        """Sorts requests with little CPU time first."""
+        level = int(self.reservation.cpu_seconds / EQUAL_SECONDS).bit_length()
+        return min(level, MAX_LEVEL), self.number
 
 
-class Limited:
-    """Interrupts its block at the deadline (of the loop's clock), or when the share is ended.
-
-    Raises the reason: RequestTimeout where the request has not arrived in time, Unavailable where
-    it was not worked through.
-    """
-
-    def __init__(self, share: Reservation, deadline: float) -> None:
-        self._share, self._scope = share, asyncio.timeout_at(deadline)
-
-    async def __aenter__(self) -> None:
-        """Begin."""
-        await self._scope.__aenter__()
-        self._share.interrupt = self._expire
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End; raises the reason where the block was interrupted."""
-        share, share.interrupt = self._share, None
-        try:
-            await self._scope.__aexit__(kind, error, traceback)
-        except TimeoutError:
-            if share.ended:
-                raise share.ended() from None
-            if share.is_whole:
-                raise errors.Unavailable("not worked through within its time-out") from None
-            raise errors.RequestTimeout("not whole within its time-out") from None
-
-    def _expire(self) -> None:
-        if not self._scope.expired():
-            self._scope.reschedule(asyncio.get_running_loop().time())
-
-
-class Scheduler:
+class StepScheduler:
     """Gives steps to requests."""
 
     def __init__(self) -> None:
         self._numbers = count()
         self._waiting: list[_Waiting] = []
-        self._planned_seconds, self._usual_seconds = 0.0, USUAL_SECONDS
+        self._planned_seconds = 0.0
+        self._expected_seconds = FIRST_EXPECTED_SECONDS
         self._turns = 0
 
-    async def run(self, work: Steps[T], share: Reservation) -> T:
-        """The result of the work; what it holds counts for the share until it ends.
+    async def run(self, work: Steps[T], reservation: Reservation) -> T:
+        """Return the result of the work; what it holds is reserved until it ends.
 
         Raises what the work raises, and Unavailable or OverLimit where memory is short.
         """
-        number, before = next(self._numbers), share.bytes
+        number = next(self._numbers)
+        before = reservation.bytes
         try:
             while True:
-                await self._step(share, number)
+                await self._wait_for_step(reservation, number)
                 begun = time.thread_time()
                 try:
                     held = next(work)
@@ -119,17 +127,16 @@ class Scheduler:
                     result: T = end.value
                     return result
                 finally:
-                    self._learn(share, time.thread_time() - begun)
-                share.hold(before + held)
+                    self._learn(reservation, time.thread_time() - begun)
+                reservation.resize(before + held)
         finally:
             work.close()
 
-    async def _step(self, share: Reservation, number: int) -> None:
-        """Return when the next step is this request's."""
-        if not self._waiting and self._fits(share):
-            self._plan(share)
+    async def _wait_for_step(self, reservation: Reservation, number: int) -> None:
+        if not self._waiting and self._fits(reservation):
+            self._plan(reservation)
             return
-        waiting = _Waiting(share, number)
+        waiting = _Waiting(reservation, number)
         self._waiting.append(waiting)
         try:
             await waiting.granted
@@ -138,25 +145,26 @@ class Scheduler:
                 self._waiting.remove(waiting)
             raise
 
-    def _fits(self, share: Reservation) -> bool:
+    def _fits(self, reservation: Reservation) -> bool:
         planned = self._planned_seconds
-        return not planned or planned + self._expected_seconds(share) <= TURN_SECONDS
+        return not planned or planned + self._seconds_of(reservation) <= TURN_SECONDS
 
-    def _plan(self, share: Reservation) -> None:
+    def _plan(self, reservation: Reservation) -> None:
         if not self._planned_seconds:
-            asyncio.get_running_loop().call_soon(self._turn)
-        self._planned_seconds += self._expected_seconds(share)
+            asyncio.get_running_loop().call_soon(self._begin_turn)
+        self._planned_seconds += self._seconds_of(reservation)
 
-    def _expected_seconds(self, share: Reservation) -> float:
-        return share.step_seconds or self._usual_seconds
+    def _seconds_of(self, reservation: Reservation) -> float:
+        """What the next step of a request is expected to take."""
+        return reservation.step_seconds or self._expected_seconds
 
-    def _learn(self, share: Reservation, seconds: float) -> None:
-        share.cpu_seconds += seconds
-        share.step_seconds = seconds
-        self._usual_seconds += LEARNED * (seconds - self._usual_seconds)
+    def _learn(self, reservation: Reservation, seconds: float) -> None:
+        reservation.cpu_seconds += seconds
+        reservation.step_seconds = seconds
+        self._expected_seconds += LEARNED_PART * (seconds - self._expected_seconds)
 
-    def _turn(self) -> None:
-        """The loop has turned: give further steps to those that wait."""
+    def _begin_turn(self) -> None:
+        """Give steps to those that wait: the loop has turned."""
         self._planned_seconds = 0.0
         self._turns += 1
         waiting = [one for one in self._waiting if not one.granted.done()]
@@ -165,8 +173,8 @@ class Scheduler:
             waiting.insert(0, min(waiting, key=attrgetter("number")))
         for one in waiting:
             if one in self._waiting:
-                if not self._fits(one.share):
+                if not self._fits(one.reservation):
                     break
-                self._plan(one.share)
+                self._plan(one.reservation)
                 self._waiting.remove(one)
                 one.granted.set_result(None)

@@ -1,8 +1,8 @@
-"""What the collector has counted since its start, for /stats and /metrics.
+"""Count what the collector does, for /stats and /metrics.
 
 In: how each request ended. Out: the numbers of the original, under its names, and our own. Rules:
-a record counts as accepted once every output has it, else as an error, unknown ones too; pings
-are requests.
+a record counts as accepted once every sink has it, else as an error, unknown ones too; pings are
+requests.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ class Counts:
     """The numbers; `codes`: servlet requests by the status that they were answered with."""
 
     def __init__(self) -> None:
-        self.records = self.record_errors = 0
+        self.records = 0
+        self.record_errors = 0
         self.codes: Counter[int] = Counter()
         self.seconds = 0.0
 
     def answered(self, code: int, seconds: float) -> None:
-        """A servlet request has ended; code 0: its sender had left."""
+        """Count a servlet request that has ended; code 0: its sender had left."""
         self.codes[code] += 1
         self.seconds += seconds
 
@@ -44,7 +45,7 @@ class Counts:
         return self.requests - self.codes[200]
 
     def stats(self) -> dict[str, int]:
-        """What /stats shows, under the names of the original."""
+        """Return what /stats shows, under the names of the original."""
         return {
             "Records": self.records,
             "RecordErrors": self.record_errors,
@@ -53,22 +54,22 @@ class Counts:
         }
 
 
-def metrics(counts: Counts, hand: Admission, outputs: SinkGroup, *, is_ready: bool) -> bytes:
-    """What Prometheus reads."""
-    told = _families(counts, hand, outputs, is_ready=is_ready)
-    return exposition(told, __version__, "collector")
+def metrics(counts: Counts, admission: Admission, sinks: SinkGroup, *, is_ready: bool) -> bytes:
+    """Return what Prometheus reads."""
+    families = _families(counts, admission, sinks, is_ready=is_ready)
+    return exposition(families, __version__, "collector")
 
 
 def _families(
-    counts: Counts, hand: Admission, outputs: SinkGroup, *, is_ready: bool
+    counts: Counts, admission: Admission, sinks: SinkGroup, *, is_ready: bool
 ) -> Iterator[Family]:
-    told = {
+    totals = {
         "records": ("Records accepted by all outputs.", counts.records),
         "record_errors": ("Records failed or unknown.", counts.record_errors),
         "requests": ("Servlet requests, pings too.", counts.requests),
         "request_errors": ("Servlet requests not answered 200.", counts.request_errors),
     }
-    for name, (words, number) in told.items():
+    for name, (words, number) in totals.items():
         yield Family(f"gracc_{name}", "counter", words, {"": number})
     seen = sorted({*USUAL_CODES, *counts.codes})
     codes = {str(code): float(counts.codes[code]) for code in seen}
@@ -77,10 +78,12 @@ def _families(
     words = "Time that servlet requests took."
     yield Family("tixd_collector_request_seconds", "counter", words, {"": counts.seconds})
     words = "Bundles that are worked on."
-    yield Family("tixd_collector_requests_in_hand", "gauge", words, {"": hand.requests})
-    words = "Memory that requests hold: heads, bodies, records."
-    yield Family("tixd_collector_bytes_in_hand", "gauge", words, {"": hand.bytes})
-    ready = {sink.name: float(not sink.unready_reason()) for sink in outputs.sinks}
+    yield Family(
+        "tixd_collector_requests_in_hand", "gauge", words, {"": admission.admitted_requests}
+    )
+    words = "Memory that requests reserve: heads, bodies, records."
+    yield Family("tixd_collector_bytes_in_hand", "gauge", words, {"": admission.reserved_bytes})
+    ready = {sink.name: float(not sink.unready_reason()) for sink in sinks.sinks}
     yield Family(
         "tixd_collector_output_ready", "gauge", "1 where it can take records.", ready, "output"
     )

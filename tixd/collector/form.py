@@ -1,10 +1,10 @@
-"""An `application/x-www-form-urlencoded` text to parameters.
+"""Decode an `application/x-www-form-urlencoded` text to parameters, piece by piece.
 
-In: bytes of a query or a body, piece by piece. Out: values by name, as bytes, because a value can
-be a bundle of many MiB. Rules: nothing is held but what was decoded; of a name that repeats the
-first one stands; a `%` that no two hexadecimal digits follow is an error, not data, since it would
-change a record. What decodes is the standard library's quoted-printable, the same code with another
-sign, in C: 0.1 ms for 65 kB. Pure.
+In: bytes of a query or a body. Out: values by name, as bytes, because a value can be a bundle of
+many MiB. Rules: nothing is held but what was decoded; of a name that repeats the first one stands;
+a `%` that no two hexadecimal digits follow is an error, not data, since it would change a record.
+What decodes is the standard library's quoted-printable, the same code with another sign, in C:
+0.1 ms for 65 kB. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import io
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tixd.collector.steps import Steps
 from tixd.errors import BadRequest, OverLimit
 
 #: Most parameters that are looked at; the protocol has four.
@@ -26,25 +25,22 @@ MAX_NAME_BYTES = 1024
 #: Longest value of those that have a limit of their own, bytes.
 MAX_VALUE_BYTES = 64 * 1024
 
-#: The parameters of the protocol; all others are passed over.
+#: The parameters of the protocol, and the longest value of each (0: any); others are passed over.
 WANTED = MappingProxyType(
     {"command": MAX_VALUE_BYTES, "from": MAX_VALUE_BYTES, "bundlesize": MAX_VALUE_BYTES, "arg1": 0}
 )
 
-#: Bytes decoded between two pauses: under 1 ms of work.
-STEP_BYTES = 256 * 1024
-
 #: Characters of an escape behind its sign.
 _DIGITS = 2
 
-#: What a growing value may have reserved beside what it holds: one part in so many.
+#: What a growing value may have allocated beside what it holds: one part in so many.
 _SPARE_PART = 8
 
 _TO_QUOTED_PRINTABLE = bytes.maketrans(b"+%", b" =")
 
 
 def parse(encoded: bytes) -> dict[str, bytes]:
-    """All parameters, decoded at once; raises BadRequest or OverLimit.
+    """Decode all parameters at once; raises BadRequest or OverLimit.
 
     >>> parse(b"command=update&arg1=a+%7c%C3%a4&command=zap&from")
     {'command': b'update', 'arg1': b'a |\\xc3\\xa4', 'from': b''}
@@ -62,34 +58,28 @@ class Form:
         self._wanted = wanted
         self._values: dict[str, io.BytesIO] = {}
         self._parameters = 1
-        self._held = 0
+        self._value_bytes = 0
         self._begin()
 
     @property
-    def held_bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """How much memory it takes."""
-        return self._held + self._held // _SPARE_PART
+        return self._value_bytes + self._value_bytes // _SPARE_PART
 
     def feed(self, piece: bytes) -> None:
         """Decode what comes next; raises BadRequest or OverLimit."""
         start = 0
         while (end := piece.find(b"&", start)) >= 0:
-            self._part(piece[start:end])
+            self._feed_part(piece[start:end])
             self._end()
             start = end + 1
             self._parameters += 1
             if self._parameters > MAX_PARAMETERS:
                 raise OverLimit(f"over {MAX_PARAMETERS} parameters")
-        self._part(piece[start:])
-
-    def feeding(self, piece: bytes) -> Steps[None]:
-        """The same in steps (steps.py)."""
-        for start in range(0, len(piece), STEP_BYTES):
-            self.feed(piece[start : start + STEP_BYTES])
-            yield self.held_bytes
+        self._feed_part(piece[start:])
 
     def values(self) -> dict[str, bytes]:
-        """The parameters, once everything was fed; raises BadRequest. It holds nothing then."""
+        """Return the parameters once everything was fed, and hold nothing; raises BadRequest."""
         self._end()
         found = {}
         while self._values:
@@ -100,32 +90,33 @@ class Form:
     # --- one parameter ---------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._name: bytes | None = b""
+        self._encoded_name: bytes | None = b""
+        self._name = ""
         self._value: io.BytesIO | None = None
-        self._most, self._tail = 0, b""
-        self._known = ""
+        self._max_bytes = 0
+        self._tail = b""
 
-    def _part(self, part: bytes) -> None:
-        """What comes next of a parameter."""
-        if self._name is not None:
+    def _feed_part(self, part: bytes) -> None:
+        """Decode what comes next of the parameter."""
+        if self._encoded_name is not None:
             before, sign, part = part.partition(b"=")
-            self._name += before
-            if len(self._name) > MAX_NAME_BYTES:
+            self._encoded_name += before
+            if len(self._encoded_name) > MAX_NAME_BYTES:
                 raise OverLimit(f"a parameter's name of over {MAX_NAME_BYTES} bytes")
             if not sign:
                 return
-            self._open(self._name)
+            self._begin_value(self._encoded_name)
         if part:
             self._decode(part)
 
-    def _open(self, encoded: bytes) -> None:
-        """Its name is known; it is kept where it is wanted and the first of its name."""
+    def _begin_value(self, encoded: bytes) -> None:
+        """Keep the value if it is wanted and the first of its name."""
         name = _unescape(encoded).decode(errors="replace")
-        self._name = None
+        self._encoded_name = None
         if name not in self._values and (self._wanted is None or name in self._wanted):
+            self._name = name
             self._value = self._values[name] = io.BytesIO()
-            self._most = self._wanted[name] if self._wanted else 0
-            self._known = name
+            self._max_bytes = self._wanted[name] if self._wanted else 0
 
     def _decode(self, part: bytes) -> None:
         """Decode all but the beginning of an escape at the end."""
@@ -135,21 +126,20 @@ class Form:
         decoded = _unescape(text if cut < 0 else text[:cut])
         if self._value is None:
             return
-        self._held += self._value.write(decoded)
-        if self._most and self._value.tell() > self._most:
-            raise OverLimit(f'parameter "{self._known}" of over {self._most} bytes')
+        self._value_bytes += self._value.write(decoded)
+        if self._max_bytes and self._value.tell() > self._max_bytes:
+            raise OverLimit(f'parameter "{self._name}" of over {self._max_bytes} bytes')
 
     def _end(self) -> None:
-        """A parameter has ended."""
-        if self._name:
-            self._open(self._name)
+        if self._encoded_name:
+            self._begin_value(self._encoded_name)
         if self._tail:
             raise _bad_escape()
         self._begin()
 
 
 def _unescape(text: bytes) -> bytes:
-    """The text, bytes for `%XX`; raises BadRequest.
+    """Decode a text; raises BadRequest.
 
     Quoted-printable has a meaning for `=` and for line ends, so these are escaped beforehand. Each
     escape makes the text shorter by 2, and what is none by 1 at most.

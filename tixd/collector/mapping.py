@@ -1,12 +1,9 @@
-"""What the elements of usage records become: element by element, as tables.
+"""Map the elements of usage records to published keys, as tables: KINDS, and a rule per child.
 
 In: a child of a record. Out: keys in the flat map that is published. Rules: collector.md §3; a Rule
-writes keys and says which they are, so that the manual's table is made from these tables. Empty
+writes keys and says which they are, so that the manual's table is made from these tables; empty
 text and empty attributes are as if they were not there; of a key that repeats the last one stands.
-
-The types of usage records: which rule each child of theirs has.
-
-In: nothing. Out: KINDS. Rules: collector.md §3. Pure.
+To add an element, write its rule and enter it in the rules of its kinds, at the end. Pure.
 """
 
 from __future__ import annotations
@@ -25,15 +22,15 @@ from tixd.collector.conversions import (
     time,
     whole,
 )
-from tixd.collector.record_parser import LOCAL, attributes, text
+from tixd.collector.record_parser import LOCAL_NAMES, attributes, direct_text
 
 
 @dataclass(slots=True)
 class Flat:
     """The map of a record while it is made.
 
-    fixed: keys that tixd gives a meaning; other: those that children name, which never win over
-    them; cpu_seconds: the sum so far; process_ids: in their order.
+    fixed: keys that tixd gives a meaning; other: those that children name, which never replace the
+    fixed ones; cpu_seconds: the sum so far; process_ids: in their order.
     """
 
     fixed: dict[str, Value] = field(default_factory=dict)
@@ -50,7 +47,7 @@ Write = Callable[[Element, Flat], None]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What becomes of an element: what writes its keys, and its rows in the manual."""
+    """What writes the keys of an element, and its rows in the manual."""
 
     write: Write
     rows: tuple[Row, ...]
@@ -59,10 +56,10 @@ class Rule:
 #: Attributes that become keys of their own, behind the key of their element.
 _SUFFIXES = ("description", "unit", "phaseUnit", "storageUnit", "formula", "metric")
 _RESOURCE_SUFFIXES = ("unit", "phaseUnit", "storageUnit")
-DESCRIPTION = ("description",)
+_DESCRIPTION = ("description",)
 
-_JOB_IDENTITY = ("GlobalJobId", "LocalJobId")
-_USER_IDENTITY = ("GlobalUsername", "LocalUserId", "VOName", "ReportableVOName", "CommonName", "DN")
+_JOB_KEYS = ("GlobalJobId", "LocalJobId")
+_USER_KEYS = ("GlobalUsername", "LocalUserId", "VOName", "ReportableVOName", "CommonName", "DN")
 
 #: Children of Connection, and their keys.
 _CONNECTION = {
@@ -76,34 +73,33 @@ def _write_suffixes(
     element: Element, key: str, keys: dict[str, Value], wanted: Container[str]
 ) -> None:
     for name, value in element.items():
-        suffix = LOCAL[name]
+        suffix = LOCAL_NAMES[name]
         if value and suffix in wanted:
             keys[f"{key}_{suffix}"] = seconds(value) if suffix == "phaseUnit" else value
 
 
-def write_description(given: Mapping[str, str], key: str, flat: Flat) -> None:
-    """Write the attribute `description` of an element that has this key, if it has one."""
+def _write_description(given: Mapping[str, str], key: str, flat: Flat) -> None:
     if "description" in given:
         flat.fixed[f"{key}_description"] = given["description"]
 
 
-def suffix_row(key: str, wanted: Iterable[str]) -> Row:
-    """The manual's row of attributes that have keys of their own."""
+def _suffix_row(key: str, wanted: Iterable[str]) -> Row:
+    """Return the manual's row of attributes that have keys of their own."""
     value = "text; phaseUnit: seconds" if "phaseUnit" in wanted else "text"
     ends = [f"{key}_{suffix}" for suffix in wanted]
     return ", ".join(f"@{suffix}" for suffix in wanted), ", ".join(ends), value
 
 
 def _write_other(element: Element, flat: Flat) -> None:
-    key = LOCAL[element.tag]
-    if value := text(element):
+    key = LOCAL_NAMES[element.tag]
+    if value := direct_text(element):
         flat.other[key] = value
     if element.keys():
         _write_suffixes(element, key, flat.other, _SUFFIXES)
 
 
-def write_positive(keys: dict[str, Value], key: str, value: int) -> None:
-    """Write a number; 0 is as if it had never been said, earlier in the record either."""
+def _write_positive(keys: dict[str, Value], key: str, value: int) -> None:
+    """Write a number; 0 stands for no number and removes an earlier one of the record."""
     keys[key] = value
     if not value:
         del keys[key]
@@ -111,8 +107,8 @@ def write_positive(keys: dict[str, Value], key: str, value: int) -> None:
 
 def _write_texts(element: Element, keys: Container[str], flat: Flat) -> None:
     for child in element:
-        name = LOCAL[child.tag]
-        if name in keys and (value := text(child)):
+        name = LOCAL_NAMES[child.tag]
+        if name in keys and (value := direct_text(child)):
             flat.fixed[name] = value
 
 
@@ -125,69 +121,69 @@ def _write_record_identity(element: Element, flat: Flat) -> None:
 
 
 def _write_job_identity(element: Element, flat: Flat) -> None:
-    _write_texts(element, _JOB_IDENTITY, flat)
-    ids = (text(child) for child in element if LOCAL[child.tag] == "ProcessId")
+    _write_texts(element, _JOB_KEYS, flat)
+    ids = (direct_text(child) for child in element if LOCAL_NAMES[child.tag] == "ProcessId")
     flat.process_ids += filter(None, ids)
 
 
 def _write_user_identity(element: Element, flat: Flat) -> None:
-    _write_texts(element, _USER_IDENTITY, flat)
+    _write_texts(element, _USER_KEYS, flat)
 
 
 def _write_wall(element: Element, flat: Flat) -> None:
-    flat.fixed["WallDuration"] = seconds(text(element))
-    write_description(attributes(element), "WallDuration", flat)
+    flat.fixed["WallDuration"] = seconds(direct_text(element))
+    _write_description(attributes(element), "WallDuration", flat)
 
 
 def _write_cpu(element: Element, flat: Flat) -> None:
-    duration = seconds(text(element))
+    duration = seconds(direct_text(element))
     flat.cpu_seconds += duration
     given = attributes(element)
     if usage := given.get("usageType"):
         key = f"CpuDuration_{usage}"
         flat.fixed[key] = duration
-        write_description(given, key, flat)
+        _write_description(given, key, flat)
 
 
 def _write_resource(element: Element, flat: Flat) -> None:
     given = attributes(element)
     description = given.get("description", "")
     if description == "ResourceType":
-        flat.fixed[description] = text(element)
+        flat.fixed[description] = direct_text(element)
         return
     key = f"Resource_{key_part(description)}"
-    flat.fixed[key] = text(element)
+    flat.fixed[key] = direct_text(element)
     if len(given) > 1:
         _write_suffixes(element, key, flat.fixed, _RESOURCE_SUFFIXES)
 
 
 def _write_origin(element: Element, flat: Flat) -> None:
     if hop := attributes(element).get("hop"):
-        write_positive(flat.fixed, "Origin_hop", whole(hop, "Origin_hop", MAX_SIGNED))
+        _write_positive(flat.fixed, "Origin_hop", whole(hop, "Origin_hop", MAX_SIGNED))
     for child in element:
-        if LOCAL[child.tag] == "ServerDate":
-            flat.fixed["OriginServerDate"] = time(text(child), "OriginServerDate")
-        elif LOCAL[child.tag] == "Connection":
+        if LOCAL_NAMES[child.tag] == "ServerDate":
+            flat.fixed["OriginServerDate"] = time(direct_text(child), "OriginServerDate")
+        elif LOCAL_NAMES[child.tag] == "Connection":
             for part in child:
-                key = _CONNECTION.get(LOCAL[part.tag])
-                if key and (value := text(part)):
+                key = _CONNECTION.get(LOCAL_NAMES[part.tag])
+                if key and (value := direct_text(part)):
                     flat.fixed[key] = value
 
 
-#: Children without a rule of their own.
-OTHER = Rule(_write_other, (("", "NAME", "text, if any"), suffix_row("NAME", _SUFFIXES)))
+#: The rule of children without one of their own.
+OTHER = Rule(_write_other, (("", "NAME", "text, if any"), _suffix_row("NAME", _SUFFIXES)))
 
-#: Resource, ConsumableResource, PhaseResource and VolumeResource alike.
-RESOURCE = Rule(
+#: The rule of Resource, ConsumableResource, PhaseResource and VolumeResource.
+_RESOURCE = Rule(
     _write_resource,
     (
         ("", "Resource_DESCRIPTION", "text, also empty"),
-        suffix_row("Resource_DESCRIPTION", _RESOURCE_SUFFIXES),
+        _suffix_row("Resource_DESCRIPTION", _RESOURCE_SUFFIXES),
         (" called ResourceType", "ResourceType", "text; Batch if absent, BatchPilot is Payload"),
     ),
 )
 
-ORIGIN = Rule(
+_ORIGIN = Rule(
     _write_origin,
     (
         ("@hop", "Origin_hop", "whole number, if over 0"),
@@ -196,42 +192,44 @@ ORIGIN = Rule(
     ),
 )
 
-RECORD_IDENTITY = Rule(
+_RECORD_IDENTITY = Rule(
     _write_record_identity,
     (("@recordId", "RecordId", "text"), ("@createTime", "CreateTime", "time")),
 )
 
-JOB_IDENTITY = Rule(
+_JOB_IDENTITY = Rule(
     _write_job_identity,
     (
-        *((f"/{key}", key, "text") for key in _JOB_IDENTITY),
+        *((f"/{key}", key, "text") for key in _JOB_KEYS),
         ("/ProcessId", "ProcessId", "text, where there is one"),
         ("/ProcessId", "ProcessId0, ProcessId1, ...", "texts, where there are several"),
     ),
 )
 
-USER_IDENTITY = Rule(
-    _write_user_identity, tuple((f"/{key}", key, "text") for key in _USER_IDENTITY)
-)
+_USER_IDENTITY = Rule(_write_user_identity, tuple((f"/{key}", key, "text") for key in _USER_KEYS))
 
-CPU_DURATION = Rule(
+_CPU_DURATION = Rule(
     _write_cpu,
     (
         ("", "CpuDuration", "seconds, the sum of all; always there"),
         ("@usageType", "CpuDuration_USAGETYPE", "seconds"),
-        suffix_row("CpuDuration_USAGETYPE", DESCRIPTION),
+        _suffix_row("CpuDuration_USAGETYPE", _DESCRIPTION),
     ),
 )
 
-WALL_DURATION = Rule(
+_WALL_DURATION = Rule(
     _write_wall,
-    (("", "WallDuration", "seconds; always there"), suffix_row("WallDuration", DESCRIPTION)),
+    (("", "WallDuration", "seconds; always there"), _suffix_row("WallDuration", _DESCRIPTION)),
 )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind:
-    """A type of record: its published name, rules of its children, key that identifies it, end."""
+    """A type of record.
+
+    name: as it is published; rules: of its children; identity: the key that identifies a record;
+    finish: what completes the map of one.
+    """
 
     name: str
     rules: Mapping[str, Rule]
@@ -256,68 +254,68 @@ def _finish_storage(flat: Flat) -> None:
 
 
 def _text_rule(key: str) -> Rule:
-    """An element that is a text."""
+    """Make the rule of an element that is a text."""
 
     def write(element: Element, flat: Flat) -> None:
-        if value := text(element):
+        if value := direct_text(element):
             flat.fixed[key] = value
 
     return Rule(write, (("", key, "text"),))
 
 
 def _time_rule(key: str) -> Rule:
-    """An element that is a time."""
+    """Make the rule of an element that is a time."""
 
     def write(element: Element, flat: Flat) -> None:
-        flat.fixed[key] = time(text(element), key)
+        flat.fixed[key] = time(direct_text(element), key)
 
     return Rule(write, (("", key, "time"),))
 
 
 def _whole_rule(key: str) -> Rule:
-    """An element that is a whole number of 64 bits."""
+    """Make the rule of an element that is a whole number of 64 bits."""
 
     def write(element: Element, flat: Flat) -> None:
-        if value := text(element):
-            write_positive(flat.fixed, key, whole(value, key, MAX_UNSIGNED))
+        if value := direct_text(element):
+            _write_positive(flat.fixed, key, whole(value, key, MAX_UNSIGNED))
 
     return Rule(write, (("", key, "whole number, if over 0"),))
 
 
 def _typed_rule(prefix: str, value: Callable[[str, str], Value], kind: str) -> Rule:
-    """An element whose attribute `type` is part of the key."""
+    """Make the rule of an element whose attribute `type` is part of the key."""
 
     def write(element: Element, flat: Flat) -> None:
         given = attributes(element)
         key = f"{prefix}_{key_part(given.get('type', ''))}"
-        flat.fixed[key] = value(text(element), key)
-        write_description(given, key, flat)
+        flat.fixed[key] = value(direct_text(element), key)
+        _write_description(given, key, flat)
 
     key = f"{prefix}_TYPE"
-    return Rule(write, (("", key, kind), suffix_row(key, DESCRIPTION)))
+    return Rule(write, (("", key, kind), _suffix_row(key, _DESCRIPTION)))
 
 
 _JOB_RULES = {
-    "RecordIdentity": RECORD_IDENTITY,
-    "JobIdentity": JOB_IDENTITY,
-    "UserIdentity": USER_IDENTITY,
+    "RecordIdentity": _RECORD_IDENTITY,
+    "JobIdentity": _JOB_IDENTITY,
+    "UserIdentity": _USER_IDENTITY,
     "StartTime": _time_rule("StartTime"),
     "EndTime": _time_rule("EndTime"),
-    "CpuDuration": CPU_DURATION,
-    "WallDuration": WALL_DURATION,
-    "Resource": RESOURCE,
-    "ConsumableResource": RESOURCE,
-    "PhaseResource": RESOURCE,
-    "VolumeResource": RESOURCE,
+    "CpuDuration": _CPU_DURATION,
+    "WallDuration": _WALL_DURATION,
+    "Resource": _RESOURCE,
+    "ConsumableResource": _RESOURCE,
+    "PhaseResource": _RESOURCE,
+    "VolumeResource": _RESOURCE,
     "TimeDuration": _typed_rule("TimeDuration", lambda value, _: seconds(value), "seconds"),
     "TimeInstant": _typed_rule("TimeInstant", time, "time"),
-    "Origin": ORIGIN,
+    "Origin": _ORIGIN,
 }
 
 _STORAGE_RULES = {
     "UniqueID": _text_rule("UniqueID"),
     "Timestamp": _time_rule("Timestamp"),
-    "Origin": ORIGIN,
+    "Origin": _ORIGIN,
 }
 
 _SPACES = {
@@ -325,7 +323,7 @@ _SPACES = {
     for key in ("TotalSpace", "FreeSpace", "UsedSpace", "FileCount", "FileCountLimit")
 }
 
-#: What a probe begins its run with: no record, and nothing unknown.
+#: The element that a probe begins its run with: neither a record nor unknown.
 HANDSHAKE = "ProbeDetails"
 
 _JOB = Kind("JobUsageRecord", _JOB_RULES, "RecordId", _finish_job)

@@ -1,4 +1,4 @@
-"""What runs in the collector, for whoever looks for a fault: /debug/pprof/.
+"""Show what runs in the collector, to find faults: /debug/pprof/.
 
 In: requests. Out: texts. Rules: only where `-pprof` asks for it; a profile is sampled by a timer of
 CPU time in this process, one at a time, and costs nothing when nobody asks; it is written as folded
@@ -22,14 +22,20 @@ from tixd.runtime.http_server import Listener, Routes, bound_or_refused, plain_t
 #: How often a profile looks where the program is, seconds of CPU time.
 SAMPLE_SECONDS = 0.005
 
-#: How long a profile takes where nobody says, and at most (also the time-out of senders).
-USUAL_SECONDS, MOST_SECONDS = 30, 300
+#: How long a profile takes where the request does not say.
+DEFAULT_SECONDS = 30
 
-#: How many different stacks a profile keeps; all others are one.
-MOST_STACKS, OTHER_STACKS = 5000, "(others)"
+#: Longest profile.
+MAX_SECONDS = 300
 
-#: How often a profile looks whether it is still asked for, seconds.
-LOOK_SECONDS = 0.5
+#: How many different stacks a profile keeps.
+MAX_STACKS = 5000
+
+#: What stands for all further stacks.
+OTHER_STACKS = "(others)"
+
+#: How often a profile looks whether its client is still there, seconds.
+CLIENT_CHECK_SECONDS = 0.5
 
 #: Where all of it is.
 ROOT = "/debug/pprof/"
@@ -43,30 +49,30 @@ _INDEX = """<!DOCTYPE html><title>tixd</title><ul>
 
 
 class Profiler:
-    """Counts stacks while it is asked to."""
+    """Counts stacks while a profile is taken."""
 
     def __init__(self) -> None:
         self._stacks: Counter[str] = Counter()
         self._busy = False
 
     async def profile(self, request: web.BaseRequest) -> web.Response:
-        """Folded stacks of the next `seconds`; 429 while another profile is taken."""
-        wanted = request.query.get("seconds", str(USUAL_SECONDS))
-        if not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted) <= MOST_SECONDS):
-            return plain_text(f"seconds must be a number from 1 to {MOST_SECONDS}\n", 400)
+        """Answer with the folded stacks of the next `seconds`; 429 while another is taken."""
+        wanted = request.query.get("seconds", str(DEFAULT_SECONDS))
+        if not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted) <= MAX_SECONDS):
+            return plain_text(f"seconds must be a number from 1 to {MAX_SECONDS}\n", 400)
         if self._busy:
             return plain_text("another profile is being taken\n", 429)
-        self._busy, self._stacks = True, Counter()
+        self._busy = True
+        self._stacks = Counter()
         signal.signal(signal.SIGPROF, self._sample)
         signal.setitimer(signal.ITIMER_PROF, SAMPLE_SECONDS, SAMPLE_SECONDS)
         try:
-            await _still_asked(request, int(wanted))
+            await _wait_for_end(request, int(wanted))
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             self._busy = False
-        return plain_text(
-            "".join(f"{stack} {count}\n" for stack, count in self._stacks.most_common())
-        )
+        lines = (f"{stack} {count}\n" for stack, count in self._stacks.most_common())
+        return plain_text("".join(lines))
 
     def _sample(self, _: int, frame: FrameType | None) -> None:
         names = []
@@ -75,15 +81,15 @@ class Profiler:
             names.append(f"{code.co_qualname} ({code.co_filename}:{code.co_firstlineno})")
             frame = frame.f_back
         stack = ";".join(reversed(names))
-        is_known = stack in self._stacks or len(self._stacks) < MOST_STACKS
+        is_known = stack in self._stacks or len(self._stacks) < MAX_STACKS
         self._stacks[stack if is_known else OTHER_STACKS] += 1
 
 
-async def _still_asked(request: web.BaseRequest, seconds: float) -> None:
+async def _wait_for_end(request: web.BaseRequest, seconds: float) -> None:
     """Wait so long, or until the client has left."""
     end = time.monotonic() + seconds
     while request.transport and (left := end - time.monotonic()) > 0:
-        await asyncio.sleep(min(left, LOOK_SECONDS))
+        await asyncio.sleep(min(left, CLIENT_CHECK_SECONDS))
 
 
 async def _index(_: web.BaseRequest) -> web.Response:
@@ -94,13 +100,12 @@ async def _command_line(_: web.BaseRequest) -> web.Response:
     return plain_text("\0".join(sys.orig_argv))
 
 
-async def _stacks(_: web.BaseRequest) -> web.Response:
-    """The stack of every task of the loop."""
-    told = io.StringIO()
+async def _task_stacks(_: web.BaseRequest) -> web.Response:
+    shown = io.StringIO()
     for task in sorted(asyncio.all_tasks(), key=asyncio.Task.get_name):
-        task.print_stack(file=told)
-        told.write("\n")
-    return plain_text(told.getvalue())
+        task.print_stack(file=shown)
+        shown.write("\n")
+    return plain_text(shown.getvalue())
 
 
 def routes() -> Routes:
@@ -109,7 +114,7 @@ def routes() -> Routes:
         f"GET {ROOT}": _index,
         f"GET {ROOT}cmdline": _command_line,
         f"GET {ROOT}profile": Profiler().profile,
-        f"GET {ROOT}goroutine": _stacks,
+        f"GET {ROOT}goroutine": _task_stacks,
     }
 
 

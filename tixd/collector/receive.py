@@ -1,9 +1,8 @@
-"""A bundle's way from a request to its answer. READ SECOND.
+"""A bundle's way from its request to its answer. READ SECOND.
 
-In: the parameters of a servlet request. Out: "OK", once every record is with every output;
-else BadRequest (the sender must correct it) or Unavailable (it repeats it). Rules: the whole bundle
-is read before anything is published; nothing is answered 200 that is not safe; a ping says only
-that we are here.
+In: servlet requests. Out: records with every sink, and the answer. Rules: the whole bundle is read
+before anything is published; 200 is said only once every record is with every sink, because a
+sender repeats whatever is answered otherwise; a ping says only that the collector is here.
 """
 
 from __future__ import annotations
@@ -12,16 +11,25 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 
-from tixd import errors, logs
-from tixd.collector.admission import Admission, Reservation
+from aiohttp import web
+
+from tixd import bounded, errors, logs
+from tixd.collector.admission import Admission, ClientGone, Reservation
+from tixd.collector.body import RequestReader
 from tixd.collector.bundle import Bundle, is_ping, reading
-from tixd.collector.cooperative import Limited, Scheduler
+from tixd.collector.connections import Connection
+from tixd.collector.cooperative import StepScheduler, interruptible
 from tixd.collector.counts import Counts
 from tixd.collector.publish import SinkGroup
 from tixd.collector.record_parser import Limits
+from tixd.config.collector_settings import CollectorSettings
+from tixd.runtime.http_server import plain_text
 
-#: What a request that was taken is answered.
-OK = "OK"
+#: When a sender that was turned away is to come again, seconds.
+RETRY_AFTER_SECONDS = 5
+
+#: Most of what is wrong that a sender is told, characters.
+ANSWER_CHARACTERS = 900
 
 #: How much of a sender's name is kept, bytes.
 NAME_BYTES = 1024
@@ -29,12 +37,16 @@ NAME_BYTES = 1024
 
 @dataclass(slots=True)
 class RequestContext:
-    """A request: what it holds, until when (of the loop's clock) it must be read.
+    """One servlet request, and what its line in the log tells.
 
-    And what the log tells of it: sender's name, records and handshakes by type, what went wrong.
+    deadline: until when it must be read, by the loop's clock; sender: the name that it gives
+    itself; records: records and handshakes by type; problem: what went wrong that its sender is not
+    told.
     """
 
-    share: Reservation
+    request: web.BaseRequest
+    connection: Connection
+    reservation: Reservation
     deadline: float
     sender: str = ""
     records: Counter[str] = field(default_factory=Counter)
@@ -42,54 +54,96 @@ class RequestContext:
 
 
 class Receiver:
-    """Takes bundles for these outputs."""
+    """Receives bundles for these sinks."""
 
     def __init__(
-        self,
-        outputs: SinkGroup,
-        limits: Limits,
-        hand: Admission,
-        counts: Counts,
-        scheduler: Scheduler,
+        self, settings: CollectorSettings, sinks: SinkGroup, admission: Admission, counts: Counts
     ) -> None:
-        self._outputs, self._limits = outputs, limits
-        self._hand, self._counts, self._scheduler = hand, counts, scheduler
+        self._sinks = sinks
+        self._limits = _limits(settings)
+        self._admission = admission
+        self._counts = counts
+        self._scheduler = StepScheduler()
+        self._reader = RequestReader(settings, self._scheduler)
 
-    async def receive(self, given: dict[str, bytes], visit: RequestContext) -> str:
-        """Take one request; what it answers. `visit` is filled in as it becomes known."""
-        visit.sender = given.get("from", b"")[:NAME_BYTES].decode(errors="replace")
-        if is_ping(given):
-            return OK
-        self._outputs.check_ready()
-        with self._hand.work(visit.share):
-            bundle = await self._read(given, visit)
-            visit.records = bundle.counts
-            visit.share.take(self._outputs.held_bytes(bundle.records))
-            await self._publish(bundle, visit.share)
-        return OK
-
-    async def _read(self, given: dict[str, bytes], visit: RequestContext) -> Bundle:
-        """The records of the bundle, whose text is held no more then."""
+    async def respond(self, context: RequestContext) -> web.Response | None:
+        """Receive a bundle and say how it went; None: its sender has left."""
+        if context.request.method not in ("GET", "POST"):
+            return plain_text("only GET and POST", 405, Allow="GET, POST")
         try:
-            async with Limited(visit.share, visit.deadline):
-                bundle = await self._scheduler.run(reading(given, self._limits), visit.share)
+            await self._receive(context)
+        except ClientGone:
+            context.problem = "the sender has left"
+            return None
+        except errors.BadRequest as error:
+            return plain_text(bounded.text(error.answer, ANSWER_CHARACTERS), error.status)
+        except errors.Unavailable as error:
+            context.problem = error.detail
+            retry_after = str(RETRY_AFTER_SECONDS)
+            return plain_text(error.answer, error.status, Retry_After=retry_after)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the sender is to repeat it
+            logs.error("request_failed", reason=f"{type(error).__name__}: {error}")
+            context.problem = "unexpected"
+            return plain_text("Internal server error", 500)
+        return plain_text("OK")
+
+    async def _receive(self, context: RequestContext) -> None:
+        """Take a bundle, step by step; at each step stands what it may be answered with.
+
+        At any time 503 where others need the memory more, and nothing where the sender leaves.
+        """
+        parameters = await self._read_request(context)  # 400, 408, 413, 415; 503: no memory
+        with context.connection.working():
+            if is_ping(parameters):  # 400
+                return
+            self._sinks.check_ready()  # 503: a sink is not ready
+            with self._admission.admit(context.reservation):  # 503: as many bundles as may be
+                bundle = await self._read_bundle(parameters, context)  # 400, 413; 503: too late
+                await self._publish(bundle, context)  # 400: too large; 503: not confirmed
+
+    async def _read_request(self, context: RequestContext) -> dict[str, bytes]:
+        parameters = await self._reader.read(context.request, context.reservation, context.deadline)
+        context.sender = parameters.get("from", b"")[:NAME_BYTES].decode(errors="replace")
+        return parameters
+
+    async def _read_bundle(self, parameters: dict[str, bytes], context: RequestContext) -> Bundle:
+        """Read the records of the bundle, whose text is held no more then."""
+        try:
+            async with interruptible(context.reservation, context.deadline):
+                work = reading(parameters, self._limits)
+                bundle = await self._scheduler.run(work, context.reservation)
         except errors.BadRecord:
             self._counts.record_errors += 1
             raise
-        given.clear()
-        visit.share.hold(sum(record.held_bytes for record in bundle.records))
+        parameters.clear()
+        context.reservation.resize(sum(record.memory_bytes for record in bundle.records))
+        context.records = bundle.counts
         if bundle.unknown:
             names = ", ".join(bundle.unknown_names)
             logs.warning("records_unknown", records=bundle.unknown, names=names)
         self._counts.record_errors += bundle.unknown
         return bundle
 
-    async def _publish(self, bundle: Bundle, share: Reservation) -> None:
-        """Have every record with every output, and count it."""
+    async def _publish(self, bundle: Bundle, context: RequestContext) -> None:
+        """Have every record with every sink, and count it."""
+        context.reservation.add(self._sinks.memory_bytes(bundle.records))
         try:
-            run = partial(self._scheduler.run, share=share)
-            await self._outputs.publish(bundle.records, run)
+            run = partial(self._scheduler.run, reservation=context.reservation)
+            await self._sinks.publish(bundle.records, run)
         except (errors.BadRequest, errors.Unavailable):
             self._counts.record_errors += len(bundle.records)
             raise
         self._counts.records += len(bundle.records)
+
+
+def _limits(settings: CollectorSettings) -> Limits:
+    return Limits(
+        token_bytes=settings.max_buffer_size,
+        records=settings.max_records,
+        depth=settings.max_depth,
+        attributes=settings.max_attributes,
+        tags=settings.max_tags,
+        record_bytes=settings.max_record_bytes,
+        namespace_bytes=settings.max_namespace_bytes,
+        unknown_refused=settings.unknown_records == "reject",
+    )

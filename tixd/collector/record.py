@@ -1,11 +1,8 @@
-"""One usage record: its source and the flat map that is published.
+"""Make a usage record of its elements, and render it as a message.
 
-In: a record's elements. Out: a Record, or BadRecord. Rules: collector.md §3; the map is
-kept as JSON bytes, a tenth of the memory of a dict, and without the source, which is its RawXML.
-
-A record as the bytes of a message: JSON, its source, or its source in canonical form.
-
-In: a Record. Out: bytes and their content type. Rules: collector.md §4; raw and xml stand alone.
+In: a parsed element. Out: a Record, or BadRecord; its bytes as JSON, as its source, or as its
+source in canonical form. Rules: collector.md §3 and §4; the published map is kept as JSON bytes, a
+tenth of the memory of a dict, and without the source, which is its RawXML; raw and xml stand alone.
 Pure.
 """
 
@@ -21,7 +18,7 @@ import orjson
 from tixd.collector.c14n import canonical
 from tixd.collector.conversions import Value
 from tixd.collector.mapping import KINDS, OTHER, Flat, Kind
-from tixd.collector.record_parser import LOCAL, Found
+from tixd.collector.record_parser import LOCAL_NAMES, ParsedElement
 from tixd.config.collector_settings import Format
 
 #: Bytes of the digest that is a message's id: enough that no two records ever share one.
@@ -47,51 +44,52 @@ class Record:
 
     @property
     def fields(self) -> dict[str, Value]:
-        """The published map."""
+        """The published map, with RawXML."""
         keys: dict[str, Value] = orjson.loads(self.flat)
         return keys | {"RawXML": self.source.decode()}
 
     @property
-    def held_bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """How much memory it takes, about."""
         return len(self.source) + len(self.flat) + _OBJECTS_BYTES
 
     @property
     def message_id(self) -> str:
-        """32 characters, the same for the same identity and source, however often it is sent."""
+        """32 characters, the same for the same identity and source, however often they are sent."""
         content = b"\0".join((self.kind.encode(), self.identity.encode(), self.source))
         return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def record(found: Found) -> Record:
-    """The record in an element of one of the KINDS; raises BadRecord."""
+def record(found: ParsedElement) -> Record:
+    """Make the record of an element of one of the KINDS; raises BadRecord."""
     kind = KINDS[found.name]
-    keys = _flattened(found.tree, kind)
+    keys = _flatten(found.tree, kind)
     identity = str(keys.get(kind.identity, ""))
     # Copied, because what orjson gives holds a buffer of at least 4 KiB.
     flat = bytes(memoryview(orjson.dumps(keys)))
     return Record(kind.name, identity, found.source, flat)
 
 
-def _flattened(tree: Element, kind: Kind) -> dict[str, Value]:
+def _flatten(tree: Element, kind: Kind) -> dict[str, Value]:
     flat = Flat()
     rules = kind.rules
     for child in tree:
-        rules.get(LOCAL[child.tag], OTHER).write(child, flat)
+        rules.get(LOCAL_NAMES[child.tag], OTHER).write(child, flat)
     kind.finish(flat)
     flat.fixed["type"] = kind.name
     flat.other.pop("RawXML", None)
     return flat.other | flat.fixed
 
 
+#: Every format of a message.
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 
-def render(record: Record, form: Format) -> tuple[bytes, str]:
-    """The body and the content type of a message."""
-    if form == "json":
+def render(record: Record, wanted: Format) -> tuple[bytes, str]:
+    """Return the body and the content type of a message in this format."""
+    if wanted == "json":
         raw = orjson.dumps(record.source.decode())
         return b"".join((record.flat[:-1], b',"RawXML":', raw, b"}")), "application/json"
-    if form == "xml":
+    if wanted == "xml":
         return canonical(record.source), "text/xml"
     return record.source, "text/xml"

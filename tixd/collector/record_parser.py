@@ -1,16 +1,14 @@
-"""A record's XML to its elements, with every namespace in it declared.
+"""Parse a record's XML within limits, with every namespace in it declared.
 
-In: the source of one element. Out: Found: the tree, and the source as it is published. Rules:
+In: the source of one element. Out: its tree, and the source as it is published. Rules:
 - no DOCTYPE, so no entities but the five of XML: the parser is given what begins with a start tag,
   behind which XML has no place for one, and raises at one wherever it meets it;
 - the tree is not many times as large as its source: what could make it so (tags, attributes, long
   namespaces) is bounded before it is made, by patterns that match whenever the parser would;
 - the source keeps every byte it has, and gets the declarations that it lacks: those of the envelope
   around it, and `urn:undeclared:PREFIX` for a prefix that nobody declares.
-The standard library reads: expat builds the trees in C, and forgets every name afterwards (lxml
-keeps them until the process ends).
-
-How much a sender may ask of the collector; frozen, so that a worker process can have it too. Pure.
+The parser is expat, which builds the trees in C and forgets every name afterwards (lxml keeps them
+until the process ends). Pure.
 """
 
 from __future__ import annotations
@@ -49,8 +47,8 @@ class Limits:
     unknown_refused: bool = False
 
 
-#: How many names are remembered with their local names; real bundles have about 100. What a hostile
-#: sender makes up is worked out anew each time.
+#: How many names are remembered with their local names; real bundles have about 100. Those that a
+#: hostile sender makes up are computed anew each time.
 _REMEMBERED_NAMES = 2000
 
 #: Longest local name, characters: keys are made of it, up to seven of one.
@@ -104,7 +102,7 @@ _IDENTITY_BYTES = 4096
 _SHOWN_CHARACTERS = 100
 
 
-class Found(NamedTuple):
+class ParsedElement(NamedTuple):
     """An element: its local name, its tree, its source as it is published."""
 
     name: str
@@ -125,24 +123,24 @@ class _LocalNames(dict[str, str]):
 
 
 #: Local names of elements and attributes, by the names that the trees have.
-LOCAL = _LocalNames()
+LOCAL_NAMES = _LocalNames()
 
 
-def text(element: Element) -> str:
-    """The direct character data of an element, before, between and behind those in it."""
+def direct_text(element: Element) -> str:
+    """Return the character data of an element, without that of its children."""
     found = element.text or ""
     return found + "".join(child.tail or "" for child in element) if len(element) else found
 
 
 def attributes(element: Element) -> dict[str, str]:
-    """The attributes of an element by local name, empty ones left out."""
-    return {LOCAL[name]: value for name, value in element.items() if value}
+    """Return the attributes of an element by local name, empty ones left out."""
+    return {LOCAL_NAMES[name]: value for name, value in element.items() if value}
 
 
-def root_at(source: bytes, start: int = 0) -> int:
-    """Where the first start tag begins, behind what may stand before it.
+def find_root(source: bytes, start: int = 0) -> int:
+    """Return where the first start tag begins, behind what may stand before it.
 
-    Raises BadRequest for a DOCTYPE, Malformed for anything else.
+    Raises BadRequest for a DOCTYPE, MalformedBundle for anything else.
 
     >>> root_at(b" <?xml version='1.0'?><!-- > --> <R/>")
     33
@@ -156,8 +154,8 @@ def root_at(source: bytes, start: int = 0) -> int:
     return at
 
 
-def called(text: bytes, start: int, number: int) -> str:
-    """What messages call the record that begins there: its number, and its id where it has one.
+def describe_record(text: bytes, start: int, number: int) -> str:
+    """Name the record that begins there in messages: its number, and its id where it has one.
 
     >>> called(b'<UsageRecord><RecordIdentity a:recordId="host:1"/></Usage', 0, 3)
     'record 3 ("host:1")'
@@ -170,8 +168,8 @@ def called(text: bytes, start: int, number: int) -> str:
     return f"record {number} ({json.dumps(identity)})"
 
 
-def declared(tag: bytes) -> dict[bytes, bytes]:
-    """What a start tag declares: names and values as they stand.
+def declarations(tag: bytes) -> dict[bytes, bytes]:
+    """Return the namespaces that a start tag declares: names and values as they stand.
 
     >>> declared(b"<R a=' xmlns=0' xmlns='urn:a' xmlns:b = 'urn:b'>")
     {b'xmlns': b"'urn:a'", b'xmlns:b': b"'urn:b'"}
@@ -181,9 +179,9 @@ def declared(tag: bytes) -> dict[bytes, bytes]:
 
 
 def new_parser(separator: str | None = None) -> expat.XMLParserType:
-    """A parser of UTF-8, whatever the text says of itself, that raises BadRequest at a DOCTYPE.
+    """Make a parser of UTF-8, whatever the text declares, that raises BadRequest at a DOCTYPE.
 
-    separator: what stands between namespace and name; None: it knows of no namespaces.
+    separator: what stands between namespace and name; None: it ignores namespaces.
     """
     made = expat.ParserCreate("UTF-8", separator)
     made.buffer_text = True
@@ -191,32 +189,36 @@ def new_parser(separator: str | None = None) -> expat.XMLParserType:
     return made
 
 
-def parse(source: bytes, limits: Limits, outer: Mapping[bytes, bytes], at: int = 0) -> Found:
-    """The one element that the source is.
+def parse_element(
+    source: bytes, limits: Limits, outer: Mapping[bytes, bytes], at: int = 0
+) -> ParsedElement:
+    """Parse the one element that the source is.
 
     outer: what the envelope declares; at: where in the bundle the source begins, for messages.
-    Raises Malformed where it is no XML, OverLimit.
+    Raises MalformedBundle where it is no XML, OverLimit.
     """
     check_size(source, limits, at)
     if outer and (tag := START_TAG.match(source)):
-        own = declared(tag[0])
-        source = _with(source, {name: uri for name, uri in outer.items() if name not in own})
+        own = declarations(tag[0])
+        source = _with_declarations(
+            source, {name: uri for name, uri in outer.items() if name not in own}
+        )
     if not _TAG.match(source):
         raise MalformedBundle("no element", at)
     try:
-        source, tree = _completed(source, limits, at)
+        source, tree = _parse_completed(source, limits, at)
     except expat.ExpatError as error:
         raise MalformedBundle(f"no XML ({error}) in what begins", at) from error
     if source.count(b"</") >= limits.depth:
         _check_depth(tree, limits, at)
-    return Found(tree.tag.rpartition("}")[2], tree, source)
+    return ParsedElement(tree.tag.rpartition("}")[2], tree, source)
 
 
 def check_size(source: bytes, limits: Limits, at: int = 0) -> None:
-    """Look for what would make a tree many times as large as its source; raises OverLimit."""
+    """Raise OverLimit for what would make a tree many times as large as its source."""
     values = source.count(b"=")
     if source.count(b"<") > limits.tags or (
-        values > limits.tags and _are_over(limits.tags, _VALUE.finditer(source))
+        values > limits.tags and _has_more(limits.tags, _VALUE.finditer(source))
     ):
         raise OverLimit(f"a record of over {limits.tags} tags or attributes (maxTags)", at)
     most = limits.attributes
@@ -228,22 +230,24 @@ def check_size(source: bytes, limits: Limits, at: int = 0) -> None:
 
 @functools.cache
 def _long_namespace(most: int) -> re.Pattern[bytes]:
-    """A namespace of over so many bytes: each name in it becomes as long."""
+    # Each name in a namespace becomes as long as it.
     return re.compile(
         b"xmlns(?<=\\sxmlns)[^\\s=<>\"']*+\\s*+=\\s*+(?:\"[^\"]{%d}[^\"]|'[^']{%d}[^'])"
         % (most, most)
     )
 
 
-def _completed(source: bytes, limits: Limits, at: int) -> tuple[bytes, Element]:
-    """The source with its undeclared prefixes declared, and its tree; raises ExpatError."""
+def _parse_completed(source: bytes, limits: Limits, at: int) -> tuple[bytes, Element]:
+    """Return the source with its undeclared prefixes declared, and its tree; raises ExpatError."""
     try:
         return source, _tree(source)
     except expat.ExpatError as error:
         if error.code != _UNBOUND_PREFIX:
             raise
-    missing = _undeclared(source, limits.attributes, at)
-    source = _with(source, {b"xmlns:" + p: b'"urn:undeclared:%b"' % p for p in missing})
+    missing = _undeclared_prefixes(source, limits.attributes, at)
+    source = _with_declarations(
+        source, {b"xmlns:" + p: b'"urn:undeclared:%b"' % p for p in missing}
+    )
     return source, _tree(source)
 
 
@@ -257,8 +261,8 @@ def _tree(source: bytes) -> Element:
     return tree
 
 
-def _with(source: bytes, declarations: Mapping[bytes, bytes]) -> bytes:
-    """The source with declarations behind the name in its start tag."""
+def _with_declarations(source: bytes, declarations: Mapping[bytes, bytes]) -> bytes:
+    """Return the source with declarations behind the name in its start tag."""
     name = _TAG_NAME.match(source)
     if not name or not declarations:
         return source
@@ -266,8 +270,8 @@ def _with(source: bytes, declarations: Mapping[bytes, bytes]) -> bytes:
     return name[0] + added + source[name.end() :]
 
 
-def _undeclared(source: bytes, most: int, at: int) -> list[bytes]:
-    """The prefixes that are used where nobody has declared them; raises OverLimit."""
+def _undeclared_prefixes(source: bytes, most: int, at: int) -> list[bytes]:
+    """Return the prefixes that are used where none declares them; raises OverLimit."""
     missing: dict[str, None] = {}
     scope = Counter(_BUILT_IN)
     opened: list[list[str]] = []
@@ -298,7 +302,7 @@ def _undeclared(source: bytes, most: int, at: int) -> list[bytes]:
 # --- limits --------------------------------------------------------------------------------------
 
 
-def _are_over(most: int, found: Iterable[object]) -> bool:
+def _has_more(most: int, found: Iterable[object]) -> bool:
     return any(number > most for number, _ in enumerate(found, 1))
 
 

@@ -1,17 +1,16 @@
-"""The text of an `update` bundle to its records.
+"""Split the text of a bundle into its records.
 
-In: tokens between `|`. Out: for each `replication` its record, the first of the three tokens that
-follow; of each token its length, so that work can be measured. Rules: a `|` in a double-quoted
-string does not cut, and a backslash there escapes the next character. An odd quote in ordinary text
-breaks that rule; then a record, and the raw and extra XML behind it, are taken to end with their
-root elements.
-
-Where elements end in a text that holds several.
-
-In: the text of a bundle. Out: Found elements. Rules: only what decides is looked at: tags of the
-same name, and what may hold the text of such a tag; whether a cut was right shows when the piece is
-parsed, since an element that is cut short or too long is no XML. What an envelope holds beside its
-records is parsed as well, at the end. Pure.
+In: the text. Out: the element of each record, parsed; of what lies between, its length, so that
+work can be measured. Rules:
+- an `update` has tokens between `|`; the record is the first of the three tokens that follow a
+  `replication`. A `|` in a double-quoted string does not cut, and a backslash there escapes the
+  next character. An odd quote in ordinary text breaks that rule: then (`by_structure`) a record,
+  and the raw and extra XML behind it, end with their root elements;
+- a `multiupdate` is an envelope, whose children are the records; what it holds beside them is
+  parsed as well, at the end;
+- to find where an element ends, only tags of its name are looked at, and what may hold the text of
+  such a tag; whether a cut was right shows when the piece is parsed, since an element that is cut
+  short or too long is no XML. Pure.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from tixd.collector.record_parser import (
     INSTRUCTION,
     NO_ELEMENT,
     START_TAG,
-    Found,
     Limits,
+    ParsedElement,
     check_size,
-    declared,
-    parse,
-    root_at,
+    declarations,
+    find_root,
+    parse_element,
 )
 from tixd.errors import BadRequest, MalformedBundle, OverLimit
 
@@ -52,16 +51,16 @@ _SIMPLE = (
     rb"|<!\[CDATA\[%b|<\?%b|<(?!!|\?|/?\1[\s/>])){0,%d}+</\1\s*+>)"
 )
 
-_TAG = rb"<(?P<slash>/?)(?P<name>[^\s/>!?]++)(?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+(?:>|(?P<d>))"
+_ANY_TAG = rb"<(?P<slash>/?)(?P<name>[^\s/>!?]++)(?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+(?:>|(?P<d>))"
 
 _OTHER = re.compile(_NO_TAG)
-_ANY = re.compile(_NO_TAG + b"|" + _TAG)
+_ANY = re.compile(_NO_TAG + b"|" + _ANY_TAG)
 
 _XML_DECLARATION = re.compile(rb"<\?xml\s")
 
 
 def element_end(text: bytes, start: int, limits: Limits) -> int:
-    """Where the element ends that begins at `start`; raises BadRequest where it does not.
+    """Return where the element ends that begins at `start`; raises BadRequest where it does not.
 
     >>> element_end(b"<R>1<R/><!-- </R> --></R >|<R/>", 0, Limits())
     26
@@ -74,18 +73,18 @@ def element_end(text: bytes, start: int, limits: Limits) -> int:
         return end
     if first and len(text) > most:
         raise OverLimit(f"a record of over {limits.record_bytes} bytes (maxRecordSize)", start)
-    root_at(text, start)  # which knows a DOCTYPE
+    find_root(text, start)  # which knows a DOCTYPE
     raise MalformedBundle("no element, or one without end,", start)
 
 
 @functools.cache
 def _simple(tags: int) -> re.Pattern[bytes]:
-    """Between tags there may be text."""
+    # Between tags there may be text.
     return re.compile(_SIMPLE % (COMMENT, CDATA, INSTRUCTION, 2 * tags))
 
 
 def _nested_end(text: bytes, start: int, name: bytes, limits: Limits) -> int:
-    """Where the element of this name ends in which others have it; 0 where it does not."""
+    """Return where an element ends in which others have its name; 0 where it does not."""
     depth, tags = 0, _ANY.finditer(text, start, start + limits.record_bytes)
     for count, found in enumerate(tags):
         if count > limits.tags:
@@ -99,69 +98,73 @@ def _nested_end(text: bytes, start: int, name: bytes, limits: Limits) -> int:
     return 0
 
 
-def envelope(text: bytes, name: str, limits: Limits) -> Iterator[Found | int]:
-    """The children of the root element, which must have this local name; raises BadRequest.
+def envelope(text: bytes, name: str, limits: Limits) -> Iterator[ParsedElement | int]:
+    """Yield the children of the root element, which must have this local name; raises BadRequest.
 
-    And the length of each comment and the like. An XML declaration before a child is let pass.
+    Yields the length of each comment and instruction, too. An XML declaration before a child is
+    ignored.
     """
-    with _about(name):
-        start = root_at(text)
+    with _naming_envelope(name):
+        start = find_root(text)
         root = START_TAG.match(text, start)
         if not root or root[1].rpartition(b":")[2] != name.encode():
             raise BadRequest(f"the root element is not {name}")
-        outer, at = _outer(root[0], limits), root.end()
-    kept = _Kept(name, text, limits)
-    kept.add(start, at)
+        outer, at = _envelope_declarations(root[0], limits), root.end()
+    rest = _EnvelopeRest(name, text, limits)
+    rest.add(start, at)
     for begin, end, is_markup in _children(text, at, limits, root[0]):
-        kept.add(at, end if is_markup else begin)
+        rest.add(at, end if is_markup else begin)
         at = end
         if is_markup:
             yield end - begin
         elif not _XML_DECLARATION.match(text, begin):
-            yield parse(text[begin:end], limits, outer, begin)
-    kept.add(at, max(at, text.rfind(b">") + 1))
-    with _about(name):
-        parse(b"".join(kept.pieces), limits, {}, start)
+            yield parse_element(text[begin:end], limits, outer, begin)
+    rest.add(at, max(at, text.rfind(b">") + 1))
+    with _naming_envelope(name):
+        parse_element(b"".join(rest.pieces), limits, {}, start)
 
 
-class _Kept:
+class _EnvelopeRest:
     """What an envelope holds beside its records."""
 
     def __init__(self, name: str, text: bytes, limits: Limits) -> None:
-        self._name, self._text, self._most = name, text, limits.record_bytes
-        self._left = self._most
+        self._name = name
+        self._text = text
+        self._max_bytes = limits.record_bytes
+        self._bytes_left = limits.record_bytes
         self.pieces: list[bytes] = []
 
     def add(self, start: int, end: int) -> None:
         """Add this part of the text; raises OverLimit before it is copied."""
-        self._left -= end - start
-        if self._left < 0:
-            raise OverLimit(f"{self._name}: over {self._most} bytes beside the records")
+        self._bytes_left -= end - start
+        if self._bytes_left < 0:
+            raise OverLimit(f"{self._name}: over {self._max_bytes} bytes beside the records")
         self.pieces.append(self._text[start:end])
 
 
 @contextmanager
-def _about(name: str) -> Iterator[None]:
-    """Let an error say that it is about the envelope, and about no record."""
+def _naming_envelope(name: str) -> Iterator[None]:
+    """Let an error name the envelope, because it is about no record."""
     try:
         yield
     except BadRequest as error:
         raise type(error)(f"{name}: {error.detail}") from error
 
 
-def _outer(tag: bytes, limits: Limits) -> dict[bytes, bytes]:
-    """What an envelope declares; raises OverLimit."""
+def _envelope_declarations(tag: bytes, limits: Limits) -> dict[bytes, bytes]:
+    """Return the namespaces that an envelope declares; raises OverLimit."""
     check_size(tag, limits)
-    outer, most = declared(tag), _DECLARATIONS * limits.namespace_bytes
+    outer, most = declarations(tag), _DECLARATIONS * limits.namespace_bytes
     if sum(len(name) + len(uri) for name, uri in outer.items()) > most:
         raise OverLimit(f"over {most} bytes of namespaces (maxNamespace)")
     return outer
 
 
 def _children(text: bytes, at: int, limits: Limits, root: bytes) -> Iterator[tuple[int, int, bool]]:
-    """Begin and end of each child of the envelope, and of each comment and the like.
+    """Yield begin and end of each child, comment and instruction of the envelope.
 
-    And whether it is of the latter, an XML declaration apart. `root`: the envelope's start tag.
+    With each goes whether it is no child, but no XML declaration either. `root`: the envelope's
+    start tag.
     """
     records = others = 0
     if root.endswith(b"/>"):
@@ -195,10 +198,11 @@ _QUOTED_TOKEN = re.compile(rb'[^|"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^|"]*+)*+', 
 _BLANKS = re.compile(rb"\s*+")
 
 
-def by_quotes(text: bytes, limits: Limits) -> Iterator[Found | int]:
-    """The records, cut out by the quote rule.
+def by_quotes(text: bytes, limits: Limits) -> Iterator[ParsedElement | int]:
+    """Yield the records, cut out by the quote rule.
 
-    Raises Malformed where the rule does not fit the text, BadRequest for a DOCTYPE, OverLimit.
+    Raises MalformedBundle where the rule does not fit the text, BadRequest for a DOCTYPE,
+    OverLimit.
     """
     following = 0
     for at, end in _quoted_tokens(text, limits):
@@ -213,19 +217,19 @@ def by_quotes(text: bytes, limits: Limits) -> Iterator[Found | int]:
         raise MalformedBundle("a replication that too few tokens follow")
 
 
-def _record(text: bytes, at: int, end: int, limits: Limits) -> Found:
-    """The record in a token, without what stands before and behind it."""
-    start = root_at(text, at)
-    return parse(text[start : text.rfind(b">", start, end) + 1], limits, {}, start)
+def _record(text: bytes, at: int, end: int, limits: Limits) -> ParsedElement:
+    """Return the record in a token, without what stands before and behind it."""
+    start = find_root(text, at)
+    return parse_element(text[start : text.rfind(b">", start, end) + 1], limits, {}, start)
 
 
-def by_structure(text: bytes, limits: Limits) -> Iterator[Found | int]:
-    """The records, each cut where its root element ends; raises as by_quotes does."""
+def by_structure(text: bytes, limits: Limits) -> Iterator[ParsedElement | int]:
+    """Yield the records, each cut where its root element ends; raises as by_quotes does."""
     at = 0
     for _ in range(_TOKENS_PER_RECORD * limits.records):
         end = _token_end(text, at)
         if text[at:end].strip() == _KEYWORD:
-            start = root_at(text, end + 1)
+            start = find_root(text, end + 1)
             record_end = element_end(text, start, limits)
             _check_size(record_end - start, start, limits)
             end = _cut_behind(text, record_end, limits)
@@ -233,7 +237,7 @@ def by_structure(text: bytes, limits: Limits) -> Iterator[Found | int]:
             for _ in range(_FOLLOWING - 1):
                 before, end = end, _end_of_xml(text, end, start, limits)
                 yield end - before
-            yield parse(text[start:record_end], limits, {}, start)
+            yield parse_element(text[start:record_end], limits, {}, start)
         else:
             yield end - at
         if end == len(text):
@@ -243,7 +247,7 @@ def by_structure(text: bytes, limits: Limits) -> Iterator[Found | int]:
 
 
 def _quoted_tokens(text: bytes, limits: Limits) -> Iterator[tuple[int, int]]:
-    """Where each token begins and ends by the quote rule."""
+    """Yield where each token begins and ends by the quote rule."""
     at = 0
     for _ in range(_TOKENS_PER_RECORD * limits.records):
         end = _quoted_end(text, at, limits.token_bytes)
@@ -258,7 +262,7 @@ def _quoted_tokens(text: bytes, limits: Limits) -> Iterator[tuple[int, int]]:
 
 
 def _quoted_end(text: bytes, at: int, most: int) -> int:
-    """Where a token ends by the quote rule; quickly where its quotes are pairs without escapes."""
+    """Return where a token ends by the quote rule; quickly where it has no escapes."""
     end = text.find(b"|", at, at + most)
     if end >= 0 and not text.count(b'"', at, end) % 2 and text.find(b"\\", at, end) < 0:
         return end
@@ -266,17 +270,17 @@ def _quoted_end(text: bytes, at: int, most: int) -> int:
 
 
 def _end_of_xml(text: bytes, cut: int, record: int, limits: Limits) -> int:
-    """Where the token behind a `|` ends: with the XML that it begins with, if it does."""
+    """Return where the token behind a `|` ends: behind the XML that it begins with, if any."""
     if cut == len(text):
         raise MalformedBundle(f"too few of {_FOLLOWING} tokens of the record", record)
     start = _end(_BLANKS, text, cut + 1, limits.token_bytes)
     if text.startswith(b"<", start):
-        return _cut_behind(text, element_end(text, root_at(text, start), limits), limits)
+        return _cut_behind(text, element_end(text, find_root(text, start), limits), limits)
     return _token_end(text, start)
 
 
 def _cut_behind(text: bytes, at: int, limits: Limits) -> int:
-    """The next `|`, or the end of the text, with no other element before it."""
+    """Return the next `|`, or the end of the text, with no other element before it."""
     end = _end(NO_ELEMENT, text, at, limits.token_bytes)
     if end < len(text) and not text.startswith(b"|", end):
         raise MalformedBundle("neither | nor the end behind a record", at)
@@ -284,13 +288,13 @@ def _cut_behind(text: bytes, at: int, limits: Limits) -> int:
 
 
 def _token_end(text: bytes, at: int) -> int:
-    """The next `|`, or the end of the text."""
+    """Return the next `|`, or the end of the text."""
     end = text.find(b"|", at)
     return len(text) if end < 0 else end
 
 
 def _end(pattern: re.Pattern[bytes], text: bytes, at: int, most: int) -> int:
-    """Where a pattern that always matches ends, within so many bytes."""
+    """Return where a pattern that always matches ends, within so many bytes."""
     found = pattern.match(text, at, at + most)
     return found.end() if found else at
 

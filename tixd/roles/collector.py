@@ -145,7 +145,7 @@ class Collector:
             moment=time.time(),
             started=self._started,
             period_seconds=0.0,
-            open=self._server.in_hand,
+            open=self._server.admitted_requests,
             counts=self._server.counts.stats(),
             not_renewed=self._not_renewed,
         )
@@ -154,7 +154,7 @@ class Collector:
         return status_line(self._snapshot(), self._not_ready())
 
     def _not_ready(self) -> tuple[str, ...]:
-        return ("it is stopping",) if self._stopping.is_set() else self._outputs.not_ready()
+        return ("it is stopping",) if self._stopping.is_set() else self._outputs.unready_reasons()
 
     # --- signals ---------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.gratia import enveloped, job
 from tixd.collector.bundle import reading
 from tixd.collector.c14n import canonical
-from tixd.collector.record_parser import Limits, parse
+from tixd.collector.record_parser import Limits, parse_element
 from tixd.errors import BadRequest, OverLimit
 
 #: Small ones, so that few pieces exceed them.
@@ -80,7 +80,7 @@ def test_no_tree_is_larger_than_its_bounds(inside: str) -> None:
     source = f"<R>{inside}</R>".encode()
     elements, wide, longest = measured(source)
     try:
-        parse(source, LIMITS, {})
+        parse_element(source, LIMITS, {})
     except BadRequest:
         return
     assert wide <= LIMITS.attributes

@@ -9,8 +9,7 @@ import pytest
 
 from tixd import errors
 from tixd.collector.admission import Admission, ClientGone, Reservation
-from tixd.collector.cooperative import Limited, Scheduler
-from tixd.collector.steps import Steps
+from tixd.collector.cooperative import Steps, StepScheduler, interruptible
 
 #: CPU time of a step of made-up work, seconds.
 STEP_SECONDS = 0.003
@@ -27,8 +26,8 @@ def work(steps: int, done: list[str], name: str = "", held: int = 0) -> Steps[st
     return name
 
 
-def hand(most_bytes: int = 1 << 20) -> Admission:
-    """A hand with room."""
+def admission(most_bytes: int = 1 << 20) -> Admission:
+    """An admission with room."""
     return Admission(10, most_bytes, time.monotonic)
 
 
@@ -36,13 +35,13 @@ def test_a_small_request_is_worked_through_before_large_ones_that_came_earlier()
     done: list[str] = []
 
     async def run() -> None:
-        scheduler, shares = Scheduler(), hand()
+        scheduler, room = StepScheduler(), admission()
         async with asyncio.TaskGroup() as group:
             for _ in range(20):
-                group.create_task(scheduler.run(work(60, done, "large"), Reservation(shares)))
+                group.create_task(scheduler.run(work(60, done, "large"), Reservation(room)))
             while done.count("large") < 200:
                 await asyncio.sleep(0)
-            assert await scheduler.run(work(3, done, "small"), Reservation(shares)) == "small"
+            assert await scheduler.run(work(3, done, "small"), Reservation(room)) == "small"
             assert done.count("large") < 300
 
     asyncio.run(run())
@@ -53,15 +52,15 @@ def test_the_first_large_request_is_worked_through_although_small_ones_keep_comi
     done: list[str] = []
 
     async def run() -> None:
-        scheduler, shares = Scheduler(), hand()
+        scheduler, room = StepScheduler(), admission()
 
         async def small() -> None:
             while "end" not in done:
-                await scheduler.run(work(1, done, "small"), Reservation(shares))
+                await scheduler.run(work(1, done, "small"), Reservation(room))
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(small()) for _ in range(5)]
-            await scheduler.run(work(40, done, "large"), Reservation(shares))
+            await scheduler.run(work(40, done, "large"), Reservation(room))
             done.append("end")
             assert tasks
 
@@ -73,37 +72,37 @@ def test_what_work_holds_counts_and_ends_it_where_there_is_no_room():
     done: list[str] = []
 
     async def run() -> int:
-        shares = hand(4000)
-        share = Reservation(shares)
-        share.take(500)
-        await Scheduler().run(work(2, done, held=1000), share)
+        room = admission(4000)
+        reservation = Reservation(room)
+        reservation.add(500)
+        await StepScheduler().run(work(2, done, held=1000), reservation)
         with pytest.raises(errors.OverLimit):
-            await Scheduler().run(work(9, done, held=2000), share)
-        return share.bytes
+            await StepScheduler().run(work(9, done, held=2000), reservation)
+        return reservation.bytes
 
     assert asyncio.run(run()) == 1500
     assert len(done) == 3
 
 
-async def left(scheduler: Scheduler, share: Reservation, done: list[str]) -> None:
+async def left(scheduler: StepScheduler, reservation: Reservation, done: list[str]) -> None:
     """Endless work for a sender that leaves."""
     with pytest.raises(ClientGone):
-        async with Limited(share, asyncio.get_running_loop().time() + 60):
-            await scheduler.run(work(10**6, done, "left"), share)
+        async with interruptible(reservation, asyncio.get_running_loop().time() + 60):
+            await scheduler.run(work(10**6, done, "left"), reservation)
 
 
 def test_work_for_a_sender_that_leaves_ends_although_it_waits_for_its_turn():
     done: list[str] = []
 
     async def run() -> None:
-        scheduler, shares = Scheduler(), hand()
-        share = Reservation(shares)
+        scheduler, room = StepScheduler(), admission()
+        reservation = Reservation(room)
         async with asyncio.TaskGroup() as group:
-            other = group.create_task(scheduler.run(work(30, done, "stays"), Reservation(shares)))
-            gone = group.create_task(left(scheduler, share, done))
+            other = group.create_task(scheduler.run(work(30, done, "stays"), Reservation(room)))
+            gone = group.create_task(left(scheduler, reservation, done))
             while "left" not in done:
                 await asyncio.sleep(0)
-            share.end(ClientGone)
+            reservation.cancel(ClientGone)
             await gone
             assert await other == "stays"
 
@@ -116,10 +115,10 @@ def test_work_for_a_sender_that_leaves_ends_although_it_waits_for_its_turn():
 )
 def test_work_on_a_request_ends_with_its_time(is_whole, kind):
     async def run() -> None:
-        share = Reservation(hand())
-        share.is_whole = is_whole
-        async with Limited(share, asyncio.get_running_loop().time() + 0.05):
-            await Scheduler().run(work(10**6, []), share)
+        reservation = Reservation(admission())
+        reservation.is_whole = is_whole
+        async with interruptible(reservation, asyncio.get_running_loop().time() + 0.05):
+            await StepScheduler().run(work(10**6, []), reservation)
 
     with pytest.raises(kind, match="within its time-out"):
         asyncio.run(run())

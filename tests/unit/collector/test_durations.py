@@ -14,7 +14,7 @@ from tests.support.gratia import job
 from tests.support.recordings import shared_case
 from tixd.collector.conversions import seconds
 from tixd.collector.record import record
-from tixd.collector.record_parser import Limits, parse
+from tixd.collector.record_parser import Limits, parse_element
 
 #: Texts of our own, and what the rule makes of them: three times the rest, as a float, times 1000.
 CUT = {
@@ -91,7 +91,7 @@ def test_a_cut_loses_less_than_two_nanoseconds(rest: str) -> None:
 
 def test_cpu_durations_add_up_as_they_are_published() -> None:
     cpu = "".join(f"<CpuDuration usageType='{k}'>PT{s}S</CpuDuration>" for k, s in enumerate(TIMES))
-    keys = record(parse(job(cpu).encode(), Limits(), {})).fields
+    keys = record(parse_element(job(cpu).encode(), Limits(), {})).fields
     assert keys["CpuDuration"] == sum(keys[f"CpuDuration_{k}"] for k in range(len(TIMES)))
     assert keys["CpuDuration"] == 21.289999999 + 1.54
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tixd.collector import form
+from tixd.collector import body, form
 from tixd.errors import BadRequest, OverLimit
 
 
@@ -51,7 +51,7 @@ def test_a_text_in_pieces_is_the_same_wherever_it_is_cut() -> None:
 
 
 def test_a_long_text_is_decoded_in_steps_that_tell_what_is_held() -> None:
-    held = list(form.Form(None).feeding(b"a=" + b"%41" * (1 << 20)))
+    held = list(body.decoding(b"a=" + b"%41" * (1 << 20), form.Form(None)))
     assert len(held) >= 3
     assert held == sorted(held)
     assert 1 << 20 <= held[-1] <= 5 << 18
@@ -60,7 +60,7 @@ def test_a_long_text_is_decoded_in_steps_that_tell_what_is_held() -> None:
 def test_parameters_that_are_not_wanted_are_not_held() -> None:
     found = form.Form()
     found.feed(b"zap=" + b"x" * 1_000_000 + b"&command=a&command=" + b"y" * 1_000_000)
-    assert found.held_bytes < 10
+    assert found.memory_bytes < 10
     assert found.values() == {"command": b"a"}
 
 

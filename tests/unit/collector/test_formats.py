@@ -12,12 +12,12 @@ from tests.support.recordings import shared_data
 from tixd.collector.bundle import read_bundle
 from tixd.collector.c14n import canonical
 from tixd.collector.record import FORMATS, record, render
-from tixd.collector.record_parser import Limits, parse
+from tixd.collector.record_parser import Limits, parse_element
 
 
 def test_json_is_the_map_and_the_source() -> None:
     text = job('<A>"é\\ \U0001f600</A><Origin hop="3"/>')
-    made = record(parse(text.encode(), Limits(), {}))
+    made = record(parse_element(text.encode(), Limits(), {}))
     body, content_type = render(made, "json")
     assert content_type == "application/json"
     assert json.loads(body) == made.fields
@@ -27,7 +27,7 @@ def test_json_is_the_map_and_the_source() -> None:
 
 def test_raw_is_the_source_byte_for_byte() -> None:
     text = job("<A  b = '1'\t>\r\n<!-- x --><![CDATA[y]]></A >")
-    made = record(parse(text.encode(), Limits(), {}))
+    made = record(parse_element(text.encode(), Limits(), {}))
     assert render(made, "raw") == (text.encode(), "text/xml")
 
 

@@ -14,7 +14,7 @@ from tests.support.gratia import enveloped, update
 from tests.support.recordings import shared_case
 from tixd.collector import form
 from tixd.collector.bundle import read_bundle
-from tixd.collector.record_parser import Limits, new_parser, parse
+from tixd.collector.record_parser import Limits, new_parser, parse_element
 from tixd.errors import BadRequest
 
 #: The five bytes that some editors put first, as it is in UTF-8.
@@ -74,7 +74,7 @@ def test_the_parser_itself_raises_at_a_doctype(before: bytes, separator: str | N
 )
 def test_the_parser_is_given_nothing_but_a_start_tag_first(source: bytes) -> None:
     with pytest.raises(BadRequest, match="no element"):
-        parse(source, Limits(), {})
+        parse_element(source, Limits(), {})
 
 
 def seen_by_expat(source: bytes) -> str | int | None:

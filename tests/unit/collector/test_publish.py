@@ -11,7 +11,8 @@ from tests.support.bundles import job
 from tests.support.queues import MemorySink
 from tixd import errors
 from tixd.collector.bundle import read_bundle
-from tixd.collector.publish import COPIES, PART_BYTES, PART_RECORDS, SinkGroup
+from tixd.collector.cooperative import Steps
+from tixd.collector.publish import COPIES, PART_BYTES, PART_RECORDS, Rendered, SinkGroup
 from tixd.collector.record import Record
 from tixd.collector.record_parser import Limits
 from tixd.sinks.base import OutboundMessage
@@ -25,9 +26,19 @@ def records(*identities: str) -> Sequence[Record]:
     return read_bundle(given, Limits()).records
 
 
+async def in_turns(work: Steps[Rendered]) -> Rendered:
+    """Do the work with a turn of the loop after each step."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+        await asyncio.sleep(0)
+
+
 def publish(sinks: Sequence[MemorySink], *identities: str, seconds: float = 5.0) -> None:
     """Publish these records."""
-    asyncio.run(SinkGroup(sinks, seconds).publish(records(*identities)))
+    asyncio.run(SinkGroup(sinks, seconds).publish(records(*identities), in_turns))
 
 
 def test_every_sink_gets_every_record_in_its_own_form():
@@ -91,7 +102,9 @@ def test_rendering_lets_others_have_a_turn_after_each_long_record(count: int):
     many = records(*(f"{n}{'x' * 40_000}" for n in range(count)))
 
     async def turns() -> int:
-        publishing = asyncio.create_task(SinkGroup([MemorySink("xml")], 5.0).publish(many))
+        publishing = asyncio.create_task(
+            SinkGroup([MemorySink("xml")], 5.0).publish(many, in_turns)
+        )
         number = 0
         while not publishing.done():
             await asyncio.sleep(0)
@@ -105,9 +118,9 @@ def test_rendering_lets_others_have_a_turn_after_each_long_record(count: int):
 def test_publishing_a_large_bundle_takes_no_more_memory_than_one_of_its_parts():
     outputs = SinkGroup([MemorySink(), MemorySink()], 5.0)
     few, many = records("1"), records(*map(str, range(5000)))
-    assert outputs.held_bytes(few) == 2 * COPIES * few[0].held_bytes
-    assert outputs.held_bytes(many) < 2 * COPIES * (PART_BYTES + 10_000)
-    assert outputs.held_bytes([]) == 0
+    assert outputs.memory_bytes(few) == 2 * COPIES * few[0].memory_bytes
+    assert outputs.memory_bytes(many) < 2 * COPIES * (PART_BYTES + 10_000)
+    assert outputs.memory_bytes([]) == 0
 
 
 def test_where_one_sink_refuses_the_bundle_is_not_accepted():
@@ -175,5 +188,5 @@ def test_a_sink_that_cannot_start_stops_those_that_have():
 def test_readiness_says_which_output_lacks_what(away: str, confirmed: float | None, said: str):
     sink = MemorySink()
     sink.away, sink.last_confirmed_at = away, confirmed
-    (reason,) = SinkGroup([sink], 1.0).not_ready()
+    (reason,) = SinkGroup([sink], 1.0).unready_reasons()
     assert reason.startswith(said)

@@ -13,7 +13,7 @@ from tixd.collector import form
 from tixd.collector.bundle import read_bundle
 from tixd.collector.conversions import Value
 from tixd.collector.record import Record, record
-from tixd.collector.record_parser import Limits, parse
+from tixd.collector.record_parser import Limits, parse_element
 from tixd.errors import BadRecord
 
 #: What a JobUsageRecord always has.
@@ -23,7 +23,7 @@ ALWAYS_TOO = {"CpuDuration": 0, "WallDuration": 0, "ResourceType": "Batch"}
 
 def read(text: str) -> Record:
     """The record that the text is."""
-    return record(parse(text.encode(), Limits(), {}))
+    return record(parse_element(text.encode(), Limits(), {}))
 
 
 def keys(inside: str) -> dict[str, Value]:

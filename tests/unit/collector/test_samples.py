@@ -12,7 +12,7 @@ from tests.support import gratia
 from tests.support.recordings import shared_data
 from tixd.collector.bundle import read_bundle
 from tixd.collector.record import record
-from tixd.collector.record_parser import Limits, parse
+from tixd.collector.record_parser import Limits, parse_element
 from tixd.errors import BadRequest
 
 SINGLE = [
@@ -63,7 +63,7 @@ def test_a_single_record_becomes_what_the_original_published(name: str) -> None:
     folder = shared_data("gracc")
     expected = json.loads((folder / f"{name}.json").read_bytes())
     expected.pop("ServiceLevel_type", None)  # in one sample, and never written by the original
-    found = record(parse((folder / f"{name}.xml").read_bytes().strip(), Limits(), {}))
+    found = record(parse_element((folder / f"{name}.xml").read_bytes().strip(), Limits(), {}))
     assert published(found.fields) == expected
 
 
