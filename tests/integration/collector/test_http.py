@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from tests.support.collecting import FORM, Client, Said, collecting
 from tests.support.log_events import heard
 from tests.support.queues import MemorySink
 from tests.support.waiting import until_answer
+from tixd.collector import receive
 from tixd.collector.server import SERVLET
 
 Test = Callable[[Client, MemorySink], Awaitable[Any]]
@@ -203,10 +204,12 @@ def test_a_request_that_needs_more_memory_than_all_may_have_is_413():
     assert (said.status, b"maxBytesInHand" in said.body) == (413, True)
 
 
-async def begun(client: Client, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A sender that has sent so much of a body of a megabyte, and then nothing."""
+async def begun(
+    client: Client, sent: bytes, length: int = 1_000_000
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A sender that has sent so much of a body of this length, and then nothing."""
     reader, writer = await client.connect()
-    head = f"POST {SERVLET} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+    head = f"POST {SERVLET} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n"
     writer.write(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\n".encode() + sent)
     await writer.drain()
     return reader, writer
@@ -254,21 +257,36 @@ def test_heads_that_do_not_end_count_and_make_room():
     run(test, max_bytes_in_hand=760_000)
 
 
-def test_the_work_for_a_sender_that_leaves_ends_and_nothing_is_published():
-    text = f"<RecordEnvelope>{job('a') * 9000}</RecordEnvelope>"
-    body = form([], command="multiupdate", arg1=text)
+class EndlessReading:
+    """Stands in for the reading of a bundle: work that nothing but its interruption ends."""
 
-    async def test(client: Client, sink: MemorySink) -> int:
-        _, writer = await client.connect()
-        head = f"POST {SERVLET} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
-        writer.write(f"{head}Content-Type: {FORM['Content-Type']}\r\n\r\n".encode() + body)
+    ended = False
+
+    def __call__(self, *_: object) -> Iterator[int]:
+        try:
+            while True:
+                yield 0
+        finally:
+            self.ended = True
+
+
+def test_the_work_for_a_sender_that_leaves_ends_and_nothing_is_published(monkeypatch):
+    reading = EndlessReading()
+    monkeypatch.setattr(receive, "reading", reading)
+
+    async def test(client: Client, sink: MemorySink) -> list[object]:
+        body = form(["a"])
+        _, writer = await begun(client, body, len(body))
         await until_answer(lambda: in_hand(client, "requests"), lambda count: count == 1)
+        assert not reading.ended
         writer.close()
         await until_answer(lambda: in_hand(client), lambda held: held == 0)
-        return len(sink.kept)
+        assert await in_hand(client, "requests") == 0
+        return sink.kept
 
     with heard() as log:
-        assert run(test) == 0
+        assert run(test) == []
+    assert reading.ended
     (line,) = [record for record in log.records if record.getMessage() == "request"]
     assert (line.values["code"], line.values["reason"]) == (0, "the sender has left")
 
