@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.judge import LINES, hurst_readings, readings
 from tixd.analysis.observations import Floats
-from tixd.commands import format_option
+from tixd.commands.output import format_option
 
 #: The usages and the exponents that are gone through.
 USAGES = tuple(step / 10 for step in range(11))

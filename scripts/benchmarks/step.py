@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.data import file_system, simulated
 from benchmarks.stand_in import StandIn, stand_in
 from benchmarks.yardstick import Row, cpu_ns, own_cpu_ns, row, share_of_y, yardstick_ns
-from tixd.commands.once import run_cycle
+from tixd.commands.once import run_once
 from tixd.pool.pool import Pool
 
 #: Windows of a round: one each of so many installations.
@@ -96,7 +96,7 @@ async def _round(pool: Pool, base: Path, api: StandIn, yardstick: float) -> Roun
     counts: Counter[str] = Counter()
     pids = [p.pid for p in multiprocessing.active_children() if p.pid]
     begun = (time.perf_counter_ns(), cpu_ns(pids), own_cpu_ns(), cpu_ns([api.pid]))
-    await run_cycle(pool, str(base), counts, lambda _done, _found: None)
+    await run_once(pool, str(base), counts, lambda _done, _found: None)
     ended = (time.perf_counter_ns(), cpu_ns(pids), own_cpu_ns(), cpu_ns([api.pid]))
     if counts["windows_posted"] != WINDOWS:
         raise RuntimeError(f"not every window was posted: {counts}")

@@ -140,5 +140,5 @@ async def work_off(pool: Pool, *jobs: ProcessInstallation) -> Counter[str]:
             await put(job)
         return Counter()
 
-    await once.work_off(pool, fill, counts, lambda _done, _found: None)
+    await once.drain(pool, fill, counts, lambda _done, _found: None)
     return +counts

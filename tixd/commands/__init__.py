@@ -10,9 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
-
-import click
+from typing import TypeVar
 
 from tixd import errors
 from tixd.config import loader
@@ -22,8 +20,6 @@ from tixd.runtime import startup
 
 #: How long root waits for the reports volume to say whose it is.
 OWNER_SECONDS = 2.0
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 Answer = TypeVar("Answer")
 
@@ -92,15 +88,3 @@ def _owner(loaded: ProcessingConfig) -> int | None:
 
     [found] = run_checks([Check("owner", look, "")], OWNER_SECONDS)
     return int(found.text) if found.fine else None
-
-
-def format_option(words: str) -> Callable[[Command], Command]:
-    """The option --format of a command that shows a table to people and JSON to programs."""
-    return click.option(
-        "--format",
-        "form",
-        type=click.Choice(["table", "json"]),
-        default="table",
-        show_default=True,
-        help=words,
-    )

@@ -1,8 +1,7 @@
 """`tixd asn build`, `tixd asn lookup`, `tixd asn info`: the table that tells the AS of addresses.
 
-In: sources of a table, or addresses; the table's path from the settings. Out: the table; rows or
-JSON. Rules: nothing is fetched over the network but from the database that is named; the table
-that is there stays until the new one has been found good.
+Rules: nothing is fetched over the network but from the database that is named; the table that is
+there stays until the new one has been found good.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -18,12 +16,11 @@ import click
 
 from tixd import errors
 from tixd.asn.install import LARGEST_CHANGE, LEAST_NETWORKS, AcceptanceCriteria, Installed, install
-from tixd.asn.origin import as_number
+from tixd.asn.origin import Origin, as_number
 from tixd.asn.sources import Entries, harvest_file
 from tixd.asn.table import KNOWN, Table, TableFacts
-from tixd.commands import Invocation, format_option
-from tixd.commands.output import bar
-from tixd.commands.status import duration
+from tixd.commands import Invocation
+from tixd.commands.output import duration, format_option, minute, print_columns, progress_bar
 from tixd.config import values
 
 #: The latest second that a date can tell.
@@ -44,7 +41,7 @@ _format = format_option("a table to read, or one JSON object a line")
 def _known(
     _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[tuple[str, int], ...]:
-    """The pairs of "8.8.8.8=15169"."""
+    """Parse texts such as "8.8.8.8=15169"."""
     found = []
     for text in texts:
         address, _, number = text.partition("=")
@@ -126,7 +123,7 @@ def build(
         raise click.UsageError("name a FILE, or a database with --mysql")
     path, harvest = _path(invocation, table), Entries()
     for source in sources:
-        with bar(f"reading {source}", share=True) as progress:
+        with progress_bar(f"reading {source}", share=True) as progress:
             found = harvest_file(harvest, source, progress)
         print(f"{source}: {found}")
     if mysql:
@@ -134,7 +131,7 @@ def build(
     if not any(harvest.ranges.values()):
         raise errors.BadSource("there are names, but no addresses")
     demands = AcceptanceCriteria(known or KNOWN, least, 1.0 if any_change else LARGEST_CHANGE)
-    with bar("making the table") as progress:
+    with progress_bar("making the table") as progress:
         done = install(harvest, path, demands, progress)
     _say_installed(path, done, harvest.left_out)
 
@@ -153,7 +150,7 @@ def _from_database(harvest: Entries, url: str, password_file: Path | None) -> No
             password = values.from_file(password_file)
         except ValueError as error:
             raise errors.BadSource(f"{password_file}: {error}") from error
-    with bar("reading the database") as progress:
+    with progress_bar("reading the database") as progress:
         harvest_database(harvest, url, password, progress)
 
 
@@ -182,13 +179,16 @@ def lookup(
     """
     with Table(_path(invocation, table)) as opened:
         found = [(address, opened.origin(address)) for address in addresses]
-    width = max(map(len, addresses))
-    for address, origin in found:
-        if form == "json":
+    if form == "json":
+        for address, origin in found:
             print(json.dumps({"address": address, **asdict(origin)}))
-        else:
-            place = " ".join(text for text in (origin.prefix, origin.country) if text)
-            print(f"{address:<{width}}  {origin}  {place}".rstrip())
+    else:
+        print_columns([(address, _origin_words(origin)) for address, origin in found])
+
+
+def _origin_words(origin: Origin) -> str:
+    place = " ".join(text for text in (origin.prefix, origin.country) if text)
+    return f"{origin}  {place}"
 
 
 @command.command()
@@ -214,7 +214,7 @@ def info(invocation: Invocation, *, table: str | None, form: str) -> None:
 
 
 def _show(path: str, facts: TableFacts) -> None:
-    at = datetime.fromtimestamp(min(facts.built, LATEST), UTC).strftime("%Y-%m-%d %H:%M")
+    at = minute(min(facts.built, LATEST))
     versions = "IPv4 and IPv6" if facts.ip_version == 6 else "IPv4"
     print(f"table    {path}")
     print(f"kind     {facts.kind}, {versions}")

@@ -1,8 +1,8 @@
 """`tixd check-config`: every setting, where its value comes from, and what is wrong.
 
-In: the options before the command, environment and tixd.toml. Out: a table or one JSON object;
-exit code 0, or 2 with every problem; with --connect also what the role needs, tried for real, and
-1 where something of that is wrong. Rules: no secret is shown, only whether it is set.
+Exit code 0, or 2 with every problem; with --connect also what the role needs is tried for real, and
+the exit code is 1 where something of that is wrong. Rules: no secret is shown, only whether it is
+set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tixd import bounded, errors
-from tixd.commands import CollectorInvocation, Invocation, format_option
+from tixd.commands import CollectorInvocation, Invocation, output
 from tixd.config import environment
 from tixd.config.fields import Secret
 from tixd.config.loader import CollectorConfig, ProcessingConfig
@@ -45,7 +45,7 @@ class Row:
 
 
 @click.command(short_help="Show every setting, its source, and what is wrong")
-@format_option("a table to read, or one JSON object")
+@output.format_option("a table to read, or one JSON object")
 @click.option("--connect", is_flag=True, help="also try what the role needs, 15 s at most")
 @click.pass_obj
 def command(invocation: Invocation | CollectorInvocation, *, form: str, connect: bool) -> None:
@@ -73,12 +73,12 @@ def command(invocation: Invocation | CollectorInvocation, *, form: str, connect:
         raise
     if form == "table":
         _show(loaded)
-    findings = _connect(loaded) if connect else []
+    results = _connect(loaded) if connect else []
     if form == "json":
-        print(json.dumps(_as_object(loaded, findings, connect=connect), indent=2))
+        print(json.dumps(_as_object(loaded, results, connect=connect), indent=2))
     else:
-        _show_findings(findings)
-    sys.exit(0 if all(finding.fine for finding in findings) else 1)
+        _show_results(results)
+    sys.exit(0 if all(each.fine for each in results) else 1)
 
 
 def _connect(loaded: ProcessingConfig | CollectorConfig) -> list[CheckResult]:
@@ -94,7 +94,7 @@ def _connect(loaded: ProcessingConfig | CollectorConfig) -> list[CheckResult]:
 
 
 def _user(loaded: ProcessingConfig | CollectorConfig) -> str:
-    """Who tries, and why."""
+    """Say who tries, and why."""
     become = startup.identity(loaded)
     if become is None:
         return f"tried as {environment.user(os.geteuid())}, who started this"
@@ -113,7 +113,7 @@ def _rows(loaded: ProcessingConfig | CollectorConfig) -> list[Row]:
 
 
 def posting(settings: Settings) -> str:
-    """Where results go, in a sentence; a port is named even where it is the usual one."""
+    """Say where results go, in a sentence; a port is named even where it is the usual one."""
     if not settings.posts:
         missing = "TIX_API_PASSWORD" if settings.api_user else "TIX_API_USER"
         return f"does not post: {missing} is not set; results stay in failed-results"
@@ -122,7 +122,7 @@ def posting(settings: Settings) -> str:
 
 
 def _as_object(
-    loaded: ProcessingConfig | CollectorConfig, findings: list[CheckResult], *, connect: bool
+    loaded: ProcessingConfig | CollectorConfig, results: list[CheckResult], *, connect: bool
 ) -> dict[str, object]:
     settings = {
         row.key: {"value": row.value, "source": row.source, "environment": row.environment}
@@ -133,7 +133,7 @@ def _as_object(
         "settings": settings,
         "warnings": loaded.warnings,
         **({"posting": posting(loaded.settings)} if isinstance(loaded.settings, Settings) else {}),
-        **({"connect": [asdict(finding) for finding in findings]} if connect else {}),
+        **({"connect": [asdict(each) for each in results]} if connect else {}),
     }
 
 
@@ -146,9 +146,7 @@ def _show(loaded: ProcessingConfig | CollectorConfig) -> None:
     if sys.stdout.isatty():
         _show_on_terminal(rows)
     else:
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for cells in rows:
-            print("  ".join(map(str.ljust, cells, widths)).rstrip())
+        output.print_columns(rows)
     print()
     for text in loaded.warnings:
         print(f"warning: {text}")
@@ -157,11 +155,10 @@ def _show(loaded: ProcessingConfig | CollectorConfig) -> None:
     print("configuration: fine")
 
 
-def _show_findings(findings: list[CheckResult]) -> None:
-    width = max((len(finding.what) for finding in findings), default=0)
-    for finding in findings:
-        verdict = "fine" if finding.fine else "WRONG"
-        print(f"{finding.what:<{width}}  {verdict}: {finding.text}")
+def _show_results(results: list[CheckResult]) -> None:
+    verdicts = {True: "fine", False: "WRONG"}
+    rows = [(each.what, f"{verdicts[each.fine]}: {each.text}") for each in results]
+    output.print_columns(rows)
 
 
 def _show_on_terminal(rows: list[tuple[str, ...]]) -> None:

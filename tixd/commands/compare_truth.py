@@ -1,7 +1,5 @@
 """`tixd analyze --estimator` and `--truth`: estimates of usage, beside what a line really carried.
 
-In: results of windows that hold both estimates, and the truth. Out: a row for each window and
-direction, then how each estimator agrees with the truth in all; or the same as JSON lines.
 Rules: estimates are limited to 0..1, as they are posted.
 """
 
@@ -10,26 +8,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
 import click
 import orjson
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tixd import errors
 from tixd.analysis.observations import Observations
 from tixd.analysis.summary import Estimator, Summary, summarise
-from tixd.commands import Command
+from tixd.commands import output
 from tixd.config import values
 from tixd.simulation.evaluation import MAX_BYTES, Agreement, Truth, agreement, expected, read
-
-#: Width of a table that nobody looks at on a terminal: no line of it is ever folded.
-_PLAIN_COLUMNS = 10_000
 
 #: What analyses the observations of a window.
 Analyse = Callable[[Observations], Summary | None]
@@ -50,8 +43,8 @@ class Compared:
     delayed_probes: float
 
 
-def estimator_options(command: Command) -> Command:
-    """The options --estimator and --truth of a command that analyses windows."""
+def estimator_options(command: output.Command) -> output.Command:
+    """Add the options --estimator and --truth to a command that analyses windows."""
     estimator = click.option(
         "--estimator",
         type=click.Choice([*get_args(Estimator), "both"]),
@@ -69,14 +62,14 @@ def estimator_options(command: Command) -> Command:
 
 
 def analysis_by(estimator: str) -> Analyse:
-    """What analyses a window as --estimator says."""
+    """Return what analyses a window as --estimator says."""
     if estimator == "delayed-probes":
         return partial(summarise, estimator="delayed-probes")
     return partial(summarise, both=estimator == "both")
 
 
 def read_truth(path: Path) -> Truth:
-    """What the file states; where it states nothing, that is said and the command ends."""
+    """Read what the file states; where it states nothing, say so and end the command."""
     try:
         return read(values.regular_file(path, MAX_BYTES))
     except (errors.BadDescription, ValueError) as error:
@@ -91,15 +84,13 @@ def show(windows: Iterable[tuple[str, int, Summary | None]], truth: Truth, form:
     """Print path, first second and summary of each window beside the truth.
 
     The summaries are by the mode, and hold the usage by delayed probes as the other one. Where the
-    truth is known of none, that is said and the command ends.
+    truth is known of none, say so and end the command.
     """
     compared = [each for window in windows for each in _compared(*window, truth)]
     if form == "json":
         _print_json(compared)
     elif compared:
-        console = Console(highlight=False, soft_wrap=True)
-        if not console.is_terminal:
-            console.width = _PLAIN_COLUMNS
+        console = output.console()
         console.print(_windows_table(compared))
         console.print(_agreement_table(compared))
     if not compared:
@@ -108,7 +99,7 @@ def show(windows: Iterable[tuple[str, int, Summary | None]], truth: Truth, form:
 
 
 def _compared(path: str, first: int, summary: Summary | None, truth: Truth) -> Iterator[Compared]:
-    """The directions whose truth is known."""
+    """Yield the directions whose truth is known."""
     if summary is None:
         return
     for way in _WAYS:
@@ -120,7 +111,7 @@ def _compared(path: str, first: int, summary: Summary | None, truth: Truth) -> I
 
 
 def _agreements(compared: list[Compared]) -> Iterator[tuple[Way, str, Agreement]]:
-    """Direction, estimator and its agreement, over all windows."""
+    """Yield direction, estimator and its agreement, over all windows."""
     for way in _WAYS:
         of_way = [each for each in compared if each.way == way]
         if of_way:
@@ -136,31 +127,23 @@ def _print_json(compared: list[Compared]) -> None:
         click.echo(orjson.dumps({"way": way, "estimator": estimator, **asdict(found)}))
 
 
-def _table(words: Iterable[str], numbers: Iterable[str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in words:
-        table.add_column(heading, no_wrap=True)
-    for heading in numbers:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
 def _windows_table(compared: list[Compared]) -> Table:
     each_way = ("mode", "error", "relative", "probes", "error", "relative")
-    table = _table(("installation", "window (UTC)", "direction"), ("truth", *each_way))
+    table = output.number_table(("installation", "window (UTC)", "direction"), ("truth", *each_way))
     for row in compared:
-        when = datetime.fromtimestamp(row.window, UTC).strftime("%Y-%m-%d %H:%M")
         numbers: list[float | None] = [row.truth]
         for estimate in (row.mode, row.delayed_probes):
             error = estimate - row.truth
             numbers += [estimate, error, abs(error) / row.truth if row.truth > 0 else None]
-        table.add_row(Text(row.path), when, row.way, *map(_number, numbers))
+        table.add_row(Text(row.path), output.minute(row.window), row.way, *map(_number, numbers))
     return table
 
 
 def _agreement_table(compared: list[Compared]) -> Table:
     headings = ("windows", "mean error", "bias", "relative", "correlation")
-    table = _table(("\nin all", "\nestimator"), (f"\n{heading}" for heading in headings))
+    table = output.number_table(
+        ("\nin all", "\nestimator"), (f"\n{heading}" for heading in headings)
+    )
     for way, estimator, found in _agreements(compared):
         numbers = (found.error, found.bias, found.relative, found.correlation)
         table.add_row(way, estimator, str(found.windows), *map(_number, numbers))
@@ -168,5 +151,4 @@ def _agreement_table(compared: list[Compared]) -> Table:
 
 
 def _number(value: float | None) -> str:
-    """Three digits; "-" where a value is undefined."""
-    return "-" if value is None else f"{value:.3f}"
+    return output.number(value, 3)

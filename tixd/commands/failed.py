@@ -1,8 +1,7 @@
 """`tixd failed list` and `tixd failed retry`: results that the tix-api does not have yet.
 
-In: the control socket of a running role, whose workers look. Out: a row for each installation, or
-JSON. Rules: this command touches no report itself; `retry` posts nothing at once: what it brings
-back goes out with the next visit of the installation.
+Rules: this command touches no report itself, the workers of a running role do; `retry` posts
+nothing at once: what it brings back goes out with the next visit of the installation.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import Any
 
 import click
 
-from tixd.commands import Invocation, asked, format_option
-from tixd.commands.status import duration, moment
+from tixd.commands import Invocation, asked
+from tixd.commands.output import count_line, duration, format_option, moment, print_columns
 from tixd.runtime import control
 
 #: How long the workers may take: many installations on a slow volume, behind other jobs.
@@ -49,11 +48,12 @@ def list_(invocation: Invocation, user: int | None, installation: int | None, fo
     if form == "json":
         _print_lines(answer)
         return
-    rows: list[tuple[str, ...]] = [
-        ("user", "installation", "kept", "oldest", "next try", "rejected", "reason")
-    ]
-    rows += [_row(found, answer["moment"]) for found in answer["installations"]]
-    _print_table(rows)
+    head = ("user", "installation", "kept", "oldest", "next try", "rejected", "reason")
+    rows = [_row(found, answer["moment"]) for found in answer["installations"]]
+    if rows:
+        print_columns([head, *rows])
+    else:
+        print("nothing is kept in failed-results")
     _say_left_out(answer)
 
 
@@ -87,7 +87,7 @@ def retry(
         return
     for found in answer["installations"]:
         names = f"{found['user']}/{found['installation']}"
-        print(f"{found['brought_back']:>9,}  brought back in {names}")
+        print(count_line(found["brought_back"], f"brought back in {names}"))
     if not answer["installations"]:
         print("nothing was rejected; pauses have ended")
     _say_left_out(answer)
@@ -107,7 +107,6 @@ def _ask(
 
 
 def _row(found: Mapping[str, Any], now: float) -> tuple[str, ...]:
-    """One installation as the table shows it."""
     return (
         str(found["user"]),
         str(found["installation"]),
@@ -120,20 +119,10 @@ def _row(found: Mapping[str, Any], now: float) -> tuple[str, ...]:
 
 
 def _next_try(found: Mapping[str, Any], now: float) -> str:
-    """When kept results are tried again."""
     if not found["waiting"]:
         return ""
     until = found["paused_until"]
     return f"in {duration(until - now)}" if until else "next cycle"
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    if len(rows) == 1:
-        print("nothing is kept in failed-results")
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for cells in rows:
-        print("  ".join(map(str.ljust, cells, widths)).rstrip())
 
 
 def _print_lines(answer: Mapping[str, Any]) -> None:
@@ -143,7 +132,7 @@ def _print_lines(answer: Mapping[str, Any]) -> None:
 
 
 def _say_left_out(answer: Mapping[str, Any]) -> None:
-    """On standard error: what could not be looked at, so that nobody takes a part for the whole."""
+    """Say on standard error what could not be looked at: nobody must take a part for the whole."""
     for member, why in (("locked", "worked on now, try again"), ("failed", "see the log")):
         if answer[member]:
             print(f"{answer[member]:,} installations left out: {why}", file=sys.stderr)

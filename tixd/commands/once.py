@@ -1,12 +1,8 @@
 """`tixd once`: one cycle over all installations, then a summary.
 
-In: the reports folder of the settings. Out: results at the tix-api or in failed-results; a summary.
-Rules: no leader lock and no cycle state; SIGTERM and Ctrl-C end it after the windows in hand.
-
-One cycle over everything, from the first installation to the last: for `tixd once`.
-
-In: a pool, the reports base. Out: counts of what happened. Rules: no schedule and no leader; every
-installation gets a job; an installation that is not finished comes again behind the others.
+Rules: no schedule, no leader lock and no cycle state; every installation gets a job, and one that
+is not finished comes again behind the others; SIGTERM and Ctrl-C end the cycle after the windows
+that workers have begun.
 """
 
 from __future__ import annotations
@@ -21,7 +17,7 @@ import click
 
 from tixd import logs
 from tixd.commands import Invocation
-from tixd.commands.output import WORDS, bar
+from tixd.commands.output import WORDS, count_line, count_lines, progress_bar
 from tixd.config.settings import Settings
 from tixd.dispatch.consumer import consume
 from tixd.dispatch.mounts import check_reports_folder
@@ -35,17 +31,17 @@ from tixd.runtime.startup import exit_now
 Progress = Callable[[int, int], object]
 
 
-async def run_cycle(pool: Pool, base: str, counts: Counter[str], progress: Progress) -> None:
+async def run_once(pool: Pool, base: str, counts: Counter[str], progress: Progress) -> None:
     """Give every installation a job until all is done, or the pool stops.
 
     counts: added to as jobs end, and by worker_restarts_<cause> at the end; progress: told after
     each how many installations are finished, of how many found so far. Raises CannotStart where
     the base cannot be listed.
     """
-    await work_off(pool, lambda put: scan(pool, ListInstallations(base, ()), put), counts, progress)
+    await drain(pool, lambda put: scan(pool, ListInstallations(base, ()), put), counts, progress)
 
 
-async def work_off(
+async def drain(
     pool: Pool,
     fill: Callable[[Put], Awaitable[Counter[str]]],
     counts: Counter[str],
@@ -54,22 +50,22 @@ async def work_off(
     """Do all jobs that `fill` puts, and those that they leave, until none is open."""
     queue, restarts = LocalQueue(), pool.restarts.copy()
 
-    def heard(done: JobResult) -> None:
+    def on_job_done(done: JobResult) -> None:
         counts.update(done.counts)
         progress(queue.taken - queue.open, queue.taken)
 
-    feeding = tasks.start(consume(queue, pool, heard), "feeding of the workers")
+    consuming = tasks.start(consume(queue, pool, on_job_done), "consumer of the queue")
     try:
         counts.update(await fill(queue.put))
         idle = tasks.start(queue.idle(), "waiting for the end")
-        await asyncio.wait([idle, feeding], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([idle, consuming], return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
         counts["jobs_not_begun"] += queue.waiting
         for cause, count in (pool.restarts - restarts).items():
             counts[f"worker_restarts_{cause}"] += count
     finally:
-        await tasks.end(feeding)
-    failure = None if feeding.cancelled() else feeding.exception()
+        await tasks.end(consuming)
+    failure = None if consuming.cancelled() else consuming.exception()
     if failure:
         raise failure.exceptions[0] if isinstance(failure, ExceptionGroup) else failure
 
@@ -114,14 +110,14 @@ async def _cycle(settings: Settings, runtime_folder: str, counts: Counter[str]) 
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop)
-        with bar("installations") as progress:
-            await run_cycle(pool, settings.reports_base_path, counts, progress)
+        with progress_bar("installations") as progress:
+            await run_once(pool, settings.reports_base_path, counts, progress)
         await (stopping[0] if stopping else pool.stop(settings.stop_seconds))
     return bool(pool.workers)
 
 
 def _show(counts: Counter[str], seconds: float) -> None:
-    print(f"{counts['installations_queued']:>9,}  installations looked at in {seconds:.1f} s")
-    for name, words in WORDS.items():
-        if counts[name]:
-            print(f"{counts[name]:>9,}  {words}")
+    looked_at = f"installations looked at in {seconds:.1f} s"
+    print(count_line(counts["installations_queued"], looked_at))
+    for line in count_lines(counts, WORDS):
+        print(line)

@@ -1,13 +1,22 @@
-"""What is counted, in words: for the summary of `tixd once` and for `tixd status`.
+"""Print what commands show: counts, tables, ages, progress.
 
-Progress bars of the commands: on a terminal only, on standard error.
+Rules: on a terminal a table may be folded or coloured; elsewhere it has one line a row, as wide as
+it needs. rich is imported where it is needed, because it takes long.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 #: Name of a count -> words, in the order in which people are told.
 WORDS = {
@@ -49,17 +58,127 @@ WORDS = {
     "messages_dead": "messages that are no jobs, now in tixd.dead",
 }
 
+#: The same for the collector.
+COLLECTOR_WORDS = {
+    "Records": "records accepted by all outputs",
+    "RecordErrors": "records failed or unknown",
+    "Requests": "requests, pings too",
+    "RequestErrors": "requests that were not answered 200",
+}
+
+#: Units of a duration and their seconds.
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+#: Width of a table that nobody looks at on a terminal: no line of it is ever folded.
+PLAIN_COLUMNS = 10_000
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def format_option(words: str) -> Callable[[Command], Command]:
+    """Add the option --format to a command that shows a table to people and JSON to programs."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help=words,
+    )
+
+
+def count_line(count: int, words: str) -> str:
+    """Return a line of a summary.
+
+    >>> count_line(12345, "reports deleted")
+    '   12,345  reports deleted'
+    """
+    return f"{count:>9,}  {words}"
+
+
+def count_lines(counts: Mapping[str, int], words: Mapping[str, str]) -> Iterator[str]:
+    """Return a line for each count that is not zero."""
+    return (count_line(counts[name], words[name]) for name in words if counts.get(name))
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in two units at most.
+
+    >>> duration(-1), duration(59), duration(61), duration(7300), duration(100_000)
+    ('0 s', '59 s', '1 min 1 s', '2 h 1 min', '1 d 3 h')
+    """
+    left = max(0, int(seconds))
+    words: list[str] = []
+    for size, unit in _UNITS:
+        count, left = divmod(left, size)
+        if count or words:
+            words.append(f"{count} {unit}")
+    return " ".join(words[:2]) or "0 s"
+
+
+def moment(epoch_second: float) -> str:
+    """Return a time as people write it.
+
+    >>> moment(0)
+    '1970-01-01 00:00:00 UTC'
+    """
+    return datetime.fromtimestamp(epoch_second, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def minute(epoch_second: float) -> str:
+    """Return a time to the minute, where a heading says that it is UTC.
+
+    >>> minute(0)
+    '1970-01-01 00:00'
+    """
+    return datetime.fromtimestamp(epoch_second, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def number(value: float | None, digits: int) -> str:
+    """Return a number with so many digits behind its point; "-" where it is undefined."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def print_columns(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of words in columns, two blanks between them, without any line folded."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for cells in rows:
+        print("  ".join(map(str.ljust, cells, widths)).rstrip())
+
+
+def console() -> Console:
+    """Return where tables are printed: the terminal, or a line as long as they need."""
+    from rich.console import Console  # noqa: PLC0415
+
+    found = Console(highlight=False, soft_wrap=True)
+    if not found.is_terminal:
+        found.width = PLAIN_COLUMNS
+    return found
+
+
+def number_table(words: Iterable[str], numbers: Iterable[str]) -> Table:
+    """Make a table without lines: columns of words, then columns of numbers, by their headings."""
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in words:
+        table.add_column(heading, no_wrap=True)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
 
 @contextmanager
-def bar(what: str, *, share: bool = False) -> Iterator[Callable[[int, int], object]]:
-    """A bar on a terminal, nothing elsewhere; yields what is to be told how much is done, of what.
+def progress_bar(what: str, *, share: bool = False) -> Iterator[Callable[[int, int], object]]:
+    """Show a bar on a terminal, on standard error; yields what takes how much is done, of what.
 
     share: show per cent instead of the two numbers.
     """
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
-    from rich import console, progress  # noqa: PLC0415 - slow to import, needed on a terminal only
+    from rich import progress  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
 
     columns = (
         progress.TextColumn(what, markup=False),
@@ -67,6 +186,6 @@ def bar(what: str, *, share: bool = False) -> Iterator[Callable[[int, int], obje
         progress.TaskProgressColumn() if share else progress.MofNCompleteColumn(),
         progress.TimeElapsedColumn(),
     )
-    with progress.Progress(*columns, console=console.Console(stderr=True)) as shown:
+    with progress.Progress(*columns, console=Console(stderr=True)) as shown:
         task = shown.add_task(what, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)

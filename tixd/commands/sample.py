@@ -14,6 +14,8 @@ from types import MappingProxyType
 
 import click
 
+from tixd.commands.output import print_columns
+
 #: Where files lie that change tixd.service; for instances it is tixd@.service.d.
 DROP_INS = "/etc/systemd/system/tixd.service.d/"
 
@@ -54,13 +56,12 @@ def command(name: str | None) -> None:
     if name is not None:
         print(text(name), end="")
         return
-    width = max(map(len, SAMPLES))
-    for known, (place, purpose) in SAMPLES.items():
-        print(f"{known:<{width}}  {purpose}; goes to {place}")
+    rows = [(known, f"{purpose}; goes to {place}") for known, (place, purpose) in SAMPLES.items()]
+    print_columns(rows)
 
 
 def text(name: str) -> str:
-    """The sample as it is to be put in its place."""
+    """Return the sample as it is to be put in its place."""
     found = (resources.files("tixd") / "samples" / name).read_text(encoding="utf-8")
     program = os.path.abspath(sys.argv[0])
     known = os.path.basename(program) == "tixd" and _PLAIN_PATH.fullmatch(program)

@@ -1,34 +1,28 @@
 """`tixd status`: what the tixd that runs here does.
 
-In: the control sockets of the roles that run here. Out: a page to read, or JSON. Rules: nothing is
-started, no report is touched; the first line of a role says all that somebody who was woken by it
-must know.
+Rules: nothing is started, no report is touched; the first line of a role says all that somebody who
+was woken by it must know.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from tixd.commands import Invocation, format_option
+from tixd.commands import Invocation
 from tixd.commands.health import ask_roles
-from tixd.commands.output import WORDS
+from tixd.commands.output import (
+    COLLECTOR_WORDS,
+    WORDS,
+    count_lines,
+    duration,
+    format_option,
+    moment,
+)
 from tixd.runtime.status import free_space
-
-#: What the collector counts, in words.
-COLLECTED = {
-    "Records": "records accepted by all outputs",
-    "RecordErrors": "records failed or unknown",
-    "Requests": "requests, pings too",
-    "RequestErrors": "requests that were not answered 200",
-}
-
-#: Units of a duration and their seconds.
-_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @click.command(short_help="Show what the tixd that runs here does")
@@ -51,7 +45,7 @@ def command(invocation: Invocation, form: str) -> None:
 
 
 def page(role: Mapping[str, Any]) -> Iterator[str]:
-    """The lines about one role."""
+    """Yield the lines about one role."""
     verdict = f"NOT READY: {'; '.join(role['not_ready'])}" if role["not_ready"] else "ready"
     if role["state"] == "standing by":
         verdict = f"led by {role['leader'] or 'another process'}"
@@ -67,13 +61,11 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
         yield from _of_processing(role, now)
     for worker in role["workers"]:
         yield f"  worker   {worker['pid']} {_worker(worker)}"
-    words = WORDS if role["role"] != "collector" else COLLECTED
-    counted = [(role["counts"].get(name, 0), meaning) for name, meaning in words.items()]
-    yield from (f"{number:>9,}  {meaning}" for number, meaning in counted if number)
+    words = WORDS if role["role"] != "collector" else COLLECTOR_WORDS
+    yield from count_lines(role["counts"], words)
 
 
 def _of_processing(role: Mapping[str, Any], now: float) -> Iterator[str]:
-    """The lines about roles that process reports."""
     if role["role"] != "worker":
         yield f"  cycle    {_cycle(role['cycle'], now)}"
     if role["role"] != "dispatcher":
@@ -89,7 +81,6 @@ def _of_processing(role: Mapping[str, Any], now: float) -> Iterator[str]:
 
 
 def _cycle(cycle: Mapping[str, Any], now: float) -> str:
-    """The schedule in a line."""
     said = []
     if cycle["scanning_since"] is not None:
         said.append(f"scanning for {duration(now - cycle['scanning_since'])}")
@@ -105,7 +96,6 @@ def _cycle(cycle: Mapping[str, Any], now: float) -> str:
 
 
 def _volume(volume: Mapping[str, Any], now: float) -> str:
-    """The reports volume in a line."""
     if volume["answered"] is None:
         return volume["error"] or "no answer yet"
     free = volume["free_bytes"]
@@ -115,7 +105,6 @@ def _volume(volume: Mapping[str, Any], now: float) -> str:
 
 
 def _api(api: Mapping[str, Any], now: float) -> str:
-    """The tix-api in a line."""
     posted, since = api["posted"], api["kept_since"]
     last = f"last post {duration(now - posted)} ago" if posted else "nothing posted yet"
     if since is None:
@@ -124,41 +113,15 @@ def _api(api: Mapping[str, Any], now: float) -> str:
 
 
 def _broker(broker: Mapping[str, Any], now: float) -> str:
-    """RabbitMQ in a line."""
     confirmed = broker["confirmed"]
     last = f"last confirm {duration(now - confirmed)} ago" if confirmed else "no confirm yet"
     return f"{last}, {broker['reason']}" if broker["reason"] else last
 
 
 def _worker(worker: Mapping[str, Any]) -> str:
-    """What a worker does, and for how long."""
     if not worker["ready"]:
         return f"starting for {duration(worker['seconds'])}"
     if not worker["job"]:
         return "waits for a job"
     doing = f"{worker['phase']}, " if worker["phase"] else ""
     return f"{worker['job']}: {doing}for {duration(worker['seconds'])}"
-
-
-def duration(seconds: float) -> str:
-    """Two units at most.
-
-    >>> duration(-1), duration(59), duration(61), duration(7300), duration(100_000)
-    ('0 s', '59 s', '1 min 1 s', '2 h 1 min', '1 d 3 h')
-    """
-    left = max(0, int(seconds))
-    words: list[str] = []
-    for size, unit in _UNITS:
-        count, left = divmod(left, size)
-        if count or words:
-            words.append(f"{count} {unit}")
-    return " ".join(words[:2]) or "0 s"
-
-
-def moment(epoch_second: float) -> str:
-    """A time as people write it.
-
-    >>> moment(0)
-    '1970-01-01 00:00:00 UTC'
-    """
-    return datetime.fromtimestamp(epoch_second, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

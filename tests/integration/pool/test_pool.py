@@ -15,7 +15,7 @@ from tests.support.log_events import heard
 from tests.support.pools import busy, children, in_loop, job, left, odd, ready, window
 from tests.support.waiting import until
 from tixd import errors
-from tixd.commands.once import run_cycle
+from tixd.commands.once import run_once
 from tixd.config.settings import Settings
 from tixd.jobs import ListUsers, Ready
 from tixd.pool import pool, sockets
@@ -45,7 +45,7 @@ async def test_a_cycle_finds_every_installation_and_does_all_windows(tmp_path, t
     told: list[int] = []
     counts: Counter[str] = Counter()
     async with Pool(two) as workers:
-        await run_cycle(workers, str(tmp_path), counts, lambda done, _found: told.append(done))
+        await run_once(workers, str(tmp_path), counts, lambda done, _found: told.append(done))
     assert counts["installations_queued"] == 7
     assert counts["windows_stored"] == 14
     assert told == list(range(1, 8))
