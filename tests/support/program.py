@@ -125,7 +125,9 @@ def _ended(code: int, output: str, log: str) -> Ended:
 
 def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until the condition holds; fails the test when it does not within the deadline."""
-    deadline = time.monotonic() + seconds
+    deadline, pause_seconds = time.monotonic() + seconds, 0.002
     while not condition():
         assert time.monotonic() < deadline, f"did not happen within {seconds} s"
-        time.sleep(0.002)
+        time.sleep(pause_seconds)
+        # Every look costs the program that is looked at some of its time.
+        pause_seconds = min(pause_seconds * 1.2, 0.02)
