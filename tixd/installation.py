@@ -1,8 +1,8 @@
 """READ FIRST: one job, from an installation's folder to posted results.
 
-In: a job (which installation) and what a worker keeps between jobs. Out: what happened, counted.
-Rules: nothing is deleted before its result is accepted by the API or stored in failed-results, and
-before the deletion is in the journal; a kill at any moment repeats at most the window in hand.
+Rules: no report is deleted before its window's result is accepted by the tix-api or stored in
+failed-results, and before the deletion is in the journal; a kill at any moment repeats at most the
+post of one window.
 """
 
 from __future__ import annotations
@@ -30,17 +30,16 @@ from tixd.results.failed_results import FailedResults
 from tixd.results.journal import Journal, Unwritten
 from tixd.results.journal_format import JournalEntry, in_parts
 from tixd.results.payload import WindowResult
-from tixd.results.repost import after_fresh, repost
-from tixd.results.response import skipped
+from tixd.results.posting import Poster
 
 #: After so many windows and discards a job goes to the end of the queue: nobody starves.
 MAX_STEPS = 32
 
-#: So many discards of an installation are logged in an hour, the others counted.
-MOST_DISCARDS_TOLD = 5
-
 #: After so long, too.
 MAX_JOB_SECONDS = 60.0
+
+#: So many discards of an installation are logged in an hour, the others counted.
+MOST_DISCARDS_TOLD = 5
 
 
 @dataclass(slots=True)
@@ -60,18 +59,19 @@ class Worker:
 
 
 def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
-    """Do whatever is to be done in one installation; no error of it leaves."""
+    """Do whatever there is to do in one installation; no error of it leaves."""
     tally: Counter[str] = Counter()
     installation = Installation(job.user_id, job.installation_id, job.path)
-    more = False
+    has_more = False
     warn = partial(_warn, worker, installation)
     try:
         with (
             opened(installation, worker.settings) as folder,
             Journal(folder, tally, worker.unwritten, warn) as journal,
-            FailedResults(folder) as outbox,
+            FailedResults(folder) as failed_results,
         ):
-            more = _Visit(installation, folder, journal, outbox, worker, tally).work(job)
+            run = _Run(installation, folder, journal, failed_results, worker, tally)
+            has_more = run.work(job)
     except errors.Locked:
         tally["jobs_locked"] += 1
     except errors.NotFound as error:
@@ -79,27 +79,13 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
         logs.debug("installation_vanished", **installation.labels, reason=error.detail)
     except errors.VolumeError as error:
         tally["jobs_failed"] += 1
-        worker.limiter.log(
-            logs.error,
-            "installation_skipped",
-            type(error).__name__,
-            installation.path,
-            now=worker.now(),
-            **installation.labels,
-            reason=str(error),
-        )
+        _log_skipped(worker, installation, error)
     tally.update(worker.client.tally)
     worker.client.tally.clear()
-    return JobResult(counts={name: n for name, n in tally.items() if n}, has_more=more)
+    return JobResult(counts={name: n for name, n in tally.items() if n}, has_more=has_more)
 
 
-def _warn(worker: Worker, installation: Installation, event: str, file: str, reason: str) -> None:
-    """Warn of a side duty that failed, once an hour."""
-    path, labels, now = installation.path, installation.labels, worker.now()
-    worker.limiter.log(logs.warning, event, path, now=now, **labels, file=file, reason=reason)
-
-
-class _Visit:
+class _Run:
     """One job at work: the steps in the order in which they happen."""
 
     def __init__(
@@ -107,19 +93,29 @@ class _Visit:
         installation: Installation,
         folder: Folder,
         journal: Journal,
-        outbox: FailedResults,
+        failed_results: FailedResults,
         worker: Worker,
         tally: Counter[str],
     ) -> None:
         self._installation = installation
         self._folder = folder
+        self._journal = journal
+        self._failed_results = failed_results
         self._worker = worker
         self._tally = tally
-        self._in_hand: tuple[int | None, tuple[str, ...]] = (None, ())
-        self._begun = time.monotonic()
-        self._outbox = outbox
-        self._journal = journal
         self._warn = partial(_warn, worker, installation)
+        self._began = time.monotonic()
+        #: First second and reports of the window that is at work, for the parent.
+        self._window: tuple[int | None, tuple[str, ...]] = (None, ())
+        self._poster = Poster(
+            installation,
+            failed_results,
+            worker.client,
+            clock=worker.now,
+            jitter=worker.random,
+            origin_of=worker.origins.of,
+            warn=self._warn,
+        )
 
     def work(self, job: ProcessInstallation) -> bool:
         """Finish what was begun, then window after window; True when there is more to do."""
@@ -127,17 +123,17 @@ class _Visit:
         self._journal.finish_deletions()
         self._spool = self._open_spool(1 if job.isolated else BATCH_FILES)
         try:
-            self._set_aside(job.quarantine)
+            self._quarantine(job.quarantine)
             self._spool.leave_out(self._journal.entry.names)
             self._spool.take_stock()
             self._repost()
-            more = self._take_steps()
-            backoff = replace(self._journal.entry.backoff, unfinished=more)
-            self._journal.set_backoff(backoff, self._outbox.left)
+            has_more = self._take_steps()
+            backoff = replace(self._journal.entry.backoff, unfinished=has_more)
+            self._journal.set_backoff(backoff, self._failed_results.not_removed)
             self._journal.close()
         finally:
             self._spool.close()
-        return more
+        return has_more
 
     def _open_spool(self, batch_files: int) -> Spool:
         return Spool(
@@ -153,35 +149,26 @@ class _Visit:
             batch_files=batch_files,
         )
 
-    def _set_aside(self, crashers: Sequence[str]) -> None:
-        """Reports that killed workers three times: out of the way, with the reason beside them."""
+    def _quarantine(self, crashers: Sequence[str]) -> None:
+        """Move reports that ended three workers out of the way, with the reason beside them."""
         for name in crashers:
             self._spool.set_aside(name, "reading or analysing it ended three worker processes")
 
     def _repost(self) -> None:
-        """Results that could not be posted before go first, oldest first."""
-        self._outbox.left = set(self._journal.entry.accepted)
-        done = repost(
-            self._installation,
-            self._outbox,
-            self._worker.client,
-            self._journal.entry.backoff,
-            limit=MAX_STEPS,
-            clock=self._worker.now,
-            jitter=self._worker.random,
-            go_on=self._go_on_reposting,
-            origin_of=self._worker.origins.of,
-            warn=self._warn,
-        )
+        """Post stored results first, oldest first."""
+        failed_results = self._failed_results
+        failed_results.not_removed = set(self._journal.entry.accepted)
+        backoff = self._journal.entry.backoff
+        done = self._poster.repost(backoff, limit=MAX_STEPS, go_on=self._go_on_reposting)
         self._tally["results_reposted"] += done.accepted
         self._tally["results_refused"] += done.refused
-        self._tally["results_parked"] += done.parked
-        for name in sorted(self._outbox.left):
+        self._tally["results_rejected"] += done.rejected
+        for name in sorted(failed_results.not_removed):
             self._warn("result_not_removed", name, "the tix-api has it; it is not posted again")
-        if unreadable := self._outbox.not_permitted:
+        if unreadable := failed_results.not_permitted:
             reason = f"not permitted: {len(unreadable)} in all"
             self._warn("failed_result_left", unreadable[0], reason)
-        self._journal.set_backoff(done.backoff, self._outbox.left)
+        self._journal.set_backoff(done.backoff, failed_results.not_removed)
 
     def _go_on_reposting(self) -> bool:
         """Asked before each result; the parent hears of it only where there are any."""
@@ -192,12 +179,12 @@ class _Visit:
     def _take_steps(self) -> bool:
         """Windows and discards, until there is none or the job has had its share."""
         for _ in range(MAX_STEPS):
-            self._in_hand = (None, ())
+            self._window = (None, ())
             step = next_step(self._spool.reports())
             if step is None:
                 return self._spool.has_more
             if isinstance(step, Window):
-                self._settle(step)
+                self._process(step)
             else:
                 self._discard(step)
             if not self._go_on():
@@ -206,11 +193,11 @@ class _Visit:
 
     def _go_on(self) -> bool:
         """Whether the job may take another step: no stop is asked, and its time is not up."""
-        in_time = time.monotonic() - self._begun < MAX_JOB_SECONDS
+        in_time = time.monotonic() - self._began < MAX_JOB_SECONDS
         return in_time and not self._worker.stopping()
 
     def _discard(self, step: Discard) -> None:
-        """Reports that can never be part of a window: journal, then delete."""
+        """Delete reports that can never be part of a window."""
         self._tally[f"reports_discarded_{step.reason}"] += len(step.reports)
         self._worker.limiter.log(
             logs.info,
@@ -224,61 +211,53 @@ class _Visit:
         )
         self._commit_then_delete(step.reports, self._journal.entry)
 
-    def _settle(self, window: Window) -> None:
-        """Analyse a window, make its result safe, then delete its first half."""
+    def _process(self, window: Window) -> None:
+        """Analyse a window, post or store its result, then delete the reports that it consumed."""
         first = min(r.first for r in window.reports)
-        self._in_hand = (first, tuple(r.name for r in window.reports))
-        self._say("analyse")
-        rows, settings = concatenate(r.observations for r in window.reports), self._worker.settings
-        both = settings.usage_post == "both"
-        summary = summarise(rows, settings.usage_estimator, both=both)
-        if summary is None:
+        self._window = (first, tuple(r.name for r in window.reports))
+        result = self._analyse(window)
+        if result is None:
             self._tally["windows_without_short"] += 1
             self._commit_then_delete(window.spent, replace(self._journal.entry, window=first))
             return
+        entry = replace(self._journal.entry, window=first, timestamp=result.summary.timestamp)
+        self._journal.prepare(entry, next(in_parts(_names(window.spent))))
+        entry = self._make_safe(result, entry)
+        self._commit_then_delete(window.spent, entry, is_safe=True)
+
+    def _analyse(self, window: Window) -> WindowResult | None:
+        """The result of a window; None where it has no short packet."""
+        self._say("analyse")
+        settings = self._worker.settings
+        rows = concatenate(r.observations for r in window.reports)
+        both = settings.usage_post == "both"
+        summary = summarise(rows, settings.usage_estimator, both=both)
+        if summary is None:
+            return None
         self._tally["observations_duplicate"] += summary.duplicates
-        entry = replace(self._journal.entry, window=first, timestamp=summary.timestamp)
-        self._journal.prepare(entry, next(in_parts(tuple(r.name for r in window.spent))))
-        source = window.reports[0].source
-        result = WindowResult(source, summary, self._worker.origins.of(source))
-        self._commit_then_delete(window.spent, self._make_safe(result, entry), safe=True)
+        return WindowResult(window.reports[0].source, summary)
 
     def _make_safe(self, result: WindowResult, entry: JournalEntry) -> JournalEntry:
-        """Post the result or store it; returns the journal with what that means for it."""
+        """Post the result or store it; returns the entry with what that means for the pauses."""
         self._say("post")
-        worker, backoff = self._worker, entry.backoff
-        answer = (
-            skipped(backoff.reason)
-            if backoff.holds_fresh(worker.now())
-            else worker.client.post(self._installation, result, known_silent=backoff.unanswered)
-        )
+        answer, backoff = self._poster.post_or_store(result, entry.backoff)
         if answer.outcome == "accepted":
             self._tally["windows_posted"] += 1
-            return replace(entry, backoff=backoff.answered())
-        name = self._outbox.store(result)
-        self._tally["windows_stored"] += 1
-        logs.debug(
-            "result_stored", **self._installation.labels, window=entry.window, reason=answer.reason
-        )
-        backoff = after_fresh(
-            answer,
-            name,
-            backoff,
-            worker.client,
-            self._installation,
-            now=worker.now(),
-            jitter=worker.random,
-        )
+        else:
+            self._tally["windows_stored"] += 1
+            labels = self._installation.labels
+            logs.debug("result_stored", **labels, window=entry.window, reason=answer.reason)
         return replace(entry, backoff=backoff)
 
     def _commit_then_delete(
-        self, reports: Sequence[Report], entry: JournalEntry, *, safe: bool = False
+        self, reports: Sequence[Report], entry: JournalEntry, *, is_safe: bool = False
     ) -> None:
-        """Delete reports whose result is safe, or that can have none: first the list, then they.
+        """Delete reports whose result is safe, or that have none: first the journal lists them.
 
-        safe: a result of theirs was posted or stored, so they must not come up again.
+        entry: what the journal says beside that from now on; is_safe: a result of theirs was posted
+        or stored, so they must not be analysed again.
         """
-        names = tuple(report.name for report in reports)
+        names = _names(reports)
         try:
             for part in in_parts(names):
                 self._say("journal")
@@ -286,12 +265,34 @@ class _Visit:
                 self._say("delete")
                 self._journal.delete(part)
         except errors.VolumeError:
-            if safe:
+            if is_safe:
                 self._journal.delete_unlisted(names)
             raise
         self._spool.leave_out(names)
 
     def _say(self, name: PhaseName, files: Sequence[str] = ()) -> None:
         """Tell the parent what begins now."""
-        window, names = self._in_hand
-        self._worker.say(Phase(name, window, tuple(files) or names, time.process_time_ns()))
+        first, names = self._window
+        self._worker.say(Phase(name, first, tuple(files) or names, time.process_time_ns()))
+
+
+def _names(reports: Sequence[Report]) -> tuple[str, ...]:
+    return tuple(report.name for report in reports)
+
+
+def _warn(worker: Worker, installation: Installation, event: str, file: str, reason: str) -> None:
+    """Warn of a side duty that failed, once an hour."""
+    path, labels, now = installation.path, installation.labels, worker.now()
+    worker.limiter.log(logs.warning, event, path, now=now, **labels, file=file, reason=reason)
+
+
+def _log_skipped(worker: Worker, installation: Installation, error: errors.VolumeError) -> None:
+    worker.limiter.log(
+        logs.error,
+        "installation_skipped",
+        type(error).__name__,
+        installation.path,
+        now=worker.now(),
+        **installation.labels,
+        reason=str(error),
+    )

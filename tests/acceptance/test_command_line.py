@@ -121,7 +121,7 @@ def test_journald_gets_priorities_from_parent_and_workers(tmp_path):
         subprocess.run(command, env=bare_environment(**variables), stderr=journal, timeout=60)
     events = [line.split()[0] for line in (tmp_path / "journal").read_text().splitlines()]
     who = ["<6>privileges"] if os.geteuid() == 0 else []
-    assert events == [*who, "<4>configuration", "<4>posting_off", "<4>file_ignored"]
+    assert events == [*who, "<4>configuration", "<4>posting_disabled", "<4>file_ignored"]
 
 
 def test_journald_gets_the_last_words_of_a_start_as_an_error(tmp_path):

@@ -45,10 +45,10 @@ def base(tmp_path: Path) -> Path:
     for user in USERS:
         made.installation(tmp_path / "base", START, 19, user=user)
     folder = tmp_path / "base" / str(FAILING) / "2"
-    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
-        outbox.store(result(BAD, ip="2001:db8::1"))
+    with Folder(str(folder)) as opened, FailedResults(opened) as failed_results:
+        failed_results.add(result(BAD, ip="2001:db8::1"))
         for timestamp in GOOD:
-            outbox.store(result(timestamp))
+            failed_results.add(result(timestamp))
     made.lively(folder)
     return tmp_path / "base"
 
@@ -151,8 +151,8 @@ def keep_one_bad(base: Path) -> Path:
     """One installation with nothing but the bad result; its failed-results."""
     folder = base / str(FAILING) / "2"
     folder.mkdir(parents=True)
-    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
-        outbox.store(result(BAD, ip="2001:db8::1"))
+    with Folder(str(folder)) as opened, FailedResults(opened) as failed_results:
+        failed_results.add(result(BAD, ip="2001:db8::1"))
     made.lively(folder)
     return folder / "failed-results"
 

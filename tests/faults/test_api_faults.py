@@ -220,6 +220,6 @@ def test_a_result_refused_three_times_is_parked_and_not_deleted(tmp_path, api):
         made.installation(tmp_path, START + 100_000 * cycle, 19, user=1)
         counts.append(once(tmp_path, api.port).counts)
     assert [c.get("results_refused", 0) for c in counts] == [0, 1, 1, 1, 0]
-    assert [c.get("results_parked", 0) for c in counts] == [0, 0, 0, 1, 0]
+    assert [c.get("results_rejected", 0) for c in counts] == [0, 0, 0, 1, 0]
     assert set(kept(tmp_path)) == expected, "the parked result is still there"
     assert expected.isdisjoint(at_api(api))

@@ -85,7 +85,9 @@ def _idle(state: dict[str, Any]) -> bool:
         return bool(state["state"] == "running")
     done = state["counts"].get("windows_stored") and not state["open"]
     log = Path("/run/log").read_text()
-    return done and "cycle_scanned" in log and log.count("posting_off") == len(state["workers"])
+    return (
+        done and "cycle_scanned" in log and log.count("posting_disabled") == len(state["workers"])
+    )
 
 
 def states() -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ WORDS = {
     "windows_without_short": "windows without a short packet, no result",
     "results_reposted": "kept results posted now",
     "results_refused": "kept results refused by the tix-api",
-    "results_parked": "kept results rejected: they are in failed-results/rejected now",
+    "results_rejected": "kept results rejected: they are in failed-results/rejected now",
     "reports_deleted": "reports deleted",
     "reports_discarded_source": "reports discarded: the source address changed",
     "reports_discarded_gap": "reports discarded: a gap, too little before it",

@@ -122,8 +122,8 @@ def _result_of(job: Message, worker: Worker) -> JobResult:
     match job:
         case ProcessInstallation():
             result = process_installation(job, worker)
-            reason = worker.client.trouble if "windows_stored" in result.counts else ""
-            return replace(result, unposted_reason=reason[:MAX_FAILURE_CHARACTERS])
+            reason = worker.client.outage if "windows_stored" in result.counts else None
+            return replace(result, unposted_reason=(reason or "")[:MAX_FAILURE_CHARACTERS])
         case ListUsers(base):
             return JobResult(rows=tuple((user,) for user in list_users(base, worker.limiter)))
         case ListInstallations():

@@ -1,8 +1,7 @@
-"""What waits in failed-results, and another try for what was rejected: the worker's side.
+"""What a worker does for `tixd failed`: list what waits, and restore what was rejected.
 
-In: a ListFailed or RetryFailed job. Out: its Done. Rules: looking takes no lock, changing takes the
-installation's; an installation that is not there has nothing; one that cannot be read, or that
-another process works on, holds up no other.
+Rules: looking takes no lock, changing takes the installation's; an installation that is not there
+has nothing; one that cannot be read, or that another process works on, holds up no other.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from tixd.results.journal import Journal, peek
 
 
 def list_failed(job: ListFailed, now: float) -> JobResult:
-    """What waits at the epoch second `now`; raises a VolumeError if there is no base."""
-    return _each(job, partial(_census, now=now))
+    """List what waits at the epoch second `now`; raises a VolumeError if there is no base."""
+    return _for_each(job, partial(_counts, now=now))
 
 
 def retry_failed(job: RetryFailed) -> JobResult:
-    """Bring back what was rejected; raises a VolumeError if there is no base."""
-    return _each(job, _retry)
+    """Restore what was rejected; raises a VolumeError if there is no base."""
+    return _for_each(job, _retry)
 
 
-def _each(
+def _for_each(
     job: ListFailed | RetryFailed, look: Callable[[Folder], tuple[tuple[int, ...], str]]
 ) -> JobResult:
     """The numbers, and a text, of each installation that has any but zeros."""
@@ -58,23 +57,23 @@ def _each(
     return JobResult(counts=counts, rows=tuple(found), reasons=tuple(reasons))
 
 
-def _census(folder: Folder, now: float) -> tuple[tuple[int, ...], str]:
+def _counts(folder: Folder, now: float) -> tuple[tuple[int, ...], str]:
     """Results that wait, timestamp of the oldest, end of their pause, those rejected; and why."""
-    with FailedResults(folder) as outbox:
-        waiting, oldest = outbox.census()
-        parked = outbox.parked()
-        why = outbox.why_parked(parked[-1]) if parked else ""
+    with FailedResults(folder) as failed_results:
+        waiting, oldest = failed_results.counts()
+        rejected = failed_results.rejected()
+        why = failed_results.why_rejected(rejected[-1]) if rejected else ""
     backoff = peek(folder).backoff if waiting else Backoff()
     paused_until = math.ceil(backoff.not_before) if backoff.paused(now) else 0
-    return (waiting, oldest, paused_until, len(parked)), backoff.reason or why
+    return (waiting, oldest, paused_until, len(rejected)), backoff.reason or why
 
 
 def _retry(folder: Folder) -> tuple[tuple[int, ...], str]:
-    """Bring back what was rejected and end the pause; returns how many results came back."""
-    with Journal(folder) as journal, FailedResults(folder) as outbox:
+    """Restore what was rejected and end the pause; returns how many results were restored."""
+    with Journal(folder) as journal, FailedResults(folder) as failed_results:
         before, cleared = journal.entry, replace(journal.entry, backoff=Backoff())
         journal.write_ahead(cleared)
-        back = outbox.bring_back()
-        if back or before != cleared:
+        restored = failed_results.restore()
+        if restored or before != cleared:
             journal.save(cleared)
-    return (back,), ""
+    return (restored,), ""

@@ -1,11 +1,10 @@
-"""How long the stored results of an installation wait, and when one of them is given up.
+"""How long the stored results of an installation wait, and when one of them is rejected.
 
-In: what became of a post, the time (epoch seconds), a source of jitter. Out: a new Backoff.
 Rules: pauses double from 1 minute to 1 hour, with full jitter (a draw between nothing and the
-pause, so that installations do not come back together); a refusal counts only if somebody else's
-post was accepted since the one before, because else the tix-api itself may be at fault. A 5xx on
-one result counts as a refusal of that result; no answer pauses fresh results of the installation
-too, for at least half the pause, because each try costs a whole read time-out. Pure.
+pause, so that installations do not come back together); a refusal counts only if another
+installation's post was accepted since the one before, because else the tix-api itself may be at
+fault. A 5xx on one result counts as a refusal of that result; no answer pauses fresh results of the
+installation too, for at least half the pause, because each try costs a whole read time-out. Pure.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ FIRST_PAUSE_SECONDS = 60.0
 #: Longest pause, however many failures (operations.md 5.4).
 LONGEST_PAUSE_SECONDS = 3600.0
 
-#: After how many counted refusals a stored result is parked (operations.md 5.4).
-REFUSALS_TO_PARK = 3
+#: After how many counted refusals a stored result is rejected (operations.md 5.4).
+REFUSALS_TO_REJECT = 3
 
 #: From this HTTP status on the other side has failed.
 FIRST_ERROR = 500
@@ -64,17 +63,17 @@ class Backoff:
     unfinished: bool = False
 
     def paused(self, now: float) -> bool:
-        """Whether stored results still wait; a pause too long to be ours means a changed clock."""
+        """Tell whether stored results still wait; too long a pause means that a clock was set."""
         return 0.0 < self.not_before - now <= LONGEST_PAUSE_SECONDS
 
     def holds_fresh(self, now: float) -> bool:
-        """Whether fresh results wait as well."""
+        """Tell whether fresh results wait as well."""
         return self.unanswered and self.paused(now)
 
     def failed(self, now: float, retry_after: float | None, jitter: random.Random) -> Backoff:
-        """After a post that must come later; within a pause another failure does not lengthen it.
+        """Pause after a post that must come later; within a pause a failure does not lengthen it.
 
-        What Retry-After asks for (seconds, already limited) is waited for in any case.
+        retry_after: seconds that the tix-api asked for, already limited; they are kept in any case.
         """
         asked = now + (retry_after or 0.0)
         if self.paused(now):
@@ -84,34 +83,34 @@ class Backoff:
         return replace(self, failures=failures, not_before=max(drawn, asked), unanswered=False)
 
     def got_no_answer(self, now: float, jitter: random.Random) -> Backoff:
-        """After a post that was never answered: a pause that fresh results keep as well."""
+        """Pause after a post that was never answered; fresh results keep this pause as well."""
         failures = self.failures + 1
         until = now + RETRY.draw_seconds(failures, jitter)
         return replace(self, failures=failures, not_before=until, unanswered=True)
 
     def answered(self) -> Backoff:
-        """After any answer: a pause for want of one has ended."""
+        """End a pause that began because there was no answer: now there is one."""
         if not self.unanswered:
             return self
         return replace(self, failures=0, not_before=0.0, unanswered=False)
 
     def because(self, reason: str) -> Backoff:
-        """With the reason why results are kept."""
+        """Note the reason why results are kept."""
         return replace(self, reason=reason[:LONGEST_REASON])
 
     def accepted(self, name: str) -> Backoff:
-        """After the stored result `name` was accepted: no pause, and it is gone."""
-        return replace(self.parked(name), failures=0, not_before=0.0, unanswered=False)
+        """End the pause: the stored result `name` was accepted, and is gone."""
+        return replace(self.removed(name), failures=0, not_before=0.0, unanswered=False)
 
-    def parked(self, name: str) -> Backoff:
-        """After the stored result `name` has gone, one way or the other."""
+    def removed(self, name: str) -> Backoff:
+        """Forget the stored result `name`, which has gone; without refusals there is no reason."""
         left = self.without(name)
         return left if left.refusals else replace(left, reason="")
 
     def refused(
         self, name: str, now: float, accepted_elsewhere: float | None, status: int = 0
     ) -> Backoff:
-        """After a refusal of `name`.
+        """Count a refusal of `name`.
 
         accepted_elsewhere: when this worker last had another installation's post accepted (epoch
         seconds); None: never.
@@ -124,18 +123,18 @@ class Backoff:
         return self.with_refusal(Refusal(name, count, now, status))
 
     def with_refusal(self, refusal: Refusal) -> Backoff:
-        """With this refusal in place of the one before; of too many, those that came furthest."""
+        """Put this refusal in place of the one before; of too many keep the highest counts."""
         refusals = (*self.without(refusal.name).refusals, refusal)
         furthest = sorted(refusals, key=lambda one: -one.count)[:MOST_REFUSALS]
         return replace(self, refusals=tuple(r for r in refusals if r in furthest))
 
-    def given_up(self, name: str) -> bool:
-        """Whether `name` was refused often enough to be parked."""
+    def must_reject(self, name: str) -> bool:
+        """Tell whether `name` was refused often enough to be rejected."""
         refusal = self._refusal(name)
-        return refusal is not None and refusal.count >= REFUSALS_TO_PARK
+        return refusal is not None and refusal.count >= REFUSALS_TO_REJECT
 
     def in_turn(self, names: list[str]) -> list[str]:
-        """The names in the order of their tries: those never refused first.
+        """Return the names in the order of their tries: those never refused first.
 
         Those that met an error have had their try of this cycle where the job is a continuation.
         """
@@ -145,13 +144,13 @@ class Backoff:
         return sorted(left, key=lambda name: name in refused)
 
     def without(self, name: str) -> Backoff:
-        """With the refusals of `name` forgotten."""
+        """Forget the refusals of `name`."""
         if self._refusal(name) is None:
             return self
         return replace(self, refusals=tuple(r for r in self.refusals if r.name != name))
 
     def only(self, names: list[str]) -> Backoff:
-        """With all refusals forgotten but those of `names`, so that the list stays short."""
+        """Forget all refusals but those of `names`, so that the list stays short."""
         known = set(names)
         return replace(self, refusals=tuple(r for r in self.refusals if r.name in known))
 

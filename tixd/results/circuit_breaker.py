@@ -1,12 +1,11 @@
-"""When this worker may post: the time (seconds of a clock that never steps) comes in.
+"""When a worker may post, and what it has learnt of the tix-api from the outcomes of its posts.
 
-In: each Answer. Out: a reason to wait, and the changes of state worth a log line.
-Rules: a tix-api that cannot be reached, or leaves two different installations in a row without an
-answer and a question of ours too, is left alone for most of a period, so a dead one costs a cycle
-one connect time-out or two posts; one installation that is never answered stops nobody else. 401
-and 403 pause the user; refused for three users in a row, the credentials are wrong, unless the
-tix-api says that their user may post for others: everything waits but one trial in five minutes,
-until a post is accepted. What is remembered is bounded. Pure.
+Times are seconds of a clock that never steps. Rules: a tix-api that cannot be reached, or leaves
+two different installations in a row and a probe without an answer, is left alone for most of a
+period, so a dead one costs a cycle one connect time-out or two posts; one installation that is
+never answered stops no other. 401 and 403 pause the user; refused for three users in a row, the
+credentials are wrong, unless the tix-api says that ours may post for others: everything waits but
+one trial in five minutes, until a post is accepted. What is remembered is bounded. Pure.
 """
 
 from __future__ import annotations
@@ -55,6 +54,17 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """What came of asking the tix-api something else than to take a post.
+
+    answers: it did at all; may_post: it said that our user may post for others.
+    """
+
+    answers: bool
+    may_post: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _UserPause:
     failures: int
     until: float
@@ -62,21 +72,6 @@ class _UserPause:
 
 class CircuitBreaker:
     """What one worker knows about the tix-api and its users; forgotten when it ends."""
-
-    __slots__ = (
-        "_accepted",
-        "_accepted_at",
-        "_failed",
-        "_left_alone_seconds",
-        "_period_seconds",
-        "_retry_at",
-        "_suspects",
-        "_trial_at",
-        "_tried",
-        "_unanswered",
-        "_users",
-        "trouble",
-    )
 
     def __init__(self, period_seconds: float) -> None:
         self._period_seconds = period_seconds
@@ -89,72 +84,64 @@ class CircuitBreaker:
         self._suspects: set[int] = set()
         self._tried: dict[int, None] = {}
         self._users: dict[int, _UserPause] = {}
-        #: Whose post was accepted last, and when.
+        #: The installation whose post was accepted last, and when.
         self._accepted: Key | None = None
         self._accepted_at = float("-inf")
         #: Installations that got no answer, since the last answer to anybody.
         self._unanswered: set[Key] = set()
         #: The last installations that got an error (5xx), since the last accepted post.
         self._failed: deque[Key] = deque(maxlen=2)
-        #: Why posts of all users are in vain, as far as is known; "": they are not.
-        self.trouble = ""
+        #: Why no installation's posts are accepted, as far as is known; None: some are.
+        self.outage: str | None = None
 
-    def reason_to_wait(self, user: int, now: float) -> str:
-        """Why a post of this user must not be tried now; empty: go."""
+    def hold_reason(self, user: int, now: float) -> str | None:
+        """Return why a post of this user must not be tried now; None: it may."""
         if self._retry_at is not None and now < self._retry_at:
             return "the tix-api is unreachable"
         if self._trial_at is not None:
             # Whose trial was refused lets a cycle pass, so that the others have theirs.
             wait_seconds = self._period_seconds if user in self._tried else 0.0
             ready = now >= self._trial_at + wait_seconds
-            return "" if ready else "the tix-api refuses the credentials"
+            return None if ready else "the tix-api refuses the credentials"
         pause = self._users.get(user)
-        return "the tix-api refuses this user" if pause and now < pause.until else ""
+        return "the tix-api refuses this user" if pause and now < pause.until else None
 
-    def must_ask(self, key: Key, answer: PostOutcome, *, known_silent: bool) -> bool:
-        """Whether the tix-api must be asked something else before `answer` can be judged."""
+    def needs_probe(self, key: Key, answer: PostOutcome) -> bool:
+        """Tell whether the tix-api must be asked something else before `answer` can be judged."""
         if answer.outcome == "unauthorised":
             suspects = self._suspects | {key[0]}
             return self._trial_at is not None or len(suspects) >= USERS_TO_PAUSE_ALL
         if not answer.unanswered:
             return False
-        silent = self._unanswered | (set() if known_silent else {key})
+        silent = self._unanswered | ({key} if answer.newly_unanswered else set())
         return self._retry_at is not None or len(silent) >= UNANSWERED_TO_DOUBT
 
     def seems_broken(self, now: float) -> bool:
-        """Whether errors are the tix-api's own: two in a row, and nothing accepted lately."""
+        """Tell whether errors are the tix-api's own: two in a row, and nothing accepted lately."""
         quiet = now - self._accepted_at > self._left_alone_seconds
         return quiet and len(self._failed) == self._failed.maxlen
 
-    def heard(
-        self,
-        key: Key,
-        answer: PostOutcome,
-        now: float,
-        *,
-        known_silent: bool = False,
-        answers_others: bool | None = None,
-        may_post: bool = False,
+    def record(
+        self, key: Key, answer: PostOutcome, now: float, probe: Probe | None = None
     ) -> list[Change]:
-        """Learn from the answer to a post of an installation; returns what changed.
+        """Learn from the outcome of an installation's post; returns what changed.
 
-        known_silent: its last post got no answer either, so another such says nothing about the
-        tix-api; answers_others: whether it answered when asked because of must_ask; may_post:
-        whether it said then that our user may post for others.
+        Another silence in a row of one installation says nothing about the tix-api. probe: what
+        came of it where it was needed.
         """
-        if answer.outcome == "held":
+        if answer.outcome == "skipped":
             return []
         if answer.is_error:
             self._failed.append(key)
-        if answer.unanswered and not known_silent:
+        if answer.newly_unanswered:
             self._unanswered.add(key)
-        changes = self._reachability(answer, now, answers_others=answers_others)
-        if answer.outcome == "unauthorised" and may_post:
+        changes = self._reachability(answer, now, probe)
+        if answer.outcome == "unauthorised" and probe and probe.may_post:
             changes += self._note_trusted("the tix-api says that the user may post for others")
         changes += self._authority(key, answer, now)
-        first_silence = answer.unanswered and not known_silent and self._retry_at is None
+        first_silence = answer.newly_unanswered and self._retry_at is None
         if not first_silence:  # others may be accepted elsewhere: the next one tells
-            self.trouble = self._trouble(key, answer)
+            self.outage = self._general_reason(key, answer)
         return changes
 
     def _authority(self, key: Key, answer: PostOutcome, now: float) -> list[Change]:
@@ -170,41 +157,38 @@ class CircuitBreaker:
             return self._unauthorised(user, answer.reason, now)
         return []
 
-    def _trouble(self, key: Key, answer: PostOutcome) -> str:
-        """Why nothing is accepted of anybody: what one installation gets is no such reason."""
+    def _general_reason(self, key: Key, answer: PostOutcome) -> str | None:
+        """Why no installation's posts are accepted: what a single one gets is no such reason."""
         alone = self._accepted is None or self._accepted == key
         if answer.outcome == "later":
             general = alone or self._retry_at is not None or len(set(self._failed)) > 1
-            return answer.reason if general else self.trouble
+            return answer.reason if general else self.outage
         if answer.outcome != "unauthorised":
-            return ""
+            return None
         if self._trial_at is not None:
             return f"the credentials are refused: {answer.reason}"
         same_user = self._accepted is None or self._accepted[0] == key[0]
-        return answer.reason if same_user else self.trouble
+        return answer.reason if same_user else self.outage
 
-    def _reachability(
-        self, answer: PostOutcome, now: float, *, answers_others: bool | None
-    ) -> list[Change]:
+    def _reachability(self, answer: PostOutcome, now: float, probe: Probe | None) -> list[Change]:
         known_unreachable = self._retry_at is not None
-        if answer.unreachable or (
-            answer.unanswered and self._takes_nothing(answers_others=answers_others)
-        ):
+        if answer.unreachable or (answer.unanswered and self._takes_nothing(probe)):
             self._retry_at = now + self._left_alone_seconds
             self._unanswered.clear()
             return [] if known_unreachable else [Change("error", "api_unreachable", answer.reason)]
         if answer.status is not None:
             self._unanswered.clear()
-        if not known_unreachable or (answer.status is None and not answers_others):
+        answers = answer.status is not None or (probe is not None and probe.answers)
+        if not known_unreachable or not answers:
             return []
         self._retry_at = None
-        return [Change("info", "api_back", answer.reason)]
+        return [Change("info", "api_recovered", answer.reason)]
 
-    def _takes_nothing(self, *, answers_others: bool | None) -> bool:
+    def _takes_nothing(self, probe: Probe | None) -> bool:
         """Whether a post without an answer is not the fault of its installation."""
-        if answers_others is None:
+        if probe is None:
             return False
-        return not answers_others or len(self._unanswered) >= UNANSWERED_TO_STOP
+        return not probe.answers or len(self._unanswered) >= UNANSWERED_TO_STOP
 
     def _unauthorised(self, user: int, reason: str, now: float) -> list[Change]:
         before = self._users.get(user)

@@ -1,8 +1,8 @@
-"""The client of the tix-api, one per worker process: posts, and knows when not to.
+"""The client of the tix-api, one for each worker process: posts, and knows when not to.
 
-In: an installation and the result of a window. Out: an Answer; nothing is raised for the API's
-sake. Rules: one try; whatever the answers say about when to post is remembered here, within bounds;
-what one installation or user meets is one line in the log an hour.
+Rules: one try; nothing is raised for what the tix-api does, it is a PostOutcome; what the outcomes
+say about when to post is remembered here, within bounds; what one installation or user meets is one
+line in the log an hour.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from types import MappingProxyType
 
 import tixd
 from tixd import bounded, logs
 from tixd.config.settings import Settings
 from tixd.reports.model import Installation
-from tixd.results.circuit_breaker import Change, CircuitBreaker, Key
+from tixd.results.circuit_breaker import Change, CircuitBreaker, Key, Probe
 from tixd.results.payload import WindowResult, payload
 from tixd.results.response import PostOutcome, skipped
 from tixd.results.transport import Transport, basic_auth
 
-#: Who asks. It changes nothing, and the tix-api answers it whatever installations it knows.
+#: A question that changes nothing, and that the tix-api answers whatever installations it knows.
 CURRENT_USER_PATH = "/api/user/current"
 
 #: The role of a user who may post for others; the tix-api answers 403 to all else.
@@ -31,7 +32,7 @@ ADMIN = "admin"
 ASK_SECONDS = 5.0
 
 #: Count and event of a post, by its outcome, or "failed" for a 5xx.
-_TOLD = MappingProxyType(
+_COUNTED = MappingProxyType(
     {
         "accepted": ("posts_accepted", ""),
         "failed": ("posts_failed", "result_failed"),
@@ -59,7 +60,8 @@ class ApiClient:
 
         Raises errors.ConfigError where certificates or proxy cannot be used.
         """
-        self._clock, self._steady = clock, steady
+        self._clock = clock
+        self._steady = steady
         self._base_url = settings.api_base_url
         self._headers = {
             "Authorization": basic_auth(settings.api_user, settings.api_password.reveal()),
@@ -68,73 +70,68 @@ class ApiClient:
             "User-Agent": f"tixd/{tixd.__version__}",
         }
         self._transport = Transport(settings, steady)
-        self._gate = CircuitBreaker(settings.processing_period_minutes * 60.0)
+        self._breaker = CircuitBreaker(settings.processing_period_minutes * 60.0)
         #: When a post of the last two installations was accepted, by both clocks.
         self._accepted: dict[Key, tuple[float, float]] = {}
         self._limiter = logs.RateLimiter()
         self.tally: Counter[str] = Counter()
-        self._off = _missing(settings)
-        if self._off and settings.role != "dispatcher":  # which posts nothing in any case
-            logs.warning("posting_off", reason=f"{self._off}: results are kept")
+        self._disabled = _missing(settings)
+        if self._disabled and settings.role != "dispatcher":  # which posts nothing in any case
+            logs.warning("posting_disabled", reason=f"{self._disabled}: results are kept")
 
     def close(self) -> None:
         """Close the kept connection."""
         self._transport.close()
 
     @property
-    def trouble(self) -> str:
-        """Why nothing is accepted of anybody, as far as this worker knows; empty: it is."""
-        return self._off or self._gate.trouble
+    def outage(self) -> str | None:
+        """Why no installation's posts are accepted, as far as this worker knows; None: some are."""
+        return self._disabled or self._breaker.outage
 
-    def reason_to_wait(self, installation: Installation) -> str:
-        """Why a post would be held now; empty: it would be tried."""
-        return self._off or self._gate.reason_to_wait(installation.user_id, self._steady())
+    def hold_reason(self, installation: Installation) -> str | None:
+        """Return why a post would be skipped now; None: it would be tried."""
+        return self._disabled or self._breaker.hold_reason(installation.user_id, self._steady())
 
     def seems_broken(self) -> bool:
-        """Whether an error in an answer is the tix-api's own, and not that of one result."""
-        return self._gate.seems_broken(self._steady())
+        """Tell whether an error in an answer is the tix-api's own, and not that of one result."""
+        return self._breaker.seems_broken(self._steady())
 
     def post(
-        self, installation: Installation, result: WindowResult, *, known_silent: bool = False
+        self, installation: Installation, result: WindowResult, *, after_silence: bool = False
     ) -> PostOutcome:
-        """Post one result, once; known_silent: the installation's last post got no answer."""
-        if reason := self.reason_to_wait(installation):
+        """Post one result, once; after_silence: the installation's last post got no answer."""
+        if reason := self.hold_reason(installation):
             return skipped(reason)
         key = (installation.user_id, installation.installation_id)
         path = "/api/user/{:d}/installation/{:d}/reports".format(*key)
         answer = self._transport.request(path, payload(result), self._headers)
+        if after_silence:
+            answer = replace(answer, after_silence=True)
         self._note(installation, key, answer)
-        asked = None
-        if self._gate.must_ask(key, answer, known_silent=known_silent):
-            asked = self.ask(CURRENT_USER_PATH, seconds=ASK_SECONDS)
-        changes = self._gate.heard(
-            key,
-            answer,
-            self._steady(),
-            known_silent=known_silent,
-            answers_others=None if asked is None else asked.status is not None,
-            may_post=bool(asked and _may_post(asked)),
-        )
-        self._tell(changes)
+        probe = self._probe() if self._breaker.needs_probe(key, answer) else None
+        self._log_changes(self._breaker.record(key, answer, self._steady(), probe))
         return answer
 
-    def _tell(self, changes: list[Change]) -> None:
-        """Log changes of state."""
+    def _probe(self) -> Probe:
+        asked = self.ask(CURRENT_USER_PATH, seconds=ASK_SECONDS)
+        return Probe(answers=asked.status is not None, may_post=_may_post(asked))
+
+    def _log_changes(self, changes: list[Change]) -> None:
         for change in changes:
-            whose = {} if change.user is None else {"user": change.user}
-            told = {"api": self._base_url, "reason": change.reason}
-            getattr(logs, change.level)(change.event, **whose, **told)
+            user = {} if change.user is None else {"user": change.user}
+            log = getattr(logs, change.level)
+            log(change.event, **user, api=self._base_url, reason=change.reason)
 
     def ask(
         self, path: str, *, anonymous: bool = False, seconds: float = float("inf")
     ) -> PostOutcome:
-        """The answer to a GET, which changes nothing; with our credentials, or none."""
+        """Send a GET, which changes nothing; with our credentials, or none."""
         left_out = {"Content-Type"} | ({"Authorization"} if anonymous else set())
         headers = {name: text for name, text in self._headers.items() if name not in left_out}
         return self._transport.request(path, None, headers, seconds)
 
     def accepted_elsewhere(self, installation: Installation) -> float | None:
-        """When a post of another installation was last accepted, epoch seconds; None: never.
+        """Return when another installation's post was last accepted, epoch seconds; None: never.
 
         Where the clock was set since, the earlier of what it was then and what it would be now.
         """
@@ -144,8 +141,8 @@ class ApiClient:
         return max((min(clock, steady + ahead) for clock, steady in others), default=None)
 
     def _note(self, installation: Installation, key: Key, answer: PostOutcome) -> None:
-        """Count what became of a post, and say what somebody should look at."""
-        count, event = _told(answer)
+        """Count what became of a post, and log what is worth a look, with the tix-api's words."""
+        count, event = _count_and_event(answer)
         self.tally[count] += 1
         if answer.outcome == "accepted":
             self._remember(key)
@@ -156,7 +153,7 @@ class ApiClient:
                 installation.path,
                 now=self._clock(),
                 **installation.labels,
-                reason=answer.reason,
+                reason=": ".join(filter(None, (answer.reason, answer.words))),
             )
 
     def _remember(self, key: Key) -> None:
@@ -167,22 +164,22 @@ class ApiClient:
 
 
 def _may_post(asked: PostOutcome) -> bool:
-    """Whether the tix-api says of our user that it may post for others."""
+    """Whether the tix-api says that our user may post for others."""
     is_admin = str(asked.says("role")).casefold() == ADMIN
     return is_admin and asked.says("enabled") is not False
 
 
-def _told(answer: PostOutcome) -> tuple[str, str]:
-    """Under which name a post is counted, and the event that tells of it; "": none does."""
+def _count_and_event(answer: PostOutcome) -> tuple[str, str]:
+    """The name under which a post is counted, and the event in the log, if any."""
     if answer.unanswered:
         return "posts_unanswered", "result_unanswered"
     if answer.status is None:
         return "posts_unreachable", ""
-    return _TOLD["failed" if answer.status >= 500 else answer.outcome]
+    return _COUNTED["failed" if answer.status >= 500 else answer.outcome]
 
 
-def _missing(settings: Settings) -> str:
-    """Without what nothing can be posted, in words; "": all is there."""
+def _missing(settings: Settings) -> str | None:
+    """What is not set and must be, in words."""
     if settings.api_user and settings.api_password:
-        return ""
+        return None
     return f"{'TIX_API_PASSWORD' if settings.api_user else 'TIX_API_USER'} is not set"

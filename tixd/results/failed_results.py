@@ -1,9 +1,8 @@
 """An installation's failed-results: results that the tix-api does not have yet.
 
-In: results that could not be posted. Out: their names, oldest first, and the results again.
-Rules: a result is safe once `store` returns (temporary file, fsync, rename, fsync of the folder);
+Rules: a result is safe once `add` returns (temporary file, fsync, rename, fsync of the folder);
 a stored one is never overwritten; names that are not ours, temporary files, links and folders are
-left alone; the folder is made when there is something to store.
+left alone; the folder is made when there is something to add.
 """
 
 from __future__ import annotations
@@ -21,8 +20,11 @@ from tixd.directory import TEMPORARY_SUFFIX, Entry, Folder
 from tixd.results.journal_format import MAX_LEFT
 from tixd.results.payload import WindowResult, failed_report, parse_failed_report
 
-#: Where results wait, and below it where those wait that the tix-api refused for good.
-FOLDER_NAME, REJECTED_NAME = "failed-results", "rejected"
+#: Folder, in the installation's own, where results wait.
+FOLDER_NAME = "failed-results"
+
+#: Folder in that one, where those lie that the tix-api refused for good.
+REJECTED_NAME = "rejected"
 
 #: Ending of the file beside a rejected result that says why.
 REASON_SUFFIX = ".reason"
@@ -40,13 +42,11 @@ _NAME = re.compile(r"failed-report-([0-9]{1,10})(?:-([0-9]{1,9}))?\.json")
 class FailedResults:
     """The failed-results of one open installation folder; use as a context manager."""
 
-    __slots__ = ("_folder", "_installation", "left", "not_permitted")
-
     def __init__(self, installation: Folder) -> None:
         self._installation = installation
         self._folder: Folder | None = None
         #: Results that the tix-api has and that could not be removed: never to be posted again.
-        self.left: set[str] = set()
+        self.not_removed: set[str] = set()
         #: Results that `oldest` passed over, because this process may not read them.
         self.not_permitted: list[str] = []
 
@@ -58,7 +58,7 @@ class FailedResults:
             self._folder.close()
             self._folder = None
 
-    def store(self, result: WindowResult) -> str:
+    def add(self, result: WindowResult) -> str:
         """Keep `result` for later; returns its name. It survives a kill and a power cut.
 
         Raises errors.DiskFull, ReadOnlyVolume, NotPermitted, ..., or BadFailedResult for a result
@@ -66,7 +66,7 @@ class FailedResults:
         """
         content = failed_report(result)
         parse_failed_report(content)  # what could not be read again must never be kept
-        folder = self._made()
+        folder = self._open_or_make()
         suffix = 0
         while True:
             name = _name(result.summary.timestamp, suffix)
@@ -74,17 +74,17 @@ class FailedResults:
                 folder.write(name, content, durable=True)
                 return name
             if _content(folder, name) == content:
-                folder.sync()  # whoever wrote it may have been killed before
+                folder.sync()  # its writer may have been killed before that
                 return name
             suffix += 1
 
     def oldest(self, limit: int) -> list[str]:
-        """At most `limit` names, by timestamp and suffix; one listing, however many there are.
+        """Return at most `limit` names, by timestamp and suffix; lists the folder once.
 
         Those that may not be read are passed over, so that they hide no others. What a killed
-        worker had begun to write is removed on the way, and what is left.
+        worker had begun to write is removed on the way, and what could not be removed before.
         """
-        folder = self._opened()
+        folder = self._open_existing()
         if folder is None:
             return []
         entries = folder.entries()
@@ -92,11 +92,11 @@ class FailedResults:
             if entry.is_file and entry.name.endswith(TEMPORARY_SUFFIX) and _NAME.match(entry.name):
                 with contextlib.suppress(errors.VolumeError):
                     folder.unlink(entry.name)
-        for name in [*self.left]:
+        for name in [*self.not_removed]:
             self.remove(name)
-        if len(self.left) > MAX_LEFT:
-            raise errors.NotDeleted(f"{folder.path}: {len(self.left)} accepted results")
-        waiting = [found for found in _stored(entries) if found[2] not in self.left]
+        if len(self.not_removed) > MAX_LEFT:
+            raise errors.NotDeleted(f"{folder.path}: {len(self.not_removed)} accepted results")
+        waiting = [found for found in _stored(entries) if found[2] not in self.not_removed]
         return self._readable(folder, waiting, limit)
 
     def _readable(
@@ -114,15 +114,15 @@ class FailedResults:
                 self.not_permitted.append(name)
         return names
 
-    def census(self) -> tuple[int, int]:
-        """How many results wait, and the timestamp of the oldest (0: none waits)."""
-        folder = self._opened()
+    def counts(self) -> tuple[int, int]:
+        """Return how many results wait, and the timestamp of the oldest (0: none waits)."""
+        folder = self._open_existing()
         timestamps = [timestamp for timestamp, _, _ in _stored(folder.entries())] if folder else []
         return len(timestamps), min(timestamps, default=0)
 
-    def parked(self) -> list[str]:
-        """Names of the results in failed-results/rejected."""
-        folder = self._opened()
+    def rejected(self) -> list[str]:
+        """Return the names of the results in failed-results/rejected."""
+        folder = self._open_existing()
         if folder is None:
             return []
         try:
@@ -132,70 +132,70 @@ class FailedResults:
         with rejected:
             return sorted(name for _, _, name in _stored(rejected.entries()))
 
-    def why_parked(self, name: str) -> str:
-        """Why a result of failed-results/rejected lies there, as far as is written beside it."""
+    def why_rejected(self, name: str) -> str:
+        """Return the first line of why a result was rejected, as written beside it, or ""."""
         try:
-            with self._existing().subfolder(REJECTED_NAME) as rejected:
+            with self._required().subfolder(REJECTED_NAME) as rejected:
                 content, _ = rejected.read(name + REASON_SUFFIX, LONGEST_BYTES)
         except errors.VolumeError:
             return ""
         first = content.decode(errors="replace").partition("\n")[0]
         return bounded.printable(first, "")[:LONGEST_REASON]
 
-    def bring_back(self) -> int:
-        """Let what was parked wait again, overwriting nothing; returns how many there were."""
-        names = self.parked()
+    def restore(self) -> int:
+        """Let what was rejected wait again, overwriting nothing; returns how many there were."""
+        names = self.rejected()
         if not names:
             return 0
-        folder = self._existing()
+        folder = self._required()
         with folder.subfolder(REJECTED_NAME) as rejected:
             for name in names:
-                rejected.rename(name, _free(folder, name), to=folder)
+                rejected.rename(name, _free_name(folder, name), to=folder)
                 rejected.unlink(name + REASON_SUFFIX)
             folder.sync()
         return len(names)
 
-    def writable(self) -> bool:
-        """Whether an accepted result can be removed: else it would be posted again and again."""
-        folder = self._opened()
+    def is_writable(self) -> bool:
+        """Tell whether an accepted result can be removed: else it would be posted for ever."""
+        folder = self._open_existing()
         return folder is None or _is_usable(folder)
 
     def load(self, name: str) -> WindowResult:
-        """The result stored as `name`.
+        """Read the result stored as `name`.
 
         Raises errors.BadFailedResult where it holds none, NotFound where it is gone.
         """
         try:
-            content = self._existing().load(name, LONGEST_BYTES)
+            content = self._required().load(name, LONGEST_BYTES)
         except errors.TooLong as error:
             raise errors.BadFailedResult(error.detail) from error
         return parse_failed_report(content)
 
     def remove(self, name: str) -> None:
-        """Delete `name`, because the tix-api has it now; where that fails it is one of `left`."""
+        """Delete `name`, which the tix-api has now; where that fails it is in `not_removed`."""
         try:
-            self._existing().unlink(name)
+            self._required().unlink(name)
         except errors.VolumeError:
-            self.left.add(name)
+            self.not_removed.add(name)
         else:
-            self.left.discard(name)
+            self.not_removed.discard(name)
 
-    def park(self, name: str, *reasons: str) -> None:
+    def reject(self, name: str, *reasons: str) -> None:
         """Move `name` to failed-results/rejected, where nothing is overwritten either.
 
         Lines that say why lie beside it; on a full disk it is moved without them.
         """
-        folder = self._existing()
+        folder = self._required()
         with folder.subfolder(REJECTED_NAME, create=True) as rejected:
-            parked = _free(rejected, name)
+            new_name = _free_name(rejected, name)
             lines = "".join(f"{reason}\n" for reason in reasons if reason)
             if lines:
                 with contextlib.suppress(errors.DiskFull):
-                    rejected.write(parked + REASON_SUFFIX, lines.encode(errors="replace"))
-            folder.rename(name, parked, to=rejected)
+                    rejected.write(new_name + REASON_SUFFIX, lines.encode(errors="replace"))
+            folder.rename(name, new_name, to=rejected)
 
-    def _opened(self) -> Folder | None:
-        """The folder if it is there; opened once."""
+    def _open_existing(self) -> Folder | None:
+        """The folder, opened once; None where there is none."""
         if self._folder is None:
             try:
                 self._folder = self._installation.subfolder(FOLDER_NAME)
@@ -203,16 +203,16 @@ class FailedResults:
                 return None
         return self._folder
 
-    def _made(self) -> Folder:
-        """The folder, made first where it is missing; then it survives a power cut itself."""
-        folder = self._opened()
+    def _open_or_make(self) -> Folder:
+        """The folder, made where it is missing, so that it survives a power cut."""
+        folder = self._open_existing()
         if folder is None:
             folder = self._folder = self._installation.subfolder(FOLDER_NAME, create=True)
             self._installation.sync()
         return folder
 
-    def _existing(self) -> Folder:
-        folder = self._opened()
+    def _required(self) -> Folder:
+        folder = self._open_existing()
         if folder is None:
             raise errors.NotFound(f"{self._installation.path}/{FOLDER_NAME}")
         return folder
@@ -225,7 +225,7 @@ def _stored(entries: Iterable[Entry]) -> Iterator[tuple[int, int, str]]:
     return ((int(match[1]), int(match[2] or 0), name) for match, name in found)
 
 
-def _free(folder: Folder, name: str) -> str:
+def _free_name(folder: Folder, name: str) -> str:
     """The name of a stored result, with the next suffix that the folder does not have yet."""
     match = _NAME.fullmatch(name)
     if match is None:

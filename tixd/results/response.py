@@ -1,8 +1,7 @@
 """What became of one post, and how the status of an HTTP response reads.
 
-In: a status, a Retry-After header, a reason. Out: an Answer. Rules: only 2xx is acceptance;
-408, 429, 5xx and everything below HTTP mean later; 401 and 403 speak about the credentials; other
-4xx, and 3xx because redirects are not followed, are refusals. Pure.
+Rules: only 2xx is acceptance; 408, 429, 5xx and everything below HTTP mean later; 401 and 403 speak
+about the credentials; other 4xx, and 3xx because redirects are not followed, are refusals. Pure.
 """
 
 from __future__ import annotations
@@ -20,9 +19,8 @@ from tixd import bounded
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 #: accepted: the tix-api has it. later: try again after a pause. refused: it does not want this one.
-#: unauthorised: it does not want these credentials. held: it was not asked.
-Outcome = Literal["accepted", "later", "refused", "unauthorised", "held"]
-
+#: unauthorised: it does not want these credentials. skipped: nothing was posted.
+Outcome = Literal["accepted", "later", "refused", "unauthorised", "skipped"]
 
 #: Why no response came. Before the request was sent: proxy, name (unknown), connect, connect_time,
 #: tls, setup and setup_time (TLS or the way through a proxy broke, or took too long). After it:
@@ -54,7 +52,8 @@ class PostOutcome:
 
     status: of the response, None without one; reason: for the log, never a secret;
     retry_after_seconds: what the tix-api asked for, 0..3600; cause: why there was no response;
-    body: the beginning of the response's.
+    body: the beginning of the response's; after_silence: the installation's post before this one
+    got no answer either.
     """
 
     outcome: Outcome
@@ -63,32 +62,38 @@ class PostOutcome:
     retry_after_seconds: float | None = None
     cause: Cause | None = None
     body: bytes = field(default=b"", repr=False)
+    after_silence: bool = False
 
     @property
     def unreachable(self) -> bool:
-        """Whether the request could not even be sent, so that nobody's post would do better."""
+        """Tell whether the request could not even be sent, as no other could."""
         return self.cause not in (None, "idle") and not self.unanswered
 
     @property
     def unanswered(self) -> bool:
-        """Whether the request was taken and nothing came back, maybe for what was in it."""
+        """Tell whether the request was taken and nothing came back, maybe for what was in it."""
         return self.cause in _AFTER_SENDING
 
     @property
+    def newly_unanswered(self) -> bool:
+        """Tell whether it is the first unanswered post of its installation in a row."""
+        return self.unanswered and not self.after_silence
+
+    @property
     def is_error(self) -> bool:
-        """Whether the other side failed over it (5xx) without asking for a pause."""
+        """Tell whether the tix-api failed over it (5xx) without asking for a pause."""
         failed = self.status is not None and self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         return failed and self.retry_after_seconds is None
 
     @property
     def words(self) -> str:
-        """What the other side wrote, on one line of printable characters."""
+        """Return what the tix-api wrote, on one line of printable characters."""
         text = self.body[: 4 * _LONGEST_WORDS].decode(errors="replace")
         shown = bounded.printable(text, " ")
         return " ".join(shown.split())[:_LONGEST_WORDS]
 
     def says(self, name: str) -> object:
-        """What an accepted answer's JSON object has under this name; None where it has nothing."""
+        """Return a member of an accepted answer's JSON object; None where there is none."""
         if self.outcome != "accepted":
             return None
         try:
@@ -99,12 +104,12 @@ class PostOutcome:
 
 
 def skipped(reason: str) -> PostOutcome:
-    """The Answer for a post that was not tried."""
-    return PostOutcome("held", reason)
+    """Return the outcome of a post that was not tried."""
+    return PostOutcome("skipped", reason)
 
 
 def of_status(status: int, retry_after: str | None, now: float, body: bytes = b"") -> PostOutcome:
-    """The Answer that a response means; `now` (epoch seconds) turns dates into seconds."""
+    """Return what a response means; `now` (epoch seconds) turns dates into seconds."""
     return PostOutcome(
         outcome=_outcome(status),
         reason=_phrase(status),
@@ -125,7 +130,7 @@ def _outcome(status: int) -> Outcome:
 
 
 def _phrase(status: int) -> str:
-    """The status in words of ours: what the other side wrote beside it may be anything."""
+    """The status in our words: those of the other side may be anything."""
     try:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:

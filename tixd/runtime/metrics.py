@@ -64,12 +64,12 @@ COUNTERS = (
     ),
     Counted(
         "stored_results",
-        "Posts of stored results: accepted, refused by the tix-api, or parked in rejected.",
+        "Posts of stored results: accepted, refused by the tix-api, or moved to rejected.",
         "outcome",
         {
             "results_reposted": "reposted",
             "results_refused": "refused",
-            "results_parked": "parked",
+            "results_rejected": "rejected",
         },
     ),
     Counted(

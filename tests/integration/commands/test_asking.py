@@ -80,14 +80,14 @@ def asked(
     return asyncio.run(run())
 
 
-def store(tmp_path: Path, ids: str, *timestamps: int, park: bool = False) -> None:
+def store(tmp_path: Path, ids: str, *timestamps: int, reject: bool = False) -> None:
     """Keep results in failed-results of an installation."""
     (tmp_path / ids).mkdir(parents=True, exist_ok=True)
-    with Folder(str(tmp_path / ids)) as folder, FailedResults(folder) as outbox:
+    with Folder(str(tmp_path / ids)) as folder, FailedResults(folder) as failed_results:
         for timestamp in timestamps:
-            name = outbox.store(result(timestamp))
-            if park:
-                outbox.park(name)
+            name = failed_results.add(result(timestamp))
+            if reject:
+                failed_results.reject(name)
 
 
 def test_status_shows_the_role_that_runs(tmp_path):
@@ -127,7 +127,7 @@ def test_health_says_that_nothing_runs_on_standard_output(tmp_path):
 
 def test_failed_list_shows_what_waits_where(tmp_path):
     store(tmp_path, "1/2", 1_600_000_000, 1_600_000_600)
-    store(tmp_path, "1/2", 1_500_000_000, park=True)
+    store(tmp_path, "1/2", 1_500_000_000, reject=True)
     store(tmp_path, "30/4", 1_700_000_000)
     (tmp_path / "5" / "6").mkdir(parents=True)
     with Folder(str(tmp_path / "30/4")) as folder, Journal(folder) as journal:
@@ -157,7 +157,7 @@ def test_failed_list_of_a_user_leaves_the_others_out(tmp_path):
 
 def test_failed_retry_brings_back_the_results_of_one_installation(tmp_path):
     for ids in ("1/2", "1/3"):
-        store(tmp_path, ids, 1_600_000_000, 1_600_000_600, park=True)
+        store(tmp_path, ids, 1_600_000_000, 1_600_000_600, reject=True)
     done = asked(tmp_path, "failed", "retry", "1", "2")
     assert (done.code, done.err) == (0, "")
     assert done.out == ["        2  brought back in 1/2"]

@@ -69,10 +69,10 @@ def test_without_credentials_nothing_is_tried_and_one_line_says_so(api, changes)
     with heard() as log:
         client = ApiClient(settings_for(api.port, **changes))
         answers = {client.post(ONE, result(n)).outcome for n in range(3)}
-    assert answers == {"held"}
-    assert client.trouble in ("TIX_API_USER is not set", "TIX_API_PASSWORD is not set")
+    assert answers == {"skipped"}
+    assert client.outage in ("TIX_API_USER is not set", "TIX_API_PASSWORD is not set")
     assert api.connections == 0
-    assert log.events == [("warning", "posting_off")]
+    assert log.events == [("warning", "posting_disabled")]
 
 
 def test_posts_share_one_connection(api, client):
@@ -121,7 +121,7 @@ def test_a_fresh_connection_cut_before_the_answer_counts_against_its_installatio
     assert client.post(ONE, result()).unanswered
     assert client.post(ONE, result()).unanswered
     assert client.post(OTHER, result()).unanswered
-    assert client.post(THIRD, result()).outcome == "held", "two different ones open the breaker"
+    assert client.post(THIRD, result()).outcome == "skipped", "two different ones open the breaker"
     assert (len(api.posts), api.questions) == (3, 1)
 
 
@@ -247,7 +247,7 @@ def test_a_signal_ends_a_post_that_waits_and_is_no_answer_of_the_api(api, client
     signal.setitimer(signal.ITIMER_REAL, *before)
     assert signal.signal(signal.SIGALRM, handler) is stop
     assert time.monotonic() - began < 10
-    assert (log.events, client.trouble) == ([], "")
+    assert (log.events, client.outage) == ([], None)
 
 
 def byte_by_byte(peer: socket.socket, content: bytes, seconds: float) -> None:
@@ -344,8 +344,8 @@ def test_three_users_that_the_tix_api_refuses_stop_no_other_unless_it_refuses_us
     assert (client.post(ONE, result()).outcome, api.questions) == ("accepted", 1)
     api.role = "viewer"
     assert {client.post(who, result()).status for who in (ONE, OTHER, THIRD)} == {403}
-    assert client.post(ONE, result()).outcome == "held"
-    assert (client.trouble[:27], api.questions) == ("the credentials are refused", 2)
+    assert client.post(ONE, result()).outcome == "skipped"
+    assert (client.outage[:27], api.questions) == ("the credentials are refused", 2)
     client.close()
 
 

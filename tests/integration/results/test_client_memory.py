@@ -15,7 +15,7 @@ def test_a_dead_api_costs_a_cycle_one_try_and_two_log_lines_in_all(clock):
     client = ApiClient(settings_for(closed_port()), steady=clock)
     with heard() as log:
         outcomes = [client.post(who, result()).outcome for who in (ONE, OTHER, THIRD)]
-    assert outcomes == ["later", "held", "held"]
+    assert outcomes == ["later", "skipped", "skipped"]
     assert log.events == [("error", "api_unreachable")]
     clock.now += 600
     with heard() as log:
@@ -33,7 +33,7 @@ def test_an_api_that_comes_back_is_found_in_the_next_cycle(clock):
         assert client.post(OTHER, result()).outcome == "accepted"
         assert len(api.accepted) == 2
         client.close()
-    assert log.events == [("info", "api_back")]
+    assert log.events == [("info", "api_recovered")]
 
 
 def test_three_users_refused_pause_the_worker_until_a_trial_is_accepted(api, client, clock):
@@ -43,7 +43,7 @@ def test_three_users_refused_pause_the_worker_until_a_trial_is_accepted(api, cli
         api.answer(Behaviour())
         clock.now += 300
         outcomes += [client.post(who, result()).outcome for who in (ONE, OTHER)]
-    assert outcomes == ["unauthorised"] * 3 + ["held", "accepted", "accepted"]
+    assert outcomes == ["unauthorised"] * 3 + ["skipped", "accepted", "accepted"]
     assert [event for _, event in log.events][2:] == [
         "api_credentials_refused",
         "api_credentials_accepted",
@@ -55,29 +55,29 @@ def test_the_client_knows_why_results_are_kept_until_one_is_accepted(api, client
     for status in (200, 503, 401, 401, 401):
         api.answer(Behaviour(status))
         client.post((ONE, ONE, ONE, OTHER, THIRD)[len(troubles)], result())
-        troubles.append(client.trouble)
+        troubles.append(client.outage)
     clock.now += 300
     api.answer(Behaviour())
     client.post(ONE, result())
     unavailable, refused = "HTTP 503 Service Unavailable", "HTTP 401 Unauthorized"
     credentials = f"the credentials are refused: {refused}"
-    assert troubles == ["", unavailable, refused, refused, credentials]
-    assert client.trouble == ""
+    assert troubles == [None, unavailable, refused, refused, credentials]
+    assert client.outage is None
 
 
 def test_a_refusal_of_one_user_where_another_is_accepted_is_no_trouble_of_all(api, client):
     client.post(OTHER, result())
     api.answer(Behaviour(401))
     assert client.post(ONE, result()).outcome == "unauthorised"
-    assert client.trouble == ""
+    assert client.outage is None
 
 
 def test_what_is_held_is_kept_for_the_reason_that_began_it(clock):
     client = ApiClient(settings_for(closed_port()), steady=clock)
     for who in (ONE, OTHER):
         client.post(who, result())
-        assert client.trouble == "no connection: Connection refused"
-    assert ApiClient(settings_for(1, api_user="")).trouble == "TIX_API_USER is not set"
+        assert client.outage == "no connection: Connection refused"
+    assert ApiClient(settings_for(1, api_user="")).outage == "TIX_API_USER is not set"
 
 
 def test_the_client_knows_when_somebody_else_was_last_accepted(api, clock):

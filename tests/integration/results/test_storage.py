@@ -22,7 +22,7 @@ from tixd.results.client import ApiClient
 from tixd.results.failed_results import FailedResults
 from tixd.results.journal import Journal
 from tixd.results.journal_format import JournalEntry
-from tixd.results.repost import Reposted, repost
+from tixd.results.posting import Poster, Reposted
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,38 +35,38 @@ def tiny_disk(tmp_path) -> Iterator[Path]:
 
 
 def test_a_full_disk_leaves_no_truncated_file_and_freed_it_stores_again(tiny_disk):
-    with Folder(str(tiny_disk)) as folder, FailedResults(folder) as outbox:
-        first = outbox.store(result(1))
+    with Folder(str(tiny_disk)) as folder, FailedResults(folder) as kept:
+        first = kept.add(result(1))
         ballast = fill(tiny_disk)
         assert ballast
         with pytest.raises(errors.DiskFull):
-            outbox.store(result(2))
+            kept.add(result(2))
         with pytest.raises(errors.DiskFull), Journal(folder) as journal:
             journal.write_ahead(JournalEntry(names=("a.json",)))
         assert os.listdir(tiny_disk / "failed-results") == [first]
         ballast.unlink()
-        assert outbox.load(outbox.store(result(2))) == result(2)
+        assert kept.load(kept.add(result(2))) == result(2)
 
 
 def test_on_a_full_disk_stored_results_are_still_drained(tiny_disk):
-    with StandInApi() as api, Folder(str(tiny_disk)) as folder, FailedResults(folder) as outbox:
-        outbox.store(result(1))
+    with (
+        StandInApi() as api,
+        Folder(str(tiny_disk)) as folder,
+        FailedResults(folder) as kept,
+    ):
+        kept.add(result(1))
         fill(tiny_disk)
-        assert drained(outbox, api.port).accepted == 1
+        assert drained(kept, api.port).accepted == 1
         assert os.listdir(tiny_disk / "failed-results") == []
 
 
-def drained(outbox: FailedResults, port: int, backoff: Backoff | None = None) -> Reposted:
+def drained(kept: FailedResults, port: int, backoff: Backoff | None = None) -> Reposted:
     """One round with a real client."""
     client = ApiClient(settings_for(port))
     try:
-        return repost(
-            *(ONE, outbox, client, backoff or Backoff()),
-            limit=1000,
-            clock=lambda: 1_700_000_000.0,
-            jitter=random.Random(1),
-            go_on=lambda: True,
-        )
+        clock, jitter = lambda: 1_700_000_000.0, random.Random(1)
+        poster = Poster(ONE, kept, client, clock=clock, jitter=jitter)
+        return poster.repost(backoff or Backoff(), limit=1000, go_on=lambda: True)
     finally:
         client.close()
 
@@ -76,9 +76,9 @@ import sys
 from tests.support.results import result
 from tixd.directory import Folder
 from tixd.results.failed_results import FailedResults
-with Folder(sys.argv[1]) as folder, FailedResults(folder) as outbox:
+with Folder(sys.argv[1]) as folder, FailedResults(folder) as failed_results:
     for timestamp in range(int(sys.argv[2]), 10**6):
-        outbox.store(result(timestamp))
+        failed_results.add(result(timestamp))
         print(timestamp, flush=True)
 """
 
@@ -99,33 +99,37 @@ def test_kills_while_results_are_stored_lose_none_and_truncate_none(tmp_path):
     next_one = 1
     for lines in range(1, 9):
         next_one = stored_until_killed(tmp_path, next_one, lines) + 1
-    with Folder(str(tmp_path)) as folder, FailedResults(folder) as outbox:
-        found = [outbox.load(name).summary.timestamp for name in outbox.oldest(10**6)]
+    with Folder(str(tmp_path)) as folder, FailedResults(folder) as kept:
+        found = [kept.load(name).summary.timestamp for name in kept.oldest(10**6)]
     assert found in (list(range(1, next_one)), list(range(1, next_one + 1)))
 
 
 def test_results_kept_while_the_api_was_down_arrive_once_and_in_order(tmp_path):
-    with Folder(str(tmp_path)) as folder, FailedResults(folder) as outbox:
+    with Folder(str(tmp_path)) as folder, FailedResults(folder) as kept:
         for timestamp in random.Random(7).sample(range(1, 301), 300):
-            outbox.store(result(timestamp))
-        down = drained(outbox, closed_port())
+            kept.add(result(timestamp))
+        down = drained(kept, closed_port())
         assert (down.accepted, down.backoff.failures) == (0, 1)
         with StandInApi() as api:
-            done = drained(outbox, api.port)
+            done = drained(kept, api.port)
             assert (done.accepted, api.connections) == (300, 1)
-        assert outbox.oldest(10) == []
+        assert kept.oldest(10) == []
     assert [post.body["timestamp"] for post in api.accepted] == list(range(1, 301))
 
 
 def test_a_post_stored_and_then_cut_is_repeated_once_at_most(tmp_path):
-    with Folder(str(tmp_path)) as folder, FailedResults(folder) as outbox, StandInApi() as api:
-        outbox.store(result(1))
+    with (
+        Folder(str(tmp_path)) as folder,
+        FailedResults(folder) as kept,
+        StandInApi() as api,
+    ):
+        kept.add(result(1))
         api.answer(Behaviour(fault="store_then_cut"))
-        assert drained(outbox, api.port).accepted == 0
+        assert drained(kept, api.port).accepted == 0
         api.answer(Behaviour())
-        assert drained(outbox, api.port).accepted == 1
+        assert drained(kept, api.port).accepted == 1
         assert [post.body["timestamp"] for post in api.accepted] == [1, 1]
-        assert outbox.oldest(10) == []
+        assert kept.oldest(10) == []
 
 
 def test_the_stand_in_runs_as_a_program_and_logs_what_it_took(tmp_path):

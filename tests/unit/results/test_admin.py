@@ -23,15 +23,15 @@ NOW = 1_600_000_000.0
 PAUSED = Backoff().failed(NOW, 600.0, random.Random(1))
 
 
-def store(base: Path, ids: str, *timestamps: int, park: bool = False) -> Path:
+def store(base: Path, ids: str, *timestamps: int, reject: bool = False) -> Path:
     """Keep results of these times in the installation, parked or waiting; its folder."""
     folder = base / ids
     folder.mkdir(parents=True, exist_ok=True)
-    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
+    with Folder(str(folder)) as opened, FailedResults(opened) as failed:
         for timestamp in timestamps:
-            name = outbox.store(result(timestamp))
-            if park:
-                outbox.park(name)
+            name = failed.add(result(timestamp))
+            if reject:
+                failed.reject(name)
     return folder
 
 
@@ -64,7 +64,7 @@ def retried(base: Path, *installations: tuple[int, int]) -> JobResult:
 
 def test_what_waits_is_told_with_the_oldest_the_pause_and_the_rejected(tmp_path):
     folder = store(tmp_path, "1/2", 300, 100, 200)
-    store(tmp_path, "1/2", 50, park=True)
+    store(tmp_path, "1/2", 50, reject=True)
     store(tmp_path, "3/4", 400)
     put_journal(folder, JournalEntry(backoff=PAUSED.because("no answer in time")))
     done = listed(tmp_path, (1, 2), (3, 4))
@@ -77,8 +77,8 @@ def test_what_waits_is_told_with_the_oldest_the_pause_and_the_rejected(tmp_path)
 def test_why_results_were_rejected_is_told_where_nothing_else_is_kept(tmp_path):
     folder = tmp_path / "1/2"
     folder.mkdir(parents=True)
-    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
-        outbox.park(outbox.store(result(100)), "HTTP 500 Internal Server Error", "no AS")
+    with Folder(str(folder)) as opened, FailedResults(opened) as failed:
+        failed.reject(failed.add(result(100)), "HTTP 500 Internal Server Error", "no AS")
     assert listed(tmp_path, (1, 2)).reasons == ("HTTP 500 Internal Server Error",)
     assert retried(tmp_path, (1, 2)).rows == ((1, 2, 1),)
     assert os.listdir(folder / "failed-results" / "rejected") == []
@@ -110,7 +110,7 @@ def test_what_waits_is_told_though_the_journal_cannot_be_read(tmp_path):
 
 
 def test_what_was_rejected_waits_again_and_the_pause_has_ended(tmp_path):
-    folder = store(tmp_path, "1/2", 100, 200, park=True)
+    folder = store(tmp_path, "1/2", 100, 200, reject=True)
     entry = JournalEntry(7, 8, ("tix-report-1.json",), PAUSED.refused("a.json", NOW, None))
     put_journal(folder, entry)
     assert retried(tmp_path, (1, 2)).rows == ((1, 2, 2),)
@@ -128,31 +128,31 @@ def test_a_pause_ends_even_where_nothing_was_rejected(tmp_path):
 
 
 def test_bringing_back_overwrites_nothing_and_keeps_names_that_are_posted(tmp_path):
-    folder = store(tmp_path, "1/2", 100, park=True)
-    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
-        outbox.store(result(100, ip="192.0.2.1"))
-        outbox.store(result(100, ip="192.0.2.2"))
+    folder = store(tmp_path, "1/2", 100, reject=True)
+    with Folder(str(folder)) as opened, FailedResults(opened) as failed:
+        failed.add(result(100, ip="192.0.2.1"))
+        failed.add(result(100, ip="192.0.2.2"))
     assert retried(tmp_path, (1, 2)).rows == ((1, 2, 1),)
-    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
-        names = outbox.oldest(10)
+    with Folder(str(folder)) as opened, FailedResults(opened) as failed:
+        names = failed.oldest(10)
         assert names == [f"failed-report-100{end}.json" for end in ("", "-1", "-2")]
-        assert outbox.load(names[2]) == result(100)
+        assert failed.load(names[2]) == result(100)
 
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_parking_and_bringing_back_several_times_loses_no_name(tmp_path, times):
-    folder = store(tmp_path, "1/2", 100, park=True)
-    with Folder(str(folder)) as opened, FailedResults(opened) as outbox:
+    folder = store(tmp_path, "1/2", 100, reject=True)
+    with Folder(str(folder)) as opened, FailedResults(opened) as failed:
         for before in range(times):
-            outbox.park(outbox.store(result(100, ip="192.0.2.1")))
-            assert outbox.bring_back() == before + 2
-            for name in outbox.oldest(10):
-                outbox.park(name)
-        assert len(outbox.parked()) == 1 + times
+            failed.reject(failed.add(result(100, ip="192.0.2.1")))
+            assert failed.restore() == before + 2
+            for name in failed.oldest(10):
+                failed.reject(name)
+        assert len(failed.rejected()) == 1 + times
 
 
 def test_an_installation_that_another_process_works_on_is_counted_and_left(tmp_path):
-    folder = store(tmp_path, "1/2", 100, park=True)
+    folder = store(tmp_path, "1/2", 100, reject=True)
     with Folder(str(folder)) as opened, Journal(opened):
         done = retried(tmp_path, (1, 2))
     assert (done.rows, dict(done.counts)) == ((), {"locked": 1})
@@ -160,7 +160,7 @@ def test_an_installation_that_another_process_works_on_is_counted_and_left(tmp_p
 
 
 def test_foreign_files_among_the_rejected_stay_there(tmp_path):
-    folder = store(tmp_path, "1/2", 100, park=True)
+    folder = store(tmp_path, "1/2", 100, reject=True)
     (folder / "failed-results" / "rejected" / "notes.txt").write_text("mine")
     assert retried(tmp_path, (1, 2)).rows == ((1, 2, 1),)
     assert os.listdir(folder / "failed-results" / "rejected") == ["notes.txt"]

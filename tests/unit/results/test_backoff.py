@@ -73,9 +73,9 @@ def test_an_accepted_result_ends_the_pause_and_its_refusals():
 def test_three_refusals_with_others_accepted_between_give_a_result_up():
     backoff = Backoff()
     for moment in (NOW, NOW + 600, NOW + 1200):
-        assert not backoff.given_up("a")
+        assert not backoff.must_reject("a")
         backoff = backoff.refused("a", moment, accepted_elsewhere=moment - 1)
-    assert backoff.given_up("a")
+    assert backoff.must_reject("a")
 
 
 @pytest.mark.parametrize("elsewhere", [None, NOW - 1, NOW])

@@ -19,7 +19,7 @@ from tixd.reports.model import Installation
 from tixd.results.backoff import Backoff, Refusal
 from tixd.results.failed_results import FailedResults
 from tixd.results.payload import WindowResult
-from tixd.results.repost import Reposted, after_fresh, repost
+from tixd.results.posting import Poster, Reposted
 from tixd.results.response import PostOutcome, of_status
 
 NOW = 1_700_000_000.0
@@ -33,22 +33,22 @@ class ClientTwin:
 
     answers: dict[int, PostOutcome] = field(default_factory=dict)
     elsewhere: float | None = None
-    waits: str = ""
+    waits: str | None = None
     posted: list[int] = field(default_factory=list)
     origins: list[Origin | None] = field(default_factory=list)
-    known_silent: list[bool] = field(default_factory=list)
+    after_silence: list[bool] = field(default_factory=list)
     broken: bool = False
 
-    def reason_to_wait(self, _: Installation) -> str:
+    def hold_reason(self, _: Installation) -> str | None:
         return self.waits
 
     def seems_broken(self) -> bool:
         return self.broken
 
     def post(
-        self, _: Installation, window: WindowResult, *, known_silent: bool = False
+        self, _: Installation, window: WindowResult, *, after_silence: bool = False
     ) -> PostOutcome:
-        self.known_silent.append(known_silent)
+        self.after_silence.append(after_silence)
         self.posted.append(window.summary.timestamp)
         self.origins.append(window.origin)
         return self.answers.get(window.summary.timestamp, of_status(200, None, NOW))
@@ -59,30 +59,35 @@ class ClientTwin:
 
 Round = Callable[..., Reposted]
 
+#: How a round goes on if a test does not say otherwise.
+ROUND = {"limit": 10, "go_on": lambda: True}
+
 
 @pytest.fixture
-def outbox(tmp_path):
+def kept(tmp_path):
     """Five stored results, of timestamps 1 to 5."""
     with Folder(str(tmp_path)) as folder, FailedResults(folder) as opened:
         for timestamp in range(1, 6):
-            opened.store(result(timestamp))
+            opened.add(result(timestamp))
         yield opened
 
 
 @pytest.fixture
-def failed(outbox, tmp_path) -> Path:
+def failed(kept, tmp_path) -> Path:
     """The folder of the stored results."""
     return tmp_path / "failed-results"
 
 
 @pytest.fixture
-def run(outbox) -> Round:
+def run(kept) -> Round:
     """One round over the outbox, at a moment."""
 
     def run(client: ClientTwin, backoff: Backoff | None = None, **changes) -> Reposted:
         now = changes.pop("now", NOW)
-        values = {"limit": 10, "go_on": lambda: True, "jitter": random.Random(1), **changes}
-        return repost(ONE, outbox, client, backoff or Backoff(), clock=lambda: now, **values)
+        round_of = {name: changes.pop(name, value) for name, value in ROUND.items()}
+        values = {"jitter": random.Random(1), **changes}
+        poster = Poster(ONE, kept, client, clock=lambda: now, **values)
+        return poster.repost(backoff or Backoff(), **round_of)
 
     return run
 
@@ -100,11 +105,11 @@ def test_stored_results_go_out_oldest_first_and_leave_the_folder(run, failed):
     assert os.listdir(failed) == []
 
 
-def test_a_round_posts_no_more_than_its_limit(run, outbox):
+def test_a_round_posts_no_more_than_its_limit(run, kept):
     client = ClientTwin()
     assert run(client, limit=2).accepted == 2
     assert client.posted == [1, 2]
-    assert len(outbox.oldest(10)) == 3
+    assert len(kept.oldest(10)) == 3
 
 
 def test_a_round_ends_when_the_job_must_end(run):
@@ -115,26 +120,26 @@ def test_a_round_ends_when_the_job_must_end(run):
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
-def test_a_failure_of_the_api_itself_ends_the_round_and_starts_a_pause(run, outbox, status):
+def test_a_failure_of_the_api_itself_ends_the_round_and_starts_a_pause(run, kept, status):
     client = refusing(2, status=status, broken=True)
     done = run(client)
-    assert (done.accepted, client.posted, len(outbox.oldest(10))) == (1, [1, 2], 4)
+    assert (done.accepted, client.posted, len(kept.oldest(10))) == (1, [1, 2], 4)
     assert done.backoff.failures == 1
     assert NOW < done.backoff.not_before <= NOW + 60
     assert done.stopped.startswith(f"HTTP {status}")
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 599])
-def test_an_error_over_one_result_holds_up_no_other(run, outbox, status):
+def test_an_error_over_one_result_holds_up_no_other(run, kept, status):
     client = refusing(1, 3, status=status)
     done = run(client)
-    assert (client.posted, done.accepted, done.stopped) == ([1, 2, 3, 4, 5], 3, "")
+    assert (client.posted, done.accepted, done.stopped) == ([1, 2, 3, 4, 5], 3, None)
     assert (done.backoff.failures, done.backoff.not_before) == (0, 0.0)
     assert [(r.name, r.count, r.status) for r in done.backoff.refusals] == [
         (f"failed-report-{n}.json", 1, status) for n in (1, 3)
     ]
     assert done.backoff.reason.startswith(f"HTTP {status}")
-    assert outbox.oldest(10) == ["failed-report-1.json", "failed-report-3.json"]
+    assert kept.oldest(10) == ["failed-report-1.json", "failed-report-3.json"]
 
 
 def test_a_server_that_asks_for_a_pause_gets_it(run):
@@ -142,7 +147,7 @@ def test_a_server_that_asks_for_a_pause_gets_it(run):
     assert (done.backoff.not_before, done.accepted) == (NOW + 1800, 0)
 
 
-def test_results_behind_many_errors_have_their_turn_first(run, outbox):
+def test_results_behind_many_errors_have_their_turn_first(run, kept):
     backoff = run(refusing(1, 2, 3, status=500), limit=3).backoff
     client = refusing(1, 2, 3, status=500)
     assert run(client, backoff, limit=3, now=NOW + 600).accepted == 2
@@ -152,14 +157,14 @@ def test_results_behind_many_errors_have_their_turn_first(run, outbox):
 def test_after_three_errors_with_others_accepted_a_result_is_parked_with_the_apis_words(
     run, failed
 ):
-    backoff, parked = Backoff(), []
+    backoff, rejected = Backoff(), []
     answer = of_status(500, None, NOW, b'{"error": "no AS\x1b[2J of\n2001:db8::1"}')
     for cycle in range(3):
         now = NOW + 600 * cycle
         done = run(ClientTwin({2: answer}, elsewhere=now - 1), backoff, now=now)
         backoff = done.backoff
-        parked.append((done.parked, done.refused))
-    assert (parked, backoff) == ([(0, 0), (0, 0), (1, 0)], Backoff())
+        rejected.append((done.rejected, done.refused))
+    assert (rejected, backoff) == ([(0, 0), (0, 0), (1, 0)], Backoff())
     assert sorted(os.listdir(failed / "rejected")) == [
         "failed-report-2.json",
         "failed-report-2.json.reason",
@@ -179,10 +184,10 @@ def test_no_answer_ends_the_round_and_says_so_to_the_next_post(run):
     client = ClientTwin({2: SILENT})
     done = run(client)
     assert (done.accepted, done.stopped) == (1, "no answer in time")
-    assert (done.backoff.unanswered, client.known_silent) == (True, [False, False])
+    assert (done.backoff.unanswered, client.after_silence) == (True, [False, False])
     client.posted.clear()
     run(client, done.backoff, now=NOW + 60)
-    assert (client.posted, client.known_silent[2:]) == ([2], [True])
+    assert (client.posted, client.after_silence[2:]) == ([2], [True])
     assert NOW + 30 <= done.backoff.not_before <= NOW + 60
 
 
@@ -204,7 +209,7 @@ def test_retry_after_makes_stored_results_wait(run):
     assert done.backoff.not_before == NOW + 1800
 
 
-def test_nothing_is_posted_before_the_pause_has_passed(run, outbox):
+def test_nothing_is_posted_before_the_pause_has_passed(run, kept):
     client, backoff = ClientTwin(), Backoff(failures=3, not_before=NOW + 100)
     assert run(client, backoff).backoff == backoff
     assert client.posted == []
@@ -230,31 +235,31 @@ def test_while_the_client_would_hold_posts_the_folder_is_not_even_listed(run, mo
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 413, 422])
-def test_a_refused_result_is_counted_and_the_next_ones_have_their_turn(run, outbox, status):
+def test_a_refused_result_is_counted_and_the_next_ones_have_their_turn(run, kept, status):
     client = refusing(2, status=status)
     done = run(client)
     assert client.posted == [1, 2, 3, 4, 5]
     assert done.backoff.refusals == (Refusal("failed-report-2.json", 1, NOW, status),)
-    assert outbox.oldest(10) == ["failed-report-2.json"]
+    assert kept.oldest(10) == ["failed-report-2.json"]
 
 
-def test_after_three_refusals_with_others_accepted_a_result_is_parked(run, outbox, failed):
+def test_after_three_refusals_with_others_accepted_a_result_is_parked(run, kept, failed):
     client, backoff = refusing(2, elsewhere=NOW + 5), Backoff()
     for cycle in range(3):
-        assert outbox.oldest(1) == ["failed-report-2.json" if cycle else "failed-report-1.json"]
+        assert kept.oldest(1) == ["failed-report-2.json" if cycle else "failed-report-1.json"]
         now = NOW + 600 * cycle
         done = run(replace(client, elsewhere=now - 1), backoff, now=now)
         backoff = done.backoff
-    assert (done.parked, backoff, outbox.oldest(10)) == (1, Backoff(), [])
+    assert (done.rejected, backoff, kept.oldest(10)) == (1, Backoff(), [])
     assert (failed / "rejected" / "failed-report-2.json").is_file()
 
 
-def test_while_nobody_else_is_accepted_a_refused_result_is_never_parked(run, outbox):
+def test_while_nobody_else_is_accepted_a_refused_result_is_never_parked(run, kept):
     client, backoff = refusing(1, 2, 3, 4, 5, elsewhere=NOW - 1), Backoff()
     for cycle in range(6):
         backoff = run(client, backoff, now=NOW + 600 * cycle).backoff
     assert {refusal.count for refusal in backoff.refusals} == {1}
-    assert len(outbox.oldest(10)) == 5
+    assert len(kept.oldest(10)) == 5
 
 
 def test_refusals_of_results_that_are_gone_do_not_pile_up(run):
@@ -269,8 +274,8 @@ def test_a_result_that_cannot_be_read_is_parked_at_once(run, failed):
     client = ClientTwin()
     with heard() as log:
         done = run(client)
-    assert (done.parked, done.accepted, client.posted) == (1, 4, [2, 3, 4, 5])
-    assert log.events == [("warning", "failed_result_parked")]
+    assert (done.rejected, done.accepted, client.posted) == (1, 4, [2, 3, 4, 5])
+    assert log.events == [("warning", "failed_result_rejected")]
     assert (failed / "rejected" / "failed-report-1.json").read_bytes() == b'{"results": {'
     assert (failed / "rejected" / "failed-report-1.json.reason").read_text()
 
@@ -279,7 +284,7 @@ def test_a_full_disk_leaves_a_damaged_result_and_drains_the_others(run, failed, 
     def full(*_: object) -> None:
         raise errors.DiskFull
 
-    monkeypatch.setattr(FailedResults, "park", full)
+    monkeypatch.setattr(FailedResults, "reject", full)
     (failed / "failed-report-3.json").write_bytes(b"{")
     assert run(ClientTwin()).accepted == 4
     assert os.listdir(failed) == ["failed-report-3.json"]
@@ -289,14 +294,14 @@ def test_a_given_up_result_that_cannot_be_parked_is_not_posted_again(run, failed
     def forbidden(*_: object) -> None:
         raise errors.NotPermitted
 
-    monkeypatch.setattr(FailedResults, "park", forbidden)
+    monkeypatch.setattr(FailedResults, "reject", forbidden)
     given_up = Backoff(refusals=(Refusal("failed-report-2.json", 3, NOW, 400),), reason="HTTP 400")
     client = refusing(2, elsewhere=NOW + 1)
     with heard() as log:
         done = run(client, given_up)
-    assert (client.posted, done.parked) == ([1, 3, 4, 5], 0)
+    assert (client.posted, done.rejected) == ([1, 3, 4, 5], 0)
     assert os.listdir(failed) == ["failed-report-2.json"]
-    assert log.events == [("warning", "failed_result_not_parked")]
+    assert log.events == [("warning", "failed_result_not_rejected")]
 
 
 def test_a_result_that_vanished_or_may_not_be_read_is_left(run, failed, monkeypatch):
@@ -314,7 +319,7 @@ def test_a_result_that_vanished_or_may_not_be_read_is_left(run, failed, monkeypa
 
 
 def test_nothing_is_posted_that_could_not_be_removed_afterwards(run, monkeypatch):
-    monkeypatch.setattr(FailedResults, "writable", lambda _: False)
+    monkeypatch.setattr(FailedResults, "is_writable", lambda _: False)
     client = ClientTwin()
     with heard() as log:
         assert run(client) == Reposted(Backoff())
@@ -349,8 +354,8 @@ def test_one_result_that_cannot_be_read_holds_up_no_other(run, monkeypatch):
 def fresh(answer: PostOutcome, *, broken: bool = False, backoff: Backoff | None = None) -> Backoff:
     """The Backoff after a fresh result got this answer."""
     client = ClientTwin(broken=broken)
-    kept, jitter = backoff or Backoff(), random.Random(1)
-    return after_fresh(answer, "failed-report-9.json", kept, client, ONE, now=NOW, jitter=jitter)
+    poster = Poster(ONE, None, client, clock=lambda: NOW, jitter=random.Random(1))
+    return poster.after_stored("failed-report-9.json", answer, backoff or Backoff())
 
 
 def test_only_a_failure_of_a_fresh_result_makes_stored_ones_wait():
@@ -374,7 +379,7 @@ def test_any_answer_to_a_fresh_result_ends_a_pause_for_want_of_one():
         assert not fresh(of_status(status, None, NOW), backoff=silent).unanswered
 
 
-def test_twenty_cycles_without_an_api_need_few_posts_and_lose_nothing(run, outbox):
+def test_twenty_cycles_without_an_api_need_few_posts_and_lose_nothing(run, kept):
     client, backoff, pauses = refusing(1, 2, 3, 4, 5, status=500, broken=True), Backoff(), []
     jitter = random.Random(1)
     for cycle in range(20):

@@ -54,4 +54,4 @@ def test_the_reason_names_the_status_in_our_words():
 
 
 def test_what_is_held_has_no_status():
-    assert response.skipped("no credentials") == response.PostOutcome("held", "no credentials")
+    assert response.skipped("no credentials") == response.PostOutcome("skipped", "no credentials")

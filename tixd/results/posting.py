@@ -1,0 +1,172 @@
+"""Post the results of one installation: fresh ones as they come, stored ones again, oldest first.
+
+Rules: a fresh result that is not accepted is stored; nothing stored is posted before the pause has
+passed; one result that the tix-api fails over holds up no other, as long as it takes some
+installation's; no answer, and any other answer but acceptance or refusal, ends the round; a stored
+result leaves failed-results only for a 2xx, or to rejected/ after three counted refusals or errors,
+or there at once because it cannot be read. No file in failed-results stops the fresh ones.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tixd import errors, logs
+from tixd.asn.origin import Origin
+from tixd.reports.model import Installation
+from tixd.results.backoff import Backoff
+from tixd.results.client import ApiClient
+from tixd.results.failed_results import FOLDER_NAME, FailedResults
+from tixd.results.payload import WindowResult
+from tixd.results.response import PostOutcome, skipped
+
+#: Of so many times the results of one round the oldest are looked at, so that those which meet
+#: errors do not hide the others.
+ROUNDS_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Reposted:
+    """What a round of re-posting did; stopped: why it ended early, None: it did not."""
+
+    backoff: Backoff
+    accepted: int = 0
+    refused: int = 0
+    rejected: int = 0
+    stopped: str | None = None
+
+
+def _warn(event: str, file: str, reason: str) -> None:
+    logs.warning(event, file=file, reason=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Poster:
+    """Posts the results of one installation, and says how long it waits afterwards.
+
+    clock: epoch seconds; jitter: of the pauses; origin_of: the AS of an address, which is posted
+    with it; warn: told event, file and reason of what is left alone.
+    """
+
+    installation: Installation
+    failed_results: FailedResults
+    client: ApiClient
+    clock: Callable[[], float]
+    jitter: random.Random
+    origin_of: Callable[[str], Origin | None] = lambda _: None
+    warn: Callable[[str, str, str], None] = _warn
+
+    def post(self, result: WindowResult, backoff: Backoff) -> PostOutcome:
+        """Post one result, once: here, and only here, a job waits for the tix-api."""
+        located = replace(result, origin=self.origin_of(result.ip))
+        return self.client.post(self.installation, located, after_silence=backoff.unanswered)
+
+    # --- a fresh result --------------------------------------------------------------------------
+
+    def post_or_store(self, result: WindowResult, backoff: Backoff) -> tuple[PostOutcome, Backoff]:
+        """Post a fresh result, or store it where it is not accepted: then it is safe."""
+        if backoff.holds_fresh(self.clock()):
+            answer = skipped(backoff.reason)
+        else:
+            answer = self.post(result, backoff)
+        if answer.outcome == "accepted":
+            return answer, backoff.answered()
+        name = self.failed_results.add(result)
+        return answer, self.after_stored(name, answer, backoff)
+
+    def after_stored(self, name: str, answer: PostOutcome, backoff: Backoff) -> Backoff:
+        """Return the Backoff after a fresh result, stored as `name`, got this answer."""
+        backoff = backoff.because(answer.reason)
+        if answer.status is not None:
+            backoff = backoff.answered()
+        if not answer.is_error:
+            return self._pause(answer, backoff)
+        backoff = self._count_refusal(name, answer, backoff)
+        return self._pause(answer, backoff) if self.client.seems_broken() else backoff
+
+    # --- stored results --------------------------------------------------------------------------
+
+    def repost(self, backoff: Backoff, *, limit: int, go_on: Callable[[], bool]) -> Reposted:
+        """Post at most `limit` stored results again; go_on: asked before each, False ends it."""
+        if backoff.paused(self.clock()):
+            return Reposted(backoff, stopped="the pause has not passed")
+        if reason := self.client.hold_reason(self.installation):
+            return Reposted(backoff, stopped=reason)
+        names = self._names(ROUNDS_AHEAD * limit)
+        done = Reposted(backoff.only(names))
+        for name in done.backoff.in_turn(names)[:limit]:
+            if not go_on():
+                return replace(done, stopped="the job must end")
+            done = self._repost_one(name, done)
+            if done.stopped:
+                break
+        return done
+
+    def _names(self, limit: int) -> list[str]:
+        """What may be posted: nothing, where an accepted result could not be removed afterwards."""
+        try:
+            names = self.failed_results.oldest(limit)
+        except errors.VolumeError as error:
+            self.warn("failed_results_unusable", FOLDER_NAME, str(error))
+            return []
+        if names and not self.failed_results.is_writable():
+            self.warn("failed_results_unusable", FOLDER_NAME, "not writable")
+            return []
+        return names
+
+    def _repost_one(self, name: str, done: Reposted) -> Reposted:
+        if done.backoff.must_reject(name):  # that failed before: it is not posted again
+            return self._reject(name, PostOutcome("refused", done.backoff.reason), done)
+        try:
+            result = self.failed_results.load(name)
+        except errors.BadFailedResult as error:
+            return self._reject(name, PostOutcome("refused", str(error)), done)
+        except errors.VolumeError as error:
+            self.warn("failed_result_left", name, str(error))
+            return done
+        return self._after_repost(name, self.post(result, done.backoff), done)
+
+    def _after_repost(self, name: str, answer: PostOutcome, done: Reposted) -> Reposted:
+        if answer.outcome == "accepted":
+            self.failed_results.remove(name)
+            return replace(done, backoff=done.backoff.accepted(name), accepted=done.accepted + 1)
+        done = replace(done, backoff=done.backoff.because(answer.reason))
+        if answer.outcome == "refused" or answer.is_error:
+            done = self._refused(name, answer, done)
+            if not (answer.is_error and self.client.seems_broken()):
+                return done
+        return replace(done, backoff=self._pause(answer, done.backoff), stopped=answer.reason)
+
+    def _refused(self, name: str, answer: PostOutcome, done: Reposted) -> Reposted:
+        """The tix-api does not want this one, or fails over it; the third time it is rejected."""
+        backoff = self._count_refusal(name, answer, done.backoff.answered())
+        refused = done.refused + (answer.outcome == "refused")
+        done = replace(done, backoff=backoff, refused=refused)
+        return self._reject(name, answer, done) if backoff.must_reject(name) else done
+
+    def _reject(self, name: str, answer: PostOutcome, done: Reposted) -> Reposted:
+        """Reject `name`; where that fails it stays, and those after it have their turn."""
+        try:
+            self.failed_results.reject(name, answer.reason, answer.words)
+        except errors.VolumeError as error:
+            self.warn("failed_result_not_rejected", name, str(error))
+            return done
+        folder, reason = self.installation.path, answer.reason
+        logs.warning("failed_result_rejected", folder=folder, name=name, reason=reason)
+        return replace(done, backoff=done.backoff.removed(name), rejected=done.rejected + 1)
+
+    # --- the pauses ------------------------------------------------------------------------------
+
+    def _count_refusal(self, name: str, answer: PostOutcome, backoff: Backoff) -> Backoff:
+        elsewhere = self.client.accepted_elsewhere(self.installation)
+        return backoff.refused(name, self.clock(), elsewhere, answer.status or 0)
+
+    def _pause(self, answer: PostOutcome, backoff: Backoff) -> Backoff:
+        """The Backoff after a post that ended a round: only `later` makes stored ones wait."""
+        if answer.outcome != "later":
+            return backoff
+        if answer.unanswered:
+            return backoff.got_no_answer(self.clock(), self.jitter)
+        return backoff.failed(self.clock(), answer.retry_after_seconds, self.jitter)
