@@ -17,7 +17,7 @@ from tests.support import odd_workers
 from tests.support.made import lively, minute
 from tests.support.waiting import until
 from tixd.commands import once
-from tixd.dispatch.scheduler import scan
+from tixd.dispatch.scheduler import queue_installations
 from tixd.jobs import ListInstallations, ProcessInstallation
 from tixd.pool import process
 from tixd.pool.pool import Pool
@@ -127,7 +127,7 @@ async def find_installations(pool: Pool, base: str) -> list[ProcessInstallation]
         jobs.append(job)
         return True
 
-    await scan(pool, ListInstallations(base, ()), put)
+    await queue_installations(pool, ListInstallations(base, ()), put)
     return jobs
 
 

@@ -80,15 +80,15 @@ class MemoryDelivery:
     job: ProcessInstallation
     queue: MemoryQueue
 
-    async def done(self) -> None:
+    async def ack(self) -> None:
         """Forget it."""
         await self.queue.end(self.job, again=False)
 
-    async def again(self) -> None:
+    async def requeue_last(self) -> None:
         """Behind the others once more."""
         await self.queue.end(self.job, again=True)
 
-    async def back(self) -> None:
+    async def release(self) -> None:
         """To somebody else, first."""
         await self.queue.end(self.job, again=True, first=True)
 

@@ -55,7 +55,6 @@ STILL_PACKED = {
     *(
         "asn",
         "diagnostics",
-        "dispatch",
         "queues",
         "reports",
         "results",

@@ -12,6 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import click
 
@@ -21,7 +22,7 @@ from tixd.commands.output import WORDS, count_line, count_lines, progress_bar
 from tixd.config.settings import Settings
 from tixd.dispatch.consumer import consume
 from tixd.dispatch.mounts import check_reports_folder
-from tixd.dispatch.scheduler import Put, scan
+from tixd.dispatch.scheduler import PutJob, queue_installations
 from tixd.jobs import JobResult, ListInstallations
 from tixd.pool.pool import Pool
 from tixd.queues.local import LocalQueue
@@ -38,12 +39,13 @@ async def run_once(pool: Pool, base: str, counts: Counter[str], progress: Progre
     each how many installations are finished, of how many found so far. Raises CannotStart where
     the base cannot be listed.
     """
-    await drain(pool, lambda put: scan(pool, ListInstallations(base, ()), put), counts, progress)
+    everything = ListInstallations(base, ())
+    await drain(pool, partial(queue_installations, pool, everything), counts, progress)
 
 
 async def drain(
     pool: Pool,
-    fill: Callable[[Put], Awaitable[Counter[str]]],
+    fill: Callable[[PutJob], Awaitable[Counter[str]]],
     counts: Counter[str],
     progress: Progress,
 ) -> None:

@@ -24,7 +24,7 @@ from tixd.config.collector_settings import CollectorSettings
 from tixd.config.settings import Settings
 from tixd.diagnostics.host import allowed, make_and_remove
 from tixd.directory import Folder
-from tixd.dispatch.broker_leader import QUEUE, ask_leader
+from tixd.dispatch.leader import QUEUE, ask_holder
 from tixd.queues.publisher import JOBS
 from tixd.roles.collector import kafka_sink
 from tixd.roles.processing import endpoint
@@ -111,7 +111,7 @@ async def _leader(connection: Connection) -> str:
     try:
         await channel.declare_queue(QUEUE, passive=True)
     except errors.QueueLocked:
-        leader = await ask_leader(connection) or "somebody"
+        leader = await ask_holder(connection) or "somebody"
         return f"{leader} leads now, another dispatcher would stand by"
     except errors.NotDeclared:
         pass

@@ -23,7 +23,7 @@ from tixd.asn.table import Table
 from tixd.config.settings import Settings
 from tixd.diagnostics.host import allowed, make_and_remove, me
 from tixd.directory import Folder
-from tixd.dispatch.host_leader import LOCK_FILE, HostLock
+from tixd.dispatch.leader import LOCK_FILE, HostLock
 from tixd.dispatch.mounts import lock_warning, read_mountinfo
 from tixd.logs import RateLimiter
 from tixd.reports.scan import ids_in, list_users
@@ -131,10 +131,10 @@ def _can_be_made(path: str) -> str:
 
 def _leader(path: str) -> str:
     try:
-        with HostLock(path) as leadership:
-            if leadership.is_free():
+        with HostLock(path) as lock:
+            if lock.is_free():
                 return "nobody leads now"
-            return f"{leadership.leader() or 'somebody'} leads now, another would stand by"
+            return f"{lock.holder() or 'somebody'} leads now, another would stand by"
     except errors.CannotStart as error:
         file = os.path.join(path, LOCK_FILE)
         with allowed(file):

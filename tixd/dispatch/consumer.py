@@ -1,8 +1,6 @@
 """From a queue to the workers: the same for every role that has workers.
 
-In: a queue, a pool. Out: jobs done, and what happened in each told to whoever counts. Rules: a job
-is done with in the queue only after a worker has finished it; one that was not begun goes back.
-Where no worker can be started, jobs of a patient role wait until one can.
+A job is acknowledged only after a worker has finished it; one that was not begun is released.
 """
 
 from __future__ import annotations
@@ -15,40 +13,46 @@ from tixd.jobs import JobResult
 from tixd.pool.pool import Pool
 from tixd.queues.base import JobQueue
 
-#: Jobs in hand or next in line for each worker, so that none waits for the parent.
+#: Jobs taken from the queue for each worker, so that none waits for the parent.
 JOBS_PER_WORKER = 2
 
 #: Pause before a job is tried again that no worker could be started for.
-REFUSED_SECONDS = 5.0
+START_FAILURE_SECONDS = 5.0
+
+OnJobDone = Callable[[JobResult], None]
 
 
 async def consume(
-    queue: JobQueue, pool: Pool, heard: Callable[[JobResult], None], *, patient: bool = False
+    queue: JobQueue, pool: Pool, on_job_done: OnJobDone, *, retry_on_start_failure: bool = False
 ) -> None:
-    """Give jobs to the workers until cancelled or the pool stops; `heard` is told how each ended.
+    """Give jobs to the workers until cancelled or the pool stops.
 
-    Who is not patient gets CannotStart, in an ExceptionGroup, where no worker can be started.
+    Where no worker can be started, retry, or raise CannotStart (in an ExceptionGroup).
     """
     async with asyncio.TaskGroup() as group:
         for _ in range(pool.size * JOBS_PER_WORKER):
-            group.create_task(_feed_one_after_the_other(queue, pool, heard, patient=patient))
+            group.create_task(
+                _consume_in_turn(
+                    queue, pool, on_job_done, retry_on_start_failure=retry_on_start_failure
+                )
+            )
 
 
-async def _feed_one_after_the_other(
-    queue: JobQueue, pool: Pool, heard: Callable[[JobResult], None], *, patient: bool
+async def _consume_in_turn(
+    queue: JobQueue, pool: Pool, on_job_done: OnJobDone, *, retry_on_start_failure: bool
 ) -> None:
     while True:
         delivery = await queue.take()
         try:
-            done = await pool.submit(delivery.job)
+            result = await pool.submit(delivery.job)
         except errors.CannotStart:
-            if not patient:
+            if not retry_on_start_failure:
                 raise
-            await delivery.back()
-            await asyncio.sleep(REFUSED_SECONDS)
+            await delivery.release()
+            await asyncio.sleep(START_FAILURE_SECONDS)
             continue
-        if "jobs_not_begun" in done.counts:
-            await delivery.back()
+        if "jobs_not_begun" in result.counts:
+            await delivery.release()
             return
-        await (delivery.again() if done.has_more else delivery.done())
-        heard(done)
+        await (delivery.requeue_last() if result.has_more else delivery.ack())
+        on_job_done(result)

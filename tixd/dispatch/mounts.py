@@ -1,8 +1,4 @@
-"""Whether the reports folder is there, and kernel locks on its volume reach other hosts.
-
-In: a path and the text of /proc/self/mountinfo. Out: a sentence for the operator, or nothing.
-Rules: a file system that is not known to be lonely is fine.
-"""
+"""Checks that the reports folder is there, and that locks on its volume reach other hosts."""
 
 from __future__ import annotations
 
@@ -13,16 +9,14 @@ from tixd import errors, logs
 from tixd.config.settings import Settings
 
 #: File systems whose locks stay on this host, whatever their options.
-_LONELY_TYPES = frozenset(
-    {"cifs", "smb3", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"}
-)
+_LOCAL_TYPES = frozenset({"cifs", "smb3", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"})
 
 #: Mount options that keep locks on this host (nfs(5)).
-_LONELY_OPTIONS = frozenset({"nolock", "local_lock=all", "local_lock=flock"})
+_LOCAL_OPTIONS = frozenset({"nolock", "local_lock=all", "local_lock=flock"})
 
 
 def check_reports_folder(settings: Settings) -> None:
-    """Look at the reports folder before the start; raises CannotStart where it is missing."""
+    """Check the reports folder before the start; raises CannotStart where it is missing."""
     base = settings.reports_base_path
     if not os.path.isdir(base):
         raise errors.CannotStart(f"reports folder {base} is not there")
@@ -32,18 +26,18 @@ def check_reports_folder(settings: Settings) -> None:
 
 
 def lock_warning(path: str, mountinfo: str) -> str:
-    """What to warn of before several hosts share the reports at `path`; empty: nothing."""
+    """Return why several hosts cannot share the reports at `path`; "" where nothing is known."""
     kind, options = _mount_of(os.path.realpath(path), mountinfo)
-    if kind in _LONELY_TYPES:
+    if kind in _LOCAL_TYPES:
         return f"locks on {kind} do not reach other hosts: let one host alone work on it"
-    lonely = sorted(_LONELY_OPTIONS & options)
-    if lonely:
-        return f"mount option {lonely[0]} keeps locks on this host: let one host alone work on it"
+    local = sorted(_LOCAL_OPTIONS & options)
+    if local:
+        return f"mount option {local[0]} keeps locks on this host: let one host alone work on it"
     return ""
 
 
 def read_mountinfo() -> str:
-    """The kernel's list of mounts, empty where there is none."""
+    """Return the kernel's list of mounts, empty where there is none."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -52,8 +46,9 @@ def read_mountinfo() -> str:
 
 
 def _mount_of(path: str, mountinfo: str) -> tuple[str, frozenset[str]]:
-    """File system type and options of the mount that `path` lies on: the deepest, then the last."""
-    best, found = -1, ("", frozenset[str]())
+    """Return file system type and options of the mount of `path`: the deepest, then the last."""
+    best = -1
+    found = ("", frozenset[str]())
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
         fields, behind = left.split(" "), right.split(" ")
@@ -62,7 +57,8 @@ def _mount_of(path: str, mountinfo: str) -> tuple[str, frozenset[str]]:
         point = _unescaped(fields[4])
         if _lies_below(path, point) and len(point) >= best:
             options = frozenset(fields[5].split(",")) | frozenset(behind[2].split(","))
-            best, found = len(point), (behind[0], options)
+            best = len(point)
+            found = (behind[0], options)
     return found
 
 
@@ -71,5 +67,5 @@ def _lies_below(path: str, point: str) -> bool:
 
 
 def _unescaped(text: str) -> str:
-    """The kernel writes blanks and the like as octal numbers."""
+    """Decode the octal numbers that the kernel writes for blanks and the like."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

@@ -21,16 +21,16 @@ class Delivery(Protocol):
         """What is to be done."""
         ...
 
-    async def done(self) -> None:
-        """It is done: forget it."""
+    async def ack(self) -> None:
+        """Forget the job: it is done."""
         ...
 
-    async def again(self) -> None:
-        """Part of it is done: deliver it once more, behind all that waits."""
+    async def requeue_last(self) -> None:
+        """Deliver the job once more, behind all that wait: part of it is done."""
         ...
 
-    async def back(self) -> None:
-        """It was not begun: deliver it to somebody, before all that waits."""
+    async def release(self) -> None:
+        """Deliver the job to any consumer, before all that wait: it was not begun."""
         ...
 
 

@@ -81,14 +81,14 @@ class LocalDelivery:
     job: ProcessInstallation
     queue: LocalQueue
 
-    async def done(self) -> None:
+    async def ack(self) -> None:
         """Forget it; its installation may get another job."""
         await self.queue.forget(self.job)
 
-    async def again(self) -> None:
+    async def requeue_last(self) -> None:
         """Behind the others once more."""
         await self.queue.give_again(self.job, first=False)
 
-    async def back(self) -> None:
+    async def release(self) -> None:
         """To somebody else, first."""
         await self.queue.give_again(self.job, first=True)

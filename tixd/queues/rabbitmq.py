@@ -139,7 +139,7 @@ class RabbitQueue:
             except errors.BrokerError:
                 return  # then the broker has given everything back
         while not self._waiting.empty():
-            await self._waiting.get_nowait().back()
+            await self._waiting.get_nowait().release()
 
     async def close(self) -> None:
         """The same, and nothing goes on behind it; what has no answer goes back to the queue."""
@@ -267,11 +267,11 @@ class RabbitDelivery:
     channel: Channel
     tag: int
 
-    async def done(self) -> None:
+    async def ack(self) -> None:
         """Acknowledge it."""
         self.queue.answer(self.channel, self.tag)
 
-    async def again(self) -> None:
+    async def requeue_last(self) -> None:
         """Store a successor, behind all that waits, then acknowledge it."""
         task = self.task
         try:
@@ -279,10 +279,10 @@ class RabbitDelivery:
         except Exception as error:  # noqa: BLE001 - it would end the role, and come again
             if not isinstance(error, errors.BrokerError):
                 tasks.report(error, "sending of a job")
-            await self.back()
+            await self.release()
         else:
-            await self.done()
+            await self.ack()
 
-    async def back(self) -> None:
+    async def release(self) -> None:
         """Give it back to the queue, for whoever takes it first."""
         self.queue.answer(self.channel, self.tag, back=True)

@@ -16,22 +16,21 @@ import socket
 from collections import Counter
 from functools import partial
 
-from tixd.dispatch.broker_leader import BrokerLock
-from tixd.dispatch.host_leader import HostLock
-from tixd.dispatch.scheduler import Scheduler, Tick, scan
+from tixd.dispatch.leader import BrokerLock, HostLock
+from tixd.dispatch.scheduler import Scheduler, Tick, queue_installations
 from tixd.jobs import ListInstallations, ListUsers
 from tixd.pool.pool import Pool
 from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
-from tixd.roles.processing import Service, endpoint, lead
+from tixd.roles.processing import Service, endpoint, wait_for_leadership
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
 
 
 async def run(service: Service) -> None:
     """Live until told to stop."""
-    with HostLock(service.settings.schedule_dir) as leadership:
+    with HostLock(service.settings.schedule_dir) as lock:
         async with service.seen():
-            if await lead(service, leadership):
+            if await wait_for_leadership(service, lock):
                 async with service.workers() as pool:
                     await _work(service, pool)
 
@@ -39,8 +38,8 @@ async def run(service: Service) -> None:
 async def _work(service: Service, pool: Pool) -> None:
     """Keep a connection, and tick while it is the leader's."""
     settings = service.settings
-    claim = BrokerLock(f"pid {os.getpid()} on {socket.gethostname()}")
-    sender = ConfirmedPublisher(endpoint(settings), "jobs out", claim)
+    lock = BrokerLock(f"pid {os.getpid()} on {socket.gethostname()}")
+    sender = ConfirmedPublisher(endpoint(settings), "jobs out", lock.acquire)
     jobs = JobPublisher(sender, settings.processing_period_minutes * 60)
     service.broker = lambda: BrokerView(sender.trouble, sender.confirmed)
     service.renewed = lambda: sender.link.set_endpoint(endpoint(service.settings))
@@ -50,7 +49,7 @@ async def _work(service: Service, pool: Pool) -> None:
     await service.run(pool)
     linked = tasks.start_loop(sender.link.run, "connection for jobs out")
     try:
-        await _tick(service, pool, dispatcher, sender, claim)
+        await _tick(service, pool, dispatcher, sender, lock)
     finally:
         await dispatcher.stop()
         await service.finish(pool)
@@ -63,14 +62,14 @@ async def _tick(
     pool: Pool,
     dispatcher: Scheduler,
     sender: ConfirmedPublisher,
-    claim: BrokerLock,
+    lock: BrokerLock,
 ) -> None:
     """Once a second: who leads, and is a cycle due?"""
     tick, follows = Tick(dispatcher.tick), False
     while not (service.stopping.is_set() or pool.supervision.done()):
-        if claim.leader is not None:
+        if lock.holder is not None:
             follows = True
-            await service.stand_by(claim.leader)
+            await service.enter_standby(lock.holder)
         elif follows and not sender.trouble:
             follows = False
             service.leader = f"pid {os.getpid()}"
@@ -89,4 +88,4 @@ async def distribute(pool: Pool, jobs: JobPublisher, wanted: ListInstallations) 
     if users.failure or not users.rows:
         await jobs.put_users(wanted.base)
         return Counter(messages_for_users=1)
-    return await scan(pool, wanted, jobs.put)
+    return await queue_installations(pool, wanted, jobs.put)

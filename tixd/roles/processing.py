@@ -35,7 +35,7 @@ from tixd.amqp.messages import Endpoint, Tls
 from tixd.config.loader import ProcessingConfig
 from tixd.config.settings import Settings
 from tixd.dispatch.consumer import consume
-from tixd.dispatch.host_leader import HostLock
+from tixd.dispatch.leader import HostLock
 from tixd.dispatch.scheduler import TICK_SECONDS, Scheduler
 from tixd.jobs import CheckVolume, JobResult
 from tixd.pool.pool import Pool
@@ -174,7 +174,7 @@ class Service:
 
     # --- states ----------------------------------------------------------------------------------
 
-    async def stand_by(self, leader: str) -> None:
+    async def enter_standby(self, leader: str) -> None:
         """Somebody else leads: say so, once for each leader."""
         if self.stopping.is_set() or (self._state, self.leader) == ("standing by", leader):
             return
@@ -236,7 +236,7 @@ class Service:
                     logs.info("volume_usable")
             await asyncio.sleep(VOLUME_CHECK_SECONDS)
 
-    def heard(self, done: JobResult) -> None:
+    def on_job_done(self, done: JobResult) -> None:
         """A job has ended: count what happened; volume and tix-api may have answered."""
         self.presence.metrics.heard(done.counts)
         if not _NO_ANSWER & done.counts.keys():
@@ -291,15 +291,15 @@ def endpoint(settings: Settings) -> Endpoint:
     )
 
 
-async def lead(service: Service, leadership: HostLock) -> bool:
+async def wait_for_leadership(service: Service, lock: HostLock) -> bool:
     """Return when this process leads (True), or is to stop (False)."""
-    while not leadership.take():
-        await service.stand_by(leadership.leader())
+    while not lock.acquire():
+        await service.enter_standby(lock.holder())
         await service.turn()
         if service.stopping.is_set():
             return False
     service.leader = f"pid {os.getpid()}"
-    service.keep = leadership.keep
+    service.keep = lock.keep
     return not service.stopping.is_set()
 
 
@@ -312,7 +312,8 @@ async def working(
     Raises the exception of that task.
     """
     feeding = tasks.start(
-        consume(queue, pool, service.heard, patient=True), "feeding of the workers"
+        consume(queue, pool, service.on_job_done, retry_on_start_failure=True),
+        "feeding of the workers",
     )
     checking = tasks.start(service.check_volume(pool), "checking of the volume")
     needed = [feeding, checking, pool.supervision]

@@ -13,20 +13,20 @@ from __future__ import annotations
 
 from functools import partial
 
-from tixd.dispatch.host_leader import HostLock
+from tixd.dispatch.leader import HostLock
 from tixd.dispatch.mounts import check_reports_folder
-from tixd.dispatch.scheduler import Scheduler, Tick, scan
+from tixd.dispatch.scheduler import Scheduler, Tick, queue_installations
 from tixd.pool.pool import Pool
 from tixd.queues.local import LocalQueue
-from tixd.roles.processing import Service, lead, working
+from tixd.roles.processing import Service, wait_for_leadership, working
 
 
 async def run(service: Service) -> None:
     """Live until told to stop; raises CannotStart where the reports folder is missing."""
     check_reports_folder(service.settings)
-    with HostLock(service.settings.schedule_dir) as leadership:
+    with HostLock(service.settings.schedule_dir) as lock:
         async with service.seen():
-            if await lead(service, leadership):
+            if await wait_for_leadership(service, lock):
                 async with service.workers() as pool:
                     await _work(service, pool)
 
@@ -35,7 +35,7 @@ async def _work(service: Service, pool: Pool) -> None:
     """Tick until told to stop."""
     settings, queue = service.settings, LocalQueue()
     service.queue_lengths = lambda: (queue.waiting, queue.open)
-    find = partial(scan, pool, put=queue.put)
+    find = partial(queue_installations, pool, put=queue.put)
     dispatcher = Scheduler(settings, find, service.presence.metrics.add)
     service.dispatcher = dispatcher
     await service.run(pool)

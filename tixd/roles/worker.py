@@ -16,7 +16,7 @@ from collections import Counter
 
 from tixd.dispatch.consumer import JOBS_PER_WORKER
 from tixd.dispatch.mounts import check_reports_folder
-from tixd.dispatch.scheduler import cycle_number, due_installations, scan
+from tixd.dispatch.scheduler import cycle_number, listing_job, queue_installations
 from tixd.pool.pool import Pool
 from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
 from tixd.queues.rabbitmq import PathMapping, RabbitQueue
@@ -64,7 +64,9 @@ def _queue(service: Service, pool: Pool, sender: ConfirmedPublisher) -> RabbitQu
     async def look_through() -> Counter[str]:
         now = time.time()
         number = cycle_number(now, period_seconds)
-        return await scan(pool, due_installations(base, period_seconds, number, now), jobs.put)
+        return await queue_installations(
+            pool, listing_job(base, period_seconds, number, now), jobs.put
+        )
 
     return RabbitQueue(
         endpoint(settings),

@@ -313,8 +313,8 @@ async def test_a_queue_of_others_is_used_as_it_is_found(broker, direct, argument
         await queue.put(JOB)
         delivery = await asyncio.wait_for(queue.take(), 60)
         assert delivery.job == JOB
-        await delivery.again()
-        await (await asyncio.wait_for(queue.take(), 60)).done()
+        await delivery.requeue_last()
+        await (await asyncio.wait_for(queue.take(), 60)).ack()
     direct.declare("celery", **arguments)
     assert direct.count("celery") == 0
 

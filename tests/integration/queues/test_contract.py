@@ -76,7 +76,7 @@ async def numbers(queue: JobQueue, count: int) -> list[int]:
     for _ in range(count):
         delivery = await queue.take()
         done.append(delivery.job.installation_id)
-        await delivery.done()
+        await delivery.ack()
     return done
 
 
@@ -109,7 +109,7 @@ def test_who_takes_from_an_empty_queue_waits_for_the_next_job(run: Callable[...,
 def test_a_job_that_is_done_never_comes_again(run: Callable[..., None]) -> None:
     async def test(queue: JobQueue) -> None:
         await queue.put(job(1))
-        await (await queue.take()).done()
+        await (await queue.take()).ack()
         assert await nothing_comes(queue)
 
     run(test)
@@ -122,8 +122,8 @@ def test_a_job_again_comes_behind_the_others_and_one_back_before_them(
         for number in (1, 2, 3):
             await queue.put(job(number))
         first, second = await queue.take(), await queue.take()
-        await second.back()
-        await first.again()
+        await second.release()
+        await first.requeue_last()
         assert await numbers(queue, 3) == [2, 3, 1]
 
     run(test)
@@ -171,7 +171,7 @@ def test_an_installation_with_an_open_job_gets_no_second_one_in_the_local_queue(
         delivery = await queue.take()
         assert not await queue.put(job(1))
         assert (queue.waiting, queue.open) == (0, 1)
-        await delivery.done()
+        await delivery.ack()
         assert await queue.put(job(1))
 
     asyncio.run(test())
@@ -186,7 +186,7 @@ def test_what_a_dead_consumer_had_goes_to_another_one(consumers: Consumers) -> N
                 delivery = await dead.take()
                 await dead.close()
             assert sorted(await numbers(alive, 3)) == [1, 2, 3]
-            await delivery.done()
+            await delivery.ack()
             assert await nothing_comes(alive), "a late answer of the dead one changes nothing"
 
     asyncio.run(asyncio.wait_for(test(), 120))

@@ -66,7 +66,7 @@ async def test_a_message_that_cannot_be_read_for_an_unknown_reason_lies_among_th
         await publish(direct, *[bad] * (PREFETCH + 1), GOOD)
         delivery = await asyncio.wait_for(queue.take(), 30)
         assert delivery.job.user_id == 1
-        await delivery.done()
+        await delivery.ack()
         await until(lambda: direct.exists("tixd.dead") and direct.count("tixd.dead") == 3)
         assert queue.link.connection is before
     reasons = {message.properties.headers["tixd-reason"] for message in direct.drain("tixd.dead")}
@@ -90,7 +90,7 @@ async def test_looking_through_that_fails_for_an_unknown_reason_gives_its_messag
         queue._fan_out = fan_out
         await publish(direct, *[ScanTask(TASK_ID, "/r")] * PREFETCH, GOOD)
         delivery = await asyncio.wait_for(queue.take(), 30)
-        await delivery.done()
+        await delivery.ack()
         # What goes back is nowhere until the broker delivers it again.
         await until(lambda: looked["times"] >= 2 * PREFETCH and not queue.open)
         assert looked["times"] == 2 * PREFETCH
@@ -108,7 +108,7 @@ async def test_messages_that_tixd_dead_refuses_do_not_hold_up_jobs(
         await publish(direct, *[bad] * (PREFETCH + 1), GOOD)
         delivery = await asyncio.wait_for(queue.take(), 30)
         assert delivery.job.user_id == 1
-        await delivery.done()
+        await delivery.ack()
         direct.delete("tixd.dead")
         await until(lambda: direct.exists("tixd.dead") and direct.count("tixd.dead") == 3)
         await until(lambda: not queue.open)

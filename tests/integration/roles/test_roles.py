@@ -57,15 +57,17 @@ async def test_a_pool_whose_supervision_does_not_turn_feeds_no_watchdog(
 
 def test_what_the_tix_api_says_is_seen_until_it_takes_something(tmp_path):
     running = service(tmp_path)
-    running.heard(JobResult({"windows_stored": 2}, unposted_reason="HTTP 401"))
+    running.on_job_done(JobResult({"windows_stored": 2}, unposted_reason="HTTP 401"))
     first = running.snapshot().api
     assert first == ApiView(None, first.kept_since, "HTTP 401")
-    running.heard(JobResult({"windows_stored": 1}, unposted_reason="HTTP 500"))
+    running.on_job_done(JobResult({"windows_stored": 1}, unposted_reason="HTTP 500"))
     assert running.snapshot().api == replace(first, reason="HTTP 500"), "since the first"
-    running.heard(JobResult({"results_reposted": 1}))
+    running.on_job_done(JobResult({"results_reposted": 1}))
     posted = running.snapshot().api
     assert posted == ApiView(posted.posted)
-    running.heard(JobResult({"windows_posted": 1, "windows_stored": 1}, unposted_reason="HTTP 500"))
+    running.on_job_done(
+        JobResult({"windows_posted": 1, "windows_stored": 1}, unposted_reason="HTTP 500")
+    )
     assert running.snapshot().api.reason == "HTTP 500", "the last one counts"
 
 
@@ -73,7 +75,7 @@ def test_what_the_tix_api_says_is_seen_until_it_takes_something(tmp_path):
     "begin",
     [
         lambda service: service.run(SimpleNamespace(size=1)),
-        lambda service: service.stand_by("pid 7"),
+        lambda service: service.enter_standby("pid 7"),
     ],
     ids=["run", "stand by"],
 )

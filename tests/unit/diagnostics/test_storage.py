@@ -17,7 +17,7 @@ from tixd.config.settings import Settings
 from tixd.diagnostics import broker, storage
 from tixd.diagnostics.runner import Check, run_checks
 from tixd.diagnostics.storage import table
-from tixd.dispatch.host_leader import LOCK_FILE, HostLock
+from tixd.dispatch.leader import LOCK_FILE, HostLock
 
 #: Who nobody is on any machine.
 STRANGER = 54321
@@ -140,15 +140,15 @@ def test_a_schedule_folder_without_a_lock_file_gets_none(tmp_path):
 def test_who_leads_is_told_and_goes_on_leading(tmp_path):
     settings = Settings(schedule_dir=str(tmp_path))
     with HostLock(str(tmp_path)) as leader:
-        assert leader.take()
+        assert leader.acquire()
         text = storage.schedule(settings)
         assert f"; pid {os.getpid()} on " in text
         assert text.endswith(" leads now, another would stand by")
         with HostLock(str(tmp_path)) as other:
-            assert not other.take()
+            assert not other.acquire()
     assert storage.schedule(settings).endswith("; nobody leads now")
     with HostLock(str(tmp_path)) as next_one:
-        assert next_one.take(), "the lock was let go"
+        assert next_one.acquire(), "the lock was let go"
 
 
 def test_a_schedule_folder_that_cannot_be_had_says_why(tmp_path):

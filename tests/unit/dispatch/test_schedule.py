@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from tixd.dispatch import scheduler as under_test
-from tixd.dispatch.scheduler import LastScan, Tick, cycle_number, is_due, load, save
+from tixd.dispatch.scheduler import (
+    LastScan,
+    Tick,
+    cycle_number,
+    is_due,
+    load_last_scan,
+    save_last_scan,
+)
 
 TEN_MINUTES = 600.0
 
@@ -50,8 +57,8 @@ def test_a_changed_period_is_counted_from_the_last_scan() -> None:
 
 
 def test_what_was_saved_is_loaded_again(folder: str) -> None:
-    save(folder, scanned(6000.0))
-    assert load(folder) == scanned(6000.0)
+    save_last_scan(folder, scanned(6000.0))
+    assert load_last_scan(folder) == scanned(6000.0)
     assert os.listdir(folder) == [under_test.STATE_FILE]
 
 
@@ -70,7 +77,7 @@ def test_a_damaged_state_counts_as_absent_with_a_warning(
     folder: str, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     (Path(folder) / under_test.STATE_FILE).write_bytes(content)
-    assert load(folder) is None
+    assert load_last_scan(folder) is None
     assert [r.getMessage() for r in caplog.records] == ["schedule_unreadable"]
 
 

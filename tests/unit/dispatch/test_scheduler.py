@@ -69,6 +69,6 @@ def test_a_scan_that_failed_unexpectedly_is_not_tried_again_at_once(tmp_path):
 
 
 def test_a_schedule_that_cannot_be_stored_unexpectedly_is_a_failed_scan(tmp_path, monkeypatch):
-    monkeypatch.setattr("tixd.dispatch.scheduler.save", lambda *_: 1 / 0)
+    monkeypatch.setattr("tixd.dispatch.scheduler.save_last_scan", lambda *_: 1 / 0)
     counts, log = ticked(tmp_path, Settings(), failing(KeyError("x"), successes=1), 1)
     assert (counts, log.events) == ({"cycles_failed": 1}, [("error", "scan_failed")])

@@ -10,22 +10,22 @@ import pytest
 
 from tests.support.volumes import without_privilege
 from tixd import errors
-from tixd.dispatch.host_leader import LOCK_FILE, HostLock
+from tixd.dispatch.leader import LOCK_FILE, HostLock
 
 HOLD = """
 import sys
-from tixd.dispatch.host_leader import HostLock
+from tixd.dispatch.leader import HostLock
 with HostLock(sys.argv[1]) as leadership:
-    print(leadership.take(), flush=True)
+    print(leadership.acquire(), flush=True)
     sys.stdin.read()
 """
 
 
 def test_the_folder_is_made_and_its_first_process_leads(tmp_path: Path) -> None:
     with HostLock(str(tmp_path / "a/b")) as first:
-        assert first.take()
-        assert first.take(), "asking twice does no harm"
-        assert first.leader().startswith("pid ")
+        assert first.acquire()
+        assert first.acquire(), "asking twice does no harm"
+        assert first.holder().startswith("pid ")
 
 
 def test_a_second_process_is_told_who_leads_and_leads_when_the_first_is_killed(
@@ -38,11 +38,11 @@ def test_a_second_process_is_told_who_leads_and_leads_when_the_first_is_killed(
     ):
         assert held.stdout is not None
         assert held.stdout.readline() == "True\n"
-        assert not second.take()
-        assert second.leader().startswith(f"pid {held.pid} on ")
+        assert not second.acquire()
+        assert second.holder().startswith(f"pid {held.pid} on ")
         held.kill()
         held.wait()
-        assert second.take()
+        assert second.acquire()
 
 
 def test_a_schedule_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
@@ -68,5 +68,5 @@ def test_a_lock_that_another_user_has_made_is_locked_all_the_same(tmp_path: Path
     ):
         assert held.stdout is not None
         assert held.stdout.readline() == "True\n"
-        assert not second.take()
+        assert not second.acquire()
         held.kill()

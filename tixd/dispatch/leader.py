@@ -1,0 +1,177 @@
+"""Exactly one leader: on a host by a kernel lock, over all hosts by an exclusive queue.
+
+The kernel frees the lock, and the broker the queue, however the holder ends, so there is no
+time-out and no stale lock. What the lock file says is only for people. Jobs go only over the
+connection that holds the queue, so they are never those of two leaders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+from functools import partial
+from typing import Self
+
+from tixd import errors, logs
+from tixd.amqp.channel import Channel
+from tixd.amqp.connection import Connection
+from tixd.amqp.messages import Message, Properties
+
+#: File in the schedule folder whose lock makes the leader.
+LOCK_FILE = "tixd-leader.lock"
+
+#: Longest description of a leader that is read.
+_LONGEST_BYTES = 200
+
+#: The queue that the leader over all hosts holds.
+QUEUE = "tixd.dispatcher"
+
+#: How often a process that does not lead tries to.
+RETRY_SECONDS = 1.0
+
+#: Where the broker puts replies for the channel that asked.
+_REPLIES = "amq.rabbitmq.reply-to"
+
+#: How long a leader has to say who it is.
+_REPLY_SECONDS = 2.0
+
+
+class HostLock:
+    """The lock of one schedule folder; a context manager that frees it."""
+
+    def __init__(self, folder: str) -> None:
+        """Open the folder, made if missing; raises CannotStart where that fails."""
+        self._path = os.path.join(folder, LOCK_FILE)
+        self._fd = self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def is_free(self) -> bool:
+        """Return whether nobody else leads; if so nobody else can, until this is closed."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def acquire(self) -> bool:
+        """Become the leader if nobody is; return whether this process leads now.
+
+        Raises CannotStart where the folder was removed and cannot be made again.
+        """
+        self._follow()
+        if not self.is_free() or self._was_removed():
+            return False
+        with contextlib.suppress(OSError):  # a full disk makes no difference to the lock
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        return True
+
+    def keep(self) -> None:
+        """Lock anew where the file was removed; raises CannotStart where another leads by now."""
+        if not self._was_removed():
+            return
+        if not self.acquire():
+            raise errors.CannotStart(f"{self._path} was removed, and another process leads by now")
+        logs.warning("leader_lock_replaced", file=self._path)
+
+    def holder(self) -> str:
+        """Return who leads, in the words that it wrote when it became the leader."""
+        return _words(os.pread(self._fd, _LONGEST_BYTES, 0))
+
+    def _open(self) -> int:
+        folder = os.path.dirname(self._path)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            return _open_lock(self._path)
+        except OSError as error:
+            raise errors.CannotStart(f"schedule folder {folder}: {error.strerror}") from error
+
+    def _follow(self) -> None:
+        """Open the file that is there now, if it is another one."""
+        if self._was_removed():
+            before = self._fd
+            self._fd = self._open()
+            os.close(before)
+
+    def _was_removed(self) -> bool:
+        """Whether the locked file is no longer the one that others would lock."""
+        ours = os.fstat(self._fd)
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except OSError:
+            return True
+        return (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino)
+
+
+def _open_lock(path: str) -> int:
+    """Open the lock file, made if missing; one that another user made can be locked too."""
+    flags = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags | os.O_RDWR, 0o644)
+    except PermissionError:
+        return os.open(path, flags | os.O_RDONLY, 0o644)
+
+
+class BrokerLock:
+    """Waits for the exclusive queue.
+
+    me: what others are told who ask for the holder; holder: who leads instead, "" where it does not
+    say; None while no other leader is known.
+    """
+
+    def __init__(self, me: str) -> None:
+        self._me = me
+        self.holder: str | None = None
+
+    async def acquire(self, connection: Connection) -> Channel:
+        """Wait for the queue and return the channel that holds it; raises BrokerError."""
+        while True:
+            channel = await connection.channel(confirms=True)
+            try:
+                await channel.declare_queue(QUEUE, exclusive=True)
+            except errors.QueueLocked:
+                self.holder = await ask_holder(connection)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                await channel.consume(QUEUE, 1, partial(self._answer, channel))
+                self.holder = None
+                return channel
+
+    def _answer(self, channel: Channel, question: Message) -> None:
+        channel.ack(question.tag)
+        if question.properties.reply_to:
+            me = self._me.encode()
+            channel.publish("", question.properties.reply_to, me, Properties(persistent=False))
+
+
+async def ask_holder(connection: Connection) -> str:
+    """Return who holds the queue, in words; "" where nobody answers."""
+    channel = await connection.channel(confirms=True)
+    reply: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def on_reply(message: Message) -> None:
+        if not reply.done():
+            reply.set_result(_words(message.body))
+
+    with contextlib.suppress(errors.BrokerError, TimeoutError):
+        await channel.consume(_REPLIES, 0, on_reply, no_ack=True)
+        question = Properties(reply_to=_REPLIES, persistent=False, expiration="1000")
+        channel.publish("", QUEUE, b"", question)
+        async with asyncio.timeout(_REPLY_SECONDS):
+            await reply
+    await channel.close()
+    return reply.result() if reply.done() and not reply.cancelled() else ""
+
+
+def _words(raw: bytes) -> str:
+    """What a holder says of itself, "" where that is not printable."""
+    words = raw[:_LONGEST_BYTES].decode("utf-8", "replace").strip()
+    return words if words.isprintable() else ""
