@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -58,6 +59,15 @@ def test_a_collector_writes_what_it_was_sent_and_ends_with_zero(tmp_path):
         assert collector.ends()[0] == 0
     assert identities(tmp_path) == ["a", "b"]
     assert [line["event"] for line in collector.log()][-2:] == ["stopping", "ended"]
+
+
+def test_a_collector_whose_file_hangs_ends_with_zero_all_the_same(tmp_path):
+    with Collector(tmp_path, {**to_file(tmp_path), "timeout": "100ms"}) as collector:
+        collector.becomes_ready()
+        with open(tmp_path / "records") as held_by_somebody:
+            fcntl.flock(held_by_somebody, fcntl.LOCK_EX)
+            assert collector.post(form(["a"])) == 503
+            assert collector.ends()[0] == 0
 
 
 def test_the_broker_away_does_not_stop_the_start(tmp_path):

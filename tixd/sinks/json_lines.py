@@ -1,29 +1,32 @@
 """The sink that appends records to a file, one JSON object a line.
 
-In: messages in JSON. Out: lines, on the disk before they count as accepted; full files beside it
-with a number each. Rules: a bundle stands there as a whole or not at all (what was written of it
-is cut off again); nothing is held open, so that the file may be moved away at any time; the loop
-does not wait for the disk: the executor of asyncio does.
+A bundle stands there as a whole or not at all: a part that was written is cut off again. It counts
+as accepted once it is on the disk. Nothing is held open, so the file may be moved away at any time.
+Full files are renamed with a number each. Only a thread waits for the disk, and only one: where the
+disk hangs, bundles wait for it and give up at their deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tixd import errors, logs
 from tixd.config.collector_settings import Format
 from tixd.runtime import tasks
 from tixd.sinks.base import OutboundMessage
 
-#: How often it is looked whether the file could be written to.
+#: How often the sink checks that the file can be written to.
 PROBE_SECONDS = 10.0
 
-#: Who may read the file: it holds names of people.
+#: Mode of the file: it holds names of people.
 _MODE = 0o640
 
 
@@ -34,18 +37,21 @@ class LinesSink:
     format: Format = "json"
 
     def __init__(self, path: str, max_bytes: int, keep: int) -> None:
-        self._path, self._max_bytes, self._keep = os.path.abspath(path), max_bytes, keep
+        self._path = os.path.abspath(path)
+        self._max_bytes = max_bytes
+        self._keep = keep
         self._turn = asyncio.Lock()
+        self._in_thread: asyncio.Future[str | None] | None = None
         self._probing: asyncio.Task[None] | None = None
-        self._told = ""
+        self._logged: str | None = None
         self.last_confirmed_at: float | None = None
 
     async def start(self) -> None:
-        """Look whether it can be written to from now on; raises CannotStart where it cannot."""
-        if problem := await self._aside(self.probe):
+        """Check that it can be written to, from now on; raises CannotStart where it cannot."""
+        if problem := await self._run_in_thread(self.probe):
             raise errors.CannotStart(f"file.path: {problem}")
         self.last_confirmed_at = time.monotonic()
-        self._probing = tasks.start_loop(self._look_again_and_again, "probing of the file")
+        self._probing = tasks.start_loop(self._probe_repeatedly, "probing of the file")
 
     async def stop(self) -> None:
         """End; nothing is open."""
@@ -53,64 +59,67 @@ class LinesSink:
             await tasks.end(self._probing)
 
     def unready_reason(self) -> str | None:
-        """Return None after a problem too: the disk may have room for the next bundle."""
+        """Return None: after any problem the disk may have room for the next bundle."""
         return None
 
     def retry_now(self) -> None:
-        """Do nothing, because every bundle is tried."""
+        """Do nothing: each bundle is a try."""
 
     def check(self, messages: Sequence[OutboundMessage]) -> None:
-        """Every record fits into a file."""
+        """Accept every record: a file takes any size."""
 
     async def publish(self, messages: Sequence[OutboundMessage]) -> None:
         """Append them, and return once they are on the disk; raises Unavailable."""
         text = b"".join(message.body + b"\n" for message in messages)
-        async with self._turn:
-            problem = await self._aside(lambda: self._append(text))
-        self._tell(problem)
+        problem = await self._run_in_thread(lambda: self._append(text))
+        self._record(problem)
         if problem:
             raise errors.Unavailable(f"file: {problem}")
 
-    async def _aside(self, work: Callable[[], str]) -> str:
-        return await asyncio.get_running_loop().run_in_executor(None, work)
+    async def _run_in_thread(self, work: Callable[[], str | None]) -> str | None:
+        """Run the work after that of a caller who has given up, which may hang for long."""
+        async with self._turn:
+            if self._in_thread:
+                await asyncio.wait([self._in_thread])
+            self._in_thread = _start_thread(work)
+            return await asyncio.shield(self._in_thread)
 
-    def _tell(self, problem: str) -> None:
-        """One line in the log per change of state."""
-        if problem and problem != self._told:
+    def _record(self, problem: str | None) -> None:
+        """Log one line per change of state."""
+        if problem and problem != self._logged:
             logs.error("file_not_written", file=self._path, reason=problem)
-        if self._told and not problem:
+        if self._logged and not problem:
             logs.info("file_written_again", file=self._path)
-        self._told = problem
+        self._logged = problem
         if not problem:
             self.last_confirmed_at = time.monotonic()
 
-    async def _look_again_and_again(self) -> None:
+    async def _probe_repeatedly(self) -> None:
         while True:
             await asyncio.sleep(PROBE_SECONDS)
-            async with self._turn:
-                self._tell(await self._aside(self.probe))
+            self._record(await self._run_in_thread(self.probe))
 
-    # --- in the executor, one call at a time ----------------------------------------------------
+    # --- in the thread --------------------------------------------------------------------------
 
-    def probe(self) -> str:
-        """Why nothing can be appended; "" where it can, as far as looking tells."""
+    def probe(self) -> str | None:
+        """Return why nothing can be appended, as far as looking tells; None where it can."""
         try:
-            os.close(self._opened())
+            os.close(self._open())
             room = os.statvfs(os.path.dirname(self._path))
         except OSError as error:
             return f"{self._path}: {error.strerror}"
-        return "" if room.f_bavail else f"{self._path}: no space left"
+        return None if room.f_bavail else f"{self._path}: no space left"
 
-    def _append(self, text: bytes) -> str:
-        """Append and sync; why that was not possible, or ""."""
+    def _append(self, text: bytes) -> str | None:
+        """Append and sync; return why that was not possible."""
         try:
             self._write(text)
         except OSError as error:
             return f"{self._path}: {error.strerror}"
-        return ""
+        return None
 
-    def _opened(self) -> int:
-        """The file, ours alone as long as it is open."""
+    def _open(self) -> int:
+        """Open the file and lock it for as long as it is open."""
         file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -120,12 +129,12 @@ class LinesSink:
         return file
 
     def _write(self, text: bytes) -> None:
-        file = self._opened()
+        file = self._open()
         try:
             size = os.fstat(file).st_size
             if size and size + len(text) > self._max_bytes:
-                self._set_aside()
-                full, file, size = file, self._opened(), 0
+                self._rotate()
+                full, file, size = file, self._open(), 0
                 os.close(full)
             _append_whole(file, size, text)
             if not size:
@@ -133,8 +142,8 @@ class LinesSink:
         finally:
             os.close(file)
 
-    def _set_aside(self) -> None:
-        """Give the full file the next number, and delete those that are too old."""
+    def _rotate(self) -> None:
+        """Rename the full file to the next number, and delete the surplus of old ones."""
         folder, name = os.path.split(self._path)
         full = re.compile(re.escape(name) + r"\.([0-9]{1,18})")
         numbers = sorted(int(m[1]) for m in map(full.fullmatch, os.listdir(folder)) if m)
@@ -148,11 +157,28 @@ class LinesSink:
                 logs.warning("file_not_deleted", file=old, reason=error.strerror)
 
 
+def _start_thread(work: Callable[[], str | None]) -> asyncio.Future[str | None]:
+    """Run the work in a thread that keeps no process from its end, as the loop's executor does."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[str | None] = loop.create_future()
+
+    def run() -> None:
+        try:
+            report = partial(done.set_result, work())
+        except Exception as error:  # noqa: BLE001 - the caller gets it
+            report = partial(done.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(report)
+
+    threading.Thread(target=run, name="file", daemon=True).start()
+    return done
+
+
 def _append_whole(file: int, size: int, text: bytes) -> None:
-    """Write and sync all of it, or cut off what was written."""
+    """Write and sync all of it, or cut off the part that was written."""
     try:
         if size and os.pread(file, 1, size - 1) != b"\n":
-            _write_all(file, b"\n")  # somebody died in the middle of a line
+            _write_all(file, b"\n")  # a crash left half a line
         _write_all(file, text)
         os.fsync(file)
     except OSError:
@@ -167,7 +193,7 @@ def _write_all(file: int, text: bytes) -> None:
 
 
 def _sync_folder(path: str) -> None:
-    """Have the file's name on the disk as well."""
+    """Sync the name of a new file as well."""
     folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import fcntl
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.support.log_events import heard
+from tests.support.waiting import until
 from tixd import errors
 from tixd.sinks.base import OutboundMessage
 from tixd.sinks.json_lines import LinesSink
@@ -20,7 +24,7 @@ RECORD = OutboundMessage("r", "m", b"x" * 60, "application/json")
 @pytest.fixture
 def strangers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Descriptors that somebody else opens just before reopening the sink's file fails."""
-    usual, opened, found = LinesSink._opened, [], []
+    usual, opened, found = LinesSink._open, [], []
 
     def open_file(self: LinesSink) -> int:
         opened.append(1)
@@ -29,7 +33,7 @@ def strangers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise OSError(errno.EMFILE, "Too many open files")
         return usual(self)
 
-    monkeypatch.setattr(LinesSink, "_opened", open_file)
+    monkeypatch.setattr(LinesSink, "_open", open_file)
     return found
 
 
@@ -63,3 +67,21 @@ def test_an_old_file_that_cannot_be_deleted_refuses_no_bundle(tmp_path: Path):
     assert log.events == [("warning", "file_not_deleted")] * 2
     names = ["records", "records.1", "records.3"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_a_file_that_hangs_holds_up_one_thread_and_no_more(tmp_path: Path):
+    async def test() -> None:
+        sink = LinesSink(str(tmp_path / "records"), 10_000, 1)
+        await sink.publish([RECORD])
+        with open(tmp_path / "records") as held_by_somebody:
+            fcntl.flock(held_by_somebody, fcntl.LOCK_EX)
+            for _ in range(5):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(sink.publish([RECORD]), 0.05)
+            await until(
+                lambda: [thread.name for thread in threading.enumerate()].count("file") == 1
+            )
+        await asyncio.wait_for(sink.publish([RECORD]), 60)
+
+    asyncio.run(test())
+    assert len((tmp_path / "records").read_bytes().splitlines()) == 3
