@@ -84,6 +84,14 @@ def listens() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _REQUESTS)
 
 
+def leave_to_main_thread() -> None:
+    """Block every signal in this thread, which is not the main one.
+
+    Else the kernel may hand it one after `has_ended`, while the thread is ending.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
 def has_ended() -> None:
     """All is done: what comes now is too late to change how this process ends."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (*_REQUESTS, signal.SIGTERM, signal.SIGINT))

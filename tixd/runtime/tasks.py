@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from tixd import errors, logs
+from tixd.runtime import signals
 
 #: Pause before an endless loop is started again: the first, and the longest after doubling.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
@@ -80,8 +82,12 @@ def failures() -> int:
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Report what callbacks raise, and what else only asyncio hears of, such as EMFILE."""
+    """Report what callbacks raise, and what else only asyncio hears of, such as EMFILE.
+
+    Threads of the loop leave signals to the main thread.
+    """
     loop.set_exception_handler(_on_loop_error)
+    loop.set_default_executor(ThreadPoolExecutor(initializer=signals.leave_to_main_thread))
 
 
 async def _keep(loop: Callable[[], Awaitable[None]], what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -140,5 +141,14 @@ def test_ending_tasks_cancels_them_and_waits_for_their_end():
         await asyncio.sleep(0)
         await tasks.end(*both)
         assert len(ended) == 2
+
+    run(work)
+
+
+def test_threads_of_the_loop_leave_signals_to_the_main_thread():
+    async def work() -> None:
+        blocked = await asyncio.to_thread(signal.pthread_sigmask, signal.SIG_BLOCK, ())
+        assert {signal.SIGTERM, signal.SIGUSR2} <= set(blocked)
+        assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
     run(work)
