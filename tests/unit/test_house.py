@@ -54,7 +54,6 @@ CRUMBS = {
 STILL_PACKED = {
     *(
         "asn",
-        "diagnostics",
         "queues",
         "reports",
         "results",

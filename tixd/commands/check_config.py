@@ -90,7 +90,7 @@ def _connect(loaded: ProcessingConfig | CollectorConfig) -> list[CheckResult]:
     [who] = runner.run_checks([runner.user(partial(_user, loaded))], WHO_SECONDS)
     if who.fine:
         loaded = startup.become_service(loaded)
-    return [who, *runner.run_checks(runner.checks(loaded, by_root=by_root))]
+    return [who, *runner.run_checks(runner.required_checks(loaded, by_root=by_root))]
 
 
 def _user(loaded: ProcessingConfig | CollectorConfig) -> str:

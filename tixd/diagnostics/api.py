@@ -1,8 +1,8 @@
-"""The tix-api: whether it answers, and takes user and password.
+"""Check the tix-api: whether it answers, and takes user and password.
 
-In: the settings. Out: how it answers. Rules: nothing but GET is sent; below /api/user/ the tix-api
-asks for credentials before it looks for anything, so the same question with and without them shows
-whether it takes ours; of what it writes in an answer role and enabled count, nothing else is said.
+Rules: nothing but GET is sent; below /api/user/ the tix-api asks for credentials before it looks
+for anything, so the same question with and without them shows whether it takes ours; of what it
+writes in an answer role and enabled count, nothing else is said.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from tixd.config.settings import Settings
 from tixd.results.client import ADMIN, CURRENT_USER_PATH, ApiClient
 from tixd.results.response import Cause, PostOutcome
 
-#: The longest that a connection, an answer, and both together may take here.
-CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 4.0, 4.0, 5.0
+#: The longest that a connection may take here.
+CONNECT_SECONDS = 4.0
+
+#: The longest silence while it answers.
+READ_SECONDS = 4.0
+
+#: The longest that connection and answer may take together.
+TOTAL_SECONDS = 5.0
 
 #: What to do where it takes connections and says nothing.
 _SILENT = "it takes connections and says nothing: see its log, and whether TIX_API_SSL is right"
@@ -42,12 +48,12 @@ ADVICE: Mapping[Cause, str] = MappingProxyType(
 )
 
 
-def api(settings: Settings) -> str:
-    """Try it."""
+def check_api(settings: Settings) -> str:
+    """Check it as a worker needs it."""
     if not settings.posts:
         missing = "TIX_API_PASSWORD" if settings.api_user else "TIX_API_USER"
         raise errors.Unusable(f"{missing} is not set: set it, else results are kept, not posted")
-    client = ApiClient(_hasty(settings))
+    client = ApiClient(_with_short_deadlines(settings))
     try:
         answer = client.ask(CURRENT_USER_PATH)
         where = settings.api_base_url + (", through a proxy" if settings.api_proxy else "")
@@ -64,8 +70,8 @@ def api(settings: Settings) -> str:
     )
 
 
-def _hasty(settings: Settings) -> Settings:
-    """The settings with deadlines that fit into one try."""
+def _with_short_deadlines(settings: Settings) -> Settings:
+    """Return the settings with deadlines that fit into one check."""
     return replace(
         settings,
         api_connect_seconds=min(settings.api_connect_seconds, CONNECT_SECONDS),
@@ -75,7 +81,7 @@ def _hasty(settings: Settings) -> Settings:
 
 
 def _check_answer(answer: PostOutcome, where: str, user: str) -> None:
-    """Raises Unusable where posts could not be accepted."""
+    """Raise Unusable where posts could not be accepted."""
     if answer.cause is not None:
         raise errors.Unusable(f"{where}: {answer.reason}: {ADVICE[answer.cause]}")
     if answer.outcome == "unauthorised":
@@ -86,7 +92,7 @@ def _check_answer(answer: PostOutcome, where: str, user: str) -> None:
     _check_user(answer, where, user)
     if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         raise errors.Unusable(
-            f"{where}: the proxy wants to know who we are: put user and password into its URL"
+            f"{where}: the proxy asks for a password: put user and password into its URL"
         )
     if answer.status is not None and 300 <= answer.status < 400:
         raise errors.Unusable(
@@ -98,7 +104,7 @@ def _check_answer(answer: PostOutcome, where: str, user: str) -> None:
 
 
 def _check_user(answer: PostOutcome, where: str, user: str) -> None:
-    """Raises Unusable where the tix-api knows the user, who may not post for others."""
+    """Raise Unusable where the tix-api knows the user, who may not post for others."""
     if answer.says("enabled") is False:
         raise errors.Unusable(
             f"{where} takes the password, but user {user} is disabled there: enable it"

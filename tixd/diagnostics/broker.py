@@ -1,13 +1,7 @@
-"""RabbitMQ: whether it lets us in, has what the role needs, and takes messages.
+"""Check RabbitMQ, and what the collector publishes to: AMQP, Kafka, a file.
 
-In: an Endpoint, or the settings. Out: what was found there. Rules: queues and exchanges are only
-looked at; what is published goes to a queue of our own; what the broker says is said on without the
-password.
-
-The collector's outputs: AMQP, Kafka, a file.
-
-In: the collector's settings. Out: whether each would take records. Rules: no record is published;
-an exchange or a file that is missing is not made.
+Rules: queues, exchanges, topics and files are only looked at, and none is made; what is published
+goes to a queue of our own; what the broker says is said on without the password.
 """
 
 from __future__ import annotations
@@ -22,7 +16,7 @@ from tixd.amqp.messages import Endpoint
 from tixd.amqp.supervised import PROBE_PREFIX, BrokerProbe
 from tixd.config.collector_settings import CollectorSettings
 from tixd.config.settings import Settings
-from tixd.diagnostics.host import allowed, make_and_remove
+from tixd.diagnostics.host import explain_denial, make_and_remove
 from tixd.directory import Folder
 from tixd.dispatch.leader import QUEUE, ask_holder
 from tixd.queues.publisher import JOBS
@@ -37,25 +31,29 @@ ANSWER_SECONDS = 9.0
 #: How long a confirm may take; a broker short of memory or disk gives none.
 CONFIRM_SECONDS = 3.0
 
-#: Looks at what is there, in words; raises a BrokerError or Unusable.
+#: How long Kafka's brokers may take to say whether the topic is there. All of it is taken where
+#: nobody listens, and its library must be loaded before the check as a whole is called off.
+KAFKA_SECONDS = 5.0
+
+#: Says what is there, in words; raises a BrokerError or Unusable.
 Look = Callable[[Connection], Awaitable[str]]
 
 
-def broker(settings: Settings) -> str:
-    """Try it as dispatcher and worker need it."""
+def check_rabbitmq(settings: Settings) -> str:
+    """Check RabbitMQ as dispatcher and worker need it."""
 
     async def look(connection: Connection) -> str:
         found = [await _jobs(connection)]
         if settings.role == "dispatcher":
             found.append(await _leader(connection))
-        await check_confirms(await BrokerProbe.open(connection, PROBE_PREFIX))
+        await _check_confirms(await BrokerProbe.open(connection, PROBE_PREFIX))
         return "; ".join([*found, "a message to a queue of our own was confirmed"])
 
-    return asyncio.run(looked(endpoint(settings), look, "TIX_RABBITMQ_*"))
+    return asyncio.run(look_at(endpoint(settings), look, "TIX_RABBITMQ_*"))
 
 
-async def looked(where: Endpoint, look: Look, names: str) -> str:
-    """What `look` finds on a connection; raises Unusable, with the settings that `names` names."""
+async def look_at(where: Endpoint, look: Look, names: str) -> str:
+    """Return what `look` finds on a connection; raises Unusable with these names of settings."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             connection = await connect(where, "tixd check-config")
@@ -70,33 +68,32 @@ async def looked(where: Endpoint, look: Look, names: str) -> str:
         ) from None
     except errors.BrokerRejected as error:
         raise errors.Unusable(
-            f"{where} refuses: {_said(error, where)}: see user, password, virtual host,"
+            f"{where} refuses: {_without_password(error, where)}: see user, password, virtual host,"
             f" certificates ({names}), and the user's rights there"
         ) from None
     except errors.BrokerError as error:
-        said = _said(error, where)
+        said = _without_password(error, where)
         raise errors.Unusable(f"{where}: {said}: see whether it runs, and {names}") from None
     return f"{where} lets user {where.user} in; {found}"
 
 
-def _said(error: errors.BrokerError, where: Endpoint) -> str:
-    """What the broker said, without our password, unless that is what our user is called."""
+def _without_password(error: errors.BrokerError, where: Endpoint) -> str:
+    """Return what the broker said, without our password, unless our user is called like that."""
     secret = where.password.reveal()
     return error.detail.replace(secret, "***") if secret not in ("", where.user) else error.detail
 
 
-async def check_confirms(probe: BrokerProbe) -> None:
-    """Raises Unusable where the broker does not confirm messages to this queue.
+async def _check_confirms(probe: BrokerProbe) -> None:
+    """Raise Unusable where the broker does not confirm messages.
 
     One that is short of memory or disk still takes the first, and only then blocks the connection.
     """
     for _ in range(2):
         if reason := await probe.confirm(CONFIRM_SECONDS):
-            raise errors.Unusable(f"the broker takes no messages ({reason}): free some there")
+            raise errors.Unusable(f"the broker takes no messages ({reason}): free memory or disk")
 
 
 async def _jobs(connection: Connection) -> str:
-    """What the queue of jobs is like."""
     channel = await connection.channel()
     try:
         found = await channel.declare_queue(JOBS, passive=True)
@@ -106,7 +103,6 @@ async def _jobs(connection: Connection) -> str:
 
 
 async def _leader(connection: Connection) -> str:
-    """Which dispatcher leads over all hosts."""
     channel = await connection.channel()
     try:
         await channel.declare_queue(QUEUE, passive=True)
@@ -118,22 +114,20 @@ async def _leader(connection: Connection) -> str:
     return "no dispatcher leads now"
 
 
-#: How long Kafka's brokers may take to say whether the topic is there. All of it is taken where
-#: nobody listens, and its library must be loaded before the try as a whole is called off.
-KAFKA_SECONDS = 5.0
+# --- outputs of the collector --------------------------------------------------------------------
 
 
-def amqp(settings: CollectorSettings) -> str:
-    """Try the broker and look for the exchange."""
+def check_amqp(settings: CollectorSettings) -> str:
+    """Check the broker and look for the exchange."""
 
     async def look(connection: Connection) -> str:
         return f"{await _exchange(connection, settings)}; {await _confirms(connection)}"
 
-    return asyncio.run(looked(amqp_sink.endpoint(settings), look, "AMQP.*"))
+    return asyncio.run(look_at(amqp_sink.endpoint(settings), look, "AMQP.*"))
 
 
-def kafka(settings: CollectorSettings) -> str:
-    """Ask for the topic."""
+def check_kafka(settings: CollectorSettings) -> str:
+    """Ask Kafka for the topic."""
     reason = kafka_sink(settings).ask(KAFKA_SECONDS)
     where = f"{settings.kafka_brokers}, topic {settings.kafka_topic}"
     if reason:
@@ -141,13 +135,13 @@ def kafka(settings: CollectorSettings) -> str:
     return f"{where}: is there"
 
 
-def file(settings: CollectorSettings) -> str:
-    """See whether records can be appended to it."""
+def check_file(settings: CollectorSettings) -> str:
+    """Check whether records can be appended to the file."""
     path = os.path.abspath(settings.file_path)
     if not os.path.lexists(path):
         folder = os.path.dirname(path)
         try:
-            with allowed(folder), Folder(folder, follow=True) as opened:
+            with explain_denial(folder), Folder(folder, follow=True) as opened:
                 make_and_remove(opened)
         except errors.NotFound:
             raise errors.Unusable(f"{folder} is not there: make it, or correct file.path") from None
@@ -179,5 +173,5 @@ async def _confirms(connection: Connection) -> str:
         probe = await BrokerProbe.open(connection)
     except errors.BrokerRejected:
         return "no message was tried, because the user may make no queue of its own"
-    await check_confirms(probe)
+    await _check_confirms(probe)
     return "a message to a queue of our own was confirmed"

@@ -1,9 +1,6 @@
-"""Where a role is seen: its HTTP address, its control socket, its log file.
+"""Check what this host must give: HTTP address, control socket, log file; say who lacks a right.
 
-In: an address, what the environment says of this process, a path. Out: whether it can be had.
 Rules: an address or a socket that a running tixd has is as it should be; no log file is made.
-
-Whose a folder is, who we are, and what to do where that does not go together.
 """
 
 from __future__ import annotations
@@ -24,22 +21,26 @@ from tixd.runtime import control
 from tixd.runtime.http_server import bound_or_refused
 from tixd.runtime.ownership import is_root_controlled
 
+#: How long the process that has the address, or the role's socket, may take to answer.
+ANSWER_SECONDS = 3.0
 
-def me() -> str:
-    """The user that tries."""
+
+def current_user() -> str:
+    """Name the user of this process."""
     return user(os.geteuid())
 
 
 @contextlib.contextmanager
-def allowed(path: str) -> Iterator[None]:
-    """Raises Unusable where a right is missing at `path`: whose it is, who tried, what to do."""
+def explain_denial(path: str) -> Iterator[None]:
+    """Raise Unusable where a right is missing at `path`: who owns it, who tried, what to do."""
     try:
         yield
     except errors.NotPermitted as error:
-        owner, facts = _whose(path)
+        owner, facts = _ownership(path)
+        me = current_user()
         raise errors.Unusable(
-            f"{error.detail}, tried as {me()}; {path} is {facts}:"
-            f" run tixd as {owner} (TIX_RUN_AS, or scripts/install again), or give {me()} the right"
+            f"{error.detail}, tried as {me}; {path} is {facts}:"
+            f" run tixd as {owner} (TIX_RUN_AS, or scripts/install again), or give {me} the right"
         ) from None
 
 
@@ -48,8 +49,8 @@ def make_and_remove(folder: Folder) -> None:
     folder.unlink(folder.write_temporary(f".tixd.check-{uuid4()}", b"x", durable=True))
 
 
-def _whose(path: str) -> tuple[str, str]:
-    """The owner, and owner, group and mode in words."""
+def _ownership(path: str) -> tuple[str, str]:
+    """Return the owner, and mode, owner and group in words."""
     try:
         facts = os.stat(path)
     except OSError:
@@ -62,12 +63,8 @@ def _whose(path: str) -> tuple[str, str]:
     return owner, f"{mode}, of {owner} and group {group}"
 
 
-#: How long whoever has the address, or the role's socket, may take to answer.
-ANSWER_SECONDS = 3.0
-
-
-def http_address(address: str, setting: str) -> str:
-    """Try the address, which `setting` names."""
+def check_http_address(address: str, setting: str) -> str:
+    """Check the address, which `setting` names."""
     if address == "off":
         return "off: no /healthz, /readyz and /metrics"
     try:
@@ -81,7 +78,7 @@ def http_address(address: str, setting: str) -> str:
     return f"{address} is free"
 
 
-def control_socket(around: Surroundings, role: str) -> str:
+def check_control_socket(around: Surroundings, role: str) -> str:
     """Try to have one in the runtime folder."""
     try:
         folder = control.try_socket(around, role)
@@ -93,14 +90,14 @@ def control_socket(around: Surroundings, role: str) -> str:
     return f"can be made in {folder}; {_running(around, role)}"
 
 
-def log_file(path: str, *, by_root: bool) -> str:
+def check_log_file(path: str, *, by_root: bool) -> str:
     """Try to write to it; by_root: root starts tixd, and hands it over where it is root's."""
     folder = os.path.dirname(os.path.abspath(path))
     there = os.path.exists(path)
     if by_root and os.path.isdir(folder) and is_root_controlled(folder):
         return f"{path}: root {'hands it over' if there else 'makes it'}"
     if os.access(path if there else folder, os.W_OK, effective_ids=True):
-        return f"{path}: can be {'written to' if there else 'made'} by {me()}"
+        return f"{path}: can be {'written to' if there else 'made'} by {current_user()}"
     what = path if there else f"{path} is not there, and {folder}"
     if os.path.isdir(folder) and os.statvfs(folder).f_flag & os.ST_RDONLY:
         raise errors.Unusable(
@@ -108,13 +105,12 @@ def log_file(path: str, *, by_root: bool) -> str:
             " of an instance in /var/log/tixd-NAME (TIX_LOG_FILE, -l)"
         )
     raise errors.Unusable(
-        f"{what} cannot be written to by {me()}: give that user the right, or name another file"
-        " (TIX_LOG_FILE, -l)"
+        f"{what} cannot be written to by {current_user()}: give that user the right,"
+        " or name another file (TIX_LOG_FILE, -l)"
     )
 
 
 def _running(around: Surroundings, role: str) -> str:
-    """Which process of the role runs here."""
     with contextlib.suppress(errors.OperatorError):
         for found in control.ask_all(around, role, "GET /status", ANSWER_SECONDS):
             return f"a {role} runs here, pid {found['pid']}"

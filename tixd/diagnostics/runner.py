@@ -1,14 +1,9 @@
-"""Tries of things that may hang, all at once, within one deadline.
+"""Run checks that may hang, all at once, within one deadline; say which role needs which.
 
-In: Checks. Out: a Finding each, in their order. Rules: each is tried in a process of its own,
-because a volume that hangs, or a look-up of a name, holds whoever asked for as long as it likes;
-one that is late is killed, and left behind where the kernel does not let it die. So call it where
-this process has no threads of its own.
-
-What is tried for which role.
-
-In: the configuration. Out: Checks. Rules: what a check needs is imported in its own process,
-because numpy starts threads, and a process with threads must not be forked.
+Rules: each check runs in a process of its own, because a volume that hangs, or a look-up of a name,
+holds its caller for as long as it likes. One that is late is killed, and left behind where the
+kernel does not let it die. What a check needs is imported in its process: numpy starts threads, and
+a process with threads must not be forked.
 """
 
 from __future__ import annotations
@@ -30,8 +25,14 @@ from tixd import errors, logs
 from tixd.config.collector_settings import CollectorSettings
 from tixd.config.loader import CollectorConfig, ProcessingConfig
 
-#: How long all tries may take; longer than any deadline of their own.
+#: How long all checks may take; longer than any deadline of their own.
 DEADLINE_SECONDS = 12.0
+
+#: What to do about a folder that does not answer.
+_HANGS = "the volume hangs: see its disk or mount"
+
+#: What to do about a peer that does not answer.
+_SILENT = "see the name service of this host, and firewalls on the way"
 
 #: Bytes taken from a pipe at once.
 _PIECE_BYTES = 65536
@@ -39,7 +40,7 @@ _PIECE_BYTES = 65536
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A try: what is tried, how, and what to do where it does not end.
+    """What is checked, how, and what to do where the check does not end.
 
     `run` returns a sentence, or raises a TixdError.
     """
@@ -51,7 +52,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a try has shown: that it is fine, or what is wrong and what to do."""
+    """What a check has shown: that all is fine, or what is wrong and what to do."""
 
     what: str
     fine: bool
@@ -59,7 +60,7 @@ class CheckResult:
 
 
 def run_check(check: Check) -> CheckResult:
-    """Try it here and now."""
+    """Run the check in this process."""
     try:
         return CheckResult(check.what, True, check.run())  # noqa: FBT003
     except errors.TixdError as error:
@@ -67,53 +68,57 @@ def run_check(check: Check) -> CheckResult:
 
 
 def run_checks(checks: Sequence[Check], seconds: float = DEADLINE_SECONDS) -> list[CheckResult]:
-    """Try all at once; what has not ended after so long is wrong."""
+    """Run all checks at once; one that has not ended after so long has found something wrong."""
     deadline = time.monotonic() + seconds
-    running = [_Try(check) for check in checks]
+    running = [_ForkedCheck(check) for check in checks]
     with selectors.DefaultSelector() as selector:
         for one in running:
             selector.register(one.pipe, selectors.EVENT_READ, one)
         while selector.get_map() and (left := deadline - time.monotonic()) > 0:
             for key, _ in selector.select(left):
-                if not key.data.heard():
+                if not key.data.read():
                     selector.unregister(key.fileobj)
-    return [one.ended(seconds) for one in running]
+    return [one.result(seconds) for one in running]
 
 
-class _Try:
-    """A check under way in a process of its own; `pipe` is where its answer comes from."""
+class _ForkedCheck:
+    """A check that runs in a process of its own; `pipe` is where its result comes from."""
 
     def __init__(self, check: Check) -> None:
-        self._check, self._said, self._whole = check, b"", False
-        self.pipe, answer = os.pipe()
+        self._check = check
+        self._received = b""
+        self._is_complete = False
+        reading, writing = os.pipe()
+        self.pipe = reading
         self._pid = os.fork()
         if self._pid == 0:
-            _answer(check, answer)
-        os.close(answer)
+            _run_and_end(check, writing)
+        os.close(writing)
 
-    def heard(self) -> bool:
-        """Take what has come; False: that is all."""
+    def read(self) -> bool:
+        """Read what has come; False: that is all."""
         piece = os.read(self.pipe, _PIECE_BYTES)
-        self._said += piece
-        self._whole = not piece
+        self._received += piece
+        self._is_complete = not piece
         return bool(piece)
 
-    def ended(self, seconds: float) -> CheckResult:
-        """What it has shown, and its end."""
+    def result(self, seconds: float) -> CheckResult:
+        """Return what it has shown, and end it."""
         os.close(self.pipe)
-        if not self._whole:
+        if not self._is_complete:
             os.kill(self._pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0 if self._whole else os.WNOHANG)
-        if self._whole and self._said:
-            return CheckResult(**orjson.loads(self._said))
-        told = f"no answer within {seconds:.0f} s: {self._check.when_silent}"
-        text = "the try itself broke; please report it" if self._whole else told
+            os.waitpid(self._pid, 0 if self._is_complete else os.WNOHANG)
+        if self._is_complete and self._received:
+            return CheckResult(**orjson.loads(self._received))
+        text = "the check itself failed unexpectedly: please report it"
+        if not self._is_complete:
+            text = f"no answer within {seconds:.0f} s: {self._check.when_silent}"
         return CheckResult(self._check.what, False, text)  # noqa: FBT003
 
 
-def _answer(check: Check, pipe: int) -> NoReturn:
-    """The life of the process that tries; it holds no stream that somebody may wait to end."""
+def _run_and_end(check: Check, pipe: int) -> NoReturn:
+    """Run a check as the child; it holds no stream whose end somebody may wait for."""
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
@@ -124,20 +129,15 @@ def _answer(check: Check, pipe: int) -> NoReturn:
         os._exit(0)
 
 
-#: What to do about a folder that does not answer.
-_HANGS = "the volume hangs: see its disk or mount"
-
-#: What to do about a peer that does not answer.
-_SILENT = "see the name service of this host, and firewalls on the way"
-
-
 def user(who: Callable[[], str]) -> Check:
-    """Who is to try all the rest; `who` looks at the reports for that."""
+    """Make the check that finds out who is to run all others; `who` looks at the reports."""
     return Check("user", who, _HANGS)
 
 
-def checks(loaded: ProcessingConfig | CollectorConfig, *, by_root: bool = False) -> list[Check]:
-    """All that the role of this configuration needs; by_root: root has started this."""
+def required_checks(
+    loaded: ProcessingConfig | CollectorConfig, *, by_root: bool = False
+) -> list[Check]:
+    """Return all that the role of this configuration needs; by_root: root has started this."""
     around = loaded.surroundings
     if isinstance(loaded.settings, CollectorSettings):
         found, role = list(_of_collector(loaded.settings)), "collector"
@@ -146,43 +146,43 @@ def checks(loaded: ProcessingConfig | CollectorConfig, *, by_root: bool = False)
         found, role = list(_of_processing(loaded, by_root=by_root)), loaded.settings.role
         address, setting = loaded.settings.http_address_used, "TIX_HTTP_ADDRESS"
     if path := logs.path_of(loaded.settings.log_file):
-        found.append(Check("log file", _later("host.log_file", path, by_root=by_root), _HANGS))
+        found.append(Check("log file", _lazy("host.check_log_file", path, by_root=by_root), _HANGS))
     return [
         *found,
-        Check("HTTP address", _later("host.http_address", address, setting), _SILENT),
-        Check("control socket", _later("host.control_socket", around, role), _HANGS),
+        Check("HTTP address", _lazy("host.check_http_address", address, setting), _SILENT),
+        Check("control socket", _lazy("host.check_control_socket", around, role), _HANGS),
     ]
 
 
 def _of_processing(loaded: ProcessingConfig, *, by_root: bool) -> Iterator[Check]:
     settings = loaded.settings
-    seen = "reports_of_dispatcher" if settings.role == "dispatcher" else "reports"
-    yield Check("reports folder", _later(f"storage.{seen}", settings), _HANGS)
+    reports = "reports_of_dispatcher" if settings.role == "dispatcher" else "reports"
+    yield Check("reports folder", _lazy(f"storage.check_{reports}", settings), _HANGS)
     if settings.role != "worker":
-        yield Check("schedule", _later("storage.schedule", settings, by_root=by_root), _HANGS)
+        yield Check("schedule", _lazy("storage.check_schedule", settings, by_root=by_root), _HANGS)
     if settings.role != "dispatcher":
-        yield Check("tix-api", _later("api.api", settings), _SILENT)
+        yield Check("tix-api", _lazy("api.check_api", settings), _SILENT)
         if settings.asn_table:
-            yield Check("AS table", _later("storage.table", settings.asn_table), _HANGS)
+            yield Check("AS table", _lazy("storage.check_table", settings.asn_table), _HANGS)
     if settings.role != "standalone":
-        yield Check("RabbitMQ", _later("broker.broker", settings), _SILENT)
+        yield Check("RabbitMQ", _lazy("broker.check_rabbitmq", settings), _SILENT)
 
 
 def _of_collector(settings: CollectorSettings) -> Iterator[Check]:
     if settings.amqp_enable:
-        yield Check("AMQP", _later("broker.amqp", settings), _SILENT)
+        yield Check("AMQP", _lazy("broker.check_amqp", settings), _SILENT)
     if settings.kafka_enable:
-        yield Check("Kafka", _later("broker.kafka", settings), _SILENT)
+        yield Check("Kafka", _lazy("broker.check_kafka", settings), _SILENT)
     if settings.file_path:
-        yield Check("file", _later("broker.file", settings), _HANGS)
+        yield Check("file", _lazy("broker.check_file", settings), _HANGS)
 
 
-def _later(name: str, *given: Any, **options: Any) -> Callable[[], str]:
-    """The function "module.function" of this package; its module is imported at the call."""
-    return partial(_call, name, *given, **options)
+def _lazy(name: str, *arguments: Any, **options: Any) -> Callable[[], str]:
+    """Return a call of "module.function" of this package; the module is imported at the call."""
+    return partial(_call, name, *arguments, **options)
 
 
-def _call(name: str, *given: Any, **options: Any) -> str:
+def _call(name: str, *arguments: Any, **options: Any) -> str:
     module, _, function = name.partition(".")
-    said: str = getattr(import_module(f"tixd.diagnostics.{module}"), function)(*given, **options)
-    return said
+    check = getattr(import_module(f"tixd.diagnostics.{module}"), function)
+    return str(check(*arguments, **options))

@@ -18,7 +18,7 @@ from tests.support.stand_in_proxy import StandInProxy
 from tixd import errors
 from tixd.config.fields import Secret
 from tixd.config.settings import Settings
-from tixd.diagnostics.api import ADVICE, api
+from tixd.diagnostics.api import ADVICE, check_api
 from tixd.results.response import Cause
 from tixd.results.transport import REASONS
 
@@ -38,7 +38,7 @@ def there() -> Iterator[StandInApi]:
 def wrong(settings: Settings) -> str:
     """What is said to be wrong."""
     with pytest.raises(errors.TixdError) as caught:
-        api(settings)
+        check_api(settings)
     assert "secret" not in str(caught.value)
     return str(caught.value)
 
@@ -49,7 +49,7 @@ def answering(line: str) -> StandInProxy:
 
 
 def test_an_api_that_takes_our_credentials_is_fine_and_gets_no_post(there):
-    text = api(settings_for(there.port))
+    text = check_api(settings_for(there.port))
     assert text == f"{there.url} takes user tix, an admin, and the password (HTTP 200 OK)"
     assert there.posts == []
     assert there.connections == 1
@@ -58,7 +58,7 @@ def test_an_api_that_takes_our_credentials_is_fine_and_gets_no_post(there):
 def test_an_api_that_does_not_say_who_asks_is_fine_where_it_takes_the_password(there):
     for answer in (Behaviour(404), Behaviour(body=b"[]"), Behaviour(body=b"\xff{")):
         there.answer(answer)
-        assert " takes user tix and the password (HTTP " in api(settings_for(there.port))
+        assert " takes user tix and the password (HTTP " in check_api(settings_for(there.port))
 
 
 @pytest.mark.parametrize("role", ["user", "", 7, "x" * 9999])
@@ -76,7 +76,7 @@ def test_a_user_who_is_disabled_is_told_as_such(there):
 
 def test_the_word_for_an_admin_may_be_in_capitals(there):
     there.role = "ADMIN"
-    assert "takes user tix, an admin, and the password" in api(settings_for(there.port))
+    assert "takes user tix, an admin, and the password" in check_api(settings_for(there.port))
 
 
 def test_there_is_advice_for_every_way_in_which_an_answer_can_fail_to_come():
@@ -85,12 +85,12 @@ def test_there_is_advice_for_every_way_in_which_an_answer_can_fail_to_come():
 
 def test_an_answer_before_the_answer_is_not_taken_for_it(there):
     there.answer(Behaviour(interim=(102, 103)))
-    assert "takes user tix and the password (HTTP 200 OK)" in api(settings_for(there.port))
+    assert "takes user tix and the password (HTTP 200 OK)" in check_api(settings_for(there.port))
 
 
 def test_an_api_that_asks_nobody_for_a_password_leaves_it_open():
     with StandInApi() as server:
-        text = api(settings_for(server.port))
+        text = check_api(settings_for(server.port))
     assert "answers (HTTP 404 Not Found), but asks nobody for a password there: whether" in text
 
 
@@ -159,7 +159,7 @@ def test_a_certificate_that_nobody_vouches_for_names_the_setting(certificate):
         assert "TLS failed: self-signed certificate: name a file of certificates" in text
         assert "REQUESTS_CA_BUNDLE" in text
         trusting = replace(settings, api_ca_bundle=str(certificate.file))
-        assert "takes user tix, an admin, and the password" in api(trusting)
+        assert "takes user tix, an admin, and the password" in check_api(trusting)
 
 
 def test_https_where_http_is_spoken_and_the_reverse_are_told(there, certificate):
@@ -177,7 +177,7 @@ def test_a_bundle_of_certificates_that_is_not_there_is_told():
 def test_the_way_through_a_proxy_is_tried_and_its_password_not_told(there):
     with StandInProxy() as proxy:
         url = Secret(f"http://bob:secret@127.0.0.1:{proxy.port}")
-        text = api(settings_for(there.port, api_proxy=url))
+        text = check_api(settings_for(there.port, api_proxy=url))
         assert "through a proxy takes user tix, an admin, and the password" in text
         assert all(line.startswith("GET ") for line in proxy.requests)
     assert "the proxy does not let it through" in wrong(settings_for(there.port, api_proxy=url))

@@ -40,12 +40,12 @@ def wrong(check, given) -> str:
 
 def test_the_queue_of_jobs_is_looked_at_and_left_as_it_is(broker):
     direct = Direct(broker.port)
-    absent = tried.broker(settings(broker.port))
+    absent = tried.check_rabbitmq(settings(broker.port))
     assert "queue celery is not there yet, tixd will declare it; a message to a queue" in absent
     assert not direct.exists("celery")
     direct.declare("celery")
     direct.publish("celery", b"1", b"2")
-    text = tried.broker(settings(broker.port))
+    text = tried.check_rabbitmq(settings(broker.port))
     where = f"amqp://127.0.0.1:{broker.port} lets user guest in; queue celery"
     assert text.startswith(f"{where}: 2 messages wait, 0 consumers; ")
     assert text.endswith("; a message to a queue of our own was confirmed")
@@ -56,10 +56,12 @@ def test_the_queue_of_jobs_is_looked_at_and_left_as_it_is(broker):
 @pytest.mark.long
 def test_a_dispatcher_that_leads_elsewhere_is_told(broker):
     given = settings(broker.port, role="dispatcher")
-    assert "; no dispatcher leads now; " in tried.broker(given)
+    assert "; no dispatcher leads now; " in tried.check_rabbitmq(given)
     with Direct(broker.port).channel() as channel:
         channel.queue_declare("tixd.dispatcher", exclusive=True)
-        assert "; somebody leads now, another dispatcher would stand by; " in tried.broker(given)
+        assert "; somebody leads now, another dispatcher would stand by; " in tried.check_rabbitmq(
+            given
+        )
 
 
 @pytest.mark.parametrize(
@@ -73,20 +75,22 @@ def test_a_dispatcher_that_leads_elsewhere_is_told(broker):
     ids=str,
 )
 def test_each_reason_not_to_get_in_has_its_line(broker, changes, words):
-    text = wrong(tried.broker, replace(settings(broker.port), **changes))
+    text = wrong(tried.check_rabbitmq, replace(settings(broker.port), **changes))
     assert words in text
     assert "hidden" not in text
 
 
 def test_a_broker_that_is_not_there_has_its_line():
-    text = wrong(tried.broker, settings(closed_port()))
+    text = wrong(tried.check_rabbitmq, settings(closed_port()))
     assert "Connection refused: see whether it runs, and TIX_RABBITMQ_*" in text
 
 
 def test_a_password_that_the_broker_says_back_is_not_told(broker):
     with Relay(broker.port) as relay:
         relay.filter(lambda data: data.replace(b"Login was refused", b"bad hidden-secret"))
-        text = wrong(tried.broker, settings(relay.port, rabbitmq_password=Secret("hidden-secret")))
+        text = wrong(
+            tried.check_rabbitmq, settings(relay.port, rabbitmq_password=Secret("hidden-secret"))
+        )
     assert "ACCESS_REFUSED - bad *** using authentication" in text
 
 
@@ -94,15 +98,15 @@ def test_a_broker_that_says_nothing_is_given_up(broker, monkeypatch):
     monkeypatch.setattr(tried, "ANSWER_SECONDS", 0.5)
     with Relay(broker.port) as relay:
         relay.black_hole()
-        text = wrong(tried.broker, settings(relay.port))
+        text = wrong(tried.check_rabbitmq, settings(relay.port))
     assert ": no answer within 0 s: see its log, firewalls on the way, and TIX_RABBITMQ_*" in text
 
 
 def test_a_user_without_the_rights_is_told_which(broker):
     broker.allow("^celery$")
     try:
-        text = wrong(tried.broker, settings(broker.port))
-        assert "no message was tried" in broker_module.amqp(
+        text = wrong(tried.check_rabbitmq, settings(broker.port))
+        assert "no message was tried" in broker_module.check_amqp(
             collector(broker.port, amqp_exchange="", amqp_routing_key="q")
         )
     finally:
@@ -114,7 +118,7 @@ def test_a_user_without_the_rights_is_told_which(broker):
 @pytest.mark.long
 def test_a_broker_short_of_memory_is_told(broker, monkeypatch):
     monkeypatch.setattr(tried, "CONFIRM_SECONDS", 0.5)
-    check = Check("RabbitMQ", lambda: tried.broker(settings(broker.port)), "")
+    check = Check("RabbitMQ", lambda: tried.check_rabbitmq(settings(broker.port)), "")
     broker.alarm()
     try:
         [found] = runner.run_checks(
@@ -126,15 +130,15 @@ def test_a_broker_short_of_memory_is_told(broker, monkeypatch):
 
 
 def test_the_collectors_exchange_is_looked_for_and_not_made(broker):
-    absent = broker_module.amqp(collector(broker.port))
+    absent = broker_module.check_amqp(collector(broker.port))
     assert "; exchange gracc is not there, the collector will declare it (fanout); a" in absent
-    assert broker_module.amqp(collector(broker.port)) == absent
-    there = broker_module.amqp(collector(broker.port, amqp_exchange="amq.fanout"))
+    assert broker_module.check_amqp(collector(broker.port)) == absent
+    there = broker_module.check_amqp(collector(broker.port, amqp_exchange="amq.fanout"))
     assert "; exchange amq.fanout is there; a message to a queue of our own was confirmed" in there
 
 
 def test_a_collector_that_publishes_to_nowhere_is_told(broker):
-    text = wrong(broker_module.amqp, collector(broker.port, amqp_exchange=""))
+    text = wrong(broker_module.check_amqp, collector(broker.port, amqp_exchange=""))
     assert "AMQP.exchange and AMQP.routingKey are both empty, so no record arrives" in text
 
 
@@ -142,11 +146,13 @@ def test_kafka_is_asked_for_the_topic(monkeypatch):
     cluster = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
     [broker] = cluster.list_topics("gracc", timeout=30).brokers.values()
     brokers = f"{broker.host}:{broker.port}"
-    text = broker_module.kafka(CollectorSettings(kafka_brokers=brokers))
+    text = broker_module.check_kafka(CollectorSettings(kafka_brokers=brokers))
     assert text == f"{brokers}, topic gracc: is there"
     assert broker_module.KAFKA_SECONDS <= DEADLINE_SECONDS / 2, (
         "it is called off before it can tell why"
     )
     monkeypatch.setattr(broker_module, "KAFKA_SECONDS", 0.5)
-    away = wrong(broker_module.kafka, CollectorSettings(kafka_brokers=f"127.0.0.1:{closed_port()}"))
+    away = wrong(
+        broker_module.check_kafka, CollectorSettings(kafka_brokers=f"127.0.0.1:{closed_port()}")
+    )
     assert away.endswith(": see the brokers, kafka.brokers and kafka.topic")

@@ -22,12 +22,12 @@ def around(folder: Path) -> Surroundings:
 
 def test_an_address_that_is_free_stays_so():
     address = f"127.0.0.1:{closed_port()}"
-    assert host_module.http_address(address, "X") == f"{address} is free"
-    assert host_module.http_address(address, "X") == f"{address} is free"
+    assert host_module.check_http_address(address, "X") == f"{address} is free"
+    assert host_module.check_http_address(address, "X") == f"{address} is free"
 
 
 def test_no_address_is_needed_where_it_is_off():
-    assert host_module.http_address("off", "X").startswith("off: ")
+    assert host_module.check_http_address("off", "X").startswith("off: ")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", ""])
@@ -36,28 +36,28 @@ def test_an_address_that_somebody_else_has_is_wrong(monkeypatch, host):
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"{host}:{other.getsockname()[1]}"
         with pytest.raises(errors.Unusable, match="in use: end what has it, or correct X"):
-            host_module.http_address(address, "X")
+            host_module.check_http_address(address, "X")
 
 
 def test_a_socket_that_can_be_had_is_gone_after_the_try(tmp_path):
-    text = host_module.control_socket(around(tmp_path), "worker")
+    text = host_module.check_control_socket(around(tmp_path), "worker")
     assert text == f"can be made in {tmp_path}; no worker runs here"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_tixd_would_make_is_fine_and_not_left_behind(tmp_path):
-    text = host_module.control_socket(around(tmp_path / "run"), "worker")
+    text = host_module.check_control_socket(around(tmp_path / "run"), "worker")
     assert text.startswith(f"can be made in {tmp_path / 'run'}; ")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_or_is_too_far_down_is_wrong(tmp_path):
     with pytest.raises(errors.Unusable, match="not there, or it belongs to another user: tixd st"):
-        host_module.control_socket(around(tmp_path / "none" / "run"), "worker")
+        host_module.check_control_socket(around(tmp_path / "none" / "run"), "worker")
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     with pytest.raises(errors.Unusable, match="path too long"):
-        host_module.control_socket(around(deep), "worker")
+        host_module.check_control_socket(around(deep), "worker")
 
 
 def test_a_role_that_runs_here_is_named_and_keeps_its_socket(tmp_path):
@@ -69,7 +69,7 @@ def test_a_role_that_runs_here_is_named_and_keeps_its_socket(tmp_path):
         commands = {"GET /status": status}
         asked = await control_server.listen(there, "worker", commands, standby=False)
         assert asked
-        text = await asyncio.to_thread(host_module.control_socket, there, "worker")
+        text = await asyncio.to_thread(host_module.check_control_socket, there, "worker")
         assert text.endswith("; a worker runs here, pid 123")
         assert [path.name for path in tmp_path.iterdir()] == ["worker.sock"]
         await asked.stop()
@@ -79,8 +79,8 @@ def test_a_role_that_runs_here_is_named_and_keeps_its_socket(tmp_path):
 
 def test_a_log_file_that_can_be_made_is_not_made(tmp_path):
     path = str(tmp_path / "log")
-    assert f"{path}: can be made by " in host_module.log_file(path, by_root=False)
-    assert host_module.log_file(path, by_root=True) == f"{path}: root makes it"
+    assert f"{path}: can be made by " in host_module.check_log_file(path, by_root=False)
+    assert host_module.check_log_file(path, by_root=True) == f"{path}: root makes it"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,7 +90,7 @@ def test_a_log_file_in_a_folder_that_is_missing_is_wrong(tmp_path):
             errors.Unusable,
             match=r"cannot be written to by .*, or name another file \(TIX_LOG_FILE, -l\)",
         ):
-            host_module.log_file(str(tmp_path / "none" / "log"), by_root=by_root)
+            host_module.check_log_file(str(tmp_path / "none" / "log"), by_root=by_root)
 
 
 def test_a_log_file_on_a_read_only_volume_names_the_sandbox(tmp_path):
@@ -99,4 +99,4 @@ def test_a_log_file_on_a_read_only_volume_names_the_sandbox(tmp_path):
         with pytest.raises(
             errors.Unusable, match="is read-only here, for a service by its sandbox"
         ):
-            host_module.log_file(str(disk / "log"), by_root=False)
+            host_module.check_log_file(str(disk / "log"), by_root=False)

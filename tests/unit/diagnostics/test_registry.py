@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tixd.config import loader
-from tixd.diagnostics.runner import checks
+from tixd.diagnostics.runner import required_checks
 
 SEEN = ["HTTP address", "control socket"]
 
@@ -20,25 +20,25 @@ SEEN = ["HTTP address", "control socket"]
 )
 def test_each_role_has_tried_what_it_needs(role, names):
     loaded = loader.load({"role": role}, {}, None)
-    assert [check.what for check in checks(loaded)] == names + SEEN
+    assert [check.what for check in required_checks(loaded)] == names + SEEN
 
 
 def test_an_as_table_is_tried_where_one_is_set():
     loaded = loader.load({}, {"TIX_ASN_TABLE": "/t"}, None)
-    assert "AS table" in [check.what for check in checks(loaded)]
+    assert "AS table" in [check.what for check in required_checks(loaded)]
 
 
 @pytest.mark.parametrize("load", [loader.load, loader.load_collector])
 def test_a_log_file_is_tried_where_one_is_set(load):
     loaded = load({}, {"TIX_LOG_FILE": "/var/log/tixd/tixd.log"}, None)
-    assert "log file" in [check.what for check in checks(loaded)]
-    assert "log file" not in [check.what for check in checks(load({}, {}, None))]
+    assert "log file" in [check.what for check in required_checks(loaded)]
+    assert "log file" not in [check.what for check in required_checks(load({}, {}, None))]
 
 
 def test_the_collector_has_its_enabled_outputs_tried():
     environ = {"GRACC_KAFKA_ENABLE": "true", "GRACC_FILE_PATH": "/f"}
     loaded = loader.load_collector({}, environ, None)
-    assert [check.what for check in checks(loaded)] == ["AMQP", "Kafka", "file", *SEEN]
+    assert [check.what for check in required_checks(loaded)] == ["AMQP", "Kafka", "file", *SEEN]
     environ["GRACC_AMQP_ENABLE"] = "false"
     loaded = loader.load_collector({}, environ, None)
-    assert [check.what for check in checks(loaded)] == ["Kafka", "file", *SEEN]
+    assert [check.what for check in required_checks(loaded)] == ["Kafka", "file", *SEEN]

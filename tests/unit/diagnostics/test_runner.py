@@ -70,7 +70,7 @@ def reaped(pid: int) -> bool:
 
 def test_a_try_that_breaks_by_our_own_mistake_is_no_answer():
     assert run_checks([check(broken)]) == [
-        CheckResult("thing", False, "the try itself broke; please report it")
+        CheckResult("thing", False, "the check itself failed unexpectedly: please report it")
     ]
 
 

@@ -16,7 +16,7 @@ from tixd.config.collector_settings import CollectorSettings
 from tixd.config.settings import Settings
 from tixd.diagnostics import broker, storage
 from tixd.diagnostics.runner import Check, run_checks
-from tixd.diagnostics.storage import table
+from tixd.diagnostics.storage import check_table
 from tixd.dispatch.leader import LOCK_FILE, HostLock
 
 #: Who nobody is on any machine.
@@ -48,19 +48,19 @@ def wrong(check, settings) -> str:
 def test_a_reports_folder_that_can_be_used_says_what_was_tried_and_is_as_before(tmp_path):
     settings = base_of(tmp_path, "1/2", "1/3", "7/1")
     before = everything(tmp_path)
-    text = storage.reports(settings)
+    text = storage.check_reports(settings)
     assert "a file made and removed in 2 of its installations, as " in text
     assert "iB free; locks reach other hosts" in text
     assert everything(tmp_path) == before
 
 
 def test_a_reports_folder_without_installations_is_tried_itself(tmp_path):
-    assert "in it; it has no installation yet" in storage.reports(base_of(tmp_path))
+    assert "in it; it has no installation yet" in storage.check_reports(base_of(tmp_path))
     assert everything(tmp_path) == []
 
 
 def test_a_reports_folder_that_is_missing_is_to_be_made_or_named_right(tmp_path):
-    text = wrong(storage.reports, base_of(tmp_path / "none"))
+    text = wrong(storage.check_reports, base_of(tmp_path / "none"))
     assert text == f"{tmp_path}/none is not there: make it, mount it, or correct" + (
         " TIX_REPORTS_BASE_PATH"
     )
@@ -69,7 +69,7 @@ def test_a_reports_folder_that_is_missing_is_to_be_made_or_named_right(tmp_path)
 def test_locks_that_stay_on_this_host_are_told(tmp_path, monkeypatch):
     mount = f"30 22 0:40 / {tmp_path} rw - cifs //host/x rw\n"
     monkeypatch.setattr(storage, "read_mountinfo", lambda: mount)
-    text = storage.reports(base_of(tmp_path, "1/2"))
+    text = storage.check_reports(base_of(tmp_path, "1/2"))
     assert text.endswith("locks on cifs do not reach other hosts: let one host alone work on it")
 
 
@@ -80,9 +80,9 @@ def test_folders_of_another_user_say_whose_they_are_and_who_tried(tmp_path, lock
     (tmp_path / locked).chmod(0o750)
     program = (
         "import sys\nfrom tixd.config import settings\nfrom tixd.diagnostics.runner import *\n"
-        "from tixd.diagnostics.storage import reports\n"
+        "from tixd.diagnostics.storage import check_reports\n"
         "values = settings.Settings(reports_base_path=sys.argv[1])\n"
-        "print(run_check(Check('r', lambda: reports(values), '')).text)"
+        "print(run_check(Check('r', lambda: check_reports(values), '')).text)"
     )
     command = [*without_privilege(), sys.executable, "-c", program, str(tmp_path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -97,16 +97,16 @@ def test_a_volume_that_is_full_or_read_only_says_so(tmp_path):
     with tmpfs(tmp_path / "disk", 64) as disk:
         settings = base_of(disk, "1/2")
         fill(disk)
-        assert "free some" in wrong(storage.reports, settings)
+        assert "free some" in wrong(storage.check_reports, settings)
         remount(disk, "ro")
-        assert "The reports volume is read-only" in wrong(storage.reports, settings)
+        assert "The reports volume is read-only" in wrong(storage.check_reports, settings)
 
 
 def test_a_volume_that_hangs_is_named_within_the_deadline(tmp_path):
     with HangingVolume(tmp_path / "fs") as volume:
         settings = base_of(volume.path, "1/2")
         volume.hang()
-        check = Check("reports", lambda: storage.reports(settings), "the volume hangs")
+        check = Check("reports", lambda: storage.check_reports(settings), "the volume hangs")
         [found] = run_checks([check], 1.0)
         volume.answer()
     assert (found.fine, found.text) == (False, "no answer within 1 s: the volume hangs")
@@ -117,22 +117,22 @@ def test_a_volume_that_hangs_is_named_within_the_deadline(tmp_path):
     [(["1/2", "3/1"], "users listed: 2"), ([], "nothing in it, so tixd will ask its workers")],
 )
 def test_a_dispatcher_needs_no_sight_of_the_reports(tmp_path, installations, words):
-    assert words in storage.reports_of_dispatcher(base_of(tmp_path, *installations))
-    assert "so tixd will ask" in storage.reports_of_dispatcher(base_of(tmp_path / "none"))
+    assert words in storage.check_reports_of_dispatcher(base_of(tmp_path, *installations))
+    assert "so tixd will ask" in storage.check_reports_of_dispatcher(base_of(tmp_path / "none"))
 
 
 # --- schedule ------------------------------------------------------------------------------------
 
 
 def test_a_schedule_folder_that_is_missing_is_not_made(tmp_path):
-    assert "not there yet; " in storage.schedule(Settings(schedule_dir=f"{tmp_path}/a/b"))
-    by_root = storage.schedule(Settings(schedule_dir=f"{tmp_path}/a/b"), by_root=True)
+    assert "not there yet; " in storage.check_schedule(Settings(schedule_dir=f"{tmp_path}/a/b"))
+    by_root = storage.check_schedule(Settings(schedule_dir=f"{tmp_path}/a/b"), by_root=True)
     assert by_root == f"{tmp_path}/a/b: not there yet; root will make it"
     assert everything(tmp_path) == []
 
 
 def test_a_schedule_folder_without_a_lock_file_gets_none(tmp_path):
-    text = storage.schedule(Settings(schedule_dir=str(tmp_path)))
+    text = storage.check_schedule(Settings(schedule_dir=str(tmp_path)))
     assert "nobody has led there yet" in text
     assert everything(tmp_path) == []
 
@@ -141,12 +141,12 @@ def test_who_leads_is_told_and_goes_on_leading(tmp_path):
     settings = Settings(schedule_dir=str(tmp_path))
     with HostLock(str(tmp_path)) as leader:
         assert leader.acquire()
-        text = storage.schedule(settings)
+        text = storage.check_schedule(settings)
         assert f"; pid {os.getpid()} on " in text
         assert text.endswith(" leads now, another would stand by")
         with HostLock(str(tmp_path)) as other:
             assert not other.acquire()
-    assert storage.schedule(settings).endswith("; nobody leads now")
+    assert storage.check_schedule(settings).endswith("; nobody leads now")
     with HostLock(str(tmp_path)) as next_one:
         assert next_one.acquire(), "the lock was let go"
 
@@ -154,11 +154,11 @@ def test_who_leads_is_told_and_goes_on_leading(tmp_path):
 def test_a_schedule_folder_that_cannot_be_had_says_why(tmp_path):
     (tmp_path / "file").touch()
     inside = Settings(schedule_dir=str(tmp_path / "file/folder"))
-    assert "Not a directory: make it for that user" in wrong(storage.schedule, inside)
+    assert "Not a directory: make it for that user" in wrong(storage.check_schedule, inside)
     itself = Settings(schedule_dir=str(tmp_path / "file"))
-    assert "Not a directory" in wrong(storage.schedule, itself)
+    assert "Not a directory" in wrong(storage.check_schedule, itself)
     (tmp_path / LOCK_FILE).mkdir()
-    assert "Is a directory" in wrong(storage.schedule, Settings(schedule_dir=str(tmp_path)))
+    assert "Is a directory" in wrong(storage.check_schedule, Settings(schedule_dir=str(tmp_path)))
 
 
 # --- table and file ------------------------------------------------------------------------------
@@ -166,22 +166,22 @@ def test_a_schedule_folder_that_cannot_be_had_says_why(tmp_path):
 
 def test_an_as_table_tells_its_size_and_when_it_was_built(tmp_path):
     path = str(make_table(tmp_path / "t.mmdb"))
-    assert " nodes, built 20" in table(path)
+    assert " nodes, built 20" in check_table(path)
     Path(path).write_bytes(b"no table")
-    assert "The AS table cannot be used; replace it" in wrong(table, path)
+    assert "The AS table cannot be used; replace it" in wrong(check_table, path)
 
 
 def test_the_collectors_file_is_not_made(tmp_path):
     settings = CollectorSettings(file_path=str(tmp_path / "records"))
-    assert broker.file(settings) == f"{tmp_path}/records: not there yet, can be made"
+    assert broker.check_file(settings) == f"{tmp_path}/records: not there yet, can be made"
     assert everything(tmp_path) == []
     (tmp_path / "records").write_text("{}\n")
-    assert broker.file(settings) == f"{tmp_path}/records: can be appended to"
+    assert broker.check_file(settings) == f"{tmp_path}/records: can be appended to"
     assert (tmp_path / "records").read_text() == "{}\n"
 
 
 def test_a_file_that_cannot_be_written_says_why(tmp_path):
     settings = CollectorSettings(file_path=str(tmp_path / "none/records"))
-    assert wrong(broker.file, settings).startswith(f"{tmp_path}/none is not there: make it")
+    assert wrong(broker.check_file, settings).startswith(f"{tmp_path}/none is not there: make it")
     settings = CollectorSettings(file_path=str(tmp_path))
-    assert f"{tmp_path}: Is a directory: mend that" in wrong(broker.file, settings)
+    assert f"{tmp_path}: Is a directory: mend that" in wrong(broker.check_file, settings)
