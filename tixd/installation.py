@@ -125,7 +125,7 @@ class _Run:
         try:
             self._quarantine(job.quarantine)
             self._spool.leave_out(self._journal.entry.names)
-            self._spool.take_stock()
+            self._spool.list_reports()
             self._repost()
             has_more = self._take_steps()
             backoff = replace(self._journal.entry.backoff, unfinished=has_more)
@@ -152,7 +152,7 @@ class _Run:
     def _quarantine(self, crashers: Sequence[str]) -> None:
         """Move reports that ended three workers out of the way, with the reason beside them."""
         for name in crashers:
-            self._spool.set_aside(name, "reading or analysing it ended three worker processes")
+            self._spool.quarantine(name, "reading or analysing it ended three worker processes")
 
     def _repost(self) -> None:
         """Post stored results first, oldest first."""
@@ -218,12 +218,12 @@ class _Run:
         result = self._analyse(window)
         if result is None:
             self._tally["windows_without_short"] += 1
-            self._commit_then_delete(window.spent, replace(self._journal.entry, window=first))
+            self._commit_then_delete(window.consumed, replace(self._journal.entry, window=first))
             return
         entry = replace(self._journal.entry, window=first, timestamp=result.summary.timestamp)
-        self._journal.prepare(entry, next(in_parts(_names(window.spent))))
+        self._journal.prepare(entry, next(in_parts(_names(window.consumed))))
         entry = self._make_safe(result, entry)
-        self._commit_then_delete(window.spent, entry, is_safe=True)
+        self._commit_then_delete(window.consumed, entry, is_safe=True)
 
     def _analyse(self, window: Window) -> WindowResult | None:
         """The result of a window; None where it has no short packet."""

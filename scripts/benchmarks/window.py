@@ -64,7 +64,7 @@ def _load_and_analyse(installation: Installation) -> None:
             limiter=_LIMITER,
             reading=lambda _: None,
         )
-        spool.take_stock()
+        spool.list_reports()
         window = next_step(spool.reports())
         assert isinstance(window, Window)  # noqa: S101 - a benchmark of nothing would be fast
         summarise(concatenate(r.observations for r in window.reports))

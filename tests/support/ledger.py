@@ -19,9 +19,9 @@ from tixd import errors
 from tixd.analysis.observations import SHORT
 from tixd.directory import Folder
 from tixd.reports.archive import installations
-from tixd.reports.model import Report
+from tixd.reports.model import LOCK_FILE, Report
 from tixd.reports.window import windows
-from tixd.results.journal import FILE_NAME, Journal, peek
+from tixd.results.journal import Journal, peek
 from tixd.results.journal_format import JournalEntry
 from tixd.results.payload import parse_failed_report
 
@@ -102,7 +102,7 @@ def temporary_files(base: Path) -> list[str]:
 
 def set_back_pauses(base: Path) -> None:
     """Let every pause pass, as an operator can; a worker that has an installation ends first."""
-    for path in base.glob(f"*/*/{FILE_NAME}"):
+    for path in base.glob(f"*/*/{LOCK_FILE}"):
         until(lambda folder=path.parent: _set_back(folder))
         lively(path.parent)
 

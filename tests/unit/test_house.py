@@ -55,7 +55,6 @@ STILL_PACKED = {
     *(
         "asn",
         "queues",
-        "reports",
         "results",
     ),
     *("results", "roles", "runtime", "sinks", "tixd"),

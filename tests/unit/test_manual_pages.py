@@ -36,7 +36,7 @@ def told_of() -> list[str]:
 
 def test_every_warning_and_every_error_of_the_log_has_its_row():
     loud = {event for event, levels in logged_events().items() if levels & LOUD}
-    assert {"unexpected", "result_failed", "broker_disconnected", "report_set_aside"} <= loud
+    assert {"unexpected", "result_failed", "broker_disconnected", "report_quarantined"} <= loud
     assert len(loud) > 70, "the search finds too little"
     assert sorted(loud - set(told_of())) == []
 

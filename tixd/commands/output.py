@@ -30,7 +30,7 @@ WORDS = {
     "reports_discarded_source": "reports discarded: the source address changed",
     "reports_discarded_gap": "reports discarded: a gap, too little before it",
     "reports_discarded_crowded": "reports discarded: too many in too short a time",
-    "reports_bad": "bad reports set aside in bad-reports",
+    "reports_bad": "bad reports moved to bad-reports",
     "reports_unreadable": "reports that cannot be read, passed over, see the log",
     "bad_reports_expired": "bad reports expired",
     "observations_duplicate": "observations that came twice, counted once",

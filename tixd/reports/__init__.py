@@ -1,1 +1,1 @@
-"""Report files: list, read, decode, choose windows, set aside, delete."""
+"""Report files: list, read, decode, choose windows, quarantine, delete."""

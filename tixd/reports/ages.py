@@ -1,9 +1,8 @@
-"""How old files are: by the clock of their volume, never by the host's, which may be another one.
+"""How old files are by the clock of their volume, which may differ from the host's.
 
-In: an open installation folder, the facts of files in it. Out: whether a file has settled, and
-whether it has been awaited for long. Rules: the volume's clock is the time of the installation's
-lock file, touched. Where it has jumped, a file counts as young by the time before and after the
-jump. Where it cannot be had, a file has settled once it has been seen unchanged for a while.
+Rules: the volume's clock is the time of the installation's lock file, touched. Where it has jumped,
+a file counts as young by the time before and after the jump. Where it cannot be had, a file has
+settled once it has been seen unchanged for a while.
 """
 
 from __future__ import annotations
@@ -15,9 +14,7 @@ from typing import TypeVar
 
 from tixd import bounded, errors
 from tixd.directory import Folder
-
-#: File in an installation whose kernel lock a worker holds, and whose time is touched.
-LOCK_FILE = ".tixd.lock"
+from tixd.reports.model import LOCK_FILE
 
 #: How long a report that cannot be used may still be on its way (the condenser writes in place).
 SETTLED_SECONDS = 60.0
@@ -45,10 +42,9 @@ class Ages:
         self._awaited: dict[int, float] = {}
 
     def moments(self, folder: Folder) -> tuple[float, ...]:
-        """What time it is on the folder's volume; () where that is unknown.
+        """Return the time on the folder's volume, () where that is unknown.
 
-        Two times where its clock did not go on as the monotonic one: it says one, the other is
-        what it would say without the jump.
+        There are two where its clock has jumped: what it says, and what it would say without.
         """
         try:
             now = folder.touch(LOCK_FILE)
@@ -60,9 +56,9 @@ class Ages:
         return now, steady + self._offset
 
     def is_settled(self, folder: Folder, name: str, facts: os.stat_result | None) -> bool:
-        """Whether the file has not changed for SETTLED_SECONDS; facts: None where its stat fails.
+        """Tell whether the file has not changed for SETTLED_SECONDS.
 
-        A time far in the future is somebody's mistake, and no sign that the file changes.
+        facts: None where its stat fails. A time far in the future does not mean that it changes.
         """
         moments = self.moments(folder) if facts else ()
         if facts and moments:
@@ -70,13 +66,13 @@ class Ages:
         return self._unchanged_seconds(f"{folder.path}/{name}", facts) >= SETTLED_SECONDS
 
     def was_awaited(self, folder: Folder, name: str) -> bool:
-        """Whether the file, which has not settled, was first awaited AWAITED_SECONDS ago."""
+        """Tell whether the file, which has not settled, was first awaited AWAITED_SECONDS ago."""
         now = self._monotonic()
         since = _remembered(self._awaited, hash(f"{folder.path}/{name}"), now)
         return now - since >= AWAITED_SECONDS
 
     def is_finished(self, folder: Folder, name: str) -> None:
-        """Remember that nobody waits for the file any more."""
+        """Note that the file is not awaited any more."""
         if self._awaited:
             self._awaited.pop(hash(f"{folder.path}/{name}"), None)
 

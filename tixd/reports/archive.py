@@ -1,10 +1,9 @@
-"""Reports as somebody kept them, read only: a folder, a tree of folders, or a .tar.gz archive.
+"""Reports in a folder, a tree of folders or a .tar.gz archive, read only.
 
-In: a path. Out: the folders in it that hold reports, each taken as one installation at whatever
-depth, with its reports in order and a sentence about each file that was left out.
-Rules: nothing is locked, made or written, and nothing of an archive is unpacked: the names in it
-are labels. Only regular files are read, whose names may be a report's, up to MAX_REPORT_BYTES; no
-link is followed; hidden folders, bad-reports and failed-results are passed over.
+Each folder that holds reports is taken as one installation, at whatever depth. Rules: nothing is
+locked, made or written, and nothing of an archive is unpacked: the names in it are labels. Only
+regular files are read, whose names may be a report's, up to MAX_REPORT_BYTES; no link is followed;
+hidden folders, bad-reports and failed-results are passed over.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from tixd.reports.decode import decode
 from tixd.reports.model import Report
 from tixd.reports.spool import MAX_REPORT_BYTES, is_report_name, named_second
 
-#: Folders of an installation that hold what is no report.
+#: Folders of an installation that hold no reports.
 _NO_REPORTS = frozenset({"bad-reports", "failed-results"})
 #: How many complaints about one folder are kept; what is more is only counted.
 MAX_COMPLAINTS = 5
@@ -53,7 +52,7 @@ class Found:
     _by_name: dict[str, Report] = field(default_factory=dict)
 
     def add(self, name: str, content: bytes) -> None:
-        """Take one more report; of equal names the last one counts, as in an archive."""
+        """Decode and add a report; of equal names the last one counts, as in an archive."""
         try:
             self._by_name[name] = decode(name, content)
         except errors.BadReport as error:
@@ -66,12 +65,12 @@ class Found:
             self.complaints.append(bounded.printable(reason))
 
     def reports(self) -> list[Report]:
-        """The usable reports in the order of processor.md 2."""
+        """Return the usable reports in the order of processor.md 2."""
         return sorted(self._by_name.values(), key=_place)
 
 
 def installations(path: str) -> Iterator[Found]:
-    """Every folder in `path` that holds files named like reports, in the order of their names.
+    """Find every folder in `path` that holds files named like reports, in the order of their names.
 
     Raises VolumeError where the folder `path` cannot be read. Raises BadArchive where a file is no
     .tar.gz or is damaged; what was found before the damage comes first.
@@ -116,7 +115,7 @@ def _in_tree(top: str) -> Iterator[Found]:
 
 
 def _read_folder(folder: Folder, found: Found) -> list[str]:
-    """Take the folder's reports; returns the names of the folders in it, in order."""
+    """Add the folder's reports; returns the names of the folders in it, in order."""
     entries = sorted(folder.entries(), key=lambda entry: _counting(entry.name))
     for entry in entries:
         if entry.is_file and is_report_name(entry.name):
@@ -143,8 +142,8 @@ def _too_large(name: str, size_bytes: int) -> str:
 # --- archives ------------------------------------------------------------------------------------
 
 
-class _Sparing(gzip.GzipFile):
-    """Gives as much as is allowed: headers may claim gigabytes that compress to nothing."""
+class _Gzip(gzip.GzipFile):
+    """Reads no more than is allowed: headers may claim gigabytes that compress to nothing."""
 
     allowed_bytes = 0
 
@@ -155,8 +154,8 @@ class _Sparing(gzip.GzipFile):
         return super().read(size)
 
 
-class _Streamed(tarfile.TarFile):
-    """Can be made to forget the members it has passed, of which there may be millions."""
+class _Tar(tarfile.TarFile):
+    """Has its members set to nothing after each: there may be millions."""
 
     members: list[tarfile.TarInfo]
 
@@ -166,9 +165,9 @@ def _in_archive(path: str) -> Iterator[Found]:
     by_folder: dict[tuple[str, ...], Found] = {}
     damage: Exception | None = None
     try:
-        with _Sparing(path) as content:
+        with _Gzip(path) as content:
             content.allowed_bytes = MAX_HEADER_BYTES
-            with _Streamed.open(fileobj=content, mode="r:") as archive:
+            with _Tar.open(fileobj=content, mode="r:") as archive:
                 _read_members(archive, content, path, by_folder)
     except _DAMAGED as error:
         damage = error
@@ -179,16 +178,19 @@ def _in_archive(path: str) -> Iterator[Found]:
 
 
 def _reason(damage: Exception) -> str:
-    """What is wrong with an archive, in words of ours or of tarfile."""
+    """What is wrong with an archive."""
     if isinstance(damage, tarfile.TarError):
         return str(damage)
     return getattr(damage, "strerror", None) or "is not gzip, or is damaged or cut short"
 
 
 def _read_members(
-    archive: _Streamed, content: _Sparing, path: str, by_folder: dict[tuple[str, ...], Found]
+    archive: _Tar,
+    content: _Gzip,
+    path: str,
+    by_folder: dict[tuple[str, ...], Found],
 ) -> None:
-    """Take the reports in the archive; raises tarfile.ReadError where they are too many."""
+    """Add the reports in the archive; raises tarfile.ReadError where they are too many."""
     held_bytes = 0
     for member in _members(archive, content):
         parts = [part for part in member.name.split("/") if part not in ("", ".")]
@@ -204,7 +206,7 @@ def _read_members(
         _read_member(archive, member, parts[-1], found)
 
 
-def _members(archive: _Streamed, content: _Sparing) -> Iterator[tarfile.TarInfo]:
+def _members(archive: _Tar, content: _Gzip) -> Iterator[tarfile.TarInfo]:
     """The regular files in the archive, one after the other; none is remembered."""
     end = -1
     while member := _next(archive, content):
@@ -215,7 +217,7 @@ def _members(archive: _Streamed, content: _Sparing) -> Iterator[tarfile.TarInfo]
             yield member
 
 
-def _next(archive: _Streamed, content: _Sparing) -> tarfile.TarInfo | None:
+def _next(archive: _Tar, content: _Gzip) -> tarfile.TarInfo | None:
     """The next member, without what those before it have left behind."""
     archive.members = []
     archive.pax_headers = {}

@@ -1,6 +1,5 @@
-"""Report files to Reports: pure, strict, many files at a time.
+"""Decode report files, many at a time, strictly: a Report each, or a BadReport that says why not.
 
-In: names and bytes. Out: for each file a Report, or the BadReport that says what is wrong with it.
 Rules: processor.md §2 is the format. Messages of a batch are decoded and checked together, which
 costs a tenth of one by one; where a batch fails, its files are looked at alone. A record is 60
 base64 characters, so messages join without padding. Pure.
@@ -116,13 +115,13 @@ def _check_members(members: object) -> None:
         raise BadReport('member "type" is not "LONG"')
 
 
-def _complaint(members: dict[str, object], key: str, due: str) -> str:
-    return f'member "{key}" is ' + (f"not {due}" if key in members else "missing")
+def _complaint(members: dict[str, object], key: str, expected: str) -> str:
+    return f'member "{key}" is ' + (f"not {expected}" if key in members else "missing")
 
 
 @functools.lru_cache(maxsize=1024)
 def source_address(text: str) -> str:
-    """The address in a socket address such as `/1.2.3.4:80` or `[::1%0]:80`, canonical if it can.
+    """Return the address in a socket address such as `/1.2.3.4:80` or `[::1%0]:80`, canonical.
 
     Raises BadReport where nothing is left, or what no stored result could hold. An IPv4 address
     mapped into IPv6 is given as IPv4; what is no address is given as it stands.

@@ -1,8 +1,7 @@
 """Warnings about single files, bounded so that many files cannot fill the log.
 
-In: events about names in a folder. Out: log lines. Rules: a name is told once an hour, but in an
-hour at most MOST_NAMED for a folder and event, however the names change; the others are counted,
-in one line an hour.
+Rules: a name is told once an hour, but in an hour at most MOST_NAMED for a folder and event,
+however the names change; the others are counted, in one line an hour.
 """
 
 from __future__ import annotations
@@ -22,12 +21,14 @@ class FileWarnings:
     def __init__(
         self, folder: str, labels: Mapping[str, object], limiter: logs.RateLimiter, *, now: float
     ) -> None:
-        self._folder, self._labels = folder, labels
-        self._limiter, self._now = limiter, now
+        self._folder = folder
+        self._labels = labels
+        self._limiter = limiter
+        self._now = now
         self._more: Counter[str] = Counter()
 
     def warn(self, event: str, name: str, /, **values: object) -> None:
-        """Log the event with these values, if its time has come and there is room for it."""
+        """Log the event with these values, unless its name or too many others have been told."""
         if not self._limiter.would_allow(event, self._folder, name, now=self._now):
             return
         if self._limiter.allow(event, self._folder, now=self._now, most=MOST_NAMED) is None:
@@ -37,7 +38,7 @@ class FileWarnings:
         logs.warning(event, **self._labels, **values)
 
     def close(self) -> None:
-        """Tell how many were not named."""
+        """Log how many were not named."""
         for event, names in self._more.items():
             held = self._limiter.allow("more", event, self._folder, now=self._now)
             log = logs.debug if held is None else logs.warning

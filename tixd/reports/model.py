@@ -1,4 +1,4 @@
-"""What the rest of tixd knows of a report and of the installation that it belongs to. Pure."""
+"""A report, and the installation that it belongs to. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 from tixd.analysis.observations import Observations
 
+#: File in an installation: a worker holds its kernel lock, its content is the journal, and its
+#: time, once touched, is that of the volume's clock.
+LOCK_FILE = ".tixd.lock"
+
 #: Longest source address, characters; a host name has at most 255.
 LONGEST_SOURCE = 255
 
 
 def is_source(text: str) -> bool:
-    """Whether a report or a stored result may name this source: one printable line, not too long.
+    """Tell whether a report or a result may name this source: one printable line, not too long.
 
     >>> is_source("203.0.113.7"), is_source("host\\nname"), is_source("\\udcff"), is_source("")
     (True, False, False, False)
@@ -29,7 +33,7 @@ class Installation:
 
     @property
     def labels(self) -> dict[str, int]:
-        """The ids as values of a log line."""
+        """Return the ids as values of a log line."""
         return {"user": self.user_id, "installation": self.installation_id}
 
 
@@ -51,5 +55,5 @@ class Report:
 
     @property
     def count(self) -> int:
-        """How many observations it holds, of either kind, duplicates included."""
+        """Count its observations, of either kind, duplicates included."""
         return len(self.observations)

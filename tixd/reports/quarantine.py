@@ -1,7 +1,7 @@
-"""The bad-reports folder of one installation: what cannot be used is kept there for a while.
+"""The bad-reports folder of an installation: what cannot be used is kept there for a while.
 
-In: an open installation folder and the name of a bad report. Out: the file in `bad-reports/` with
-a `.reason` beside it. Rules: operations.md §5.3; nothing there is ever read as a report again.
+Each file has a `.reason` beside it; nothing there is ever read as a report again (operations.md
+5.3).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import count
 from tixd import errors
 from tixd.directory import TEMPORARY_SUFFIX, Folder
 
-#: Folder, in the installation's own, that holds what was set aside.
+#: Folder, in the installation's own, that holds quarantined reports.
 BAD_REPORTS = "bad-reports"
 
 #: Ending of the file that says why.
@@ -30,7 +30,7 @@ MOST_EXPIRED = 5000
 _DAY_SECONDS = 86_400.0
 
 
-def set_aside(folder: Folder, name: str, reason: str) -> None:
+def quarantine(folder: Folder, name: str, reason: str) -> None:
     """Move the report `name` of `folder` to bad-reports and say there why.
 
     The reason is written first, so a file without one never appears; where it cannot be written,

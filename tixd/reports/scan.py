@@ -1,7 +1,7 @@
-"""Which installations there are: the two upper levels of the reports folder.
+"""List users and installations: the two upper levels of the reports folder.
 
-In: the base, user ids. Out: ids, sorted. Rules: only folders (no links) named by a positive decimal
-integer count; anything else is left alone, with a warning an hour where it is no plain file.
+Rules: only folders (no links) named by a positive decimal integer count; anything else is left
+alone, with a warning an hour where it is no plain file.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from itertools import islice
 from tixd import errors, logs
 from tixd.directory import Folder
 from tixd.jobs import ListInstallations
-from tixd.reports.ages import LOCK_FILE
 from tixd.reports.file_warnings import FileWarnings
+from tixd.reports.model import LOCK_FILE
 
 #: A user or installation id as it stands in a path: no sign, no leading zero, 63 bits.
 _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
@@ -29,7 +29,10 @@ MOST_ASKED = 5
 
 
 def list_users(base: str, limiter: logs.RateLimiter) -> list[int]:
-    """Ids of the users that have a folder under the base; raises a VolumeError if it has none."""
+    """List the ids of the users that have a folder under the base.
+
+    Raises a VolumeError where the base cannot be listed, or was deleted under a mount of it.
+    """
     with Folder(base, follow=True) as folder:
         found = ids_in(folder, limiter)
         if not found and folder.was_deleted():
@@ -41,7 +44,10 @@ def list_users(base: str, limiter: logs.RateLimiter) -> list[int]:
 
 
 def list_installations(job: ListInstallations, limiter: logs.RateLimiter) -> list[tuple[int, int]]:
-    """(user id, installation id) that are worth a job; a user that cannot be listed is left out."""
+    """List (user id, installation id) that the job matches.
+
+    A user whose folder cannot be listed is left out, with an error in the log.
+    """
     with Folder(job.base, follow=True) as folder:
         job = _on_the_volume(job, folder)
         return [
@@ -69,7 +75,7 @@ def _installations_of(
 
 
 def _wanted(folder: Folder, user_id: int, number: int, job: ListInstallations) -> bool:
-    """Whether an installation is worth a job; without its time it is, and the job tells why."""
+    """Whether an installation gets a job; without its time it does, and the job tells why."""
     try:
         return job.matches(user_id, number, folder.facts(str(number)).st_mtime)
     except errors.NotFound:
@@ -94,7 +100,7 @@ def _on_the_volume(job: ListInstallations, base: Folder) -> ListInstallations:
 
 
 def free_bytes(base: str, limiter: logs.RateLimiter) -> int:
-    """Bytes free for tixd on the base's volume; raises a VolumeError if it cannot be listed."""
+    """Return the bytes free on the base's volume; raises a VolumeError if it cannot be listed."""
     list_users(base, limiter)
     with Folder(base, follow=True) as folder:
         return folder.free_bytes()
@@ -106,7 +112,7 @@ def _is_of_the_volume(name: str) -> bool:
 
 
 def ids_in(folder: Folder, limiter: logs.RateLimiter) -> list[int]:
-    """The ids that name folders in it, in ascending order."""
+    """List the ids that name folders in it, in ascending order."""
     ids = []
     warnings = FileWarnings(folder.path, {"folder": folder.path}, limiter, now=time.time())
     for entry in folder.scan():

@@ -1,14 +1,13 @@
-"""The reports folder of one installation: list, order, read, set aside, delete.
+"""The reports of one installation during a job: list, order, read, quarantine.
 
-In: an open folder. Out: Reports in order, as many as are asked for. Rules: only regular files whose
-names end in .json are ever opened; a bad report that is younger than SETTLED_SECONDS may still be
-being written, so reading ends before it, for an hour at most; an older one is set aside and its
-neighbours go on. `reports/` is the only package that lists, reads, moves or deletes reports.
+Rules: only regular files whose names end in .json are ever opened; a bad report that is younger
+than SETTLED_SECONDS may still be being written, so reading ends before it, for an hour at most; an
+older one is quarantined and its neighbours go on.
 
 An error of one file is a warning, and the file is passed over like a bad one, but stays where it
 is. It is the file's own only if, after it, another report could be read from the volume and the
 file failed once more; otherwise it is the volume's: it ends the job, and nothing is moved or
-deleted. What tidies up (expiry, leftovers, setting aside) never ends a job.
+deleted. What tidies up (expiry, leftovers, quarantine) never ends a job.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from tixd.reports.ages import Ages
 from tixd.reports.decode import decode_many
 from tixd.reports.file_warnings import FileWarnings
 from tixd.reports.model import Installation, Report
-from tixd.reports.quarantine import BAD_REPORTS, expire, set_aside
+from tixd.reports.quarantine import BAD_REPORTS, expire, quarantine
 
 #: Largest report that is read; a real one has 8 kB.
 MAX_REPORT_BYTES = 1024 * 1024
@@ -42,30 +41,35 @@ BATCH_BYTES = 2 * 2**20
 #: How much of the reports that had to be opened to be sorted is kept decoded, bytes.
 _KEPT_BYTES = 4 * 2**20
 
-#: When a file cannot be read, so many others are tried, for so long, to see whether any can.
-_MOST_WITNESSES, _WITNESS_SECONDS = 16, 10.0
+#: When a file cannot be read, so many others are tried, to see whether any can be.
+_MOST_WITNESSES = 16
+
+#: They are tried for so long.
+_WITNESS_SECONDS = 10.0
 
 _NAMED_SECOND = re.compile(r"tix-report-([0-9]{1,19})\.json", re.ASCII)
 
-#: Folders of an installation that tixd makes; its own files are called .tixd.…
+#: How the names of tixd's own files in an installation begin.
 _OWN_PREFIX = ".tixd."
+
+#: Folders of an installation that tixd makes.
 _OWN_FOLDERS = frozenset({"failed-results", BAD_REPORTS})
 
 
 def named_second(name: str) -> int | None:
-    """The epoch second in `tix-report-<second>.json`; None for other names."""
+    """Return the epoch second in `tix-report-<second>.json`; None for other names."""
     match = _NAMED_SECOND.fullmatch(name)
     return int(match[1]) if match else None
 
 
 def is_report_name(name: str) -> bool:
-    """Whether a file of this name may be a report: visible, printable UTF-8, ending in .json."""
+    """Tell whether a file may be a report: its name is visible, printable, and ends in .json."""
     return name.endswith(".json") and name.isprintable() and not name.startswith(".")
 
 
 @contextlib.contextmanager
 def opened(installation: Installation, settings: Settings) -> Iterator[Folder]:
-    """The installation's folder, reached from the reports base without following any link."""
+    """Open the installation's folder from the reports base, without following any link."""
     with (
         Folder(settings.reports_base_path, follow=True) as base,
         base.subfolder(str(installation.user_id)) as user,
@@ -102,21 +106,36 @@ class Spool:
         go_on: Callable[[], bool] = lambda: True,
         batch_files: int = BATCH_FILES,
     ) -> None:
-        self._folder, self._installation = folder, installation
-        self._settings, self._tally = settings, tally
-        self._now, self._limiter, self._ages = now, limiter, ages
-        self._reading, self._go_on, self._batch_files = reading, go_on, batch_files
-        self._warnings = FileWarnings(installation.path, installation.labels, limiter, now=now)
-        self._waiting: deque[str] = deque()
-        self._ahead: list[Report] = []
-        self._opened: dict[str, Report] = {}
-        self._names: tuple[str, ...] = ()
-        self._ended = self.has_more = False
-        self._left_out: set[str] = set()
+        """Make it; nothing is read yet.
 
-    def take_stock(self) -> None:
+        reading: told the names of the files that are read next; go_on: False ends the reading after
+        something was moved.
+        """
+        self._folder = folder
+        self._installation = installation
+        self._settings = settings
+        self._tally = tally
+        self._now = now
+        self._limiter = limiter
+        self._ages = ages
+        self._reading = reading
+        self._go_on = go_on
+        self._batch_files = batch_files
+        self._warnings = FileWarnings(installation.path, installation.labels, limiter, now=now)
+        #: Every report that was listed, and those that are still to be read, in order.
+        self._names: tuple[str, ...] = ()
+        self._waiting: deque[str] = deque()
+        #: Reports that have been read and not been left out, in order.
+        self._ahead: list[Report] = []
+        #: Reports that were read only because their names do not tell their place.
+        self._decoded: dict[str, Report] = {}
+        self._left_out: set[str] = set()
+        self._has_ended = False
+        self.has_more = False
+
+    def list_reports(self) -> None:
         """List and sort what is there now; reports that arrive later belong to a later job."""
-        names, leftovers, has_bad = self._listed()
+        names, leftovers, has_bad = self._scan()
         self._sweep(leftovers)
         if has_bad:
             self._expire()
@@ -124,37 +143,37 @@ class Spool:
         self._waiting = deque(self._in_order(names))
 
     def reports(self) -> Iterator[Report]:
-        """The reports that are left, in order; files are read as they are asked for."""
+        """Yield the reports that are left, in order; files are read as they are asked for."""
         at = 0
         while at < len(self._ahead) or self._read_batch():
             yield self._ahead[at]
             at += 1
 
     def leave_out(self, names: Iterable[str]) -> None:
-        """Read these reports no more: their result is safe, deleted or not."""
+        """Leave these reports out: their result is safe, whether they are deleted or not."""
         self._left_out.update(names)
         self._ahead = [r for r in self._ahead if r.name not in self._left_out]
 
-    def set_aside(self, name: str, reason: str) -> None:
+    def quarantine(self, name: str, reason: str) -> None:
         """Move a report to bad-reports; where that cannot be done it is left and passed over."""
         try:
             if self._folder.exists(name):  # a worker may have died right after this move
-                set_aside(self._folder, name, reason)
+                quarantine(self._folder, name, reason)
                 self._tally["reports_bad"] += 1
-                self._warn("report_set_aside", name, reason)
+                self._warn("report_quarantined", name, reason)
         except errors.NotFound:
             return
         except errors.VolumeError as error:
-            self._warn("report_not_set_aside", name, f"{reason}; {error.detail}")
+            self._warn("report_not_quarantined", name, f"{reason}; {error.detail}")
 
     def close(self) -> None:
-        """Tell what was only counted."""
+        """Log what was only counted."""
         self._warnings.close()
 
     # --- listing ---------------------------------------------------------------------------------
 
-    def _listed(self) -> tuple[list[str], list[str], bool]:
-        """Names that may be reports; leftovers; whether there is bad-reports. Others are told."""
+    def _scan(self) -> tuple[list[str], list[str], bool]:
+        """Names that may be reports; leftovers; whether there is bad-reports. Warns of others."""
         names, leftovers, has_bad = [], [], False
         for entry in self._folder.scan():
             if entry.is_file and is_report_name(entry.name):
@@ -175,7 +194,7 @@ class Spool:
         seconds = {name: named_second(name) for name in names}
         unknown = [name for name, second in seconds.items() if second is None]
         firsts = dict(self._first_seconds(unknown))
-        if self._ended:
+        if self._has_ended:
             return []
         keys = [
             (second if second is not None else firsts.get(name), name.encode(), name)
@@ -184,19 +203,19 @@ class Spool:
         return [name for second, _, name in sorted(k for k in keys if k[0] is not None)]
 
     def _first_seconds(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
-        """Open the reports whose names do not tell their place, and ask them."""
+        """Read the reports whose names do not tell their place, for their first second."""
         waiting, kept_bytes = deque(names), 0
         while waiting and not self._must_end():
             for report in self._usable(waiting):
                 kept_bytes += report.observations.nbytes
                 if kept_bytes <= _KEPT_BYTES:
-                    self._opened[report.name] = report
+                    self._decoded[report.name] = report
                 yield report.name, report.first
 
     # --- tidying up ------------------------------------------------------------------------------
 
     def _sweep(self, names: Iterable[str]) -> None:
-        """Remove what a killed worker had begun to write here; nobody is writing it now."""
+        """Remove what a killed worker had begun to write here."""
         for name in names:
             try:
                 self._folder.unlink(name)
@@ -204,7 +223,7 @@ class Spool:
                 self._warn("leftover_not_removed", name, error.detail)
 
     def _expire(self) -> None:
-        """Let bad reports go whose time has come."""
+        """Delete bad reports that are too old or too many."""
         settings, failure = self._settings, None
         try:
             expired, failure = expire(
@@ -229,10 +248,10 @@ class Spool:
         return len(self._ahead) > before
 
     def _must_end(self) -> bool:
-        """Whether no more is read; so too when the job's time is up after something was moved."""
-        if not self._ended and self._tally["reports_bad"] and not self._go_on():
-            self._ended = self.has_more = True
-        return self._ended
+        """Whether reading ends: it has, or the job's time is up after something was moved."""
+        if not self._has_ended and self._tally["reports_bad"] and not self._go_on():
+            self._has_ended = self.has_more = True
+        return self._has_ended
 
     def _usable(self, waiting: deque[str]) -> Iterator[Report]:
         """The good reports among the next files; ends before a bad one that is young."""
@@ -248,19 +267,19 @@ class Spool:
                 self._check(report)
                 yield report
             elif report and not self._passed_over(name, files[name], report):
-                self._ended = True
+                self._has_ended = True
                 return
 
     def _read_files(self, waiting: deque[str]) -> dict[str, _File | Report]:
         """Take the next files off `waiting` and read them, as many as make a batch."""
         names = [waiting[i] for i in range(min(self._batch_files, len(waiting)))]
-        self._reading([name for name in names if name not in self._opened])
+        self._reading([name for name in names if name not in self._decoded])
         read: dict[str, _File | Report] = {}
         total_bytes = 0
         for name in names:
             if total_bytes > BATCH_BYTES:
                 break
-            known = self._opened.pop(waiting.popleft(), None)
+            known = self._decoded.pop(waiting.popleft(), None)
             read[name] = known or (file := self._read(name))
             total_bytes += 0 if known else len(file.content)
         return read
@@ -304,7 +323,7 @@ class Spool:
     def _passed_over(
         self, name: str, file: _File, fault: errors.BadReport | errors.VolumeError
     ) -> bool:
-        """Set a bad report aside, or tell why it stays; False where it is too young for that."""
+        """Quarantine a bad report, or warn why it stays; False where it is too young for that."""
         if not self._ages.is_settled(self._folder, name, file.facts):
             return self._is_given_up(name, fault.detail)
         self._ages.is_finished(self._folder, name)
@@ -317,7 +336,7 @@ class Spool:
             return True
         size_bytes = file.facts.st_size if file.facts else 0
         too_large = f"{name}: {size_bytes} bytes are more than {MAX_REPORT_BYTES}"
-        self.set_aside(name, too_large if size_bytes > MAX_REPORT_BYTES else fault.detail)
+        self.quarantine(name, too_large if size_bytes > MAX_REPORT_BYTES else fault.detail)
         return True
 
     def _is_given_up(self, name: str, reason: str) -> bool:
@@ -329,10 +348,10 @@ class Spool:
         self._warn("report_unfinished", name, reason)
         return True
 
-    # --- saying ----------------------------------------------------------------------------------
+    # --- warnings --------------------------------------------------------------------------------
 
     def _check(self, report: Report) -> None:
-        """Warn, once an hour, of ids or a name that contradict the content; folder and name win."""
+        """Warn of ids or a name that contradict the content; the folder and the name count."""
         ids = (report.user_id, report.installation_id)
         if ids != (self._installation.user_id, self._installation.installation_id):
             self._warn_of_one("report_ids_differ", report.name, f"says user, installation {ids}")

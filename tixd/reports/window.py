@@ -1,8 +1,6 @@
-"""Which reports make the next window, and which can never be part of one: pure.
+"""Choose the reports of the next window, and those that can never be part of one.
 
-In: the reports of one installation, in order. Out: the next step: a Window to analyse, a Discard
-to delete, or None while there is too little. The rules, numbered as here, are processor.md §3.
-Pure.
+The rules, numbered as here, are processor.md 3. Pure.
 """
 
 from __future__ import annotations
@@ -34,8 +32,8 @@ class Window:
     reports: tuple[Report, ...]
 
     @property
-    def spent(self) -> tuple[Report, ...]:
-        """The reports to delete once the result is safe; the others begin the next window."""
+    def consumed(self) -> tuple[Report, ...]:
+        """Return the reports to delete once the result is safe; the rest begins the next window."""
         return self.reports[: max(1, len(self.reports) // 2)]
 
 
@@ -48,7 +46,7 @@ class Discard:
 
 
 def next_step(reports: Iterable[Report]) -> Window | Discard | None:
-    """The first step that the reports allow; takes no more of them than it needs."""
+    """Return the first step that the reports allow; takes no more of them than it needs."""
     taken = _Taken()
     for report in reports:
         if taken.reports and report.source != taken.reports[0].source:
@@ -61,13 +59,13 @@ def next_step(reports: Iterable[Report]) -> Window | Discard | None:
 
 
 def windows(reports: Iterable[Report]) -> Iterator[tuple[Report, ...]]:
-    """All windows of the reports in order, as the daemon would post them one after the other."""
+    """Yield all windows of the reports in order, as a service would post them."""
     source = iter(reports)
     ahead: list[Report] = []
     while step := next_step(_remembering(ahead, source)):
         if isinstance(step, Window):
             yield step.reports
-        del ahead[: len(step.spent if isinstance(step, Window) else step.reports)]
+        del ahead[: len(step.consumed if isinstance(step, Window) else step.reports)]
 
 
 def _remembering(ahead: list[Report], source: Iterator[Report]) -> Iterator[Report]:
@@ -95,17 +93,19 @@ class _Taken:
         self.last = -1
 
     def add(self, report: Report) -> None:
-        """Take one more report; of equal gaps the latest counts."""
+        """Add a report; of equal gaps the latest counts."""
         if self.reports:
             gap = abs(report.first - self.reports[-1].first)
             if gap >= self.gap_seconds:
-                self.gap_seconds, self.gap_at = gap, len(self.reports)
+                self.gap_seconds = gap
+                self.gap_at = len(self.reports)
         self.reports.append(report)
         self.observations += report.count
-        self.first, self.last = min(self.first, report.first), max(self.last, report.last)
+        self.first = min(self.first, report.first)
+        self.last = max(self.last, report.last)
 
     def step(self) -> Window | Discard | None:
-        """Rules 2 and 3: what the reports taken so far allow."""
+        """Apply rules 2 and 3 to the reports taken so far."""
         if self.observations < MIN_OBSERVATIONS:
             return None
         cut = self._cut()

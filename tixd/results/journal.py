@@ -25,7 +25,7 @@ import orjson
 
 from tixd import bounded, errors, logs
 from tixd.directory import TEMPORARY_SUFFIX, Folder, OpenFile
-from tixd.reports.ages import LOCK_FILE
+from tixd.reports.model import LOCK_FILE
 from tixd.results.backoff import Backoff
 from tixd.results.journal_format import (
     LONG_AT,
@@ -41,9 +41,6 @@ from tixd.results.journal_format import (
     lay_out,
     whole_slots,
 )
-
-#: Name of the file; never unlinked, because workers of 0.1.0 on other hosts lock it too.
-FILE_NAME = LOCK_FILE
 
 #: Name of the file that 0.1.0 makes, also while a 0.1.0 on another host still works here.
 OLD_FILE_NAME = ".tixd.json"
@@ -214,7 +211,7 @@ class Journal:
     def _open(self) -> OpenFile:
         """Open, lock and read the file; raises DiskFull where there is no room for it."""
         try:
-            file = self._file = self._folder.open_file(FILE_NAME)
+            file = self._file = self._folder.open_file(LOCK_FILE)
         except errors.NotPermitted as error:
             if isinstance(error, errors.Immutable):
                 raise
@@ -319,7 +316,7 @@ class Journal:
 def peek(folder: Folder) -> JournalEntry:
     """Read the journal without the lock, for looking alone."""
     try:
-        file = folder.open_file(FILE_NAME, make=False)
+        file = folder.open_file(LOCK_FILE, make=False)
     except errors.NotFound:
         return JournalEntry()
     except (errors.NotPermitted, errors.UnexpectedFileType) as error:
@@ -362,7 +359,7 @@ def _joined(one: JournalEntry | None, other: JournalEntry) -> JournalEntry:
 def _owned(folder: Folder, detail: str) -> str:
     """The detail, and whose the file is."""
     try:
-        facts = folder.facts(FILE_NAME)
+        facts = folder.facts(LOCK_FILE)
     except errors.VolumeError:
         return detail
     return f"{detail}; owned by uid {facts.st_uid}, mode {stat.S_IMODE(facts.st_mode):04o}"

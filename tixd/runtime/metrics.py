@@ -97,7 +97,7 @@ COUNTERS = (
             "reports_discarded_crowded": "crowded",
         },
     ),
-    _alone("reports_bad", "Bad reports set aside in bad-reports."),
+    _alone("reports_bad", "Bad reports moved to bad-reports."),
     _alone("reports_unreadable", "Times that a report could not be read and was passed over."),
     _alone("bad_reports_expired", "Bad reports deleted because of their age or number."),
     _alone("journals_without_room", "Windows finished without a journal: disk full."),

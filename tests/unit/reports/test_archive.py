@@ -13,7 +13,7 @@ import pytest
 from tests.support.made import lay_out, made_reports, member, pack
 from tixd import bounded, errors
 from tixd.reports import archive as module
-from tixd.reports.archive import MAX_COMPLAINTS, _Streamed, installations
+from tixd.reports.archive import MAX_COMPLAINTS, _Tar, installations
 from tixd.reports.spool import MAX_REPORT_BYTES
 
 FEW = made_reports()[:3]
@@ -233,7 +233,7 @@ def test_headers_of_any_kind_and_number_take_little_memory(tmp_path, hostile):
 
 def test_global_headers_are_not_remembered_beyond_the_next_file(tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr(_Streamed, "open", noting(_Streamed.open, opened))
+    monkeypatch.setattr(_Tar, "open", noting(_Tar.open, opened))
     note = headers(tarfile.XGLTYPE, b"%d comment=" % 1020 + b"x" * 1006 + b"\n", 1)
     path = raw(tmp_path / "kept.tar.gz", note)
     assert found(path) == [("/1", 1)]

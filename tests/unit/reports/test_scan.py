@@ -11,8 +11,8 @@ import pytest
 from tixd import errors, logs
 from tixd.directory import Folder
 from tixd.jobs import ListInstallations
-from tixd.reports.ages import LOCK_FILE
 from tixd.reports.file_warnings import MOST_NAMED
+from tixd.reports.model import LOCK_FILE
 from tixd.reports.scan import free_bytes, list_installations, list_users
 
 

@@ -15,9 +15,9 @@ from tests.support.made import installation, minute, record, report
 from tixd import errors, logs
 from tixd.config.settings import Settings
 from tixd.directory import Folder
-from tixd.reports.ages import LOCK_FILE, Ages
+from tixd.reports.ages import Ages
 from tixd.reports.file_warnings import MOST_NAMED
-from tixd.reports.model import Installation
+from tixd.reports.model import LOCK_FILE, Installation
 from tixd.reports.spool import MAX_REPORT_BYTES, Spool
 
 #: When files that nobody is writing any more were last changed.
@@ -49,7 +49,7 @@ class Opened:
             reading=self.read.extend,
             batch_files=batch_files,
         )
-        self.spool.take_stock()
+        self.spool.list_reports()
 
     def firsts(self) -> list[int]:
         firsts = [r.first for r in self.spool.reports()]
@@ -298,7 +298,7 @@ def test_a_bad_report_that_cannot_be_moved_is_passed_over(
     (folder / "bad-reports").symlink_to(tmp_path)
     put(folder, "tix-report-1000030.json", b"")
     assert len(Opened(folder).firsts()) == 3
-    assert warnings(caplog) == ["report_not_set_aside"]
+    assert warnings(caplog) == ["report_not_quarantined"]
     assert (folder / "tix-report-1000030.json").exists()
 
 
@@ -409,9 +409,9 @@ def test_many_bad_reports_are_named_twenty_times_and_counted(
     opened = Opened(folder)
     opened.firsts()
     assert opened.tally["reports_bad"] == 200
-    assert warnings(caplog) == ["report_set_aside"] * MOST_NAMED + ["more_ignored"]
+    assert warnings(caplog) == ["report_quarantined"] * MOST_NAMED + ["more_ignored"]
     more = caplog.records[-1].values  # type: ignore[attr-defined]
-    assert (more["of"], more["names"]) == ("report_set_aside", 200 - MOST_NAMED)
+    assert (more["of"], more["names"]) == ("report_quarantined", 200 - MOST_NAMED)
 
 
 def test_ids_and_names_that_differ_are_told_once_an_hour_however_often_they_are_seen(

@@ -46,8 +46,8 @@ def test_no_more_reports_are_taken_than_the_window_needs() -> None:
 
 
 def test_the_first_half_of_a_window_is_spent_and_at_least_one_report() -> None:
-    assert len(Window(tuple(minutes(0, 19))).spent) == 9
-    assert len(Window(tuple(minutes(0, 1))).spent) == 1
+    assert len(Window(tuple(minutes(0, 19))).consumed) == 9
+    assert len(Window(tuple(minutes(0, 1))).consumed) == 1
 
 
 def test_windows_overlap_by_half() -> None:
@@ -174,7 +174,7 @@ def test_any_reports_give_the_steps_of_the_page(
     left, found = list(reports), []
     while step := next_step(left):
         found.append(told(step))
-        left = left[len(step.spent if isinstance(step, Window) else step.reports) :]
+        left = left[len(step.consumed if isinstance(step, Window) else step.reports) :]
     assert found == Page(list(reports)).steps()
     chosen = [[r.first for r in w] for w in windows(reports)]
     assert chosen == [step[1] for step in found if step and step[0] == "window"]

@@ -14,8 +14,9 @@ import pytest
 from tests.unit.results.test_journal import FULL
 from tixd import errors
 from tixd.directory import Folder
+from tixd.reports.model import LOCK_FILE
 from tixd.results.backoff import Backoff, Refusal
-from tixd.results.journal import FILE_NAME, OLD_FILE_NAME, Journal, Unwritten, peek
+from tixd.results.journal import OLD_FILE_NAME, Journal, Unwritten, peek
 from tixd.results.journal_format import MAX_LEFT, JournalEntry
 
 ENTRY = JournalEntry(window=1_505_080_680, timestamp=1_505_081_800)
@@ -73,7 +74,7 @@ def test_names_are_listed_before_and_not_after_their_deletion(folder, job):
     job.journal.delete(NAMES)
     job.journal.close()
     assert peek(folder) == ENTRY
-    assert os.listdir(folder.path) == [FILE_NAME]
+    assert os.listdir(folder.path) == [LOCK_FILE]
     assert job.tally == {"reports_deleted": 2}
 
 
@@ -88,14 +89,14 @@ def test_a_job_with_nothing_to_do_writes_nothing(folder, job):
     job.journal.finish_deletions()
     job.journal.set_backoff(Backoff(), [])
     job.journal.close()
-    assert folder.facts(FILE_NAME).st_size == 0
+    assert folder.facts(LOCK_FILE).st_size == 0
 
 
 def test_the_next_job_finishes_a_list_and_nothing_else(folder, job):
     job.journal.commit(ENTRY, ("2.json",))
     job.journal.__exit__()  # as if it had been killed
     assert next_job(folder).tally == {"reports_deleted": 1}
-    assert sorted(os.listdir(folder.path)) == [FILE_NAME, "tix-report-1.json"]
+    assert sorted(os.listdir(folder.path)) == [LOCK_FILE, "tix-report-1.json"]
     assert peek(folder) == ENTRY
 
 
@@ -191,7 +192,7 @@ def test_an_old_journal_is_taken_over_its_deletions_finished_and_removed(folder,
     (tmp_path / OLD_FILE_NAME).write_bytes(orjson.dumps(OLD))
     (tmp_path / f"{OLD_FILE_NAME}.tmp").write_bytes(b"{")
     assert next_job(folder).tally == {"reports_deleted": 1}
-    assert sorted(os.listdir(tmp_path)) == [FILE_NAME, "tix-report-1.json"]
+    assert sorted(os.listdir(tmp_path)) == [LOCK_FILE, "tix-report-1.json"]
     backoff = Backoff(2, 1505083000.5, (Refusal("failed-report-7.json", 1, 1505082999.25),))
     assert peek(folder) == JournalEntry(FULL.window, FULL.timestamp, (), backoff)
 
@@ -217,4 +218,4 @@ def test_an_old_journal_that_cannot_be_trusted_goes_with_a_warning(folder, tmp_p
 def test_what_is_no_file_in_place_of_an_old_journal_is_left_with_a_warning(folder, tmp_path, make):
     make(tmp_path / OLD_FILE_NAME)
     assert next_job(folder).warned == ["journal_unreadable"]
-    assert sorted(os.listdir(tmp_path)) == sorted([FILE_NAME, OLD_FILE_NAME, *NAMES])
+    assert sorted(os.listdir(tmp_path)) == sorted([LOCK_FILE, OLD_FILE_NAME, *NAMES])

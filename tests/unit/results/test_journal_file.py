@@ -19,8 +19,8 @@ from tests.support.log_events import heard
 from tests.unit.results.test_journal import FULL
 from tixd import errors
 from tixd.directory import Folder
+from tixd.reports.model import LOCK_FILE
 from tixd.results.journal import (
-    FILE_NAME,
     LONG_AT,
     MAX_ENTRY_BYTES,
     SLOT_BYTES,
@@ -52,7 +52,7 @@ def saved(folder: Folder, *entries: JournalEntry) -> bytes:
 
 
 def content(folder: Folder) -> bytes:
-    return Path(folder.path, FILE_NAME).read_bytes()
+    return Path(folder.path, LOCK_FILE).read_bytes()
 
 
 def loaded(folder: Folder) -> JournalEntry:
@@ -67,7 +67,7 @@ def test_each_entry_replaces_the_one_before(folder):
     for entry in HISTORY:
         saved(folder, entry)
         assert loaded(folder) == entry
-    assert os.listdir(folder.path) == [FILE_NAME]
+    assert os.listdir(folder.path) == [LOCK_FILE]
 
 
 def test_a_new_file_has_room_for_both_slots_and_no_warning(folder):
@@ -82,7 +82,7 @@ def test_a_new_file_has_room_for_both_slots_and_no_warning(folder):
 
 @pytest.mark.parametrize("before", [b"", b"\0" * 100, b"\0" * LONG_AT], ids=len)
 def test_the_empty_lock_file_of_a_former_version_becomes_the_journal(folder, before):
-    Path(folder.path, FILE_NAME).write_bytes(before)
+    Path(folder.path, LOCK_FILE).write_bytes(before)
     with heard() as log:
         assert loaded(folder) == JournalEntry()
         saved(folder, FULL)
@@ -126,7 +126,7 @@ def test_a_file_that_had_a_long_list_gives_its_room_back(folder):
 
 def damaged(folder: Folder, new: bytes) -> JournalEntry:
     """What is found where the file holds `new`; it can be written again afterwards."""
-    Path(folder.path, FILE_NAME).write_bytes(new)
+    Path(folder.path, LOCK_FILE).write_bytes(new)
     found = loaded(folder)
     saved(folder, JournalEntry(77, 78))
     assert loaded(folder) == JournalEntry(77, 78)
@@ -163,13 +163,13 @@ def test_a_flipped_bit_anywhere_is_never_another_entry(folder):
     for bit in random.Random(2).sample(range(len(whole) * 8), 300):
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << bit % 8
-        Path(folder.path, FILE_NAME).write_bytes(flipped)
+        Path(folder.path, LOCK_FILE).write_bytes(flipped)
         assert loaded(folder) in (LONG, FULL)
 
 
 @pytest.mark.parametrize("junk", [b"x", b"pid 5 on host\n", b"{}" * 5000, b"\xff" * LONG_AT])
 def test_what_somebody_else_has_written_there_is_none_with_a_warning(folder, junk):
-    Path(folder.path, FILE_NAME).write_bytes(junk)
+    Path(folder.path, LOCK_FILE).write_bytes(junk)
     with heard() as log, Journal(folder) as file:
         assert file.entry == JournalEntry()
         file.save(FULL)
@@ -179,7 +179,7 @@ def test_what_somebody_else_has_written_there_is_none_with_a_warning(folder, jun
 
 def test_a_huge_file_is_neither_read_nor_kept(folder):
     saved(folder, FULL)
-    with Path(folder.path, FILE_NAME).open("r+b") as file:
+    with Path(folder.path, LOCK_FILE).open("r+b") as file:
         file.truncate(50 * MAX_ENTRY_BYTES)
     assert loaded(folder) == FULL
     with Journal(folder) as file:
@@ -208,7 +208,7 @@ def test_a_whole_slot_of_odd_numbers_neither_counts_nor_lasts(folder, changes):
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("x")])
 def test_what_is_no_file_in_its_place_is_left_alone(folder, make):
-    make(Path(folder.path, FILE_NAME))
+    make(Path(folder.path, LOCK_FILE))
     with pytest.raises(errors.UnexpectedFileType), Journal(folder):
         pass
 
@@ -216,7 +216,7 @@ def test_what_is_no_file_in_its_place_is_left_alone(folder, make):
 def test_a_file_with_a_second_name_is_never_written_to(folder):
     other = Path(folder.path, "precious")
     other.write_bytes(b"precious")
-    os.link(other, Path(folder.path, FILE_NAME))
+    os.link(other, Path(folder.path, LOCK_FILE))
     with pytest.raises(errors.UnexpectedFileType, match="second name"), Journal(folder):
         pass
     assert other.read_bytes() == b"precious"
