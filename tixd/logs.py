@@ -61,6 +61,9 @@ SHORTER = (100, 30, 10, 0)
 #: How many of the innermost calls are named of an unexpected exception.
 PLACES = 4
 
+#: Takes what a library logs of each try, where our log has one line per change of state.
+NULL_LOGGER = logging.Logger("null", logging.CRITICAL + 1)
+
 _LOGGER = logging.getLogger("tixd")
 
 

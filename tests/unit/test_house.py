@@ -57,7 +57,7 @@ STILL_PACKED = {
         "queues",
         "results",
     ),
-    *("results", "roles", "runtime", "sinks", "tixd"),
+    *("results", "roles", "runtime", "tixd"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

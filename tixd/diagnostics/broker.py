@@ -128,7 +128,7 @@ def check_amqp(settings: CollectorSettings) -> str:
 
 def check_kafka(settings: CollectorSettings) -> str:
     """Ask Kafka for the topic."""
-    reason = kafka_sink(settings).ask(KAFKA_SECONDS)
+    reason = kafka_sink(settings).probe(KAFKA_SECONDS)
     where = f"{settings.kafka_brokers}, topic {settings.kafka_topic}"
     if reason:
         raise errors.Unusable(f"{where}: {reason}: see the brokers, kafka.brokers and kafka.topic")

@@ -197,7 +197,7 @@ class Collector:
             self._not_renewed = ""
             for sink in self._outputs.sinks:
                 if isinstance(sink, AmqpSink):
-                    sink.renew(fresh)
+                    sink.reload(fresh)
             logs.info("secrets_read_again")
 
 

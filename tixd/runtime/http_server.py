@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import ModuleType
@@ -20,7 +19,7 @@ from typing import Any, Protocol
 import yarl
 from aiohttp import web
 
-from tixd import bounded, errors
+from tixd import bounded, errors, logs
 from tixd.runtime.metrics import CONTENT_TYPE
 
 #: Answers a request.
@@ -62,9 +61,6 @@ TURNS_UNTIL_KNOWN = 5
 
 #: What a host says that has no IPv6, or no IPv4: its other addresses are enough.
 _NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-
-#: aiohttp writes into this what it thinks of bad requests; nobody must act, so nobody reads it.
-NULL_LOGGER = logging.Logger("unheard", logging.CRITICAL + 1)
 
 
 def _uncache(module: ModuleType) -> None:
@@ -183,7 +179,7 @@ class HttpServer(web.Server):
         """`options`: those of aiohttp's RequestHandler."""
         super().__init__(handler)
         self._watch = watch
-        self._options = {**options, "access_log": None, "logger": NULL_LOGGER}
+        self._options = {**options, "access_log": None, "logger": logs.NULL_LOGGER}
 
     def __call__(self) -> web.RequestHandler:
         """A protocol for a new connection."""

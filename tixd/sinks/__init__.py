@@ -1,1 +1,1 @@
-"""Where usage records go: AMQP, Kafka, a file, and a memory for tests; contract.py says how."""
+"""Where usage records go: AMQP, Kafka, a file; base.py says what each promises."""

@@ -1,10 +1,9 @@
 """The sink that publishes to an exchange of an AMQP 0.9.1 broker.
 
-In: messages. Out: persistent, mandatory, confirmed messages. Rules: a bundle in flight has a
-channel of its own, so that whatever returns or is refused there is its own; it is published as a
-whole, then its confirms are awaited together; an exchange is used as it is found and declared only
-where there is none; a confirmed probe to a queue of our own shows every few seconds that the
-broker takes messages, because a blocked one says so only to who publishes (faults.md, fact 3).
+Each bundle in flight has a channel of its own, so that returns and refusals there are its own; it
+is published as a whole, then its confirms are awaited together. An exchange is used as found and
+declared only where it is missing. A confirmed probe every few seconds shows that the broker takes
+messages, because a blocked one says so only to a publisher.
 """
 
 from __future__ import annotations
@@ -27,17 +26,16 @@ from tixd.sinks.base import OutboundMessage, too_large
 #: How often a probe is published.
 PROBE_SECONDS = 10.0
 
-#: A connection that is not blocked and has confirmed nothing for so long is of no use any more.
+#: A connection that is not blocked and has confirmed nothing for so long is dropped.
 SILENCE_SECONDS = 30.0
 
-#: Messages published before others have their turn in the loop.
+#: Messages published before other tasks run.
 SLICE = 100
 
-#: Channels without a bundle that are kept open for the next.
+#: Most channels without a bundle that stay open for the next.
 MOST_IDLE_CHANNELS = 32
 
-
-#: How RabbitMQ says that a message is larger than its max_message_size.
+#: What RabbitMQ says of a message that is larger than its max_message_size.
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 
 
@@ -51,7 +49,9 @@ class AmqpSink:
         self.last_confirmed_at: float | None = None
         self._settings = settings
         retry = Retry(settings.amqp_retry_seconds, settings.amqp_max_retry_seconds)
-        self._link = SupervisedConnection(endpoint(settings), "tixd collector", self._use, retry)
+        self._link = SupervisedConnection(
+            endpoint(settings), "tixd collector", self._on_connected, retry
+        )
         self._running: asyncio.Task[None] | None = None
         self._idle: list[Channel] = []
         self._declared = False
@@ -78,12 +78,12 @@ class AmqpSink:
         if self._link.connection is None:
             self._link.retry_now()
 
-    def renew(self, settings: CollectorSettings) -> None:
+    def reload(self, settings: CollectorSettings) -> None:
         """Use this password and these TLS files from the next connection on."""
         self._link.set_endpoint(endpoint(settings))
 
     def check(self, messages: Sequence[OutboundMessage]) -> None:
-        """Raises TooLargeForOutput where a message is larger than the broker has said it takes."""
+        """Raise TooLargeForOutput where a message is over the limit that the broker has told."""
         most = self._largest_bytes
         for message in messages:
             if most is not None and len(message.body) > most:
@@ -103,7 +103,7 @@ class AmqpSink:
             raise errors.BrokerUnavailable(self._link.reason)
         channel = await self._channel(connection)
         try:
-            await self._confirmed(channel, messages)
+            await self._publish_on(channel, messages)
         except errors.NotDeclared:
             self._declared = False
             raise
@@ -112,17 +112,17 @@ class AmqpSink:
             self.check(messages)
             raise
         finally:
-            self._give_back(channel)
+            self._release(channel)
         self.last_confirmed_at = time.monotonic()
 
     def _learn_limit(self, error: errors.BrokerRejected) -> None:
-        """Remember the broker's limit, which it tells by ending the channel of a larger message."""
+        """Remember the broker's limit, told when it ends the channel of a larger message."""
         if told := _TOO_LARGE.search(error.detail):
             self._largest_bytes = int(told[1])
             logs.warning("message_too_large", connection=self.name, reason=error.detail)
 
-    async def _confirmed(self, channel: Channel, messages: Sequence[OutboundMessage]) -> None:
-        """Raises what the broker said of the first message that it did not take."""
+    async def _publish_on(self, channel: Channel, messages: Sequence[OutboundMessage]) -> None:
+        """Publish all; raise what the broker said of the first message that it did not take."""
         exchange, key = self._settings.amqp_exchange, self._settings.amqp_routing_key
         confirms = []
         for number, message in enumerate(messages, 1):
@@ -142,7 +142,7 @@ class AmqpSink:
     # --- channels -------------------------------------------------------------------------------
 
     async def _channel(self, connection: Connection) -> Channel:
-        """A channel for one bundle, with the exchange known to be there."""
+        """Return a channel for one bundle, once the exchange is there."""
         if not self._declared:
             await self._declare(connection)
         while self._idle:
@@ -151,8 +151,8 @@ class AmqpSink:
                 return channel
         return await connection.channel(confirms=True)
 
-    def _give_back(self, channel: Channel) -> None:
-        """Keep a channel on which nothing is open; close one that still owes a confirm."""
+    def _release(self, channel: Channel) -> None:
+        """Keep the channel for the next bundle, or close one that still owes a confirm."""
         if channel.ended.done():
             return
         if not channel.unconfirmed and len(self._idle) < MOST_IDLE_CHANNELS:
@@ -161,7 +161,7 @@ class AmqpSink:
         tasks.start(channel.close(), "closing of a channel")
 
     async def _declare(self, connection: Connection) -> None:
-        """See that there is the exchange, or make it."""
+        """Declare the exchange where it is missing."""
         name, kind = self._settings.amqp_exchange, self._settings.amqp_exchange_type
         if name:
             channel = await connection.channel()
@@ -177,9 +177,11 @@ class AmqpSink:
 
     # --- the connection's life ------------------------------------------------------------------
 
-    async def _use(self, connection: Connection) -> None:
-        """Serve bundles with a new connection; ends when it is of no use any more."""
-        self._idle, self._declared, self._largest_bytes = [], False, None
+    async def _on_connected(self, connection: Connection) -> None:
+        """Serve bundles with a new connection until it is of no use."""
+        self._idle.clear()
+        self._declared = False
+        self._largest_bytes = None
         await self._declare(connection)
         try:
             probe = await BrokerProbe.open(connection)
@@ -204,7 +206,7 @@ class AmqpSink:
         return time.monotonic() - (self.last_confirmed_at or 0.0) > SILENCE_SECONDS
 
     async def _without_probes(self, connection: Connection) -> None:
-        """A user who may make no queue: take the open connection for a sign of life."""
+        """Trust the open connection, where the user may declare no queue."""
         self._link.mark_ready(connection)
         while True:
             if not connection.blocked:
@@ -213,7 +215,7 @@ class AmqpSink:
 
 
 def endpoint(settings: CollectorSettings) -> Endpoint:
-    """The broker that the settings name."""
+    """Return the endpoint that the settings name."""
     files = Tls(settings.amqp_ca_file, settings.amqp_cert_file, settings.amqp_key_file)
     return Endpoint(
         settings.amqp_host,

@@ -1,9 +1,8 @@
-"""What a sink promises; outputs.py relies on it, and one test asks it of every sink.
+"""What every sink promises; one test asks it of each of them.
 
-In: the rendered records of one bundle. Out: nothing, once each of them is safe where the sink puts
-it. Rules: a bundle is accepted as a whole or the sink raises Unavailable, and then some of it may
-be there all the same (the sender repeats it: at least once, never less); what goes wrong with one
-bundle touches no other; a sink starts although what it speaks to is away, and finds it later. Pure.
+A bundle is accepted as a whole, or the sink raises Unavailable; some records may be there all the
+same, because the sender repeats the bundle: at least once, never less. A bundle that fails touches
+no other. A sink starts although its broker is away, and finds it later. Pure.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from typing import Protocol
 from tixd import bounded, errors
 from tixd.config.collector_settings import Format
 
-#: Characters of a record's identity that a sender is shown.
+#: Longest part of a record's identity in an error, characters.
 SHOWN_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class OutboundMessage:
-    """A record as it is published; `key` and `message_id` are the same whenever it comes again."""
+    """A rendered record; `key` and `message_id` are the same whenever the record comes again."""
 
     key: str
     message_id: str
@@ -32,43 +31,43 @@ class OutboundMessage:
 def too_large(
     sink: str, message: OutboundMessage, size: int, limit: str
 ) -> errors.TooLargeForOutput:
-    """The error for a record that the sink never takes."""
+    """Make the error for a record that the sink never takes."""
     name = bounded.text(message.key, SHOWN_CHARACTERS)
     return errors.TooLargeForOutput(f"{sink}: record {name!r} has {size} bytes, {limit}")
 
 
 class Sink(Protocol):
-    """Where records go."""
+    """A place where records go."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Return its name in messages."""
 
     @property
     def format(self) -> Format:
-        """What the records are to be rendered as."""
+        """Return how records are to be rendered."""
 
     async def start(self) -> None:
-        """Begin to look for what it speaks to; raises CannotStart where that can never be."""
+        """Begin to connect; raises CannotStart where that can never succeed."""
 
     async def stop(self) -> None:
-        """End; bundles in hand have ended before."""
+        """End; nothing is being published any more."""
 
     def unready_reason(self) -> str | None:
         """Return why nothing can be published now; asks nobody, so it may be called often."""
 
     def retry_now(self) -> None:
-        """Look at once whether it is ready again; called when a bundle was turned away."""
+        """Try at once to become ready; called when a bundle was turned away."""
 
     def check(self, messages: Sequence[OutboundMessage]) -> None:
-        """Raises TooLargeForOutput where a message can never be accepted."""
+        """Raise TooLargeForOutput where a message can never be accepted."""
 
     async def publish(self, messages: Sequence[OutboundMessage]) -> None:
-        """Return once every message is safe; raises Unavailable. Who waits has a deadline.
+        """Return once every message is safe; the caller sets a deadline.
 
-        Raises TooLargeForOutput where only publishing has shown that a message can never be safe.
+        Raises Unavailable, or TooLargeForOutput where only publishing shows that one never fits.
         """
 
     @property
     def last_confirmed_at(self) -> float | None:
-        """When (monotonic seconds) it was last seen to accept something; None: never."""
+        """Return when (monotonic seconds) it last accepted something; None: never."""
