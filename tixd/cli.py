@@ -1,13 +1,8 @@
 """The command line: options that every command shares, and commands imported when called.
 
-In: arguments. Out: an exit code: 0 done, 1 unexpected, 2 configuration or usage, 3 cannot start.
-Rules: an operator's error is one line on standard error and no traceback; `--help` imports nothing
-of the commands, so that it answers at once.
-
-The group of commands: each imported when it is called, and what a shell completes before it.
-
-In: names of commands, what stands on the line so far. Out: commands, completions. Rules: neither a
-list of commands nor a completion imports one that is not called; nothing here reads settings.
+Exit codes: 0 done, 1 unexpected, 2 configuration or usage, 3 cannot start. Rules: an operator's
+error is one line on standard error and no traceback; `--help`, the list of commands and completions
+import no command and read no settings, so that they answer at once.
 """
 
 from __future__ import annotations
@@ -17,7 +12,6 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -33,125 +27,29 @@ from tixd.runtime import signals
 if TYPE_CHECKING:
     from tixd.commands import Invocation
 
+#: Commands, and what the list of commands says of each; `check-config` is `command` in the module
+#: tixd.commands.check_config.
+COMMANDS = MappingProxyType(
+    {
+        "once": "Process what lies in the reports folder, then end",
+        "analyze": "Analyse report folders without changing them",
+        "simulate": "Make reports of lines whose usage is known",
+        "status": "Show what the tixd that runs here does",
+        "health": "Say whether the tixd that runs here can work",
+        "failed": "List or retry results that could not be posted",
+        "asn": "Make or ask the table that tells the AS of addresses",
+        "sample": "Print files for systemd, Prometheus and others",
+        "manual": "Show a page of the manual",
+        "completion": "Print what makes a shell complete tixd's words",
+        "check-config": "Show every setting, its source, and what is wrong",
+    }
+)
+
 #: The role that is no processing role, and has settings and options of its own.
 COLLECTOR = "collector"
 
 #: Words of -l that are a level: Python's and Celery's.
 LEVELS = frozenset({"DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL"})
-
-
-class LazyGroup(click.Group):
-    """Commands by name, each imported when it is called and not before.
-
-    catalogue: where each one is, and what the list of commands says of it.
-    """
-
-    def __init__(self, *, catalogue: Mapping[str, tuple[str, str]], **options: Any) -> None:
-        super().__init__(commands={name: click.Command(name) for name in catalogue}, **options)
-        self._catalogue = catalogue
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command; None where there is none of that name."""
-        if super().get_command(ctx, cmd_name) is None:
-            return None
-        module, _, attribute = self._catalogue[cmd_name][0].partition(":")
-        return cast(click.Command, getattr(importlib.import_module(module), attribute))
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, self._catalogue[name][1]) for name in self._names(ctx)])
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
-        """Commands and options that begin like this, without importing a command."""
-        found = [
-            CompletionItem(name, help=self._catalogue[name][1])
-            for name in self._names(ctx)
-            if name.startswith(incomplete)
-        ]
-        return found + click.Command.shell_complete(self, ctx, incomplete)
-
-    def _names(self, ctx: click.Context) -> list[str]:
-        """The commands that can stand after what stands there."""
-        names = self.list_commands(ctx)
-        return ["check-config"] if ctx.params.get("role") == COLLECTOR else names
-
-
-def complete_role(
-    _: click.Context, __: click.Parameter, incomplete: str
-) -> list[CompletionItem[str]]:
-    """The roles that begin like this."""
-    return _beginning(incomplete, *get_args(get_type_hints(Settings)["role"]), COLLECTOR)
-
-
-def complete_log(
-    _: click.Context, __: click.Parameter, incomplete: str
-) -> list[CompletionItem[str]]:
-    """Levels, streams, or a file where the word is none of these."""
-    return _beginning(incomplete, *sorted(LEVELS), "stderr", "stdout") or _path(incomplete, "file")
-
-
-def complete_file(
-    _: click.Context, __: click.Parameter, incomplete: str
-) -> list[CompletionItem[str]]:
-    """A file."""
-    return _path(incomplete, "file")
-
-
-def complete_folder(
-    _: click.Context, __: click.Parameter, incomplete: str
-) -> list[CompletionItem[str]]:
-    """A folder."""
-    return _path(incomplete, "dir")
-
-
-def _beginning(incomplete: str, *words: str) -> list[CompletionItem[str]]:
-    """The words that begin like this, in whatever case."""
-    return [CompletionItem(w) for w in words if w.lower().startswith(incomplete.lower())]
-
-
-def _path(incomplete: str, kind: str) -> list[CompletionItem[str]]:
-    """The shell completes a path by itself when it is told to."""
-    return [CompletionItem(incomplete, type=kind)]
-
-
-#: Commands: where each one is, and what the list of commands says of it.
-COMMANDS = MappingProxyType(
-    {
-        "once": ("tixd.commands.once:command", "Process what lies in the reports folder, then end"),
-        "analyze": (
-            "tixd.commands.analyze:command",
-            "Analyse report folders without changing them",
-        ),
-        "simulate": (
-            "tixd.commands.simulate:command",
-            "Make reports of lines whose usage is known",
-        ),
-        "status": ("tixd.commands.status:command", "Show what the tixd that runs here does"),
-        "health": ("tixd.commands.health:command", "Say whether the tixd that runs here can work"),
-        "failed": (
-            "tixd.commands.failed:command",
-            "List or retry results that could not be posted",
-        ),
-        "asn": (
-            "tixd.commands.asn:command",
-            "Make or ask the table that tells the AS of addresses",
-        ),
-        "sample": (
-            "tixd.commands.sample:command",
-            "Print files for systemd, Prometheus and others",
-        ),
-        "manual": ("tixd.commands.manual:command", "Show a page of the manual"),
-        "completion": (
-            "tixd.commands.completion:command",
-            "Print what makes a shell complete tixd's words",
-        ),
-        "check-config": (
-            "tixd.commands.check_config:command",
-            "Show every setting, its source, and what is wrong",
-        ),
-    }
-)
 
 #: Words of the collector's -l that are a level.
 COLLECTOR_LEVELS = LEVELS | {"PANIC"}
@@ -162,11 +60,68 @@ MOST_CHARACTERS = 5000
 #: The name of the file that Celery's -s usually has; it need not exist to be told from a folder.
 CELERY_SCHEDULE_FILE = "celerybeat-schedule"
 
-_MEANING = MappingProxyType({field.name: field.metadata["help"] for field in fields(Settings)})
+_HELP = MappingProxyType({field.name: field.metadata["help"] for field in fields(Settings)})
+
+
+class LazyGroup(click.Group):
+    """The commands, each imported when it is called and not before."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(commands={name: click.Command(name) for name in COMMANDS}, **options)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; None where there is none of that name."""
+        if super().get_command(ctx, cmd_name) is None:
+            return None
+        module = importlib.import_module(f"tixd.commands.{cmd_name.replace('-', '_')}")
+        return cast(click.Command, module.command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name]) for name in _names(ctx)])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Complete commands and options without importing a command."""
+        names = [name for name in _names(ctx) if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=COMMANDS[name]) for name in names]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
+
+def _names(context: click.Context) -> list[str]:
+    """List the commands that the role has."""
+    return ["check-config"] if context.params.get("role") == COLLECTOR else sorted(COMMANDS)
+
+
+def complete_role(
+    _: click.Context, __: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Complete a role."""
+    return _beginning(incomplete, *get_args(get_type_hints(Settings)["role"]), COLLECTOR)
+
+
+def complete_log(
+    _: click.Context, __: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Complete levels and streams; let the shell complete a file where it is none of these."""
+    file = CompletionItem(incomplete, type="file")
+    return _beginning(incomplete, *sorted(LEVELS), "stderr", "stdout") or [file]
+
+
+def complete_folder(
+    _: click.Context, __: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Let the shell complete a folder."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
+def _beginning(incomplete: str, *words: str) -> list[CompletionItem[str]]:
+    """Return the words that begin like this, in any letter case."""
+    return [CompletionItem(w) for w in words if w.lower().startswith(incomplete.lower())]
 
 
 def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
-    """What -c=FILE and -l=FILE mean: gracc-collector took them like that."""
+    """Take -c=FILE and -l=FILE as -c FILE and -l FILE, as gracc-collector did."""
     if isinstance(value, tuple):
         return tuple(word.removeprefix("=") for word in value)
     bare = value and value.removeprefix("=")
@@ -175,7 +130,6 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
 
 @click.group(
     cls=LazyGroup,
-    catalogue=COMMANDS,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -184,7 +138,7 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
     "--role",
     metavar="ROLE",
     shell_complete=complete_role,
-    help="standalone, dispatcher, worker or collector; " + _MEANING["role"],
+    help="standalone, dispatcher, worker or collector; " + _HELP["role"],
 )
 @click.option(
     "-c",
@@ -192,7 +146,7 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
     "--config",
     "file",
     metavar="FILE",
-    shell_complete=complete_file,
+    type=click.Path(readable=False),
     callback=_after_equals,
     help="tixd.toml; else /etc/tixd/tixd.toml; for the collector also gracc-collector's file",
 )
@@ -201,7 +155,7 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
     "--schedule-dir",
     metavar="DIR",
     shell_complete=complete_folder,
-    help=_MEANING["schedule_dir"] + ", or a file in it",
+    help=_HELP["schedule_dir"] + ", or a file in it",
 )
 @click.option(
     "-l",
@@ -247,14 +201,23 @@ def tixd(
         return
     if pprof is not None:
         raise click.UsageError("-pprof is for --role collector")
-    given = {"role": role, "schedule_dir": schedule_dir and _schedule_folder(schedule_dir)}
-    options = {name: text for name, text in given.items() if text is not None}
-    options |= _log_options(log)
+    options = _log_options(log, LEVELS)
+    if role is not None:
+        options["role"] = role
+    if schedule_dir is not None:
+        options["schedule_dir"] = _schedule_folder(schedule_dir)
     if "log_level" in options:
         logging.getLogger("tixd").setLevel(options["log_level"].upper())
     context.obj = Invocation(options, file)
     if context.invoked_subcommand is None:
-        _run_daemon(context.obj)
+        _run_service(context.obj)
+
+
+def _run_service(invocation: Invocation) -> None:
+    """Run the role that the settings name, until a signal ends it."""
+    from tixd import roles  # noqa: PLC0415 - --help needs no service
+
+    roles.live(invocation.start(schedules=True), invocation.load)
 
 
 def _collect(
@@ -264,7 +227,7 @@ def _collect(
     schedule_dir: str | None,
     pprof: str,
 ) -> None:
-    """Live as the collector, or show its configuration."""
+    """Run the collector, or leave its settings to check-config."""
     from tixd.commands import CollectorInvocation  # noqa: PLC0415 - --help needs no settings
 
     if context.invoked_subcommand not in (None, "check-config"):
@@ -272,15 +235,15 @@ def _collect(
     if schedule_dir is not None:
         raise click.UsageError("-s is not for --role collector, which has no schedule")
     context.obj = CollectorInvocation(_log_options(log, COLLECTOR_LEVELS), file)
-    where = _pprof(pprof)
+    profiler_address = _profiler_address(pprof)
     if context.invoked_subcommand is None:
         from tixd.roles import collector  # noqa: PLC0415 - only this role pays for it
 
-        collector.run(context.obj.start(), context.obj.load, where)
+        collector.run(context.obj.start(), context.obj.load, profiler_address)
 
 
-def _pprof(text: str) -> str:
-    """Where -pprof wants its pages: "", on, or an address; all addresses where no host is named."""
+def _profiler_address(text: str) -> str:
+    """Return where -pprof wants its pages: "", "on", or host:port, of all hosts without a host."""
     from tixd.config import values  # noqa: PLC0415 - --help needs no settings
 
     try:
@@ -289,24 +252,17 @@ def _pprof(text: str) -> str:
         raise click.UsageError(f"-pprof {values.quoted(text)}: {error}") from None
 
 
-def _run_daemon(invocation: Invocation) -> None:
-    """Live in the role that the settings name, until a signal ends it."""
-    from tixd import roles  # noqa: PLC0415 - --help needs no service
-
-    roles.live(invocation.start(schedules=True), invocation.load)
-
-
 def _schedule_folder(path: str) -> str:
-    """The folder that -s names; Celery's -s names a file, which need not exist yet."""
+    """Return the folder that -s names; Celery's -s names a file, which need not exist yet."""
     if os.path.isfile(path) or os.path.basename(path) == CELERY_SCHEDULE_FILE:
         return os.path.dirname(path) or "."
     return path
 
 
-def _log_options(given: tuple[str, ...], levels: frozenset[str] = LEVELS) -> dict[str, str]:
-    """The settings that -l means, each at most once; the collector's may be any file's name."""
+def _log_options(words: tuple[str, ...], levels: frozenset[str]) -> dict[str, str]:
+    """Return the settings that -l means, each at most once; the collector's may be any file."""
     options: dict[str, str] = {}
-    for word in given:
+    for word in words:
         name = "log_level" if word.upper() in levels else "log_file"
         is_plain = word not in ("stdout", "stderr") and not set(word) & set("./")
         if name == "log_file" and is_plain and levels is LEVELS:
@@ -331,7 +287,7 @@ def run() -> None:
 
 
 def _priority() -> str:
-    """What tells journald, where it reads standard error, that the operator must act."""
+    """Return what tells journald, where it reads standard error, that the operator must act."""
     from tixd import logs  # noqa: PLC0415 - --help needs no log
     from tixd.config import environment  # noqa: PLC0415 - --help needs no log
 
@@ -342,7 +298,7 @@ def _priority() -> str:
 def _report_unexpected(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """One line about an unexpected error; Python ends with exit code 1 after it."""
+    """Print one line about an unexpected error; Python ends with exit code 1 after it."""
     if logging.getLogger("tixd").getEffectiveLevel() <= logging.DEBUG:
         traceback.print_exception(kind, error, trace)
     what = str(error) if isinstance(error, errors.TixdError) else bounded.error(error)

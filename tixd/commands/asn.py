@@ -27,7 +27,7 @@ from tixd.config import values
 LATEST = 253_402_300_799
 
 
-@click.group(short_help="Make or ask the table that tells the AS of addresses")
+@click.group()
 def command() -> None:
     """Make or ask the table that tells the AS of addresses."""
 

@@ -44,7 +44,7 @@ class Row:
     source: str
 
 
-@click.command(short_help="Show every setting, its source, and what is wrong")
+@click.command()
 @output.format_option("a table to read, or one JSON object")
 @click.option("--connect", is_flag=True, help="also try what the role needs, 15 s at most")
 @click.pass_obj

@@ -27,7 +27,7 @@ PLACES = MappingProxyType(
 VARIABLE = "_TIXD_COMPLETE"
 
 
-@click.command(short_help="Print what makes a shell complete tixd's words")
+@click.command()
 @click.argument("shell", type=click.Choice([*PLACES]), metavar="bash|zsh|fish")
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:

@@ -21,7 +21,7 @@ from tixd.runtime import control
 ANSWER_SECONDS = 600.0
 
 
-@click.group(short_help="List or retry results that could not be posted")
+@click.group()
 def command() -> None:
     """List or retry results that could not be posted."""
 

@@ -29,7 +29,7 @@ _STATUS = "GET /status"
 _MEMBERS = {field.name for field in fields(Snapshot)} | {"not_ready"}
 
 
-@click.command(short_help="Say whether the tixd that runs here can work")
+@click.command()
 @click.pass_obj
 def command(invocation: Invocation) -> None:
     """Say "ready", or why the tixd that runs here is not, for scripts and container checks.

@@ -64,7 +64,7 @@ def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[Com
     return [CompletionItem(name) for name in PAGES if name.startswith(incomplete)]
 
 
-@click.command(short_help="Show a page of the manual, or the list of pages")
+@click.command()
 @click.argument(
     "name", required=False, metavar="[PAGE]", callback=page_name, shell_complete=complete
 )

@@ -72,7 +72,7 @@ async def drain(
         raise failure.exceptions[0] if isinstance(failure, ExceptionGroup) else failure
 
 
-@click.command(short_help="Process what lies in the reports folder, then end")
+@click.command()
 @click.pass_obj
 def command(invocation: Invocation) -> None:
     """Process every installation in the reports folder once, then end.

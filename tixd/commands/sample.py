@@ -44,7 +44,7 @@ ANYWHERE = "/usr/bin/env tixd"
 _PLAIN_PATH = re.compile(r"[\w./+-]+")
 
 
-@click.command(short_help="Print files for systemd, Prometheus and others")
+@click.command()
 @click.argument("name", required=False, type=click.Choice([*SAMPLES]), metavar="[NAME]")
 def command(name: str | None) -> None:
     """List the files that come with tixd for the programs around it, or print one of them.

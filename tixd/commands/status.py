@@ -25,7 +25,7 @@ from tixd.commands.output import (
 from tixd.runtime.status import free_space
 
 
-@click.command(short_help="Show what the tixd that runs here does")
+@click.command()
 @format_option("a page to read, or one JSON object a line for each role")
 @click.pass_obj
 def command(invocation: Invocation, form: str) -> None:
