@@ -112,7 +112,7 @@ class _Bench:
         """Kill the broker with a job in its queue; from its port open to that job done."""
         await self._put(queue)
         await asyncio.to_thread(broker.kill)
-        await _until(lambda: bool(queue.trouble))
+        await _until(lambda: bool(queue.outage))
         await asyncio.to_thread(broker.start)
         begun, before = time.perf_counter(), self._done
         async with self._fed(queue):

@@ -22,6 +22,8 @@ from tixd.jobs import ListInstallations, ProcessInstallation
 from tixd.pool import process
 from tixd.pool.pool import Pool
 from tixd.pool.process import WorkerState
+from tixd.queues.base import JobSink
+from tixd.queues.local import LocalQueue
 
 #: Second of the first observation of made installations.
 BEGIN = 1_505_082_000
@@ -121,23 +123,18 @@ def block_the_loop(seconds: float) -> None:
 
 async def find_installations(pool: Pool, base: str) -> list[ProcessInstallation]:
     """A job for each installation under the base, as a scan finds them."""
-    jobs: list[ProcessInstallation] = []
-
-    async def put(job: ProcessInstallation) -> bool:
-        jobs.append(job)
-        return True
-
-    await queue_installations(pool, ListInstallations(base, ()), put)
-    return jobs
+    queue = LocalQueue()
+    await queue_installations(pool, ListInstallations(base, ()), queue)
+    return [(await queue.take()).job for _ in range(queue.waiting)]
 
 
 async def work_off(pool: Pool, *jobs: ProcessInstallation) -> Counter[str]:
     """Do these jobs to their end; the counts of what happened."""
     counts: Counter[str] = Counter()
 
-    async def fill(put: once.Put) -> Counter[str]:
+    async def fill(queue: JobSink) -> Counter[str]:
         for job in jobs:
-            await put(job)
+            await queue.put(job)
         return Counter()
 
     await once.drain(pool, fill, counts, lambda _done, _found: None)

@@ -19,8 +19,9 @@ from tixd.amqp.messages import Endpoint
 from tixd.config.collector_settings import Format
 from tixd.config.fields import Secret
 from tixd.jobs import ProcessInstallation
+from tixd.queues.celery_message import PathMapping
 from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
-from tixd.queues.rabbitmq import PathMapping, RabbitQueue
+from tixd.queues.rabbitmq import RabbitQueue
 from tixd.sinks.base import OutboundMessage
 
 
@@ -155,19 +156,18 @@ async def _nothing_to_look_through() -> Mapping[str, int]:
 @asynccontextmanager
 async def consumer(port: int, base: str, prefetch: int = PREFETCH) -> AsyncIterator[RabbitQueue]:
     """A queue that takes and gives jobs under the base; it is closed at the end."""
-    sender = ConfirmedPublisher(guest(port), "out")
+    publisher = ConfirmedPublisher(guest(port), "out")
     queue = RabbitQueue(
         guest(port),
-        sender,
-        JobPublisher(sender, 600),
+        JobPublisher(publisher, 600),
         PathMapping(base, base),
         prefetch,
         _nothing_to_look_through,
         Counter[str]().update,
     )
-    links = [asyncio.ensure_future(link.run()) for link in (sender.link, queue.link)]
+    links = [asyncio.ensure_future(link.run()) for link in (publisher.link, queue.link)]
     try:
-        await until(lambda: not sender.trouble and not queue.trouble)
+        await until(lambda: not publisher.outage and not queue.outage)
         yield queue
     finally:
         await queue.close()

@@ -54,7 +54,6 @@ CRUMBS = {
 STILL_PACKED = {
     *(
         "asn",
-        "queues",
         "results",
     ),
     *("results", "roles", "runtime", "tixd"),

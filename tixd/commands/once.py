@@ -22,9 +22,10 @@ from tixd.commands.output import WORDS, count_line, count_lines, progress_bar
 from tixd.config.settings import Settings
 from tixd.dispatch.consumer import consume
 from tixd.dispatch.mounts import check_reports_folder
-from tixd.dispatch.scheduler import PutJob, queue_installations
+from tixd.dispatch.scheduler import queue_installations
 from tixd.jobs import JobResult, ListInstallations
 from tixd.pool.pool import Pool
+from tixd.queues.base import JobSink
 from tixd.queues.local import LocalQueue
 from tixd.runtime import control, tasks
 from tixd.runtime.startup import exit_now
@@ -45,7 +46,7 @@ async def run_once(pool: Pool, base: str, counts: Counter[str], progress: Progre
 
 async def drain(
     pool: Pool,
-    fill: Callable[[PutJob], Awaitable[Counter[str]]],
+    fill: Callable[[JobSink], Awaitable[Counter[str]]],
     counts: Counter[str],
     progress: Progress,
 ) -> None:
@@ -58,7 +59,7 @@ async def drain(
 
     consuming = tasks.start(consume(queue, pool, on_job_done), "consumer of the queue")
     try:
-        counts.update(await fill(queue.put))
+        counts.update(await fill(queue))
         idle = tasks.start(queue.idle(), "waiting for the end")
         await asyncio.wait([idle, consuming], return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from tixd import errors
 from tixd.jobs import JobResult
 from tixd.pool.pool import Pool
-from tixd.queues.base import JobQueue
+from tixd.queues.base import JobSource
 
 #: Jobs taken from the queue for each worker, so that none waits for the parent.
 JOBS_PER_WORKER = 2
@@ -23,7 +23,7 @@ OnJobDone = Callable[[JobResult], None]
 
 
 async def consume(
-    queue: JobQueue, pool: Pool, on_job_done: OnJobDone, *, retry_on_start_failure: bool = False
+    queue: JobSource, pool: Pool, on_job_done: OnJobDone, *, retry_on_start_failure: bool = False
 ) -> None:
     """Give jobs to the workers until cancelled or the pool stops.
 
@@ -39,7 +39,7 @@ async def consume(
 
 
 async def _consume_in_turn(
-    queue: JobQueue, pool: Pool, on_job_done: OnJobDone, *, retry_on_start_failure: bool
+    queue: JobSource, pool: Pool, on_job_done: OnJobDone, *, retry_on_start_failure: bool
 ) -> None:
     while True:
         delivery = await queue.take()

@@ -26,6 +26,7 @@ from tixd.config.settings import Settings
 from tixd.directory import Folder
 from tixd.jobs import ListInstallations, ListUsers, ProcessInstallation
 from tixd.pool.pool import Pool
+from tixd.queues.base import JobSink
 from tixd.runtime import tasks
 from tixd.runtime.status import CycleView
 
@@ -55,9 +56,6 @@ FULL_ROUND_SECONDS = 3600.0
 
 #: Pause after a scan that failed, or a period where that is shorter.
 RETRY_SECONDS = 30.0
-
-#: Queues a job; False where its installation has an open one.
-PutJob = Callable[[ProcessInstallation], Awaitable[bool]]
 
 #: Queues a job for each installation that such a listing finds; returns counts.
 QueueInstallations = Callable[[ListInstallations], Awaitable[Counter[str]]]
@@ -177,7 +175,9 @@ def listing_job(base: str, period_seconds: float, number: int, before: float) ->
     return ListInstallations(base, (), since, number % slots, slots)
 
 
-async def queue_installations(pool: Pool, listing: ListInstallations, put: PutJob) -> Counter[str]:
+async def queue_installations(
+    pool: Pool, listing: ListInstallations, queue: JobSink
+) -> Counter[str]:
     """Queue a job for each installation that `listing` finds, among all users; return counts.
 
     Raises CannotStart where the reports cannot be listed.
@@ -187,7 +187,7 @@ async def queue_installations(pool: Pool, listing: ListInstallations, put: PutJo
     for at in range(0, len(users), USERS_PER_JOB):
         part = replace(listing, user_ids=tuple(users[at : at + USERS_PER_JOB]))
         found = await _installations(pool, part)
-        queued = await asyncio.gather(*(put(_job(listing.base, *ids)) for ids in found))
+        queued = await asyncio.gather(*(queue.put(_job(listing.base, *ids)) for ids in found))
         counts["installations_queued"] += sum(queued)
         counts["installations_skipped"] += len(queued) - sum(queued)
     return +counts

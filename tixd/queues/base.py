@@ -1,9 +1,7 @@
 """What a queue of jobs promises, whatever it is made of.
 
-In: jobs, from whoever schedules them. Out: deliveries, to whoever has workers. Rules: a job that
-was put is delivered, first come first served, until somebody says it is done: a consumer that goes
-away before loses nothing, another one gets the job. So a job may be delivered twice, and must be
-one that can be done twice.
+A job that was put is delivered, first come first served, until it is acknowledged: when a consumer
+goes away, another one gets the job. So a job may be done twice, and must bear it.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from tixd.jobs import ProcessInstallation
 
 
 class Delivery(Protocol):
-    """One job in the hands of one consumer; exactly one of the three methods ends it."""
+    """A job that one consumer has; exactly one of the three methods ends it."""
 
     @property
     def job(self) -> ProcessInstallation:
@@ -34,17 +32,25 @@ class Delivery(Protocol):
         ...
 
 
-class JobQueue(Protocol):
-    """Where jobs wait."""
+class JobSink(Protocol):
+    """Where a scan puts jobs."""
 
     async def put(self, job: ProcessInstallation) -> bool:
-        """Take a job; True once it is safe, False where its installation has an open job."""
+        """Store a job; return False where its installation has an open one."""
         ...
 
+
+class JobSource(Protocol):
+    """Where workers get jobs from."""
+
     async def take(self) -> Delivery:
-        """The next job; waits for one."""
+        """Wait for the next job."""
         ...
 
     async def close(self) -> None:
-        """Take and give no more; what was delivered here and is not done goes to others."""
+        """Deliver no more; what was delivered and not acknowledged goes to others."""
         ...
+
+
+class JobQueue(JobSink, JobSource, Protocol):
+    """Both ends of a queue."""

@@ -1,7 +1,6 @@
-"""The queue of one process: jobs wait in its memory, in order, one for each installation at most.
+"""The queue of one process: jobs in memory, in order, at most one for each installation.
 
-In and out: queues/contract.py. Rules: nothing needs to survive the process, because the next scan
-finds the same installations again; an installation whose job is still open gets no second one.
+Nothing needs to survive the process, because the next scan finds the same installations again.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ class LocalQueue:
     """A JobQueue in memory; `taken`: how many jobs it has taken so far."""
 
     def __init__(self) -> None:
+        self.taken = 0
         self._waiting: deque[ProcessInstallation] = deque()
         self._open: set[tuple[int, int]] = set()
         self._changed = asyncio.Condition()
         self._closed = False
-        self.taken = 0
 
     @property
     def waiting(self) -> int:
@@ -30,21 +29,21 @@ class LocalQueue:
 
     @property
     def open(self) -> int:
-        """How many jobs wait or are in somebody's hands."""
+        """How many jobs wait or are being done."""
         return len(self._open)
 
     async def put(self, job: ProcessInstallation) -> bool:
-        """Take a job, unless its installation has an open one."""
+        """Queue a job, unless its installation has an open one."""
         key = (job.user_id, job.installation_id)
         if key in self._open or self._closed:
             return False
         self._open.add(key)
         self.taken += 1
-        await self._add(job, first=False)
+        await self.requeue(job, first=False)
         return True
 
     async def take(self) -> LocalDelivery:
-        """The next job; waits for one, for ever once the queue is closed."""
+        """Wait for the next job; for ever once the queue is closed."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._waiting and not self._closed)
             return LocalDelivery(self._waiting.popleft(), self)
@@ -59,24 +58,21 @@ class LocalQueue:
         self._closed = True
 
     async def forget(self, job: ProcessInstallation) -> None:
-        """The job is not open any more."""
+        """Let the job's installation get another one."""
         async with self._changed:
             self._open.discard((job.user_id, job.installation_id))
             self._changed.notify_all()
 
-    async def _add(self, job: ProcessInstallation, *, first: bool) -> None:
+    async def requeue(self, job: ProcessInstallation, *, first: bool) -> None:
+        """Let an open job wait, before or behind the others."""
         async with self._changed:
             (self._waiting.appendleft if first else self._waiting.append)(job)
             self._changed.notify()
 
-    async def give_again(self, job: ProcessInstallation, *, first: bool) -> None:
-        """Let an open job wait once more."""
-        await self._add(job, first=first)
-
 
 @dataclass(frozen=True, slots=True)
 class LocalDelivery:
-    """A job of a LocalQueue in somebody's hands."""
+    """A job of a LocalQueue that is being done."""
 
     job: ProcessInstallation
     queue: LocalQueue
@@ -86,9 +82,9 @@ class LocalDelivery:
         await self.queue.forget(self.job)
 
     async def requeue_last(self) -> None:
-        """Behind the others once more."""
-        await self.queue.give_again(self.job, first=False)
+        """Queue it behind the others."""
+        await self.queue.requeue(self.job, first=False)
 
     async def release(self) -> None:
-        """To somebody else, first."""
-        await self.queue.give_again(self.job, first=True)
+        """Queue it before the others."""
+        await self.queue.requeue(self.job, first=True)

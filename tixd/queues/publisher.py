@@ -1,16 +1,10 @@
-"""Messages to RabbitMQ queues, each confirmed, over a connection of their own.
+"""Publishes messages to RabbitMQ queues, each confirmed, over a connection of its own.
 
-In: the name of a queue, a body, properties. Out: a return once the broker has stored it. Rules: a
-queue that is missing is declared, one that is there is used as found, whatever its arguments;
-what could not be confirmed may have been stored all the same. The broker stops reading from a
-connection that publishes while it is short of memory or disk, so nothing is consumed on this one;
-and it says so only to somebody who publishes, so a probe goes to a queue of our own.
-
-Jobs as messages in the queue that tixd shares with Celery workers.
-
-In: installations, or a base to be looked through. Out: confirmed messages of Celery's protocol 2.
-Rules: a message that nobody took within a period is dropped by the broker, because by then the next
-cycle has made another one, so a backlog never grows beyond the number of installations.
+Nothing is consumed on that connection: the broker stops reading from one that publishes while it is
+short of memory or disk. A queue that is missing is declared, one that exists is used as found.
+A message whose confirm is missing may have been stored all the same. A job that nobody took within
+a period is dropped by the broker: the next cycle has made another one by then, so a backlog never
+grows beyond the number of installations.
 """
 
 from __future__ import annotations
@@ -34,18 +28,20 @@ from tixd.queues.celery_message import InstallationTask, ScanTask, Task, encode
 #: How long a confirm may take; a disk that is busy takes a second.
 CONFIRM_SECONDS = 20.0
 
-#: How often it is tried whether the broker still confirms.
+#: How often a probe checks that the broker still confirms.
 PROBE_SECONDS = 5.0
 
-Claim = Callable[[Connection], Awaitable[Channel]]
+#: Queue, exchange and routing key of a Celery deployment that configures none.
+JOBS = "celery"
 
-_FIRST = asyncio.FIRST_COMPLETED
+#: Waits until a connection may be used: as long as the channel that it returns lives.
+AcquireLock = Callable[[Connection], Awaitable[Channel]]
 
 
 async def declare(connection: Connection, queue: str, exchange: str = "") -> None:
-    """See that there is a durable queue; where it is made, an exchange too, and bound.
+    """Declare a durable queue if it is missing, and bind it to the exchange, declared too.
 
-    A channel each, because the broker ends the one on which it has to say no.
+    Two channels, because the broker ends the one on which it refuses.
     """
     channel = await connection.channel()
     try:
@@ -60,110 +56,107 @@ async def declare(connection: Connection, queue: str, exchange: str = "") -> Non
 
 
 class ConfirmedPublisher:
-    """Sends to the queues of one broker; run() keeps its connection.
+    """Publishes to the queues of one broker while link.run() keeps its connection.
 
-    confirmed: epoch second of the last confirm, None before the first.
+    last_confirmed_at: epoch second of the last confirm, None before the first.
     """
 
-    def __init__(self, endpoint: Endpoint, name: str, claim: Claim | None = None) -> None:
-        """`claim` returns once the connection may be used: as long as the claim's channel lives."""
-        self.link = SupervisedConnection(endpoint, name, self._use)
-        self.confirmed: float | None = None
-        self._claim = claim
+    def __init__(self, endpoint: Endpoint, name: str, lock: AcquireLock | None = None) -> None:
+        """Use a connection only once `lock` has returned, if there is one."""
+        self.link = SupervisedConnection(endpoint, name, self._on_connected)
+        self.last_confirmed_at: float | None = None
+        self._lock = lock
         self._channel: Channel | None = None
         self._connection: Connection | None = None
         self._declaring = asyncio.Lock()
 
     @property
-    def trouble(self) -> str:
-        """Why nothing can be sent; "" where it can."""
+    def outage(self) -> str | None:
+        """Why nothing can be published; None where it can."""
         if self._connection is None:
             return self.link.reason or "the connection has just ended"
         blocked = self._connection.blocked
-        return f"RabbitMQ takes no messages: {blocked}" if blocked else ""
+        return f"RabbitMQ takes no messages: {blocked}" if blocked else None
 
-    async def send(
+    async def publish(
         self, queue: str, body: bytes, properties: Properties, *, exchange: str = ""
     ) -> None:
-        """Send a message; returns once the broker has stored it. Raises a BrokerError else.
+        """Publish a message and wait until the broker has stored it; raises a BrokerError.
 
-        exchange: what a queue that is missing is bound to, when it is made.
+        exchange: what the queue is bound to where it is missing.
         """
         try:
-            await self._publish(queue, body, properties)
+            await self._publish_once(queue, body, properties)
         except errors.MessageReturned:
             async with self._declaring:
                 if self._connection:
                     await declare(self._connection, queue, exchange)
-            await self._publish(queue, body, properties)
+            await self._publish_once(queue, body, properties)
 
-    async def _publish(self, queue: str, body: bytes, properties: Properties) -> None:
-        if self.trouble or not self._channel:
-            raise errors.BrokerUnavailable(self.trouble)
+    async def _publish_once(self, queue: str, body: bytes, properties: Properties) -> None:
+        if self.outage or not self._channel:
+            raise errors.BrokerUnavailable(self.outage or "")
         marked = replace(properties, message_id=properties.message_id or str(uuid4()))
         confirmed = self._channel.publish("", queue, body, marked)
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await confirmed
         except TimeoutError:
-            reason = self.trouble or f"no confirm within {CONFIRM_SECONDS:.0f} s"
+            reason = self.outage or f"no confirm within {CONFIRM_SECONDS:.0f} s"
             raise errors.BrokerUnavailable(reason) from None
-        self.confirmed = time.time()
+        self.last_confirmed_at = time.time()
 
-    async def _use(self, connection: Connection) -> None:
-        """Claim the connection, then let it be used as long as it confirms our probes."""
-        ends = {(await self._claim(connection)).ended} if self._claim else set()
+    async def _on_connected(self, connection: Connection) -> None:
+        """Wait for the lock, then use the connection as long as it confirms probes."""
+        ends = {(await self._lock(connection)).ended} if self._lock else set()
         probe = await BrokerProbe.open(connection, PROBE_PREFIX)
         ends.add(probe.channel.ended)
-        self._channel, self._connection = probe.channel, connection
+        self._channel = probe.channel
+        self._connection = connection
         self.link.mark_ready(connection)
         try:
             while True:
                 await self._probe(connection, probe)
-                ended, _ = await asyncio.wait(ends, timeout=PROBE_SECONDS, return_when=_FIRST)
+                ended, _ = await asyncio.wait(
+                    ends, timeout=PROBE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
                 for end in ended:
                     raise end.result()
         finally:
             self._channel = self._connection = None
 
     async def _probe(self, connection: Connection, probe: BrokerProbe) -> None:
-        """Raises BrokerUnavailable where the broker confirms nothing, and does not say why."""
+        """Raise BrokerUnavailable where the broker neither confirms nor says that it is blocked."""
         reason = await probe.confirm(CONFIRM_SECONDS)
         if reason is None:
-            self.confirmed = time.time()
+            self.last_confirmed_at = time.time()
         elif not connection.blocked:
             raise errors.BrokerUnavailable(reason)
 
 
-#: Queue, exchange and routing key of a Celery deployment that configures none.
-JOBS = "celery"
-
-
 class JobPublisher:
-    """Sends jobs by a Sender; `period_seconds` is how long they are good for."""
+    """A JobSink: publishes jobs in the queue that tixd shares with Celery workers.
 
-    def __init__(self, sender: ConfirmedPublisher, period_seconds: float) -> None:
-        self._sender, self._period_seconds = sender, period_seconds
+    period_seconds: how long a job is valid.
+    """
+
+    def __init__(self, publisher: ConfirmedPublisher, period_seconds: float) -> None:
+        self.publisher = publisher
+        self._period_seconds = period_seconds
         self._origin = f"{os.getpid()}@{socket.gethostname()}"
 
     async def put(self, job: ProcessInstallation) -> bool:
-        """Send the job of one installation; True once it is stored, a BrokerError else."""
-        await self.put_path(job.path, job.user_id, job.installation_id)
+        """Publish the job of one installation; raises a BrokerError."""
+        await self.send(InstallationTask("", job.path, job.user_id, job.installation_id))
         return True
 
-    async def put_path(self, path: str, user_id: int, installation_id: int) -> None:
-        """The same, for a path as another host sees it."""
-        await self._send(
-            InstallationTask(str(uuid4()), path, user_id, installation_id, self._expires())
-        )
+    async def request_scan(self, base: str) -> None:
+        """Ask a worker that sees the reports to scan them; raises a BrokerError."""
+        await self.send(ScanTask("", base))
 
-    async def put_users(self, base: str) -> None:
-        """Have somebody who sees the reports look through them; stored then, a BrokerError else."""
-        await self._send(ScanTask(str(uuid4()), base, self._expires()))
-
-    def _expires(self) -> float:
-        return time.time() + self._period_seconds
-
-    async def _send(self, task: Task) -> None:
-        body, properties = encode(task, now=time.time(), origin=self._origin)
-        await self._sender.send(JOBS, body, properties, exchange=JOBS)
+    async def send(self, task: Task) -> None:
+        """Publish a task, with an id and an expiry of its own; raises a BrokerError."""
+        now = time.time()
+        fresh = replace(task, task_id=str(uuid4()), expires=now + self._period_seconds)
+        body, properties = encode(fresh, now=now, origin=self._origin)
+        await self.publisher.publish(JOBS, body, properties, exchange=JOBS)

@@ -39,17 +39,17 @@ async def _work(service: Service, pool: Pool) -> None:
     """Keep a connection, and tick while it is the leader's."""
     settings = service.settings
     lock = BrokerLock(f"pid {os.getpid()} on {socket.gethostname()}")
-    sender = ConfirmedPublisher(endpoint(settings), "jobs out", lock.acquire)
-    jobs = JobPublisher(sender, settings.processing_period_minutes * 60)
-    service.broker = lambda: BrokerView(sender.trouble, sender.confirmed)
-    service.renewed = lambda: sender.link.set_endpoint(endpoint(service.settings))
+    publisher = ConfirmedPublisher(endpoint(settings), "jobs out", lock.acquire)
+    jobs = JobPublisher(publisher, settings.processing_period_minutes * 60)
+    service.broker = lambda: BrokerView(publisher.outage or "", publisher.last_confirmed_at)
+    service.renewed = lambda: publisher.link.set_endpoint(endpoint(service.settings))
     find = partial(distribute, pool, jobs)
     dispatcher = Scheduler(settings, find, service.presence.metrics.add)
     service.dispatcher = dispatcher
     await service.run(pool)
-    linked = tasks.start_loop(sender.link.run, "connection for jobs out")
+    linked = tasks.start_loop(publisher.link.run, "connection for jobs out")
     try:
-        await _tick(service, pool, dispatcher, sender, lock)
+        await _tick(service, pool, dispatcher, publisher, lock)
     finally:
         await dispatcher.stop()
         await service.finish(pool)
@@ -61,7 +61,7 @@ async def _tick(
     service: Service,
     pool: Pool,
     dispatcher: Scheduler,
-    sender: ConfirmedPublisher,
+    publisher: ConfirmedPublisher,
     lock: BrokerLock,
 ) -> None:
     """Once a second: who leads, and is a cycle due?"""
@@ -70,11 +70,11 @@ async def _tick(
         if lock.holder is not None:
             follows = True
             await service.enter_standby(lock.holder)
-        elif follows and not sender.trouble:
+        elif follows and not publisher.outage:
             follows = False
             service.leader = f"pid {os.getpid()}"
             await service.run(pool)
-        if not sender.trouble:
+        if not publisher.outage:
             tick.run_pending()
         await service.turn()
 
@@ -86,6 +86,6 @@ async def distribute(pool: Pool, jobs: JobPublisher, wanted: ListInstallations) 
     """
     users = await pool.submit(ListUsers(wanted.base))
     if users.failure or not users.rows:
-        await jobs.put_users(wanted.base)
+        await jobs.request_scan(wanted.base)
         return Counter(messages_for_users=1)
-    return await queue_installations(pool, wanted, jobs.put)
+    return await queue_installations(pool, wanted, jobs)

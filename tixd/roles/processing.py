@@ -40,7 +40,7 @@ from tixd.dispatch.scheduler import TICK_SECONDS, Scheduler
 from tixd.jobs import CheckVolume, JobResult
 from tixd.pool.pool import Pool
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG
-from tixd.queues.base import JobQueue
+from tixd.queues.base import JobSource
 from tixd.roles import control_commands
 from tixd.runtime import control, signals, tasks
 from tixd.runtime.service import Presence
@@ -305,7 +305,7 @@ async def wait_for_leadership(service: Service, lock: HostLock) -> bool:
 
 @contextlib.asynccontextmanager
 async def working(
-    service: Service, queue: JobQueue, pool: Pool
+    service: Service, queue: JobSource, pool: Pool
 ) -> AsyncIterator[asyncio.Future[Any]]:
     """Feed the workers; the future is done only if one of the tasks ends, which ends the role.
 

@@ -35,7 +35,7 @@ async def _work(service: Service, pool: Pool) -> None:
     """Tick until told to stop."""
     settings, queue = service.settings, LocalQueue()
     service.queue_lengths = lambda: (queue.waiting, queue.open)
-    find = partial(queue_installations, pool, put=queue.put)
+    find = partial(queue_installations, pool, queue=queue)
     dispatcher = Scheduler(settings, find, service.presence.metrics.add)
     service.dispatcher = dispatcher
     await service.run(pool)

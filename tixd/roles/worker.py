@@ -18,8 +18,9 @@ from tixd.dispatch.consumer import JOBS_PER_WORKER
 from tixd.dispatch.mounts import check_reports_folder
 from tixd.dispatch.scheduler import cycle_number, listing_job, queue_installations
 from tixd.pool.pool import Pool
+from tixd.queues.celery_message import PathMapping
 from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
-from tixd.queues.rabbitmq import PathMapping, RabbitQueue
+from tixd.queues.rabbitmq import RabbitQueue
 from tixd.roles.processing import Service, endpoint, working
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
@@ -33,16 +34,18 @@ async def run(service: Service) -> None:
 
 
 async def _work(service: Service, pool: Pool) -> None:
-    sender = ConfirmedPublisher(endpoint(service.settings), "jobs out")
-    queue = _queue(service, pool, sender)
-    links = [sender.link, queue.link]
+    publisher = ConfirmedPublisher(endpoint(service.settings), "jobs out")
+    queue = _queue(service, pool, publisher)
+    links = [publisher.link, queue.link]
 
     def renewed() -> None:
         for link in links:
             link.set_endpoint(endpoint(service.settings))
 
     service.queue_lengths = lambda: (queue.waiting, queue.open)
-    service.broker = lambda: BrokerView(queue.trouble or sender.trouble, sender.confirmed)
+    service.broker = lambda: BrokerView(
+        queue.outage or publisher.outage or "", publisher.last_confirmed_at
+    )
     service.renewed = renewed
     await service.run(pool)
     linked = [tasks.start_loop(link.run, f"connection for {link.name}") for link in links]
@@ -56,24 +59,21 @@ async def _work(service: Service, pool: Pool) -> None:
         await tasks.end(*linked)
 
 
-def _queue(service: Service, pool: Pool, sender: ConfirmedPublisher) -> RabbitQueue:
+def _queue(service: Service, pool: Pool, publisher: ConfirmedPublisher) -> RabbitQueue:
     settings = service.settings
     base, period_seconds = settings.reports_base_path, settings.processing_period_minutes * 60
-    jobs = JobPublisher(sender, period_seconds)
+    jobs = JobPublisher(publisher, period_seconds)
 
-    async def look_through() -> Counter[str]:
+    async def fan_out() -> Counter[str]:
         now = time.time()
-        number = cycle_number(now, period_seconds)
-        return await queue_installations(
-            pool, listing_job(base, period_seconds, number, now), jobs.put
-        )
+        listing = listing_job(base, period_seconds, cycle_number(now, period_seconds), now)
+        return await queue_installations(pool, listing, jobs)
 
     return RabbitQueue(
         endpoint(settings),
-        sender,
         jobs,
         PathMapping(base, settings.sender_base_path or base),
         pool.size * JOBS_PER_WORKER,
-        look_through,
+        fan_out,
         service.presence.metrics.add,
     )

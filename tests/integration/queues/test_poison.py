@@ -85,7 +85,7 @@ async def test_looking_through_that_fails_for_an_unknown_reason_gives_its_messag
             raise KeyError("x")
         return {}
 
-    monkeypatch.setattr(rabbitmq, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(rabbitmq, "RETRY_SECONDS", 0.01)
     async with consumer(broker.port, "/r") as queue:
         queue._fan_out = fan_out
         await publish(direct, *[ScanTask(TASK_ID, "/r")] * PREFETCH, GOOD)
@@ -100,7 +100,7 @@ async def test_looking_through_that_fails_for_an_unknown_reason_gives_its_messag
 async def test_messages_that_tixd_dead_refuses_do_not_hold_up_jobs(
     broker, direct, monkeypatch
 ) -> None:
-    monkeypatch.setattr(rabbitmq, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(rabbitmq, "RETRY_SECONDS", 0.01)
     direct.declare("tixd.dead", x_max_length=1, x_overflow="reject-publish")
     await asyncio.to_thread(direct.publish, "tixd.dead", "full")
     bad = InstallationTask(TASK_ID, "/elsewhere", 7, 7)

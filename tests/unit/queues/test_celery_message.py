@@ -172,29 +172,29 @@ def test_what_is_no_json_task_is_refused_unread(
         ({"args": []}, "0 arguments"),
         ({"args": ["/r/1/2", "1"]}, "2 arguments"),
         ({"args": ["/r/1/2", "1", "2", "3"]}, "4 arguments"),
-        ({"args": {"0": "/r"}}, "no list"),
-        ({"args": None}, "no list"),
+        ({"args": {"0": "/r"}}, "not a list"),
+        ({"args": None}, "not a list"),
         ({"kwargs": {"path": "/r/1/2"}}, "keyword arguments"),
-        ({"args": [7, "1", "2"]}, "no path"),
-        ({"args": ["", "1", "2"]}, "no path"),
-        ({"args": ["/r/1/2\0", "1", "2"]}, "no path"),
-        ({"args": ["/" * 4097, "1", "2"]}, "no path"),
+        ({"args": [7, "1", "2"]}, "not a path"),
+        ({"args": ["", "1", "2"]}, "not a path"),
+        ({"args": ["/r/1/2\0", "1", "2"]}, "not a path"),
+        ({"args": ["/" * 4097, "1", "2"]}, "not a path"),
         *(
-            ({"args": ["/r/1/2", odd, "2"]}, "no number of a user or installation")
+            ({"args": ["/r/1/2", odd, "2"]}, "not the number of a user or installation")
             for odd in ("", "0", "-1", "+1", "1.0", " 1", "1 ", "1_0", "\u0661", "x", "9" * 19)
         ),
         *(
-            ({"args": ["/r/1/2", "1", odd]}, "no number of a user or installation")
+            ({"args": ["/r/1/2", "1", odd]}, "not the number of a user or installation")
             for odd in (0, -1, 1.0, True, None, ["2"], 10**18, 10**30)
         ),
         ({"task": USERS, "args": ["/r", "1"]}, "2 arguments"),
         ({"task": USERS, "args": []}, "0 arguments"),
-        ({"task": USERS, "args": [None]}, "no path"),
-        ({"id": None}, "no task id"),
-        ({"id": ""}, "no task id"),
-        ({"id": "x" * 256}, "no task id"),
-        ({"expires": "soon"}, "no time"),
-        ({"expires": 1505082345}, "no time"),
+        ({"task": USERS, "args": [None]}, "not a path"),
+        ({"id": None}, "not a task id"),
+        ({"id": ""}, "not a task id"),
+        ({"id": "x" * 256}, "not a task id"),
+        ({"expires": "soon"}, "not a time"),
+        ({"expires": 1505082345}, "not a time"),
     ],
     ids=str,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tixd.errors import BadTask
-from tixd.queues.celery_message import InstallationTask, ScanTask, local_base, translate
+from tixd.queues.celery_message import InstallationTask, PathMapping, ScanTask
 
 
 @pytest.mark.parametrize(
@@ -21,12 +21,12 @@ from tixd.queues.celery_message import InstallationTask, ScanTask, local_base, t
 def test_a_path_under_either_base_is_one_under_the_own(
     path: str, sender_base: str, base: str
 ) -> None:
-    found = translate(InstallationTask("t", path, 1, 2), sender_base, base)
+    found = PathMapping(base, sender_base).translate(InstallationTask("t", path, 1, 2))
     assert found == base.rstrip("/") + "/1/2"
 
 
 def test_the_root_of_a_volume_can_be_the_base() -> None:
-    assert translate(InstallationTask("t", "/1/2", 1, 2), "/", "/") == "/1/2"
+    assert PathMapping("/", "/").translate(InstallationTask("t", "/1/2", 1, 2)) == "/1/2"
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,13 @@ def test_the_root_of_a_volume_can_be_the_base() -> None:
 )
 def test_a_path_elsewhere_or_of_another_installation_is_refused(path: str) -> None:
     with pytest.raises(BadTask, match="not the folder of 1/2 under the base"):
-        translate(InstallationTask("t", path, 1, 2), "/tmp/reports", "/r")
+        PathMapping("/r", "/tmp/reports").translate(InstallationTask("t", path, 1, 2))
 
 
 def test_a_base_is_the_own_one_or_the_senders() -> None:
+    paths = PathMapping("/r", "/tmp/reports")
     for named in ("/r", "/r/", "/tmp/reports", "/tmp//reports/"):
-        assert local_base(ScanTask("t", named), "/tmp/reports", "/r") == "/r"
+        paths.check_base(ScanTask("t", named))
     for named in ("/", "/r/1", "/tmp", "r", "/r/..", "/tmp/reports/../../etc"):
         with pytest.raises(BadTask, match="not the base"):
-            local_base(ScanTask("t", named), "/tmp/reports", "/r")
+            paths.check_base(ScanTask("t", named))
