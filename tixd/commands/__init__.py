@@ -1,6 +1,5 @@
 """The commands: each module has `command`, which `tixd.cli` imports when it is called.
 
-In: an Invocation, by `@click.pass_obj`. Out: the command's text on standard output.
 Rules: only here is anything printed; the log goes where the settings say.
 """
 
@@ -18,7 +17,7 @@ from tixd.config.environment import Surroundings
 from tixd.config.loader import CollectorConfig, ProcessingConfig
 from tixd.runtime import startup
 
-#: How long root waits for the reports volume to say whose it is.
+#: How long root waits for the reports volume to say who owns it.
 OWNER_SECONDS = 2.0
 
 Answer = TypeVar("Answer")
@@ -32,15 +31,15 @@ class Invocation:
     file: Path | None
 
     def load(self) -> ProcessingConfig:
-        """The configuration of this process; raises ConfigError."""
+        """Load the configuration of this process; raises ConfigError."""
         return loader.load(self.options, os.environ, self.file)
 
     def load_for_asking(self) -> ProcessingConfig:
-        """What a command needs of it that only asks: settings that are wrong have their default."""
+        """Load what a command needs that only asks; settings that are wrong have their default."""
         return loader.load_for_asking(self.options, os.environ, self.file)
 
     def start(self, *, schedules: bool = False) -> ProcessingConfig:
-        """Load the configuration, be who it says, open the log, and log what it warns of.
+        """Load the configuration, become the user it names, open the log, log its warnings.
 
         The settings that come back say which form the log has, so that workers write the same.
         """
@@ -56,19 +55,20 @@ class CollectorInvocation:
     file: Path | None
 
     def load(self) -> CollectorConfig:
-        """The configuration of this process; raises ConfigError."""
+        """Load the configuration of this process; raises ConfigError."""
         return loader.load_collector(self.options, os.environ, self.file)
 
     def start(self) -> CollectorConfig:
-        """Load the configuration, be who it says, open the log, and log what it warns of."""
+        """Load the configuration, become the user it names, open the log, log its warnings."""
         return startup.begin(self.load(), schedules=False)[0]
 
 
 def asked(loaded: ProcessingConfig, ask: Callable[[Surroundings], Answer]) -> Answer:
-    """What `ask` hears where a tixd of this user has its sockets.
+    """Return what `ask` returns where a tixd of this user has its sockets.
 
-    Root asks also where one has them that has become the owner of the reports; the volume is looked
-    at only where nobody else answers, and not for long, because it may hang. Raises NotRunning.
+    Root also asks where one has them that root started and that became the owner of the reports.
+    The volume is looked at only where nobody else answers, and not for long, because it may hang.
+    Raises NotRunning.
     """
     try:
         return ask(loaded.surroundings)
@@ -79,7 +79,7 @@ def asked(loaded: ProcessingConfig, ask: Callable[[Surroundings], Answer]) -> An
 
 
 def _owner(loaded: ProcessingConfig) -> int | None:
-    """The user that root's tixd goes on as; None where that cannot be known."""
+    """Return the user that root's tixd becomes; None where that cannot be known."""
     from tixd.diagnostics.runner import Check, run_checks  # noqa: PLC0415 - seldom needed
 
     def look() -> str:

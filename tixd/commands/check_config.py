@@ -52,8 +52,8 @@ def command(invocation: Invocation | CollectorInvocation, *, form: str, connect:
     """Show every setting with its source, and say whether each one is allowed.
 
     With --connect also try the folders, tix-api, RabbitMQ and whatever else the role needs; a tixd
-    that runs is not disturbed. Run it as the user that tixd runs as; root goes on as whom tixd
-    would be, and hands over what tixd would: its folders beside the reports.
+    that runs is not disturbed. Run it as the user that tixd runs as. Run by root, it becomes the
+    user that tixd would become, and hands over what tixd would: its folders beside the reports.
 
     Ends with exit code 0 where all is fine, 2 where a setting is not, and 1 where something that
     was tried is not. Secrets are not shown.

@@ -1,7 +1,7 @@
 """`tixd completion SHELL`: what makes a shell complete tixd's commands, options and their values.
 
-In: the name of a shell. Out: a script for it, with a comment that says where to put it. Rules: the
-script calls `tixd` for each completion, so it need not be made again with a new version.
+Rules: the script calls `tixd` for each completion, so it need not be made again with a new version;
+a comment in it says where to put it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """`tixd health`: whether the tixd that runs here can work.
 
-In: the control sockets of the roles that run here. Out: one word and the reasons; exit code 0 or 1.
-Rules: it may be run every few seconds, so it imports little; no other exit code, because container
-engines know these two only.
+Exit code 0 or 1, because container engines know these two only. Rules: it may be run every few
+seconds, so it imports little.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def command(invocation: Invocation) -> None:
 
 
 def ask_roles(invocation: Invocation) -> list[Mapping[str, Any]]:
-    """The status of every role here, or of the one that the settings name."""
+    """Return the status of every role here, or of the one that the settings name."""
     loaded = invocation.load_for_asking()
     role = loaded.settings.role if loaded.sources["role"] != "default" else ""
     roles = asked(loaded, lambda around: control.ask_all(around, role, _STATUS, ANSWER_SECONDS))

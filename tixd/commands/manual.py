@@ -48,7 +48,7 @@ WIDEST_COLUMNS = 120
 
 
 def page_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """The page that was asked for, also by its file's name; an unknown one ends the command."""
+    """Return the page that was asked for, also by its file's name; an unknown one is refused."""
     if value is None:
         return None
     name = value.removesuffix(".md")
@@ -60,7 +60,7 @@ def page_name(_: click.Context, __: click.Parameter, value: str | None) -> str |
 
 
 def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Pages that begin like this."""
+    """Complete the name of a page."""
     return [CompletionItem(name) for name in PAGES if name.startswith(incomplete)]
 
 
@@ -85,18 +85,18 @@ def command(name: str | None) -> None:
 
 
 def text(name: str) -> str:
-    """The Markdown of a page."""
+    """Return the Markdown of a page."""
     return (resources.files("tixd") / "manual" / f"{name}.md").read_text(encoding="utf-8")
 
 
 def first_sentence(page: str) -> str:
-    """The first sentence below a page's title."""
+    """Return the first sentence below a page's title."""
     paragraph = page.split("\n\n")[1].replace("\n", " ")
     return re.split(r"(?<=\.) ", paragraph, maxsplit=1)[0]
 
 
 def fitted(page: str, columns: int) -> str:
-    """The page with those tables as lists whose longest words need more columns than there are."""
+    """Write tables as lists where their longest words need more columns than there are."""
     parts = re.split(r"((?:^\|.*\n)+)", page, flags=re.MULTILINE)
     return "".join(_as_list(part, columns) if part.startswith("|") else part for part in parts)
 
@@ -119,7 +119,7 @@ def _as_list(table: str, columns: int) -> str:
 
 
 def rendered(page: str) -> str:
-    """The page as a terminal of this width shows it; no word of it is cut."""
+    """Return the page as the terminal shows it; no word of it is cut."""
     from rich import console, markdown, table  # noqa: PLC0415 - a page that is piped needs no rich
 
     class Folding(markdown.TableElement):

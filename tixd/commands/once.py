@@ -97,9 +97,9 @@ def command(invocation: Invocation) -> None:
 
 
 async def _cycle(settings: Settings, runtime_folder: str, counts: Counter[str]) -> bool:
-    """The cycle; a signal ends it early, and the counts say what had been done until then.
+    """Run the cycle; a signal ends it early, and the counts say what was done until then.
 
-    Says whether workers were left behind that could not be ended.
+    Returns whether workers were left behind that could not be ended.
     """
     async with Pool(settings, runtime_folder) as pool:
         stopping: list[asyncio.Future[None]] = []

@@ -1,7 +1,7 @@
 """`tixd sample`: files that other programs need to run or watch tixd, to be put in their places.
 
-In: the name of a sample. Out: its text, or the list of all. Rules: each has its place and its
-purpose here; in units, the program is named by its whole path where that is known.
+Rules: each has its place and its purpose here; units name the program by its whole path where that
+is known.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`tixd simulate DIR`: report trees whose truth is known.
 
-In: options. Out: `<DIR>/<user>/<installation>/tix-report-<epoch>.json` and `<DIR>/description.yml`.
+It writes `<DIR>/<user>/<installation>/tix-report-<epoch>.json` and `<DIR>/description.yml`.
 Rules: nothing that is there is replaced but description.yml; every file appears whole or not at
 all; the same --seed, --start and options write the same bytes.
 """
@@ -19,15 +19,24 @@ from tixd.simulation.link import Access, Traffic
 from tixd.simulation.probing import Direction, Scenario
 from tixd.simulation.report_files import description, reports
 
-#: The line that is simulated: a cable line with buffers that swell when it is full.
-DOWNSTREAM_BITS_PER_SECOND, DOWNSTREAM_BUFFER_SECONDS = 10e6, 0.15
-UPSTREAM_BITS_PER_SECOND, UPSTREAM_BUFFER_SECONDS = 1e6, 0.3
+#: Speed of the line that is simulated, downstream: a cable line.
+DOWNSTREAM_BITS_PER_SECOND = 10e6
+
+#: Its speed upstream.
+UPSTREAM_BITS_PER_SECOND = 1e6
+
+#: How long its buffers hold packets when the line is full, downstream.
+DOWNSTREAM_BUFFER_SECONDS = 0.15
+
+#: The same upstream.
+UPSTREAM_BUFFER_SECONDS = 0.3
+
 #: One way between client and server.
 PROPAGATION_SECONDS = 0.012
 
 
 def _schedule(_context: click.Context, _option: click.Parameter, text: str) -> tuple[float, ...]:
-    """The usages of "0.1,0.5", each 0..1."""
+    """Parse usages such as "0.1,0.5", each 0..1."""
     try:
         usages = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -201,12 +210,12 @@ def command(
 
 
 def _minute_before_now(duration_seconds: int) -> int:
-    """The start, on a full minute, of a simulation that ends within the last minute."""
+    """Return the start, on a full minute, of a simulation that ends within the last minute."""
     return (int(time.time()) - duration_seconds) // 60 * 60
 
 
 def _refuse_to_mix(directory: str, folders: list[tuple[int, int]]) -> None:
-    """Made-up reports among those of an installation that is there would spoil its windows."""
+    """Refuse to put made-up reports among real ones, whose windows they would spoil."""
     for user_id, installation_id in folders:
         path = os.path.join(directory, str(user_id), str(installation_id))
         if os.path.lexists(path):

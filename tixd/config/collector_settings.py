@@ -76,7 +76,7 @@ class CollectorSettings:
     run_as: str = _setting(
         "",
         "runAs",
-        "user, or user:group, to go on as when root has started it; empty: root, with few rights",
+        "user, or user:group, that tixd becomes when root starts it; empty: root, with few rights",
         env="TIX_RUN_AS",
     )
 

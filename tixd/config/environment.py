@@ -1,13 +1,7 @@
-"""What the service manager tells a process by its environment; no settings of an operator.
+"""Read what the service manager, Kubernetes and the kernel tell a process of where it runs.
 
-In: the environment, as `config` got it. Out: Surroundings. Pure.
-Rules: an empty variable counts as unset; tixd must run under any service manager and under none.
-
-Count the processor cores that this process may use.
-
-In: its affinity and the CPU quota of its control groups (v1 and v2), as containers and systemd's
-CPUQuota= set it. Out: a number, at least 1. Rules: a quota on any group above counts; half a core
-is rounded up; what cannot be read is no limit.
+Rules: none of it is a setting of an operator; an empty variable counts as unset; tixd must run
+under any service manager and under none.
 """
 
 from __future__ import annotations
@@ -35,7 +29,6 @@ _OWN_RUNTIME_FOLDERS = (
     "/dev/shm/tixd-{uid}",  # noqa: S108
 )
 
-
 #: What Kubernetes and docker call variables of a service or linked container, behind its name, and
 #: what their values begin with where the name alone could be a setting's.
 _LINKED = re.compile(
@@ -50,6 +43,9 @@ _LONGEST_NAME = 300
 
 #: So many names of variables are told one by one.
 _MOST_NAMES = 3
+
+#: Where the kernel shows processes and control groups.
+_ROOT = Path("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class Surroundings:
     instances: str = ""
 
     def and_those_of(self, uid: int) -> Surroundings:
-        """With the folders that a process of this user makes, where none is given."""
+        """Add the folders that a process of this user makes, where none is given."""
         own = tuple(folder.format(uid=uid) for folder in _OWN_RUNTIME_FOLDERS)
         if not set(self.own_runtime_folders) & set(self.runtime_folders):
             return self
@@ -81,7 +77,7 @@ class Surroundings:
 
 
 def read(environ: Mapping[str, str], *, uid: int) -> Surroundings:
-    """The surroundings of a process of the user `uid`."""
+    """Read the environment of a process of the user `uid`."""
     own = tuple(folder.format(uid=uid) for folder in _OWN_RUNTIME_FOLDERS)
     told = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     guessed = (*filter(None, [environ.get("XDG_RUNTIME_DIR")]), SYSTEM_RUNTIME_FOLDER, *own)
@@ -97,7 +93,7 @@ def read(environ: Mapping[str, str], *, uid: int) -> Surroundings:
 def without_links(
     environ: Mapping[str, str], prefix: str
 ) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """The environment without the service links of this prefix; and the warning about them."""
+    """Drop the service links of this prefix; returns the others and the warning about these."""
     links = service_links(environ, prefix)
     if not links:
         return environ, ()
@@ -106,7 +102,7 @@ def without_links(
 
 
 def service_links(environ: Mapping[str, str], prefix: str) -> frozenset[str]:
-    """Variables with this prefix that are no settings: they tell where a service of that name is.
+    """Find variables with this prefix that are no settings, but tell where a service is.
 
     Kubernetes makes them for each service of the namespace, docker for each link.
 
@@ -129,7 +125,7 @@ def service_links(environ: Mapping[str, str], prefix: str) -> frozenset[str]:
 
 
 def about_links(names: frozenset[str]) -> str:
-    """The warning about such variables, in one line however many they are."""
+    """Return the warning about such variables, in one line however many they are."""
     first, more = sorted(names)[:_MOST_NAMES], len(names) - _MOST_NAMES
     shown = ", ".join(name[:100] for name in first) + (f" and {more} more" if more > 0 else "")
     return (
@@ -139,26 +135,26 @@ def about_links(names: frozenset[str]) -> str:
 
 
 def user(uid: int) -> str:
-    """A user as messages name it."""
+    """Return a user as messages name it."""
     with contextlib.suppress(KeyError):
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     return f"uid {uid}"
 
 
-#: Where the kernel shows processes and control groups.
-_ROOT = Path("/")
-
-
 @functools.cache
-def usable(root: Path = _ROOT) -> int:
-    """How many cores the affinity and the quota allow; `root`: where /proc and /sys are."""
+def usable_cores(root: Path = _ROOT) -> int:
+    """Count the cores that affinity and CPU quota allow, at least 1.
+
+    A quota on any control group above counts (v1 and v2); half a core is rounded up; what cannot be
+    read is no limit. root: where /proc and /sys are.
+    """
     allowed = len(os.sched_getaffinity(0))
     quota = min(_quotas(root), default=float(allowed))
     return max(1, min(allowed, math.ceil(quota)))
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """The quotas that apply, in cores."""
+    """Yield the quotas that apply, in cores."""
     mounts = root / "sys/fs/cgroup"
     for line in _words(root / "proc/self/cgroup", "\n"):
         _, controllers, path = (*line.split(":", 2), "", "", "")[:3]
@@ -175,7 +171,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _limit(words: list[str]) -> Iterator[float]:
-    """Quota and period, in microseconds; "max" and -1 are no limit."""
+    """Yield the cores of quota and period, in microseconds; "max" and -1 are no limit."""
     if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
         yield int(words[0]) / int(words[1])
 

@@ -1,6 +1,5 @@
-"""The proxy between tixd and the tix-api, found as the original system's HTTP library found it.
+"""Find the proxy between tixd and the tix-api as the original system's HTTP library found it.
 
-In: the environment, and scheme, host and port of the API. Out: the URL of the proxy.
 Rules: those of Python's `requests`: <scheme>_proxy before all_proxy, lower case before upper case,
 an empty lower-case variable takes the upper-case one away; no_proxy names hosts that are reached
 without one. Contents are never repeated in a message: a proxy's URL may hold a password.
@@ -23,7 +22,7 @@ class Choice:
 
 
 def choose(environ: Mapping[str, str], scheme: str, host: str, port: int) -> Choice | None:
-    """What the environment says for this API; None where it says nothing."""
+    """Return what the environment says for this API; None where it says nothing."""
     variable = next((v for v in ("no_proxy", "NO_PROXY") if environ.get(v)), "")
     if variable and _is_named(environ[variable], host, port):
         return Choice("", variable)
@@ -37,7 +36,7 @@ def choose(environ: Mapping[str, str], scheme: str, host: str, port: int) -> Cho
 
 
 def proxy_url(text: str) -> str:
-    """The proxy as a URL, with the scheme that is understood where none is given.
+    """Return the proxy as a URL, with the scheme that is understood where none is given.
 
     Raises ValueError that says what is allowed.
     """
@@ -50,19 +49,19 @@ def proxy_url(text: str) -> str:
 
 
 def _is_http(url: str) -> bool:
-    """Whether the URL has a scheme that urllib3 speaks to a proxy, a host, and no odd port."""
+    """Tell whether the URL has a scheme that urllib3 speaks to a proxy, a host, and no odd port."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         return False
-    # A slash in a password ends the host for whoever reads the URL: what follows is a path then.
+    # A slash in a password ends the host for every reader of the URL: what follows is a path.
     named = bool(parts.hostname) and "@" not in parts.path + parts.query + parts.fragment
     return parts.scheme in ("http", "https") and named and port != 0
 
 
 def _is_named(no_proxy: str, host: str, port: int) -> bool:
-    """Whether a no_proxy text names the host: *, its end, its end with port, a network."""
+    """Tell whether a no_proxy text names the host: *, its end, its end with port, a network."""
     host = host.lower()
     entries = [entry for entry in no_proxy.lower().replace(" ", "").split(",") if entry]
     if "*" in entries:
@@ -75,7 +74,7 @@ def _is_named(no_proxy: str, host: str, port: int) -> bool:
 
 
 def _holds(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> bool:
-    """Whether an entry is the address, the address with its port, or a network with it in."""
+    """Tell whether an entry is the address, the address with its port, or a network with it."""
     text = f"[{address}]" if address.version == 6 else str(address)
     if entry in (text, f"{text}:{port}"):
         return True

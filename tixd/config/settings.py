@@ -182,7 +182,7 @@ class Settings:
         "",
         "TIX_RUN_AS",
         "run_as",
-        "user, or user:group, to go on as when root has started it; empty: owner of the reports",
+        "user, or user:group, that tixd becomes when root starts it; empty: owner of the reports",
     )
     workers: int = setting(
         0,
@@ -242,35 +242,35 @@ class Settings:
 
     @property
     def worker_count(self) -> int:
-        """How many worker processes run: as set, else one for each core that tixd may use.
+        """Count the worker processes: as set, else one for each core that tixd may use.
 
         A dispatcher needs one, which looks for installations.
         """
-        return 1 if self.role == "dispatcher" else self.workers or environment.usable()
+        return 1 if self.role == "dispatcher" else self.workers or environment.usable_cores()
 
     @property
     def http_address_used(self) -> str:
-        """Where /healthz, /readyz and /metrics are: as set, else what the role has by default."""
+        """Return where /healthz, /readyz and /metrics are: as set, else as the role has them."""
         return self.http_address or f"localhost:{8890 if self.role == 'worker' else 8889}"
 
     @property
     def api_scheme(self) -> Literal["http", "https"]:
-        """How the tix-api is spoken to."""
+        """Return how the tix-api is spoken to."""
         return "https" if self.api_ssl else "http"
 
     @property
     def api_port_used(self) -> int:
-        """The port of the tix-api: as set, else the one of its scheme."""
+        """Return the port of the tix-api: as set, else the one of its scheme."""
         return self.api_port or (443 if self.api_ssl else 80)
 
     @property
     def api_base_url(self) -> str:
-        """Where the tix-api listens, without a path: http://localhost:80, https://[::1]:443."""
+        """Return the tix-api's address without a path: http://localhost:80, https://[::1]:443."""
         bare = self.api_host.removeprefix("[").removesuffix("]")
         host = f"[{bare}]" if ":" in bare else bare
         return f"{self.api_scheme}://{host}:{self.api_port_used}"
 
     @property
     def posts(self) -> bool:
-        """Whether results are posted at all: user and password of the tix-api are set."""
+        """Tell whether results are posted at all: user and password of the tix-api are set."""
         return bool(self.api_user and self.api_password)

@@ -14,9 +14,9 @@ from tixd.config.settings import Settings
 @pytest.fixture(autouse=True)
 def _eight_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    environment.usable.cache_clear()
+    environment.usable_cores.cache_clear()
     yield
-    environment.usable.cache_clear()
+    environment.usable_cores.cache_clear()
 
 
 def tree(root: Path, groups: str, files: dict[str, str]) -> Path:
@@ -54,11 +54,11 @@ V1 = "sys/fs/cgroup/cpu,cpuacct"
     ],
 )  # fmt: skip
 def test_a_quota_of_a_control_group_bounds_the_cores(tmp_path, groups, files, expected):
-    assert environment.usable(tree(tmp_path, groups, files)) == expected
+    assert environment.usable_cores(tree(tmp_path, groups, files)) == expected
 
 
 def test_workers_by_default_are_as_many_as_the_quota_has_cores(tmp_path, monkeypatch):
     root = tree(tmp_path, "0::/", {"sys/fs/cgroup/cpu.max": "150000 100000"})
-    monkeypatch.setattr(environment.usable.__wrapped__, "__defaults__", (root,))
+    monkeypatch.setattr(environment.usable_cores.__wrapped__, "__defaults__", (root,))
     assert Settings().worker_count == 2
     assert Settings(workers=5).worker_count == 5
