@@ -93,7 +93,9 @@ def load(
 
     Raises ConfigError with every problem found, one a line.
     """
-    return _read_processing(options, environ, file).checked().config(Settings)
+    draft = _read_processing(options, environ, file)
+    draft.raise_problems()
+    return draft.config(Settings)
 
 
 def load_for_asking(
@@ -122,7 +124,8 @@ def load_collector(
     _read_options(draft, options)
     settings = draft.settings(CollectorSettings)
     draft.problems += _contradictions(settings, draft.sources)
-    draft.checked().warnings += _doubts(settings, draft.sources)
+    draft.raise_problems()
+    draft.warnings += _doubts(settings, draft.sources)
     return draft.config(CollectorSettings)
 
 
@@ -188,8 +191,8 @@ class _Draft:
         """
         ignored = ", ignored" if notes is self.warnings else ""
         advice = ""
-        if gone := self.table is COLLECTOR and _GONE.get(name.lower()):
-            advice = f": {gone}"
+        if instead := _GONE.get(name.lower()):
+            advice = f": {instead}"
         elif len(notes) <= MOST_PROBLEMS:
             advice = values.did_you_mean(name, known)
         notes.append(f"{source}: no such setting{ignored}{advice}")
@@ -198,11 +201,10 @@ class _Draft:
         """Return the settings as they are known by now."""
         return kind(**self.values)
 
-    def checked(self) -> _Draft:
-        """Return the draft itself; raises ConfigError where there are problems."""
+    def raise_problems(self) -> None:
+        """Raise ConfigError where there are problems."""
         if self.problems:
             raise errors.ConfigError("\n".join(few(self.problems)))
-        return self
 
     def config(self, kind: Callable[..., AnySettings]) -> Config[AnySettings]:
         """Return what has been found; settings with a problem have their default."""
@@ -297,7 +299,9 @@ def _content(path: Path) -> str:
 
 def _read_keys(draft: _Draft, place: str, part: Mapping[str, Any], unknown: list[str]) -> None:
     """Take every value of a document, or of a part of it; unknown keys are noted in `unknown`."""
-    table, secrets, seen = draft.table, dict[str, dict[str, Any]](), set[str]()
+    table = draft.table
+    secrets: dict[str, dict[str, Any]] = {}
+    seen: set[str] = set()
     keys = {table.fold(key): target for key, target in table.keys.items()}
     sections = {key.partition(".")[0] for key in keys if "." in key}
     for words, raw in _entries(part, sections, table.fold):

@@ -50,6 +50,13 @@ def test_systemd_may_hand_over_a_secret(tmp_path):
     assert loaded.sources["rabbitmq_password"] == "default"
 
 
+def test_systemd_may_hand_over_the_collectors_secret_too(tmp_path):
+    (tmp_path / "gracc_amqp_password").write_text("geheim", encoding="utf-8")
+    loaded = loader.load_collector({}, {"CREDENTIALS_DIRECTORY": str(tmp_path)}, None)
+    assert loaded.settings.amqp_password.reveal() == "geheim"
+    assert loaded.sources["amqp_password"] == "systemd credential gracc_amqp_password"
+
+
 def test_a_secret_given_twice_is_a_contradiction(tmp_path, secret_file):
     environ = {"TIX_API_PASSWORD": "anders", "TIX_API_PASSWORD_FILE": str(secret_file)}
     file = toml(tmp_path, f'[api]\npassword = "anders"\npassword_file = "{secret_file}"\n')
