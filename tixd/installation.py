@@ -113,7 +113,7 @@ class _Run:
             worker.client,
             clock=worker.now,
             jitter=worker.random,
-            origin_of=worker.origins.of,
+            origin_of=worker.origins.lookup,
             warn=self._warn,
         )
 

@@ -41,7 +41,7 @@ PREFIXES = """\
 """
 NAMES = "15169\tGoogle LLC\n7303\tTelecom Argentina S.A.\n"
 
-#: Demands that such a table fulfils.
+#: Options under which such a table is accepted.
 SMALL = ["--least", "1"]
 
 
@@ -49,7 +49,7 @@ def quiet(_done: int, _total: int) -> None:
     """A progress that nobody looks at."""
 
 
-def harvest(*texts: str) -> Entries:
+def entries(*texts: str) -> Entries:
     """What files of these contents say."""
     found = Entries()
     for number, text in enumerate(texts):
@@ -57,14 +57,14 @@ def harvest(*texts: str) -> Entries:
         kind = recognised(lines[0])
         assert kind, lines[0]
         form = FORMATS[kind]
-        found.take(f"text {number}", [cut(line, form) for line in lines], form)
+        found.add(f"text {number}", [cut(line, form) for line in lines], form)
     return found
 
 
 def table(path: Path, *texts: str) -> Path:
     """A table made of these contents, by default PREFIXES and NAMES, put there at once."""
     beside = path.with_suffix(".new")
-    write_table(harvest(*(texts or (PREFIXES, NAMES))), str(beside), quiet)
+    write_table(entries(*(texts or (PREFIXES, NAMES))), str(beside), quiet)
     return beside.replace(path)
 
 

@@ -1,8 +1,7 @@
-"""The lines that AS tables are made of: what each format looks like, and what a line says.
+"""Lines of the sources of an AS table: recognise their format, cut and read them.
 
-In: lines of text. Out: addresses and what they have, or an AS number with its name. Rules: the
-first line that is no comment tells the format; a field is taken whole or makes no sense; several
-origins: the first counts; AS 0 is none.
+The first line that is no comment tells the format. A field is taken whole or makes no sense. Of
+several origins the first counts; AS 0 is none. Pure.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from typing import Literal, NamedTuple
 
 from tixd.asn.origin import as_number, as_number_and_name, clean, country_code
 
-#: What a file of each format holds, as operators call it.
+#: Names of the formats, for operators.
 FormatName = Literal[
     "prefixes", "pfx2as", "iptoasn", "csv", "csv prefixes", "ip2location", "header", "names"
 ]
 
-#: What lines of the known formats look like, for messages.
+#: Lines of the known formats, for messages.
 SHAPES = (
     "PREFIX ASN, ADDRESS LENGTH ASN (pfx2as), FIRST LAST ASN COUNTRY NAME with tabs (iptoasn),"
     " FIRST,LAST,ASN,NAME, FIRST,LAST,PREFIX,ASN,NAME (IP2Location), PREFIX,ASN,NAME, ASN NAME,"
@@ -43,28 +42,27 @@ LONGEST_LINE = 10_000
 #: Longest field of addresses or an AS number, characters.
 _LONGEST_FIELD = 255
 
-#: Lines that begin so are comments: pyasn's and everybody's.
+#: Begin of a comment, pyasn's or the usual.
 _COMMENTS = (";", "#")
 
-#: A number of addresses: as much as IPv6 needs.
+#: Digits, as many as the value of an IPv6 address has.
 _DIGITS = re.compile("[0-9]{1,39}")
 
-#: What an address consists of, or a number that stands for one.
+#: Characters of an address, or of a number that stands for one.
 _ADDRESS = re.compile(r"[0-9A-Fa-f:.]*[0-9:][0-9A-Fa-f:.]*(?:/.*)?")
 
 #: Bits of an address, by IP version.
 BITS = {4: 32, 6: 128}
 
-
-#: AS number, name and country: what a range of addresses has in a table.
+#: AS number, name and country of a range of addresses.
 Value = tuple[int, str | None, str | None]
 
 
 class Format(NamedTuple):
-    """How a line is cut (None: at blanks), and which field is which; addresses come first.
+    """The delimiter of a line (None: blanks) and its fields; addresses come first.
 
-    columns: where the fields stand, where they are not simply the first ones; nothing: what stands
-    in place of an AS number where there is no AS.
+    columns: places of the fields, where they are not the first ones; nothing: what stands in place
+    of an AS number where there is no AS.
     """
 
     delimiter: str | None
@@ -74,7 +72,7 @@ class Format(NamedTuple):
 
     @property
     def addresses(self) -> int:
-        """How many fields tell the addresses."""
+        """Count the fields of addresses."""
         return self.fields.index("asn")
 
 
@@ -92,12 +90,12 @@ FORMATS: Mapping[FormatName, Format] = {
 
 
 def is_text(line: str) -> bool:
-    """Whether the line says anything: it is neither empty nor a comment."""
+    """Return whether the line is neither empty nor a comment."""
     return bool(line.strip()) and not line.startswith(_COMMENTS)
 
 
 def recognised(line: str) -> FormatName | None:
-    """The format of which this is a line; None: of none."""
+    """Recognise the format of a line; None: unknown."""
     head = line.partition(",")[0].strip()
     if head != line.strip() and not set(head) & set(" \t"):
         return _recognised_csv(_commas(line))
@@ -120,7 +118,7 @@ def _recognised_csv(fields: Sequence[str]) -> FormatName | None:
 
 
 def form_of(line: str) -> Format:
-    """The format of the first line of a file, which must be of one."""
+    """Return the format of a file by its first line, which must be of a known one."""
     kind = recognised(line)
     form = _by_header(_commas(line)) if kind == "header" else FORMATS[kind] if kind else None
     if form is None:
@@ -129,7 +127,7 @@ def form_of(line: str) -> Format:
 
 
 def _by_header(names: Sequence[str]) -> Format | None:
-    """The format of lines under a header of these names; None: it lacks addresses or AS numbers."""
+    """Return the format under a header of these names; None: no addresses or AS numbers."""
     known = [name.strip().lower() for name in names]
     places = {
         field: known.index(column)
@@ -147,7 +145,7 @@ def _by_header(names: Sequence[str]) -> Format | None:
 
 
 def cut(line: str, form: Format) -> list[str]:
-    """The fields of a line; none where it is too long."""
+    """Cut a line into fields; a line that is too long has none."""
     if len(line) >= LONGEST_LINE:
         return []
     if form.delimiter != ",":
@@ -159,7 +157,7 @@ def cut(line: str, form: Format) -> list[str]:
 
 
 def _commas(line: str) -> list[str]:
-    """The fields of a line of CSV; none where the library takes them for too long."""
+    """Cut a line of CSV into fields; none where one is too long for the library."""
     try:
         return next(csv.reader([line]), [])
     except csv.Error:
@@ -167,7 +165,7 @@ def _commas(line: str) -> list[str]:
 
 
 def span(fields: Sequence[str], form: Format) -> tuple[int, int, int]:
-    """IP version, first and last address of a line; ValueError where it has none."""
+    """Return IP version, first and last address of a line; raises ValueError without them."""
     if len(fields) <= form.addresses:
         raise ValueError("too few fields, or a line too long")
     if any(len(field) > _LONGEST_FIELD for field in fields[: form.addresses + 1]):
@@ -187,7 +185,7 @@ def span(fields: Sequence[str], form: Format) -> tuple[int, int, int]:
 
 
 def value(fields: Sequence[str], form: Format) -> Value | None:
-    """What the fields after the addresses say; None: of no AS. ValueError: they make no sense."""
+    """Read the fields after the addresses; None: no AS. Raises ValueError for bad ones."""
     said = dict(zip(form.fields[form.addresses :], fields, strict=False))
     if said["asn"].strip() in form.nothing:
         return None
@@ -201,7 +199,7 @@ def value(fields: Sequence[str], form: Format) -> Value | None:
 
 
 def name(fields: Sequence[str]) -> tuple[int, str]:
-    """AS number and name of a line of names; ValueError where it is no such line."""
+    """Return AS number and name of a line of names; raises ValueError for another line."""
     asn = as_number(fields[0]) if fields else None
     text = clean(fields[1]) if len(fields) > 1 else None
     if asn is None or text is None:
@@ -210,7 +208,7 @@ def name(fields: Sequence[str]) -> tuple[int, str]:
 
 
 def _network(text: str, length: str) -> tuple[int, int, int]:
-    """IP version, first and last address of a prefix, whatever its host bits."""
+    """Return IP version, first and last address of a prefix; host bits are ignored."""
     version, address = _address(text)
     free = BITS[version] - (int(length) if _DIGITS.fullmatch(length) else -1)
     if not 0 <= free <= BITS[version]:
@@ -220,7 +218,7 @@ def _network(text: str, length: str) -> tuple[int, int, int]:
 
 
 def _address(text: str) -> tuple[int, int]:
-    """IP version and value of an address, or of its number as some CSV files have it."""
+    """Return IP version and value of an address, or of its number as in some CSV files."""
     text = text.strip()
     if "\0" in text:
         raise ValueError("no address")

@@ -1,9 +1,8 @@
-"""A new AS table takes the place of the old one, if it makes sense.
+"""Replace the AS table by a new one, if that makes sense.
 
-In: a Harvest, the path of the table. Out: the table at that path, and what has changed. Rules: the
-new file is made beside the old one and looked into before it replaces it at once; where it is too
-small, knows well-known addresses by another AS, or differs too much from the old one, the old one
-stays.
+The new file is made beside the old one and checked before it replaces it in one step. Where it is
+too small, has another AS for well-known addresses, or differs too much from the old one, the old
+one stays.
 """
 
 from __future__ import annotations
@@ -21,27 +20,27 @@ from tixd.asn.sources import Entries, Progress
 from tixd.asn.table import KNOWN, Table
 
 #: A table of the whole Internet has several hundred thousand networks.
-LEAST_NETWORKS = 10_000
+MIN_NETWORKS = 10_000
 
-#: Largest share of looked up addresses, or of the table's size, that may differ from the old one.
+#: Largest share of compared addresses, or of the table's size, that may differ from the old one.
 LARGEST_CHANGE = 0.2
 
-#: So many addresses of each IP version are looked up in both tables.
+#: Addresses of each IP version that are compared in both tables.
 _ADDRESSES_COMPARED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceCriteria:
-    """What a new table must fulfil; known: pairs of address and AS number."""
+    """Conditions for a new table; known: pairs of address and AS number."""
 
     known: tuple[tuple[str, int], ...] = KNOWN
-    least_networks: int = LEAST_NETWORKS
+    min_networks: int = MIN_NETWORKS
     largest_change: float = LARGEST_CHANGE
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What was put in place; change: share that differs from the old table, None: there was none.
+    """The installed table; change: share that differs from the old table, None: there was none.
 
     old_problem: why the old file could not be compared; "" where it could, or where there was none.
     """
@@ -53,20 +52,20 @@ class Installed:
 
 
 def install(
-    harvest: Entries, path: str, demands: AcceptanceCriteria, progress: Progress
+    entries: Entries, path: str, criteria: AcceptanceCriteria, progress: Progress
 ) -> Installed:
-    """Make the table and put it at `path`; raises TableRefused, and then leaves all as it was."""
+    """Make the table and put it at `path`; raises TableRefused and leaves the old one then."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        networks = write_table(harvest, temporary, progress)
+        networks = write_table(entries, temporary, progress)
         with Table(temporary) as new:
-            _check(new, networks, harvest, demands)
-            change, problem = _change(new, path, harvest)
+            _check(new, networks, entries, criteria)
+            change, problem = _change(new, path, entries)
             size_bytes = new.facts.size_bytes
-        if change is not None and change > demands.largest_change:
+        if change is not None and change > criteria.largest_change:
             raise errors.TableRefused(
                 f"{path}: {change:.0%} differ from the table that is there, more than"
-                f" {demands.largest_change:.0%}; --any-change takes it all the same"
+                f" {criteria.largest_change:.0%}; --any-change takes it all the same"
             )
         _replace(temporary, path)
     except OSError as error:
@@ -77,48 +76,48 @@ def install(
     return Installed(networks, size_bytes, change, problem)
 
 
-def _check(new: Table, networks: int, harvest: Entries, demands: AcceptanceCriteria) -> None:
-    """Size and well-known addresses; those of an IP version that no source has are left out."""
-    if networks < demands.least_networks:
+def _check(new: Table, networks: int, entries: Entries, criteria: AcceptanceCriteria) -> None:
+    """Check size and well-known addresses, except those of an IP version without entries."""
+    if networks < criteria.min_networks:
         raise errors.TableRefused(
-            f"{networks} networks, fewer than the {demands.least_networks} of --least"
+            f"{networks} networks, fewer than the {criteria.min_networks} of --least"
         )
-    for address, asn in demands.known:
+    for address, asn in criteria.known:
         found = new.origin(address).asn
-        if harvest.ranges[6 if ":" in address else 4] and found != asn:
+        if entries.ranges[6 if ":" in address else 4] and found != asn:
             raise errors.TableRefused(
                 f"{address} has {f'AS {found}' if found else 'no AS'}, where {asn} is expected;"
                 " --known names other addresses"
             )
 
 
-def _change(new: Table, path: str, harvest: Entries) -> tuple[float | None, str]:
-    """How much differs from the table at `path`, 0..1, and why that could not be told."""
+def _change(new: Table, path: str, entries: Entries) -> tuple[float | None, str]:
+    """Return how much differs from the table at `path`, 0..1, and why that is unknown."""
     if not os.path.exists(path):
         return None, ""
     try:
         with Table(path) as old:
             size = abs(new.facts.nodes - old.facts.nodes) / old.facts.nodes
-            pairs = [(old.find(a).asn, new.find(a).asn) for a in _sample(harvest)]
+            pairs = [(old.find(a).asn, new.find(a).asn) for a in _sample(entries)]
     except errors.BadTable as error:
         return None, error.detail
     told = [was != is_ for was, is_ in pairs if was or is_]
     return min(1.0, max(size, sum(told) / len(told) if told else 0.0)), ""
 
 
-def _sample(harvest: Entries) -> list[Address]:
-    """Addresses to compare: IPv4 by chance, the same ones each time; IPv6 is too large for that."""
+def _sample(entries: Entries) -> list[Address]:
+    """Choose addresses: random IPv4, the same each time; of IPv6, too large for that, entries."""
     chance = Random(0)  # noqa: S311 - no secret
     addresses: list[Address] = [
         IPv4Address(chance.getrandbits(32)) for _ in range(_ADDRESSES_COMPARED)
     ]
-    ranges = harvest.ranges[6]
+    ranges = entries.ranges[6]
     step = max(1, len(ranges) // _ADDRESSES_COMPARED)
     return addresses + [IPv6Address(piece.first) for piece in ranges[::step]]
 
 
 def _replace(temporary: str, path: str) -> None:
-    """Let the temporary file take the place of the old one, also across a power cut."""
+    """Replace the old file by the temporary one, safe against a power cut."""
     with open(temporary, "rb") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)

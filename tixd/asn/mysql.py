@@ -1,8 +1,7 @@
-"""The original service's database: its two tables read over MySQL; the user of pymysql.
+"""Read the two tables of the original service's database; the only user of pymysql.
 
-In: a URL `mysql://user[:password]@host[:port]/database`. Out: its prefixes and names, added to a
-Harvest. Rules: it is only read; rows are fetched as they come, a full table is not held twice; no
-message shows the password.
+The URL is `mysql://user[:password]@host[:port]/database`. Rows are fetched as they come, so a full
+table is not held twice. No message shows the password.
 """
 
 from __future__ import annotations
@@ -19,39 +18,42 @@ from tixd import errors
 from tixd.asn.formats import FORMATS, FormatName
 from tixd.asn.sources import Entries, Progress
 
-#: Where MySQL and MariaDB listen.
+#: Default port of MySQL and MariaDB.
 PORT = 3306
 
-#: How long a connection may take, and how long the server may say nothing.
-CONNECT_SECONDS, SILENCE_SECONDS = 10, 300
+#: Longest time to connect.
+CONNECT_SECONDS = 10
 
-#: After so many rows the progress is told.
+#: Longest silence of the server.
+SILENCE_SECONDS = 300
+
+#: Rows between two reports of progress.
 _ROWS_BETWEEN_REPORTS = 20_000
 
-#: The two tables (processor.md 7): their columns, as the fields of which format.
+#: The two tables: name, columns, and the format whose fields these are.
 _TABLES: tuple[tuple[str, str, FormatName], ...] = (
     ("routerviews", "ip_router, mask, noderouter", "pfx2as"),
     ("namenodes", "noden, name", "names"),
 )
 
 
-def harvest_database(harvest: Entries, url: str, password: str, progress: Progress) -> None:
-    """Add what the database says; `password` counts before the one in the URL.
+def read_database(entries: Entries, url: str, password: str, progress: Progress) -> None:
+    """Add what the database holds; `password` goes before the one in the URL.
 
     progress: told rows read so far and in all. Raises BadSource.
     """
     parts = urlsplit(url)
     where = f"mysql://{parts.hostname}{parts.path}"
     try:
-        with contextlib.closing(_connected(parts, password)) as connection:
+        with contextlib.closing(_connect(parts, password)) as connection:
             for table, columns, kind in _TABLES:
                 with contextlib.closing(_rows(connection, table, columns, progress)) as rows:
-                    harvest.take(f"{where}, table {table}", rows, FORMATS[kind])
+                    entries.add(f"{where}, table {table}", rows, FORMATS[kind])
     except (pymysql.MySQLError, OSError, RuntimeError, OverflowError, ValueError) as error:
         raise errors.BadSource(f"{where}: {error.args[-1] if error.args else error}") from error
 
 
-def _connected(parts: Any, password: str) -> pymysql.Connection[SSCursor]:
+def _connect(parts: Any, password: str) -> pymysql.Connection[SSCursor]:
     try:
         port = parts.port or PORT
     except ValueError:
@@ -74,7 +76,7 @@ def _connected(parts: Any, password: str) -> pymysql.Connection[SSCursor]:
 def _rows(
     connection: pymysql.Connection[SSCursor], table: str, columns: str, progress: Progress
 ) -> Generator[list[str], None, None]:
-    """The rows of a table as texts, in the order in which the server has them."""
+    """Fetch the rows of a table as texts, in the server's order."""
     with connection.cursor(Cursor) as counter:
         counter.execute(f"SELECT COUNT(*) FROM {table}")  # noqa: S608 - names of ours
         total = int((counter.fetchone() or (0,))[0])

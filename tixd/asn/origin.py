@@ -1,8 +1,7 @@
-"""The origin of an address: its AS, as records of several providers tell it.
+"""The origin of an address: its AS, as the records of several providers give it.
 
-In: an address as text, a record of an MMDB file. Out: an Origin. Rules: private, loopback,
-link-local, CGNAT, documentation and other special addresses have no AS, whatever a table says;
-what a record does not tell, or tells in a way nobody knows, is None. Pure.
+Private, loopback, link-local, CGNAT, documentation and other special addresses have no AS, whatever
+a table says. What a record lacks, or has in an unknown form, is None. Pure.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ Address = IPv4Address | IPv6Address
 #: Largest AS number (RFC 6793: four bytes).
 LARGEST_ASN = 2**32 - 1
 
-#: Longest name that is believed, characters.
+#: Longest name of an AS, characters.
 LONGEST_NAME = 255
 
-#: IPv4 that is nobody's (IANA IPv4 Special-Purpose Address Registry), multicast and class E.
+#: IPv4 without an AS: IANA's Special-Purpose Address Registry, multicast and class E.
 _SPECIAL_V4 = tuple(
     ip_network(text)
     for text in (
@@ -32,14 +31,19 @@ _SPECIAL_V4 = tuple(
     )
 )
 
-#: The part of IPv6 that is given to networks, and what of it is for documentation (RFC 9637).
+#: The part of IPv6 that is assigned to networks.
 GLOBAL_V6 = IPv6Network("2000::/3")
+
+#: The parts of it that are for documentation (RFC 9637).
 _SPECIAL_V6 = (ip_network("2001:db8::/32"), ip_network("3fff::/20"))
 
-#: Members that hold the AS number, name and country: GeoLite2 and DB-IP, then IPinfo Lite, then
-#: older files of IPinfo.
+#: Members for the AS number: of GeoLite2 and DB-IP, then of IPinfo Lite.
 _NUMBER_KEYS = ("autonomous_system_number", "asn")
+
+#: Members for the name, the same and then older files of IPinfo.
 _NAME_KEYS = ("autonomous_system_organization", "as_name", "name")
+
+#: Members for the country.
 _COUNTRY_KEYS = ("country_code", "country")
 
 #: One AS number: digits, also in two halves (asdot, RFC 5396).
@@ -71,7 +75,7 @@ class Origin:
     country: str | None = None
 
     def __str__(self) -> str:
-        """Number and name of the AS, as people write them."""
+        """Format number and name of the AS."""
         return f"AS{self.asn} {self.name or ''}".rstrip() if self.asn else "no AS"
 
 
@@ -80,7 +84,7 @@ UNKNOWN = Origin()
 
 
 def routable(text: str) -> Address | None:
-    """The address in `text` where it can have an AS; None for special ones and other texts.
+    """Return the address in `text` if it can have an AS; None for special ones and other texts.
 
     >>> routable("8.8.8.8"), routable("100.64.0.1"), routable("fe80::1"), routable("host")
     (IPv4Address('8.8.8.8'), None, None, None)
@@ -97,7 +101,7 @@ def routable(text: str) -> Address | None:
 
 
 def origin_in(record: object, prefix: str | None = None) -> Origin:
-    """The origin that a record of an MMDB file tells; UNKNOWN where it names no AS.
+    """Return the origin in a record of an MMDB file; UNKNOWN where it names no AS.
 
     >>> origin_in({"asn": "AS15169", "as_name": "Google LLC", "country_code": "US"}, "8.8.8.0/24")
     Origin(asn=15169, name='Google LLC', prefix='8.8.8.0/24', country='US')
@@ -117,7 +121,7 @@ def origin_in(record: object, prefix: str | None = None) -> Origin:
 
 
 def as_number(value: object) -> int | None:
-    """The AS number in a number or a text, the first where there are several; None: there is none.
+    """Return the AS number in a number or a text, the first of several; None: there is none.
 
     >>> as_number("AS15169"), as_number("13335_38803"), as_number(0), as_number("{64500,64501}")
     (15169, 13335, None, 64500)
@@ -127,7 +131,7 @@ def as_number(value: object) -> int | None:
 
 
 def as_number_and_name(value: object) -> tuple[int, str | None] | None:
-    """The AS number in a number or a text, 0 for no AS, and the name beside it; None: neither.
+    """Return the AS number in a number or a text, 0 for no AS, and the name; None: neither.
 
     >>> as_number_and_name("1.10"), as_number_and_name("AS15169 Google")
     ((65546, None), (15169, 'Google'))
@@ -145,7 +149,7 @@ def as_number_and_name(value: object) -> tuple[int, str | None] | None:
 
 
 def _number(text: str) -> int | None:
-    """The AS number in digits or in asdot notation, whose halves have 16 bits each."""
+    """Parse digits, or asdot notation, whose halves have 16 bits each."""
     high, dot, low = text.rpartition(".")
     if not dot:
         return int(low)
@@ -154,13 +158,13 @@ def _number(text: str) -> int | None:
 
 
 def clean(value: object) -> str | None:
-    """A name as one printable line; None where nothing is left of it."""
+    """Return a name as one printable line; None where nothing is left of it."""
     if not isinstance(value, str):
         return None
     return bounded.printable(value, " ").strip()[:LONGEST_NAME] or None
 
 
 def country_code(value: object) -> str | None:
-    """Two capital letters, or None."""
+    """Return two capital letters, or None."""
     code = isinstance(value, str) and len(value) == 2 and value.isascii() and value.isalpha()
     return str(value).upper() if code else None

@@ -1,8 +1,8 @@
-"""The origins of addresses as a worker asks for them, whatever happens to the table's file.
+"""Look up origins as a worker does, whatever happens to the table's file.
 
-In: the path of the AS table, "" for none. Out: Origins. Rules: a replaced file is taken up at the
-next look-up. A table that is missing, damaged or without AS numbers is one warning, and no address
-has an AS until it is replaced: nothing is raised. Without a table its library is not imported.
+A replaced file is used from the next look-up on. A table that is missing, damaged or without AS
+numbers is one warning, and no address has an AS until it is replaced: nothing is raised. Without a
+table its library is not imported.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Origins:
-    """The table at a path, opened anew whenever the file has changed."""
+    """The table at a path, "" for none; reopened whenever the file has changed."""
 
     def __init__(self, path: str = "") -> None:
         self._path = path
         self._table: Table | None = None
-        self._told = ""
+        self._logged_reason = ""
 
-    def of(self, text: str) -> Origin | None:
-        """The origin of the address in `text`; None where no table is set.
+    def lookup(self, text: str) -> Origin | None:
+        """Return the origin of the address in `text`; None where no table is set.
 
         UNKNOWN where the address has none, or the table cannot be used.
         """
@@ -34,29 +34,29 @@ class Origins:
         try:
             return self._current().origin(text)
         except errors.BadTable as error:
-            self._tell(error.detail)
+            self._warn(error.detail)
             return UNKNOWN
 
     def built(self) -> int | None:
-        """When the table was built, epoch seconds; 0: it cannot be used; None: none is set."""
+        """Return when the table was built, epoch seconds; 0: unusable; None: none is set."""
         if not self._path:
             return None
         try:
             return self._current().facts.built
         except errors.BadTable as error:
-            self._tell(error.detail)
+            self._warn(error.detail)
             return 0
 
     def close(self) -> None:
-        """Close the table; it is opened again when it is asked."""
+        """Close the table until the next look-up."""
         if self._table:
             self._table.close()
             self._table = None
 
     def _current(self) -> Table:
-        """The table as the file is now; raises BadTable.
+        """Open the table as the file is now; raises BadTable.
 
-        The file is looked at each time: to touch pages of one that was cut short would kill us.
+        The file is checked each time: reading pages of one that was cut short would kill us.
         """
         from tixd.asn import table  # noqa: PLC0415 - costs a start 15 ms, seldom needed
 
@@ -64,12 +64,12 @@ class Origins:
             return self._table
         self.close()
         self._table = table.Table(self._path)
-        self._told = ""
+        self._logged_reason = ""
         facts = self._table.facts
         logs.info("asn_table_read", file=self._path, kind=facts.kind, built=facts.built)
         return self._table
 
-    def _tell(self, reason: str) -> None:
-        if reason != self._told:
-            self._told = reason
+    def _warn(self, reason: str) -> None:
+        if reason != self._logged_reason:
+            self._logged_reason = reason
             logs.warning("asn_table_unusable", reason=reason)

@@ -1,9 +1,7 @@
-"""The files that an AS table is made of: opened, unpacked, read line by line.
+"""Read the files that an AS table is made of: plain, gzip or xz.
 
-In: paths of plain, gzip or xz files. Out: a Harvest of ranges and names. Rules: the content tells
-packing and format; a few lines that nobody understands are left out, many mean that the file is
-not what it seems; a file of any size, packed or not, takes bounded memory; nothing is fetched over
-the network.
+The content tells packing and format. A few bad lines are left out; many mean that the file is not
+what it seems. A file of any size, packed or not, takes bounded memory.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from tixd import errors
 from tixd.asn.formats import (
@@ -36,31 +34,40 @@ from tixd.asn.formats import (
     value,
 )
 from tixd.asn.origin import LONGEST_NAME, clean
-from tixd.asn.ranges import Range
 
-#: A larger share of lines that nobody understands means another format, or a damaged file.
+#: A larger share of bad lines means another format, or a damaged file.
 LARGEST_BAD_SHARE = 0.01
 
-#: Most lines of a source, and most different values or names of all: some times what the whole
-#: Internet needs.
-MOST_LINES, MOST_VALUES = 10_000_000, 1_000_000
+#: Most lines of a source: several times what the whole Internet needs.
+MOST_LINES = 10_000_000
 
-#: How much of a bad line a message shows, characters.
+#: Most different values, or names, of all sources: the same.
+MOST_VALUES = 1_000_000
+
+#: Longest part of a bad line in a message, characters.
 _SHOWN = 60
 
-#: After so many lines the progress is told.
+#: Lines between two reports of progress.
 _LINES_BETWEEN_REPORTS = 20_000
 
-#: Told how far the work is, and how far it has to go.
+#: Called with the work that is done, and all of it.
 Progress = Callable[[int, int], object]
+
+
+class Range(NamedTuple):
+    """Addresses from `first` to `last`, both included, and the number of their value."""
+
+    first: int
+    last: int
+    value: int
 
 
 @dataclass(slots=True)
 class Entries:
-    """What the sources say, together: ranges by IP version, each with the number of its value.
+    """The content of all sources: ranges by IP version, each with the number of its value.
 
     values: (AS number, name, country) by number; names: of AS numbers, where a range has none;
-    left_out: lines that nobody understood.
+    left_out: bad lines.
     """
 
     ranges: dict[int, list[Range]] = field(default_factory=lambda: {4: [], 6: []})
@@ -69,16 +76,16 @@ class Entries:
     left_out: int = 0
     _numbers: dict[tuple[str, ...], int | None] = field(default_factory=dict)
 
-    def take(self, what: str, rows: Iterable[list[str]], form: Format) -> None:
-        """Add the rows of a source; `what` names it. Raises BadSource where they make no sense."""
-        add = self._add_name if form is FORMATS["names"] else self._add_row
+    def add(self, what: str, rows: Iterable[list[str]], form: Format) -> None:
+        """Add the rows of a source; `what` names it. Raises BadSource where many are bad."""
+        add_row = self._add_name if form is FORMATS["names"] else self._add_range
         bad, total, example = 0, 0, ""
         for fields in rows:
             total += 1
             if total > MOST_LINES:
                 raise OverflowError(f"more than {MOST_LINES} lines")
             try:
-                add(fields, form)
+                add_row(fields, form)
             except ValueError as error:
                 bad += 1
                 example = example or f"{_shown(' '.join(fields))}: {error}"
@@ -86,7 +93,7 @@ class Entries:
             raise errors.BadSource(f"{what}: {bad} of {total} lines make no sense, as {example}")
         self.left_out += bad
 
-    def _add_row(self, fields: list[str], form: Format) -> None:
+    def _add_range(self, fields: list[str], form: Format) -> None:
         version, first, last = span(fields, form)
         number = self._number(tuple(f[:LONGEST_NAME] for f in fields[form.addresses :]), form)
         default_route = last - first == (1 << BITS[version]) - 1
@@ -94,7 +101,7 @@ class Entries:
             self.ranges[version].append(Range(first, last, number))
 
     def _number(self, fields: tuple[str, ...], form: Format) -> int | None:
-        """The number of a value; None: there is none. Most lines say what another one said."""
+        """Return the number of a value; None: no AS. Most lines repeat the value of another."""
         if fields not in self._numbers:
             said = value(fields, form)
             known = None if said is None else self.values.setdefault(said, len(self.values))
@@ -109,18 +116,18 @@ class Entries:
 
 
 def _refuse_more(count: int) -> None:
-    """Raise OverflowError where there are as many values or names as may be."""
+    """Raise OverflowError where there are as many values or names as allowed."""
     if count >= MOST_VALUES:
         raise OverflowError(f"more than {MOST_VALUES} different values or names")
 
 
 def _shown(text: str) -> str:
-    """The beginning of a line, for a message."""
+    """Quote the beginning of a line, for a message."""
     return f'"{(clean(text) or "")[:_SHOWN]}"'
 
 
-def harvest_file(harvest: Entries, path: str, progress: Progress) -> str:
-    """Add what a file says, and return what format it has; raises BadSource.
+def read_file(entries: Entries, path: str, progress: Progress) -> str:
+    """Add what a file holds and return its format; raises BadSource.
 
     progress: told bytes read so far and in all.
     """
@@ -131,7 +138,7 @@ def harvest_file(harvest: Entries, path: str, progress: Progress) -> str:
             io.TextIOWrapper(unpacked, encoding="utf-8-sig", errors="replace") as text,
         ):
             lines = _reported(_bounded(text), file, os.fstat(file.fileno()).st_size, progress)
-            return _harvest_lines(harvest, path, filter(is_text, lines))
+            return _read_lines(entries, path, filter(is_text, lines))
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or "is damaged or cut short"
         raise errors.BadSource(f"{path}: {reason}") from error
@@ -141,7 +148,7 @@ def harvest_file(harvest: Entries, path: str, progress: Progress) -> str:
         raise errors.BadSource(f"{path}: a path has no null character") from None
 
 
-def _harvest_lines(harvest: Entries, path: str, lines: Iterator[str]) -> str:
+def _read_lines(entries: Entries, path: str, lines: Iterator[str]) -> str:
     first = next(lines, None)
     if first is None:
         raise errors.BadSource(f"{path}: holds no line")
@@ -154,12 +161,12 @@ def _harvest_lines(harvest: Entries, path: str, lines: Iterator[str]) -> str:
         raise errors.BadSource(f"{path}: {_shown(first)}: no line of a known form: {SHAPES}")
     form = form_of(first)
     rest = lines if found == "header" else chain([first], lines)
-    harvest.take(path, (cut(line, form) for line in rest), form)
+    entries.add(path, (cut(line, form) for line in rest), form)
     return found
 
 
 def _bounded(text: io.TextIOBase) -> Iterator[str]:
-    """The lines, of a longer one its first LONGEST_LINE characters; OverflowError: too many."""
+    """Cut lines after LONGEST_LINE characters; raises OverflowError for too many."""
     for _ in range(MOST_LINES):
         line = text.readline(LONGEST_LINE)
         if not line:
@@ -172,7 +179,7 @@ def _bounded(text: io.TextIOBase) -> Iterator[str]:
 
 
 def _unpacked(file: BinaryIO) -> Any:
-    """The content of a plain or packed file, as its first bytes tell."""
+    """Open the content of a plain or packed file, by its first bytes."""
     magic = file.read(6)
     file.seek(0)
     if magic.startswith(b"\x1f\x8b"):
@@ -181,7 +188,7 @@ def _unpacked(file: BinaryIO) -> Any:
 
 
 def _reported(lines: Iterable[str], file: BinaryIO, size: int, progress: Progress) -> Iterator[str]:
-    """The lines without their ends."""
+    """Strip the ends of lines and report progress."""
     for number, line in enumerate(lines):
         if number % _LINES_BETWEEN_REPORTS == 0:
             progress(file.tell(), size)

@@ -1,8 +1,7 @@
-"""The AS table: a memory-mapped MMDB file in which addresses are looked up; the user of maxminddb.
+"""The AS table: a memory-mapped MMDB file; the only user of maxminddb.
 
-In: the path of a file of GeoLite2-ASN, GeoIP2-Enterprise, DB-IP ASN Lite, IPinfo Lite or `tixd asn
-build`. Out: an Origin. Rules: nothing is asked over the network; all processes share the file's
-pages; whatever is wrong with the file is BadTable.
+It takes the files of GeoLite2-ASN, GeoIP2-Enterprise, DB-IP ASN Lite, IPinfo Lite and `tixd asn
+build`. All processes share the file's pages. Whatever is wrong with the file is BadTable.
 """
 
 from __future__ import annotations
@@ -21,25 +20,25 @@ from tixd import errors
 from tixd.asn.formats import BITS
 from tixd.asn.origin import GLOBAL_V6, UNKNOWN, Address, Origin, clean, origin_in, routable
 
-#: Of so many blocks of each IP version, or of the well-known addresses, one must have an AS.
+#: Blocks of each IP version of which one must have an AS, unless a well-known address has.
 BLOCKS_LOOKED_AT = 1000
 
-#: Addresses whose AS has been the same for many years: Google's and Cloudflare's resolvers.
+#: Well-known addresses, whose AS has been the same for many years: Google's, Cloudflare's.
 KNOWN = (("8.8.8.8", 15169), ("1.1.1.1", 13335), ("2001:4860:4860::8888", 15169))
 
-#: What is said of a file that the library cannot read.
+#: Error for a file that the library cannot read.
 _DAMAGED = "is no MMDB file, or is damaged"
 
 #: What the library raises for a damaged file.
 _ERRORS = (ValueError, TypeError, KeyError, OverflowError, maxminddb.InvalidDatabaseError)
 
-#: What says that a file is no longer the one that was opened: device, inode, bytes, time.
-_Facts = tuple[int, int, int, int]
+#: Identity of a file: device, inode, bytes, time.
+_Identity = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class TableFacts:
-    """What a table says of itself; built: epoch second, nodes: of its search tree."""
+    """Metadata of a table; built: epoch second, nodes: of its search tree."""
 
     kind: str
     built: int
@@ -53,7 +52,8 @@ class Table:
 
     def __init__(self, path: str) -> None:
         """Open the file; raises BadTable where it cannot be used."""
-        self.path, self._file = path, _facts(path)
+        self.path = path
+        self._identity = _identity(path)
         try:
             self._reader = maxminddb.open_database(path)
             facts = self._reader.metadata()
@@ -62,7 +62,7 @@ class Table:
                 int(facts.build_epoch),
                 int(facts.ip_version),
                 int(facts.node_count),
-                self._file[2],
+                self._identity[2],
             )
         except OSError as error:
             raise errors.BadTable(f"{path}: {error.strerror or _DAMAGED}") from error
@@ -79,9 +79,9 @@ class Table:
         self.close()
 
     def is_current(self) -> bool:
-        """Whether the file at the path is still the one that was opened."""
+        """Return whether the file at the path is still the one that was opened."""
         try:
-            return self._file == _facts(self.path)
+            return self._identity == _identity(self.path)
         except errors.BadTable:
             return False
 
@@ -90,17 +90,17 @@ class Table:
         self._reader.close()
 
     def _names_an_as(self) -> bool:
-        """Whether a table has what it is for, which may stand behind much that has no AS."""
+        """Look for an AS, which may stand behind many blocks without one."""
         known = (self.origin(text) for text, _ in KNOWN)
         walked = (islice(self._walk(version), BLOCKS_LOOKED_AT) for version in (4, 6))
         return any(found and found.asn for found in chain(known, *walked))
 
     def __iter__(self) -> Iterator[Origin]:
-        """Every network with its origin; raises BadTable where the file is damaged."""
+        """Iterate over the origins of all networks; raises BadTable for a damaged file."""
         return (found for found in chain(self._walk(4), self._walk(6)) if found is not None)
 
     def _walk(self, version: int) -> Iterator[Origin | None]:
-        """The origins of all blocks of addresses in their order; None for one without a record.
+        """Yield the origins of all blocks of addresses in order; None for one without a record.
 
         By look-ups: the library's own iterator overruns its memory in a damaged tree.
         """
@@ -113,16 +113,16 @@ class Table:
             at = (at >> free) + 1 << free
 
     def find(self, address: Address) -> Origin:
-        """The origin of an address; raises BadTable where the file is damaged there."""
+        """Return the origin of an address; raises BadTable where the file is damaged there."""
         if address.version > self.facts.ip_version:
             return UNKNOWN
         record, bits = self._record(address)
         return origin_in(record, _network(address, bits)) if record is not None else UNKNOWN
 
     def _record(self, address: Address) -> tuple[object, int]:
-        """What stands in the table for an address, and how many of its bits led there.
+        """Return the record of an address, and how many of its bits led there.
 
-        No bits where a block of IPv6 lies around all of IPv4.
+        No bits did where a block of IPv6 contains all of IPv4.
         """
         try:
             record, bits = self._reader.get_with_prefix_len(address)
@@ -131,13 +131,13 @@ class Table:
         return record, max(0, bits)
 
     def origin(self, text: str) -> Origin:
-        """The origin of the address in `text`; UNKNOWN where it can have none."""
+        """Return the origin of the address in `text`; UNKNOWN where it can have none."""
         address = routable(text)
         return UNKNOWN if address is None else self.find(address)
 
 
-def _facts(path: str) -> _Facts:
-    """What tells this file from another; raises BadTable where it is no file (a FIFO blocks)."""
+def _identity(path: str) -> _Identity:
+    """Identify a regular file; raises BadTable for anything else, such as a FIFO, which blocks."""
     try:
         found = os.stat(path)
     except OSError as error:
@@ -150,6 +150,6 @@ def _facts(path: str) -> _Facts:
 
 
 def _network(address: Address, bits: int) -> str:
-    """The network of so many bits around an address."""
+    """Format the network of so many bits around an address."""
     host_bits = address.max_prefixlen - bits
     return f"{type(address)(int(address) >> host_bits << host_bits)}/{bits}"

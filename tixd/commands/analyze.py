@@ -155,7 +155,7 @@ def _installation(
     for window in windows(in_order):
         made += 1
         summary = analyse(concatenate(report.observations for report in window))
-        yield _analysed(found.path, window, summary, origins.of(window[0].source))
+        yield _analysed(found.path, window, summary, origins.lookup(window[0].source))
     if in_order and not made:
         _say(
             f"{found.path}: {len(in_order)} reports make no window: it takes {MIN_OBSERVATIONS}"

@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 
 from tixd import errors
-from tixd.asn.install import LARGEST_CHANGE, LEAST_NETWORKS, AcceptanceCriteria, Installed, install
+from tixd.asn.install import LARGEST_CHANGE, MIN_NETWORKS, AcceptanceCriteria, Installed, install
 from tixd.asn.origin import Origin, as_number
-from tixd.asn.sources import Entries, harvest_file
+from tixd.asn.sources import Entries, read_file
 from tixd.asn.table import KNOWN, Table, TableFacts
 from tixd.commands import Invocation
 from tixd.commands.output import duration, format_option, minute, print_columns, progress_bar
@@ -81,7 +81,7 @@ def _address(text: str) -> str:
 )
 @click.option(
     "--least",
-    default=LEAST_NETWORKS,
+    default=MIN_NETWORKS,
     show_default=True,
     type=click.IntRange(1),
     help="networks that the table must have",
@@ -121,24 +121,24 @@ def build(
     """
     if not sources and not mysql:
         raise click.UsageError("name a FILE, or a database with --mysql")
-    path, harvest = _path(invocation, table), Entries()
+    path, entries = _path(invocation, table), Entries()
     for source in sources:
         with progress_bar(f"reading {source}", share=True) as progress:
-            found = harvest_file(harvest, source, progress)
+            found = read_file(entries, source, progress)
         print(f"{source}: {found}")
     if mysql:
-        _from_database(harvest, mysql, password_file)
-    if not any(harvest.ranges.values()):
+        _from_database(entries, mysql, password_file)
+    if not any(entries.ranges.values()):
         raise errors.BadSource("there are names, but no addresses")
-    demands = AcceptanceCriteria(known or KNOWN, least, 1.0 if any_change else LARGEST_CHANGE)
+    criteria = AcceptanceCriteria(known or KNOWN, least, 1.0 if any_change else LARGEST_CHANGE)
     with progress_bar("making the table") as progress:
-        done = install(harvest, path, demands, progress)
-    _say_installed(path, done, harvest.left_out)
+        done = install(entries, path, criteria, progress)
+    _say_installed(path, done, entries.left_out)
 
 
-def _from_database(harvest: Entries, url: str, password_file: Path | None) -> None:
+def _from_database(entries: Entries, url: str, password_file: Path | None) -> None:
     try:
-        from tixd.asn.mysql import harvest_database  # noqa: PLC0415 - an extra
+        from tixd.asn.mysql import read_database  # noqa: PLC0415 - an extra
     except ImportError:
         raise errors.BadSource(
             "--mysql needs pymysql: EXTRAS=mysql scripts/install, "
@@ -151,7 +151,7 @@ def _from_database(harvest: Entries, url: str, password_file: Path | None) -> No
         except ValueError as error:
             raise errors.BadSource(f"{password_file}: {error}") from error
     with progress_bar("reading the database") as progress:
-        harvest_database(harvest, url, password, progress)
+        read_database(entries, url, password, progress)
 
 
 def _say_installed(path: str, done: Installed, left_out: int) -> None:

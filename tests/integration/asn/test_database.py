@@ -20,7 +20,7 @@ from tests.support.tables import (
     table,
 )
 from tixd import errors
-from tixd.asn.mysql import harvest_database
+from tixd.asn.mysql import read_database
 from tixd.asn.sources import Entries
 from tixd.asn.table import Table
 from tixd.commands import Invocation
@@ -96,12 +96,12 @@ def test_a_wrong_password_is_refused_and_never_shown(tmp_path):
 )
 def test_a_url_that_leads_nowhere_is_a_bad_source(url):
     with pytest.raises(errors.BadSource):
-        harvest_database(Entries(), url.format(closed=closed_port()), "", quiet)
+        read_database(Entries(), url.format(closed=closed_port()), "", quiet)
 
 
 def test_how_far_the_reading_is_can_be_told():
     told = []
     with database(PREFIXES.splitlines(), NAMES.splitlines()) as url:
-        harvest_database(Entries(), url, "", lambda done, total: told.append((done, total)))
+        read_database(Entries(), url, "", lambda done, total: told.append((done, total)))
     assert told == [(0, 5), (5, 5), (0, 2), (2, 2)]
     assert HOST in url

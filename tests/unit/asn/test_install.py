@@ -7,14 +7,14 @@ import os
 
 import pytest
 
-from tests.support.tables import NAMES, PREFIXES, harvest, quiet
+from tests.support.tables import NAMES, PREFIXES, entries, quiet
 from tixd import errors
 from tixd.asn import install as module
 from tixd.asn import mmdb
 from tixd.asn.install import AcceptanceCriteria, install
 from tixd.asn.table import Table
 
-SMALL = AcceptanceCriteria(least_networks=1)
+SMALL = AcceptanceCriteria(min_networks=1)
 
 
 def slash_eights(asn):
@@ -22,8 +22,8 @@ def slash_eights(asn):
     return "".join(f"{first}.0.0.0/8 {asn(first)}\n" for first in range(1, 224)) + PREFIXES
 
 
-def put(path, *texts, demands=SMALL):
-    return install(harvest(*texts), str(path), demands, quiet)
+def put(path, *texts, criteria=SMALL):
+    return install(entries(*texts), str(path), criteria, quiet)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_first_table_is_put_in_place_and_can_be_read_by_all(path):
 
 
 @pytest.mark.parametrize(
-    ("texts", "demands", "reason"),
+    ("texts", "criteria", "reason"),
     [
         ((PREFIXES,), AcceptanceCriteria(), "networks, fewer than the 10000 of --least"),
         (
@@ -61,11 +61,11 @@ def test_the_first_table_is_put_in_place_and_can_be_read_by_all(path):
         ),
     ],
 )
-def test_a_table_that_is_too_small_or_wrong_is_refused(path, texts, demands, reason):
+def test_a_table_that_is_too_small_or_wrong_is_refused(path, texts, criteria, reason):
     put(path, PREFIXES)
     before = path.read_bytes()
     with pytest.raises(errors.TableRefused, match=reason):
-        put(path, *texts, demands=demands)
+        put(path, *texts, criteria=criteria)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == ["asn.mmdb"]
 
@@ -75,7 +75,7 @@ def test_known_addresses_of_an_ip_version_without_sources_are_not_asked_for(path
     put(
         path,
         "2001:4860::/32 15169\n",
-        demands=AcceptanceCriteria(least_networks=1, largest_change=1.0),
+        criteria=AcceptanceCriteria(min_networks=1, largest_change=1.0),
     )
 
 
@@ -87,7 +87,7 @@ def test_a_change_of_up_to_a_fifth_is_taken_and_a_larger_one_is_not(path):
     forced = put(
         path,
         slash_eights(lambda first: 64500 + (first < 150)),
-        demands=AcceptanceCriteria(least_networks=1, largest_change=1.0),
+        criteria=AcceptanceCriteria(min_networks=1, largest_change=1.0),
     )
     assert forced.change > 0.2
 
@@ -112,7 +112,7 @@ def test_a_full_disk_leaves_the_old_table_and_no_leftover(path, monkeypatch):
     put(path, PREFIXES)
     before = path.read_bytes()
 
-    def full(_harvest, temporary, _progress):
+    def full(_entries, temporary, _progress):
         with open(temporary, "wb") as file:
             file.write(b"half")
         raise OSError(28, "No space left on device")

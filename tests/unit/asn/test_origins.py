@@ -25,14 +25,14 @@ def path(tmp_path):
 
 
 def test_without_a_table_nothing_has_an_origin():
-    assert Origins().of("8.8.8.8") is None
+    assert Origins().lookup("8.8.8.8") is None
     assert Origins().built() is None
 
 
 def test_without_a_table_its_library_is_not_imported():
     program = (
         "import tixd.pool.worker_main, sys; from tixd.asn.origins import Origins\n"
-        "Origins('').of('8.8.8.8'); print(*sys.modules)"
+        "Origins('').lookup('8.8.8.8'); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     loaded = set(done.stdout.split())
@@ -43,7 +43,7 @@ def test_without_a_table_its_library_is_not_imported():
 def test_a_worker_with_a_table_imports_the_reader_and_no_writer(path):
     program = (
         "import tixd.pool.worker_main, sys; from tixd.asn.origins import Origins\n"
-        "print(Origins(sys.argv[1]).of('8.8.8.8').asn, *sys.modules)"
+        "print(Origins(sys.argv[1]).lookup('8.8.8.8').asn, *sys.modules)"
     )
     command = [sys.executable, "-c", program, str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -54,29 +54,29 @@ def test_a_worker_with_a_table_imports_the_reader_and_no_writer(path):
 
 def test_a_replaced_file_is_taken_up_at_the_next_look_up(path):
     origins = Origins(str(path))
-    assert origins.of("8.8.8.8").asn == 15169
+    assert origins.lookup("8.8.8.8").asn == 15169
     table(path, "8.8.8.0/24 64500\n")
-    assert origins.of("8.8.8.8").asn == 64500
+    assert origins.lookup("8.8.8.8").asn == 64500
 
 
 def test_a_file_that_is_overwritten_in_place_is_taken_up_too(path, tmp_path):
     origins = Origins(str(path))
     other = table(tmp_path / "other", "8.8.8.0/24 64500\n9.0.0.0/8 64501\n").read_bytes()
-    assert origins.of("8.8.8.8").asn == 15169
+    assert origins.lookup("8.8.8.8").asn == 15169
     with path.open("r+b") as file:
         file.truncate(100)
-        assert origins.of("8.8.8.8") == UNKNOWN
+        assert origins.lookup("8.8.8.8") == UNKNOWN
         file.write(other)
         file.truncate()
-    assert origins.of("8.8.8.8").asn == 64500
+    assert origins.lookup("8.8.8.8").asn == 64500
 
 
 def test_a_file_that_is_cut_short_kills_nobody(path):
     origins = Origins(str(path))
-    origins.of("8.8.8.8")
+    origins.lookup("8.8.8.8")
     for length in (*range(path.stat().st_size - 1, 0, -97), 0):
         os.truncate(path, length)
-        assert origins.of("8.8.8.8") == UNKNOWN
+        assert origins.lookup("8.8.8.8") == UNKNOWN
         assert origins.built() == 0
 
 
@@ -85,23 +85,23 @@ def test_a_lasting_fault_is_one_warning_and_its_end_one_line(path):
     whole = path.read_bytes()
     path.unlink()
     with heard() as log:
-        assert [origins.of("8.8.8.8") for _ in range(5)] == [UNKNOWN] * 5
+        assert [origins.lookup("8.8.8.8") for _ in range(5)] == [UNKNOWN] * 5
         path.write_bytes(whole)
-        assert [origins.of("8.8.8.8").asn for _ in range(5)] == [15169] * 5
+        assert [origins.lookup("8.8.8.8").asn for _ in range(5)] == [15169] * 5
     assert log.events == [("warning", "asn_table_unusable"), ("info", "asn_table_read")]
 
 
 def test_a_file_of_another_kind_gives_nobody_an_as(path):
     foreign(path, {"8.8.8.0/24": {"country": {"iso_code": "US"}}})
-    assert Origins(str(path)).of("8.8.8.8") == UNKNOWN
+    assert Origins(str(path)).lookup("8.8.8.8") == UNKNOWN
     assert Origins(str(path)).built() == 0
 
 
 def test_a_link_to_the_table_may_be_turned_to_another(path, tmp_path):
     (tmp_path / "link").symlink_to(path)
     origins = Origins(str(tmp_path / "link"))
-    assert origins.of("8.8.8.8").asn == 15169
+    assert origins.lookup("8.8.8.8").asn == 15169
     table(tmp_path / "next", "8.8.8.0/24 64500\n")
     (tmp_path / "turned").symlink_to(tmp_path / "next")
     shutil.move(tmp_path / "turned", tmp_path / "link")
-    assert origins.of("8.8.8.8").asn == 64500
+    assert origins.lookup("8.8.8.8").asn == 64500

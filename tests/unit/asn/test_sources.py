@@ -12,28 +12,28 @@ import pytest
 from tests.support.tables import NAMES, PREFIXES, quiet
 from tixd import errors
 from tixd.asn import sources
-from tixd.asn.sources import Entries, harvest_file
+from tixd.asn.sources import Entries, read_file
 
 
 def read(path):
-    harvest = Entries()
-    return harvest_file(harvest, str(path), quiet), harvest
+    entries = Entries()
+    return read_file(entries, str(path), quiet), entries
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
 def test_plain_gzip_and_xz_files_say_the_same(tmp_path, pack):
     path = tmp_path / "source"
     path.write_bytes(pack(("; made by pyasn\n\n" + PREFIXES).encode()))
-    kind, harvest = read(path)
+    kind, entries = read(path)
     assert kind == "prefixes"
-    assert {version: len(ranges) for version, ranges in harvest.ranges.items()} == {4: 4, 6: 1}
-    assert next(iter(harvest.values)) == (15169, None, None)
+    assert {version: len(ranges) for version, ranges in entries.ranges.items()} == {4: 4, 6: 1}
+    assert next(iter(entries.values)) == (15169, None, None)
 
 
 def test_names_come_from_a_file_of_their_own_and_the_first_one_counts(tmp_path):
     (tmp_path / "names").write_text(NAMES + "7303\tAnother\n")
-    kind, harvest = read(tmp_path / "names")
-    assert (kind, harvest.names[7303]) == ("names", "Telecom Argentina S.A.")
+    kind, entries = read(tmp_path / "names")
+    assert (kind, entries.names[7303]) == ("names", "Telecom Argentina S.A.")
 
 
 def test_a_name_of_another_encoding_is_no_reason_to_stop(tmp_path):
@@ -87,9 +87,9 @@ def test_a_table_that_needs_no_building_is_sent_to_its_setting(tmp_path, pack):
 
 def test_a_file_with_a_header_is_read_by_it(tmp_path):
     (tmp_path / "source").write_text("network,asn,as_name\r\n8.8.8.0/24,AS15169,Google\r\n")
-    kind, harvest = read(tmp_path / "source")
-    assert (kind, list(harvest.values)) == ("header", [(15169, "Google", None)])
-    assert harvest.ranges[4][0][:2] == (0x08080800, 0x080808FF)
+    kind, entries = read(tmp_path / "source")
+    assert (kind, list(entries.values)) == ("header", [(15169, "Google", None)])
+    assert entries.ranges[4][0][:2] == (0x08080800, 0x080808FF)
 
 
 def test_a_column_of_something_else_is_no_as_number(tmp_path):
@@ -116,10 +116,10 @@ def test_a_line_of_any_length_is_one_bad_line_and_takes_no_memory(tmp_path):
             file.write("x" * (1 << 20))
         file.write("\n9.0.1.0/24 64500\n")
     tracemalloc.start()
-    _, harvest = read(tmp_path / "source")
+    _, entries = read(tmp_path / "source")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (len(harvest.ranges[4]), harvest.left_out) == (301, 1)
+    assert (len(entries.ranges[4]), entries.left_out) == (301, 1)
     assert peak < 8 << 20
 
 
@@ -147,15 +147,15 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 def test_a_few_lines_of_nonsense_are_left_out_and_counted(tmp_path):
     lines = [f"10.{n >> 8}.{n & 255}.0/24 {n + 1}" for n in range(300)]
     (tmp_path / "prefixes").write_text("\n".join([*lines, "x", "y/24 1", '"', ""]))
-    _, harvest = read(tmp_path / "prefixes")
-    assert (len(harvest.ranges[4]), harvest.left_out) == (300, 3)
+    _, entries = read(tmp_path / "prefixes")
+    assert (len(entries.ranges[4]), entries.left_out) == (300, 3)
 
 
 def test_how_far_the_reading_is_can_be_told(tmp_path):
     path = tmp_path / "prefixes"
     path.write_text("8.8.8.0/24 15169\n" * 50_000)
     told = []
-    harvest_file(Entries(), str(path), lambda done, total: told.append((done, total)))
+    read_file(Entries(), str(path), lambda done, total: told.append((done, total)))
     size = path.stat().st_size
     assert [total for _, total in told] == [size] * len(told)
     assert told == sorted(told)

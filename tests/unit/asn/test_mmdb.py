@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tixd.asn.ranges import Range, disjoint, networks
+from tixd.asn.mmdb import disjoint, networks
+from tixd.asn.sources import Range
 
 #: Prefixes of a space of 8 bits, which may lie in one another, each with a value of its own.
 PREFIXES = st.lists(
