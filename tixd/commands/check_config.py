@@ -114,9 +114,8 @@ def _rows(loaded: ProcessingConfig | CollectorConfig) -> list[Row]:
 
 def posting(settings: Settings) -> str:
     """Say where results go, in a sentence; a port is named even where it is the usual one."""
-    if not settings.posts:
-        missing = "TIX_API_PASSWORD" if settings.api_user else "TIX_API_USER"
-        return f"does not post: {missing} is not set; results stay in failed-results"
+    if reason := settings.not_posting_reason:
+        return f"does not post: {reason}; results stay in failed-results"
     proxied = ", through a proxy" if settings.api_proxy else ""
     return f"posts to {settings.api_base_url} as user {settings.api_user}{proxied}"
 

@@ -271,6 +271,8 @@ class Settings:
         return f"{self.api_scheme}://{host}:{self.api_port_used}"
 
     @property
-    def posts(self) -> bool:
-        """Tell whether results are posted at all: user and password of the tix-api are set."""
-        return bool(self.api_user and self.api_password)
+    def not_posting_reason(self) -> str | None:
+        """Say which setting is missing where no result is posted; None where all are set."""
+        if self.api_user and self.api_password:
+            return None
+        return f"{'TIX_API_PASSWORD' if self.api_user else 'TIX_API_USER'} is not set"

@@ -50,9 +50,8 @@ ADVICE: Mapping[Cause, str] = MappingProxyType(
 
 def check_api(settings: Settings) -> str:
     """Check it as a worker needs it."""
-    if not settings.posts:
-        missing = "TIX_API_PASSWORD" if settings.api_user else "TIX_API_USER"
-        raise errors.Unusable(f"{missing} is not set: set it, else results are kept, not posted")
+    if reason := settings.not_posting_reason:
+        raise errors.Unusable(f"{reason}: set it, else results are kept, not posted")
     client = ApiClient(_with_short_deadlines(settings))
     try:
         answer = client.ask(CURRENT_USER_PATH)

@@ -75,7 +75,7 @@ class ApiClient:
         self._accepted: dict[Key, tuple[float, float]] = {}
         self._limiter = logs.RateLimiter()
         self.tally: Counter[str] = Counter()
-        self._disabled = _missing(settings)
+        self._disabled = settings.not_posting_reason
         if self._disabled and settings.role != "dispatcher":  # which posts nothing in any case
             logs.warning("posting_disabled", reason=f"{self._disabled}: results are kept")
 
@@ -176,10 +176,3 @@ def _count_and_event(answer: PostOutcome) -> tuple[str, str]:
     if answer.status is None:
         return "posts_unreachable", ""
     return _COUNTED["failed" if answer.status >= 500 else answer.outcome]
-
-
-def _missing(settings: Settings) -> str | None:
-    """What is not set and must be, in words."""
-    if settings.api_user and settings.api_password:
-        return None
-    return f"{'TIX_API_PASSWORD' if settings.api_user else 'TIX_API_USER'} is not set"

@@ -84,7 +84,7 @@ def test_a_huge_number_is_refused_and_not_a_crash(tmp_path):
 
 def test_an_empty_user_may_be_written_down(tmp_path):
     file = toml(tmp_path, "[api]\nuser = ''\npassword = ''\n")
-    assert not loader.load({}, {}, file).settings.posts
+    assert loader.load({}, {}, file).settings.not_posting_reason
 
 
 def test_a_ca_bundle_must_exist_when_https_is_on(tmp_path):

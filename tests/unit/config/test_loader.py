@@ -44,7 +44,7 @@ def test_nothing_given_means_the_defaults_of_the_original_system():
     assert settings.schedule_dir == "/tmp/celerybeat-schedule.d"
     assert set(loaded.sources.values()) == {"default"}
     assert loaded.warnings == ()
-    assert not settings.posts
+    assert settings.not_posting_reason
 
 
 def test_the_command_line_wins_over_environment_over_file_over_default(tmp_path):
