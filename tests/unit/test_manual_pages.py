@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
@@ -17,6 +18,9 @@ CODE = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tixd").rg
 
 #: README and manual.
 EVERYTHING = ("README", *PAGES)
+
+#: What a symptom quotes of systemd.
+OF_SYSTEMD = ("systemctl status tixd", "activating (auto-restart)")
 
 #: A file or folder of the project as texts name it.
 PATH = re.compile(r"`\.?/?((?:tixd|tests|scripts)/[\w./-]*|\.ci/run)`")
@@ -50,6 +54,17 @@ def test_every_event_that_the_page_on_troubles_names_is_one_that_is_logged():
     named = set(re.findall(r"`([a-z]+_[a-z_]+)`", page("troubleshooting")))
     others = {"held_back", "max_message_size", "tix_api_password"}
     assert sorted(named - others - logged_events().keys()) == []
+
+
+def test_the_words_by_which_a_symptom_is_known_are_those_of_the_code():
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "tixd").rglob("*.py"))
+    constants = (n.value for t in trees for n in ast.walk(t) if isinstance(n, ast.Constant))
+    known = [*(text for text in constants if isinstance(text, str)), *OF_SYSTEMD]
+    symptoms = [first for first, *_ in rows(section("troubleshooting", "Symptoms"))]
+    quoted = [text for first in symptoms for text in re.findall(r"`([^`]+)`", first)]
+    pieces = [piece.strip() for text in quoted for piece in text.split("...")]
+    assert len(pieces) > 15
+    assert [piece for piece in pieces if not any(piece in text for text in known)] == []
 
 
 def test_every_exit_code_of_an_error_has_its_row():
