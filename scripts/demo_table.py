@@ -15,10 +15,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tixd.analysis.observations import MEANINGFUL_SECONDS
 from tixd.simulation.evaluation import expected, read
-
-#: A result speaks of this much time before its timestamp (tixd.reports.window.MEANINGFUL_SECONDS).
-MEANINGFUL_SECONDS = 600
 
 
 def main(made: Path, posts: Path) -> int:

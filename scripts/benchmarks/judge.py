@@ -13,8 +13,8 @@ from types import MappingProxyType
 import numpy as np
 
 from tixd.analysis.hurst import rescaled_range, wavelet
-from tixd.analysis.observations import Floats, concatenate
-from tixd.analysis.summary import MEANINGFUL_SECONDS, Summary, summarise
+from tixd.analysis.observations import MEANINGFUL_SECONDS, Floats, concatenate
+from tixd.analysis.summary import Summary, summarise
 from tixd.simulation.probing import Direction, Measurement, Scenario, measured
 
 

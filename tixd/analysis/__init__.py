@@ -1,1 +1,1 @@
-"""From the observations of one window to usage, quality and Hurst; pure numpy."""
+"""Usage, quality and Hurst of one window of observations; pure numpy."""

@@ -1,12 +1,10 @@
 """The two clocks of a measurement: times of day unwrapped, their offset, one-way delays.
 
-In: t1..t4 of the kept observations, each since local midnight of whoever noted it.
-Out: upstream and downstream delay of the later observations, in ns.
-Rules: a clock may pass midnight, count on past 24 h, drift, and be hours away from the other;
-differences are taken modulo 24 h. The offset phi(second) comes from the packets with the shortest
-round trips, for which the two ways take equally long as nearly as can be known. Delays relative to
-it may be negative. The order of operations is that of the TiX time processor, so that floats come
-out equal to its own. Pure.
+Each of t1..t4 is ns since local midnight of the host that takes it. A clock may pass midnight,
+count on past 24 h, drift, and be hours away from the other: differences are taken modulo 24 h. The
+offset phi(second) comes from the packets with the shortest round trips, whose two ways take equally
+long as nearly as can be known. Delays relative to it may be negative. The order of operations is
+that of the TiX time processor, so that floats come out equal to its own. Pure.
 """
 
 from __future__ import annotations
@@ -16,14 +14,14 @@ import numpy as np
 from tixd.analysis.observations import Columns, Floats, Integers
 from tixd.analysis.usage import smallest_bin
 
-#: A day on either clock, after which a time of day begins anew.
+#: A day on either clock; times of day begin anew after it.
 DAY_ns = 86_400 * 1_000_000_000
 
 _HALF_DAY_ns = DAY_ns // 2
 
 
 def wrapped(difference: Integers) -> Integers:
-    """`difference` of times of day in ns, modulo 24 h into (-12 h, 12 h]; any shape.
+    """Reduce a `difference` of times of day, ns, modulo 24 h into (-12 h, 12 h]; any shape.
 
     >>> hours = 3600 * 10**9 * np.array([1, 12, 13, -12, -23, 47])
     >>> (wrapped(hours) // (3600 * 10**9)).tolist()
@@ -35,7 +33,7 @@ def wrapped(difference: Integers) -> Integers:
 
 
 def unwrapped(series: Integers) -> Integers:
-    """Each row of `series`, (r, n) in ns, laid around its first value: v_0 + w(v_i - v_0).
+    """Unwrap each row of `series`, (r, n) in ns, around its first value: v_0 + w(v_i - v_0).
 
     >>> (unwrapped(np.array([[DAY_ns - 2, DAY_ns - 1, 0, 1]])) - DAY_ns).tolist()
     [[-2, -1, 0, 1]]
@@ -45,7 +43,7 @@ def unwrapped(series: Integers) -> Integers:
 
 
 def one_way_delays(columns: Columns, start: int) -> Floats:
-    """Upstream and downstream delay of the observations from index `start` on, (2, n - start), ns.
+    """Compute up- and downstream delay of observations from index `start` on, (2, n - start), ns.
 
     The offset is estimated from all of them: upstream = f + phi, downstream = b - phi, with
     f = t2 - t1 and b = t4 - t3.
@@ -69,7 +67,7 @@ def one_way_delays(columns: Columns, start: int) -> Floats:
 
 
 def offset(known_at: Integers, known: Floats, second: Integers) -> Floats:
-    """Clock offset phi in ns at each `second`, shape (n,), from points (known_at, known), (k,).
+    """Interpolate the offset phi, ns, at each `second`, (n,), from points (known_at, known), (k,).
 
     Between two neighbouring points the straight line through them, before the first and after
     the last one constant. Of points at equal seconds the first ends the line that comes, the last

@@ -1,13 +1,10 @@
-"""Usage by delayed probes: the share of packets that had to wait in the line's queue.
+"""Usage by delayed probes: the share of packets that had to wait in the line's queue, 0..1.
 
-In: the kept observations of a window. Out: usage, 0..1, of each direction, and congested minutes.
-Rules: the four steps below; their constants were fitted to three recorded experiments.
-
-Why it works. A link that carries traffic for a share u of the time makes a packet that comes at
-random wait with probability u, whatever the traffic looks like: Poisson arrivals see time averages
-(Wolff 1982); packets once a second come close to it (Baccelli, Machiraju, Veitch, Bolot 2006). So
-usage can be counted, with no need of the line's speed or buffers, if waiting can be told from the
-rest of a delay:
+A link that carries traffic for a share u of the time makes a packet that comes at random wait with
+probability u, whatever the traffic looks like: Poisson arrivals see time averages (Wolff 1982);
+packets once a second come close to it (Baccelli, Machiraju, Veitch, Bolot 2006). So usage can be
+counted without knowing the line's speed or buffers, if waiting can be told from the rest of a
+delay. The constants of the four steps were fitted to three recorded experiments:
 
 1. f = t2 - t1 and b = t4 - t3 are delay plus or minus the offset of the two clocks. Where it grows
    evenly (skew), the fastest packets lie on a straight line: of the lines below all points of
@@ -43,6 +40,8 @@ down. F = 1/4 and 1/2, ((0.25 - 0.15) / 0.85)^0.6 = 0.28 and 0.59:
 [3000000.0, 3000000.0]
 >>> [round(each, 2) for each in usage(waiting.delayed(600))]
 [0.28, 0.59]
+
+Pure.
 """
 
 from __future__ import annotations
@@ -58,17 +57,26 @@ from tixd.analysis.observations import Columns, Floats, Integers
 #: Clocks of computers run together within this; a steeper line is no skew.
 MAX_SKEW_ppm = 200.0
 
-#: The direction tells the skew whose waiting has the smaller quantile of this share.
+#: The skew is that of the direction whose waiting has the smaller quantile of this share.
 SKEW_QUANTILE = 0.25
 
-#: Waiting above this is a queue: downstream, and the least and most upstream.
-TAU_ns, MAX_TAU_ns = 3e6, 15e6
+#: Waiting above this is a queue: downstream, and upstream at least.
+TAU_ns = 3e6
 
-#: Upstream, tau is so many times this quantile of the waiting.
-TAU_QUANTILES, TAU_QUANTILE = 20.0, 0.1
+#: Largest tau upstream.
+MAX_TAU_ns = 15e6
 
-#: Share of delayed packets on an idle line, and the exponent above it.
-IDLE_SHARE, EXPONENT = 0.15, 0.6
+#: Upstream, tau is a multiple of the quantile of the waiting of this share.
+TAU_QUANTILE = 0.1
+
+#: The multiple.
+TAU_QUANTILES = 20.0
+
+#: Share of delayed packets on an idle line.
+IDLE_SHARE = 0.15
+
+#: Exponent of the share above that.
+EXPONENT = 0.6
 
 #: A minute of more usage is congested, if the line's delays are persistent.
 CONGESTED_USAGE = 0.5
@@ -81,7 +89,7 @@ Booleans = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiting:
-    """How long packets waited in queues: q in ns, (2, n), up and down; each direction's tau, (2,).
+    """Waiting of packets in queues: q in ns, (2, n), up and down; each direction's tau, (2,).
 
     q is 0 or more, and 0 for the packet that met no queue.
     """
@@ -90,13 +98,13 @@ class Waiting:
     tau_ns: Floats
 
     def delayed(self, start: int) -> Booleans:
-        """Which packets from index `start` on waited longer than tau, (2, n - start)."""
+        """Return which packets from index `start` on waited longer than tau, (2, n - start)."""
         longer: Booleans = self.q_ns[:, start:] > self.tau_ns[:, None]
         return longer
 
 
 def waiting_of(columns: Columns) -> Waiting:
-    """The waiting of all kept observations of a window, n >= 1."""
+    """Compute the waiting of all short packets of a window, n >= 1."""
     trips = unwrapped(columns.times[1::2] - columns.times[0::2])
     q = (trips - trips[:, :1]).astype(np.float64)
     sent = unwrapped(columns.times[:1])[0]
@@ -108,7 +116,7 @@ def waiting_of(columns: Columns) -> Waiting:
 
 
 def usage(delayed: Booleans) -> list[float | None]:
-    """Usage of each row of `delayed`, (r, n), n >= 1.
+    """Compute the usage of each row of `delayed`, (r, n), n >= 1.
 
     >>> [round(each, 3) for each in usage(np.arange(100) < np.array([[10], [15], [58], [100]]))]
     [0.0, 0.0, 0.664, 1.0]
@@ -117,7 +125,7 @@ def usage(delayed: Booleans) -> list[float | None]:
 
 
 def congested(delayed: Booleans, first: Integers, counts: Integers) -> Integers:
-    """How many minutes of each row of `delayed`, (r, n), have a usage too high; (r,).
+    """Count minutes of a usage too high in each row of `delayed`, (r, n); (r,).
 
     first, counts: where the minutes begin, and how many packets each has, (k,).
     """
@@ -129,13 +137,13 @@ def congested(delayed: Booleans, first: Integers, counts: Integers) -> Integers:
 
 
 def _usage_of(share: Floats) -> Floats:
-    """Usage from the share of delayed packets; any shape."""
+    """Compute usage from the share of delayed packets; any shape."""
     busy: Floats = np.maximum((share - IDLE_SHARE) / (1 - IDLE_SHARE), 0.0) ** EXPONENT
     return busy
 
 
 def _skew(seconds: Floats, trips: Floats) -> float:
-    """How fast the server's clock gains on the client's, ns a second, by the better direction.
+    """Estimate how fast the server's clock gains on the client's, ns/s, by the better direction.
 
     seconds: when packets were sent, (n,); trips: t2 - t1 and t4 - t3 in ns, (2, n).
     """
@@ -150,13 +158,13 @@ def _skew(seconds: Floats, trips: Floats) -> float:
 
 
 def lower_line_slope(x: Floats, y: Floats) -> float:
-    """Slope of the line below all points (x, y), both (n,), that is highest at the mean of x.
+    """Fit the line below all points (x, y), both (n,), that is highest at the mean of x.
 
-    It continues an edge of the lower convex hull: the one whose x range contains the mean (at a
-    vertex the left one); 0 where all x are equal. Such a line touches a point on each side of the
-    mean. A line of too small a slope is nearer to the left points, one of too large a slope to the
-    right ones; each step takes the slope from the nearest left to the nearest right point, or
-    halves the range where that leads out of it.
+    Result: its slope; 0 where all x are equal. It continues an edge of the lower convex hull: the
+    one whose x range contains the mean (at a vertex the left one). Such a line touches a point on
+    each side of the mean. A line of too small a slope is nearer to the left points, one of too
+    large a slope to the right ones; each step takes the slope from the nearest left to the nearest
+    right point, or halves the range where that leads out of it.
 
     >>> lower_line_slope(np.array([0., 1., 2., 3., 4.]), np.array([5., 1., 9., 2., 9.]))
     0.5
@@ -181,13 +189,13 @@ def lower_line_slope(x: Floats, y: Floats) -> float:
 
 
 def _nearest(x: Floats, y: Floats, slope: float) -> tuple[float, float]:
-    """The point that a line of this slope from below meets first."""
+    """Return the point that a line of this slope meets first from below."""
     place = (y - slope * x).argmin()
     return float(x[place]), float(y[place])
 
 
 def quantile(ordered: Floats, share: float) -> float:
-    """The value below which `share` of the sorted values lie; straight lines between neighbours.
+    """Return the value below which `share` of the sorted values lie, interpolated linearly.
 
     >>> [quantile(np.array([1.0, 2.0, 4.0]), share) for share in (0, 0.5, 0.75, 1)]
     [1.0, 2.0, 3.0, 4.0]

@@ -1,10 +1,9 @@
 """Hurst exponent of a series, by rescaled range and by wavelets.
 
-In: delays in time order, one row for each direction. Out: an estimate for each row, as it comes:
-also below 0 or above 1; None where it is undefined.
-Rules: the estimators and their constants are those of Taqqu, Teverovsky and Willinger ("Estimators
-for long-range dependence: an empirical study", Fractals 1995), as in R's fArma. The Hurst exponent
-is 0.5 for independent values and nears 1 for persistent ones.
+Estimates are returned as they come, also below 0 or above 1; None where undefined. The exponent is
+0.5 for independent values and nears 1 for persistent ones. The estimators and their constants are
+those of Taqqu, Teverovsky and Willinger ("Estimators for long-range dependence: an empirical
+study", Fractals 1995), as in R's fArma. Pure.
 
 Means over 50 series of white noise, and of fractional Gaussian noise of H = 0.8 (made from it by
 Cholesky from the covariance); single series of this length scatter by about 0.1:
@@ -36,8 +35,11 @@ WAVELET = pywt.Wavelet("db2")
 #: Fewest values for the wavelet estimate (TiX).
 MIN_WAVELET_VALUES = 64
 
-#: Octaves whose slope is taken, the finest being 1 (fArma).
-FIRST_OCTAVE, LAST_OCTAVE = 2, 8
+#: First octave of the slope, the finest being 1 (fArma).
+FIRST_OCTAVE = 2
+
+#: Last octave of the slope (fArma).
+LAST_OCTAVE = 8
 
 #: A mean square below this share of all values' squares is rounding of a 0: transforming values of
 #: size 1 errs by less than 1e-14 (measured; a ramp of 65,536 values has 8e-11).
@@ -45,7 +47,7 @@ ROUNDING = 1e-28
 
 
 def rescaled_range(series: Floats) -> list[float | None]:
-    """R/S estimate of each row of `series`, shape (r, n).
+    """Estimate H of each row of `series`, shape (r, n), by R/S.
 
     For lags d spread evenly on a logarithmic scale, R = range of the cumulative deviation from
     the segment's mean, S = standard deviation; H = least-squares slope of log10(R / S) on
@@ -68,7 +70,7 @@ def rescaled_range(series: Floats) -> list[float | None]:
 
 
 def _range_and_variance(series: Floats, segments: Segments) -> tuple[Floats, Floats]:
-    """R and S^2 of each segment of each row, both (r, s).
+    """Compute R and S^2 of each segment of each row, both (r, s).
 
     The value at a segment's start is subtracted first. So a constant segment has R = 0 and
     S^2 = 0 exactly, any other has S^2 > 0 however far from 0 its values lie, and the case of
@@ -91,24 +93,24 @@ def _range_and_variance(series: Floats, segments: Segments) -> tuple[Floats, Flo
 
 @functools.lru_cache(TABLES)
 def _work_arrays(rows: int, length: int) -> tuple[Floats, Floats]:
-    """Two arrays to work in: fresh ones of this size cost more than what is done in them."""
+    """Cache two arrays to work in: new ones of this size cost more than the work in them."""
     return np.empty((rows, length)), np.empty((rows, length))
 
 
 def _sums(values: Floats) -> Floats:
-    """Sums of the first 0, 1.. n of `values`, (r, 5, n), along the last axis; (r, 5, n + 1)."""
+    """Sum the first 0, 1.. n of `values`, (r, 5, n), along the last axis; (r, 5, n + 1)."""
     sums = np.zeros((*values.shape[:2], values.shape[2] + 1))
     np.cumsum(values, axis=2, out=sums[:, :, 1:])
     return sums
 
 
 def _log_ratio(spread: Floats, variance: Floats) -> Floats:
-    """log10(R / S)."""
+    """Compute log10(R / S)."""
     return np.log10(spread) - np.log10(variance) / 2
 
 
 def _slope(spread: Floats, variance: Floats, segments: Segments) -> float | None:
-    """Least-squares slope of one row's log10(R / S) over its segments with R > 0; each (s,)."""
+    """Fit the slope of one row's log10(R / S) over its segments with R > 0; each (s,)."""
     varied = spread > 0
     x = segments.x[varied]
     if all_equal(x):
@@ -117,7 +119,7 @@ def _slope(spread: Floats, variance: Floats, segments: Segments) -> float | None
 
 
 def wavelet(series: Floats) -> list[float | None]:
-    """Wavelet estimate of each row of `series`, shape (r, n), from its first 2^floor(log2 n).
+    """Estimate H of each row of `series`, shape (r, n), by wavelets of its first 2^floor(log2 n).
 
     H = slope of (log2(mean square of the details of octave j) + j) / 2 on j.
     None: fewer than 64 values, or an octave without any detail, as constant series have.
@@ -136,7 +138,7 @@ def wavelet(series: Floats) -> list[float | None]:
 
 
 def _log_scale_slope(row: Floats, octaves: int) -> float | None:
-    """Slope of the details' log mean square over the octaves; row: (2^(octaves + 1),)."""
+    """Fit the slope of the details' log mean square over octaves; row: (2^(octaves + 1),)."""
     last = min(LAST_OCTAVE, octaves - 2)
     used = range(FIRST_OCTAVE, last + 1)
     values = row - row[0]  # what they all share is no detail
@@ -150,11 +152,11 @@ def _log_scale_slope(row: Floats, octaves: int) -> float | None:
 
 @functools.lru_cache(LAST_OCTAVE)
 def _octave_weights(last: int) -> Floats:
-    """The weights of the octaves that are used, up to `last`."""
+    """Return the weights of the octaves that are used, up to `last`."""
     return slope_weights(np.arange(FIRST_OCTAVE, last + 1.0))
 
 
 def _mean_square(details: Floats, scale: int) -> float:
-    """Mean square of the details that the series' ends do not touch."""
+    """Compute the mean square of the details that the series' ends do not touch."""
     inner = details[1 : 2 ** (scale + 1) - 2]
     return float(inner @ inner) / len(inner)

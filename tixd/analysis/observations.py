@@ -1,9 +1,8 @@
-"""Observations: one numpy structured array from a report's bytes to the result.
+"""The observations of a window: one numpy structured array from a report's bytes to the result.
 
-In: rows as they stand in the messages of a window's reports, so decoding copies nothing.
-Out: the kept observations as native integer columns, in order.
-Rules: only kind S counts, exact duplicates count once, the order is (second, t1, t2, t3, t4,
-size). Rows nearly always come in that order already, which is cheaper to see than to sort. Pure.
+Rows are used as they stand in the messages, so decoding copies nothing. Only kind S counts, exact
+duplicates count once, the order is (second, t1, t2, t3, t4, size). Rows nearly always come in that
+order already, which is cheaper to check than to sort. Pure.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy.typing as npt
 #: One packet's record on the wire, 45 bytes, big-endian (client log format of TiX).
 #: second: epoch second of reception; kind: b"S" or b"L"; size: bytes of the packet;
 #: t1 client sends, t2 server receives, t3 server sends back, t4 client receives: nanoseconds
-#: since local midnight of whoever notes it.
+#: since local midnight of the host that takes the time.
 OBSERVATION = np.dtype(
     [
         ("second", ">i8"),
@@ -30,8 +29,14 @@ OBSERVATION = np.dtype(
     ]
 )
 
-#: The two kinds that tixd knows, as bytes: S for short packets, L for long ones.
-SHORT, LONG = ord("S"), ord("L")
+#: Kind of a short packet.
+SHORT = ord("S")
+
+#: Kind of a long packet.
+LONG = ord("L")
+
+#: Usage, quality and Hurst are of observations later than this before the last one (TiX).
+MEANINGFUL_SECONDS = 600
 
 #: The columns that order observations, the most important first.
 _ORDER = ("second", "t1", "t2", "t3", "t4", "size")
@@ -46,7 +51,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """The kept observations of a window, in order.
+    """The short packets of a window, once each and in order.
 
     second: epoch seconds, shape (n,), never falling; times: t1, t2, t3, t4 in ns, shape (4, n);
     duplicates: how many exact duplicates were left out.
@@ -58,18 +63,18 @@ class Columns:
 
 
 def concatenate(parts: Iterable[Observations]) -> Observations:
-    """The rows of all `parts`, one after the other; each part's rows lie together in memory.
+    """Join the rows of all `parts`; each part's rows lie together in memory.
 
     By their bytes: numpy.concatenate works out a common dtype for each pair, at 25 times the cost.
     """
     return np.frombuffer(b"".join(part.data for part in parts), OBSERVATION)
 
 
-def kept(observations: Observations) -> Columns:
-    """The short packets among `observations`, shape (n,) of OBSERVATION, once each and in order.
+def short_packets(observations: Observations) -> Columns:
+    """Select the short packets of `observations`, (n,) of OBSERVATION, once each and in order.
 
     >>> rows = [(7, SHORT, 64, 5, 6, 7, 8), (6, LONG, 64, 4, 5, 6, 7), (6, SHORT, 64, 4, 5, 6, 7)]
-    >>> columns = kept(np.array([*rows, *rows], OBSERVATION))
+    >>> columns = short_packets(np.array([*rows, *rows], OBSERVATION))
     >>> columns.second.tolist(), columns.times.tolist()
     ([6, 7], [[4, 5], [5, 6], [6, 7], [7, 8]])
     """
@@ -80,7 +85,7 @@ def kept(observations: Observations) -> Columns:
 
 
 def _columns(rows: Observations) -> Columns:
-    """The native columns of `rows`, in their order."""
+    """Return the native columns of `rows`, in their order."""
     times = np.empty((4, len(rows)), np.int64)
     for column, name in zip(times, ("t1", "t2", "t3", "t4"), strict=True):
         column[:] = rows[name]
@@ -88,7 +93,7 @@ def _columns(rows: Observations) -> Columns:
 
 
 def _in_order(columns: Columns) -> bool:
-    """Whether (second, t1) rises from each row to the next: then nothing is left to do."""
+    """Return whether (second, t1) rises from each row to the next: nothing to sort then."""
     second, t1 = columns.second, columns.times[0]
     later = second[1:] > second[:-1]
     tied = second[1:] == second[:-1]
@@ -96,7 +101,7 @@ def _in_order(columns: Columns) -> bool:
 
 
 def _sorted_once_each(rows: Observations) -> Columns:
-    """The columns of `rows` in order, without exact duplicates."""
+    """Return the columns of `rows` in order, without exact duplicates."""
     table = np.array([rows[name] for name in _ORDER], np.int64)
     table = table[:, np.lexsort(table[::-1])]
     differs = np.ones(table.shape[1], bool)

@@ -1,10 +1,8 @@
-"""Quality of a direction: the share of minutes that are not congested.
+"""Quality of a direction: the share of minutes that are not congested, 0..1.
 
-In: delays of the later observations in ns, their seconds, and each direction's Hurst estimates.
-Out: quality, 0..1, of each direction.
-Rules: observations are grouped by UTC minute; a minute with fewer than 30 is left out. A minute is
+Recent observations are grouped by UTC minute; a minute with fewer than 30 is left out. A minute is
 congested if its own usage is below 0.5 and the mean of the direction's two Hurst estimates above
-0.7. quality = (minutes - congested) / minutes. Undefined with no minute left or a Hurst estimate
+0.7. quality = (minutes - congested) / minutes; undefined with no minute left or a Hurst estimate
 undefined. Source: the TiX time processor. By another estimator of usage a minute is congested
 where that says so, the rest being the same. Pure.
 """
@@ -20,10 +18,10 @@ import numpy.typing as npt
 from tixd.analysis.observations import Floats, Integers
 from tixd.analysis.usage import usage_of_ordered
 
-#: Fewest observations by which a minute is judged (TiX).
+#: Fewest observations of a minute that counts (TiX).
 MIN_PER_MINUTE = 30
 
-#: Length of the groups that are judged one by one (TiX).
+#: Length of the groups (TiX).
 MINUTE_seconds = 60
 
 #: A minute whose usage is below this is congested, if the line's delays are persistent (TiX).
@@ -32,15 +30,15 @@ CONGESTED_USAGE = 0.5
 #: Delays are persistent where the mean of the Hurst estimates exceeds this (TiX).
 PERSISTENT_HURST = 0.7
 
-#: What minutes are judged by, (r, n): delays in ns, or which packets were delayed.
-Judged = npt.NDArray[Any]
+#: Values that minutes are judged by, (r, n): delays in ns, or which packets were delayed.
+Samples = npt.NDArray[Any]
 
-#: How many minutes of each row are congested: from rows, where minutes begin, and their counts.
-Rule = Callable[[Judged, Integers, Integers], Integers]
+#: Counts the congested minutes of each row, from rows, where minutes begin, and their counts.
+Rule = Callable[[Samples, Integers, Integers], Integers]
 
 
 def congested_by_mode(delays: Floats, first: Integers, counts: Integers) -> Integers:
-    """How many minutes of each row of `delays`, (r, n), have a usage too low; (r,)."""
+    """Count minutes of a usage too low in each row of `delays`, (r, n); (r,)."""
     rows, within = len(delays), np.arange(counts.max())
     minute = delays.take(first[:, None] + within, axis=1, mode="clip")
     minute[:, within >= counts[:, None]] = np.inf
@@ -51,12 +49,12 @@ def congested_by_mode(delays: Floats, first: Integers, counts: Integers) -> Inte
 
 
 def quality(
-    judged: Judged,
+    samples: Samples,
     second: Integers,
     hurst: list[float | None],
     congested: Rule = congested_by_mode,
 ) -> list[float | None]:
-    """Quality of each row of `judged`, shape (r, n).
+    """Compute the quality of each row of `samples`, shape (r, n).
 
     second: epoch seconds, shape (n,), never falling; hurst: mean estimate of each row, length r.
 
@@ -68,17 +66,17 @@ def quality(
     """
     first, counts = minutes(second)
     if not len(counts):
-        return [None] * len(judged)
+        return [None] * len(samples)
     persistent = [h is not None and h > PERSISTENT_HURST for h in hurst]
-    at_ease = np.full(len(judged), len(counts))
+    uncongested = np.full(len(samples), len(counts))
     if any(persistent):
-        at_ease[persistent] -= congested(judged[persistent], first, counts)
-    shares = (at_ease / len(counts)).tolist()
+        uncongested[persistent] -= congested(samples[persistent], first, counts)
+    shares = (uncongested / len(counts)).tolist()
     return [None if h is None else share for h, share in zip(hurst, shares, strict=True)]
 
 
 def minutes(second: Integers) -> tuple[Integers, Integers]:
-    """Where the minutes with enough observations begin, and how many each has; both (k,).
+    """Find where minutes with enough observations begin, and how many each has; both (k,).
 
     >>> [each.tolist() for each in minutes(np.array([0] * 40 + [60] * 29 + [179] * 30))]
     [[0, 69], [40, 30]]

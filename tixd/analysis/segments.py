@@ -1,11 +1,9 @@
-"""The segments that R/S analysis cuts a series into.
+"""The segments that R/S analysis cuts a series into, and least-squares slopes.
 
-In: the length of a series. Out: index tables to work on all its segments at once, made once for a
-length; and what a least-squares slope needs.
-Rules: a series is cut into five equal blocks; for each lag, one segment of that many values starts
-at the beginning of every block from which it does not run past the last one. The lags are evenly
-spread on a logarithmic scale. Source: fArma's rsFit, after Taqqu, Teverovsky, Willinger (1995).
-Pure.
+A series is cut into five equal blocks. For each lag, one segment of that many values starts at the
+beginning of every block from which it does not run past the last one. The lags are evenly spread on
+a logarithmic scale. Index tables to work on all segments at once are made once for a length.
+Source: fArma's rsFit, after Taqqu, Teverovsky, Willinger (1995). Pure.
 """
 
 from __future__ import annotations
@@ -19,16 +17,19 @@ import numpy.typing as npt
 
 from tixd.analysis.observations import Floats
 
-#: How many blocks a series is cut into; each starts one segment of every lag (fArma).
+#: Blocks of a series; each starts one segment of every lag (fArma).
 BLOCKS = 5
 
-#: How many equal steps of log10 lead from 1 to the length of the series (fArma).
+#: Equal steps of log10 from 1 to the length of the series (fArma).
 LAG_STEPS = 50
 
-#: log10 of the shortest and the longest lag that is used, in values (fArma).
-MIN_LOG10_LAG, MAX_LOG10_LAG = 0.7, 2.5
+#: log10 of the shortest lag, in values (fArma).
+MIN_LOG10_LAG = 0.7
 
-#: Tables of series lengths that are kept; lengths are powers of 2, and a line has few of them.
+#: log10 of the longest lag (fArma).
+MAX_LOG10_LAG = 2.5
+
+#: Cached tables, by length of series; lengths are powers of 2, and a line has few of them.
 TABLES = 8
 
 _Indices = npt.NDArray[np.intp]
@@ -36,7 +37,7 @@ _Indices = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segments:
-    """Where the segments of a series lie: s segments, p values in all of them, 5 starts.
+    """Places of the segments of a series: s segments, p values in all of them, 5 starts.
 
     windows: (5, longest) the values that follow each start; their sums, flattened, are what the
     rest points into. Of each segment, (s,): where it ends; its lag; x = log10 of that, and what it
@@ -56,7 +57,7 @@ class Segments:
 
 @functools.lru_cache(TABLES)
 def segments_of(length: int) -> Segments | None:
-    """The segments of a series of `length` values; None with fewer than two different lags."""
+    """Find the segments of a series of `length` values; None with fewer than two lags."""
     block = length // BLOCKS
     found = [(j, lag, x) for lag, x in _lags(length) for j in range(_starts(lag, block))]
     x = np.array([x for _, _, x in found])
@@ -82,7 +83,7 @@ def segments_of(length: int) -> Segments | None:
 
 
 def _lags(length: int) -> list[tuple[int, float]]:
-    """The lags of a series of `length` values, and log10 of each as the regression takes it.
+    """Return the lags of a series of `length` values, and log10 of each for the regression.
 
     The segments have the lag rounded up, the regression has it rounded down.
 
@@ -102,7 +103,7 @@ def _lags(length: int) -> list[tuple[int, float]]:
 
 
 def _starts(lag: int, block: int) -> int:
-    """How many of the five blocks have room for a segment of `lag` values from their start on.
+    """Count the blocks with room for a segment of `lag` values from their start on.
 
     >>> [_starts(lag, 100) for lag in (100, 101, 200, 201, 499, 500)]
     [5, 4, 4, 3, 1, 1]
@@ -113,12 +114,12 @@ def _starts(lag: int, block: int) -> int:
 
 
 def all_equal(x: Floats) -> bool:
-    """Whether there are no two different values, so that no line has a slope."""
+    """Return whether there are no two different values, so that no line has a slope."""
     return not (x != x[:1]).any()
 
 
 def slope_weights(x: Floats) -> Floats:
-    """What the values at `x` count in a least-squares slope: slope = weights @ y.
+    """Return the weights of values at `x` in a least-squares slope: slope = weights @ y.
 
     >>> slope_weights(np.array([1.0, 2.0, 3.0])).tolist()
     [-0.5, 0.0, 0.5]

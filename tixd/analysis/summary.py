@@ -1,10 +1,8 @@
 """The analysis of one window: observations in, a Summary out.
 
-In: the rows of the window's reports, in any order, of both kinds, duplicates included.
-Out: usage, quality and Hurst estimates of both directions; None where one is undefined.
-Rules: usage, quality and Hurst are of the last ten minutes, the clock offset of the whole window.
-Usage, and which minutes are congested, come from one of two estimators (see usage and probes).
-Pure.
+Rows may come in any order, of both kinds, with duplicates. Usage, quality and Hurst are of the last
+ten minutes, the clock offset of the whole window. Usage, and which minutes are congested, come from
+one of two estimators: usage.py and delayed_probes.py. Pure.
 """
 
 from __future__ import annotations
@@ -17,25 +15,22 @@ import numpy as np
 from tixd.analysis import delayed_probes
 from tixd.analysis.clock import one_way_delays
 from tixd.analysis.hurst import rescaled_range, wavelet
-from tixd.analysis.observations import Observations, kept
+from tixd.analysis.observations import MEANINGFUL_SECONDS, Observations, short_packets
 from tixd.analysis.quality import quality
 from tixd.analysis.usage import usage
-
-#: Observations later than this before the last one are meaningful (TiX).
-MEANINGFUL_SECONDS = 600
 
 #: How usage is computed: as the TiX time processor does, or by the packets that had to wait.
 Estimator = Literal["mode", "delayed-probes"]
 
-_NOBODY_ASKED: list[float | None] = [None, None]
+_NOT_ASKED: list[float | None] = [None, None]
 
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """What is known of one direction of the line; None where it is undefined.
+    """The results of one direction of the line; None where undefined.
 
     usage: raw ratio, 0 and up (may exceed 1); quality: 0..1; hurst_rs, hurst_wavelet: as estimated;
-    usage_alt: usage by the other estimator, None also where nobody asked for it.
+    usage_alt: usage by the other estimator, None also where it was not asked for.
     """
 
     usage: float | None
@@ -49,7 +44,7 @@ class Direction:
 class Summary:
     """The result of one window; `timestamp` is its last epoch second.
 
-    duplicates: observations that were left out because they came twice; no part of the result.
+    duplicates: observations that were left out as exact duplicates; no part of the result.
     """
 
     timestamp: int
@@ -61,12 +56,12 @@ class Summary:
 def summarise(
     observations: Observations, estimator: Estimator = "mode", *, both: bool = False
 ) -> Summary | None:
-    """Usage, quality and Hurst of a window; None where it has no short packet.
+    """Analyse a window; None where it has no short packet.
 
     observations: shape (n,) of OBSERVATION, times within 0..7 days, as the decoder lets through;
-    estimator: what usage and quality are by; both: whether usage_alt has usage by the other one.
+    estimator: of usage and quality; both: whether usage_alt has usage by the other one.
     """
-    columns = kept(observations)
+    columns = short_packets(observations)
     second = columns.second
     if not len(second):
         return None
@@ -75,15 +70,15 @@ def summarise(
     series = delays[:, -_power_of_two(delays.shape[1]) :]
     rs, wavelets = rescaled_range(series), wavelet(series)
     hurst = [_mean(*each) for each in zip(rs, wavelets, strict=True)]
-    late, others = second[start:], _NOBODY_ASKED
+    recent, others = second[start:], _NOT_ASKED
     if estimator == "mode":
-        usages, qualities = usage(delays), quality(delays, late, hurst)
+        usages, qualities = usage(delays), quality(delays, recent, hurst)
         if both:
             others = delayed_probes.usage(delayed_probes.waiting_of(columns).delayed(start))
     else:
         delayed = delayed_probes.waiting_of(columns).delayed(start)
         usages = delayed_probes.usage(delayed)
-        qualities = quality(delayed, late, hurst, delayed_probes.congested)
+        qualities = quality(delayed, recent, hurst, delayed_probes.congested)
         if both:
             others = usage(delays)
     upstream, downstream = map(Direction, usages, qualities, rs, wavelets, others)
@@ -91,10 +86,10 @@ def summarise(
 
 
 def _power_of_two(count: int) -> int:
-    """The largest power of 2 that is not above `count` >= 1."""
+    """Return the largest power of 2 that is not above `count` >= 1."""
     return 1 << (count.bit_length() - 1)
 
 
 def _mean(rs: float | None, wavelets: float | None) -> float | None:
-    """The mean of the two Hurst estimates; None where one is undefined."""
+    """Average the two Hurst estimates; None where one is undefined."""
     return None if rs is None or wavelets is None else (rs + wavelets) / 2

@@ -1,16 +1,12 @@
 """Usage of a direction: how much of the delay distribution lies far above its mode.
 
-In: delays in ns, one row for each direction or minute. Out: the raw ratio, 0 and up.
-Rules: usage = (number of delays > threshold) / (number of delays > mode), with both from the
-histogram of equal counts; 0 when no delay exceeds the mode; undefined with fewer than 4 delays.
-It can exceed 1 where delays are negative; the payload limits it, the analysis does not.
+usage = (number of delays > threshold) / (number of delays > mode), the raw ratio, 0 and up; 0 where
+no delay exceeds the mode; undefined with fewer than 4 delays. It exceeds 1 where delays are
+negative: the payload limits it, the analysis does not.
 
-Histogram of equal counts: bins differ in width, not in how many values they hold.
-
-In: values of one row or many, sorted. Out: the mode of each row and the threshold above it, or
-the values of bin 0.
-Rules, for n values: b = floor(sqrt(n)) bins of floor(n / b) values each, and what is left over
-joins the last bin. The middle of a bin is min + floor((max - min) / 2). A bin's density is
+Mode and threshold come from a histogram of equal counts: bins differ in width, not in how many
+values they hold. For n sorted values there are b = floor(sqrt(n)) bins of floor(n / b) values each,
+and the rest joins the last bin. The middle of a bin is min + floor((max - min) / 2), its density
 n * (total width) / (count * width). Source: the TiX time processor. Pure.
 """
 
@@ -24,7 +20,7 @@ import numpy.typing as npt
 
 from tixd.analysis.observations import Floats, Integers
 
-#: Tables of bins that are kept; whole windows and whole minutes have the same counts mostly.
+#: Cached tables of bins; whole windows and whole minutes mostly have the same counts.
 TABLES = 64
 
 #: Fewest values of which there are two bins; with fewer, no threshold is defined (TiX).
@@ -32,7 +28,7 @@ MIN_VALUES = 4
 
 
 def bin_count(counts: Integers) -> Integers:
-    """How many bins rows of `counts` values have: floor(sqrt(n)), element by element.
+    """Count the bins of rows of `counts` values: floor(sqrt(n)), element by element.
 
     >>> bin_count(np.array([1, 3, 4, 600, 1113])).tolist()
     [1, 1, 2, 24, 33]
@@ -41,7 +37,7 @@ def bin_count(counts: Integers) -> Integers:
 
 
 def smallest_bin(values: Integers) -> npt.NDArray[np.intp]:
-    """Indices of the values in bin 0, the smallest value first; equal ones keep their order.
+    """Return indices of the values in bin 0, the smallest first; equal ones keep their order.
 
     values: shape (n,), n >= 1. Result: shape (floor(n / floor(sqrt(n))),).
 
@@ -55,7 +51,7 @@ def smallest_bin(values: Integers) -> npt.NDArray[np.intp]:
 
 
 def mode_and_threshold(ordered: Floats, counts: Integers) -> tuple[Floats, Floats]:
-    """Mode of each row, and the threshold above which a value counts as far from it.
+    """Find the mode of each row, and the threshold above which a value is far from it.
 
     ordered: shape (r, m), each row sorted and, from its count on, filled up with +inf;
     counts: shape (r,), each MIN_VALUES or more. Result: two arrays of shape (r,).
@@ -85,10 +81,10 @@ def mode_and_threshold(ordered: Floats, counts: Integers) -> tuple[Floats, Float
 
 @functools.lru_cache(TABLES)
 def _bins(row_counts: tuple[int, ...]) -> tuple[Integers, Integers]:
-    """Where the bins that may hold the mode begin and end (inclusive), of r rows.
+    """Find where the bins that may hold the mode begin and end (inclusive), of r rows.
 
     Result: first and last, both (r, k); a row that has fewer such bins repeats its bin 0, which
-    changes nothing where the first of equals is sought.
+    changes nothing, since the first of equals counts.
     """
     counts = np.array(row_counts)[:, None]
     bins = bin_count(counts)
@@ -102,7 +98,7 @@ def _bins(row_counts: tuple[int, ...]) -> tuple[Integers, Integers]:
 
 
 def usage(delays: Floats) -> list[float | None]:
-    """Usage of each row of `delays`, shape (r, n), in any order; None with n < 4.
+    """Compute the usage of each row of `delays`, (r, n), in any order; None with n < 4.
 
     >>> usage(np.array([[1., 4., 5., 6., 6., 6., 9., 12., 15., 20.]]))   # mode 6, threshold 7.5
     [1.0]
@@ -119,7 +115,7 @@ def usage(delays: Floats) -> list[float | None]:
 
 
 def usage_of_ordered(ordered: Floats, counts: Integers) -> Floats:
-    """Usage of each sorted row, padded with +inf as for `mode_and_threshold`; shape (r,)."""
+    """Compute the usage of sorted rows, padded as for `mode_and_threshold`; shape (r,)."""
     mode, threshold = mode_and_threshold(ordered, counts)
     padding = ordered.shape[1] - counts
     above_mode = np.count_nonzero(ordered > mode[:, None], axis=1) - padding

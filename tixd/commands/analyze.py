@@ -21,14 +21,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tixd import bounded, errors
-from tixd.analysis.observations import concatenate
+from tixd.analysis.observations import MEANINGFUL_SECONDS, concatenate
 from tixd.analysis.summary import Direction, Summary
 from tixd.asn.origin import UNKNOWN, Origin
 from tixd.asn.origins import Origins
 from tixd.commands import Invocation, compare_truth, output
 from tixd.reports.archive import Found, installations
 from tixd.reports.model import Report
-from tixd.reports.window import MEANINGFUL_SECONDS, MIN_OBSERVATIONS, windows
+from tixd.reports.window import MIN_OBSERVATIONS, windows
 from tixd.results.payload import WindowResult, failed_report
 
 #: Values of a direction that are shown, by their headings.

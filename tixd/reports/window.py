@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from tixd.analysis.observations import MEANINGFUL_SECONDS
 from tixd.reports.model import Report
 
 #: Fewest observations of a window, of either kind, duplicates included: 1024 and a minute.
@@ -16,9 +17,6 @@ MIN_OBSERVATIONS = 1024 + 60
 
 #: Longest pause within a window.
 MAX_GAP_SECONDS = 300
-
-#: Shortest span of a window; its last 600 s are the meaningful ones.
-MEANINGFUL_SECONDS = 600
 
 #: More than this within less than MEANINGFUL_SECONDS is no measurement at one packet a second;
 #: the first half is discarded so that memory stays bounded (our own bound, hundredfold slack).

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tests.support.windows import jitter, of_kind, shuffled, window
-from tixd.analysis.observations import LONG, OBSERVATION, SHORT, kept
+from tixd.analysis.observations import LONG, OBSERVATION, SHORT, short_packets
 
 ROWS = window(jitter(1, 50))
 
 
 def listed(rows: np.ndarray) -> list[list[int]]:
-    columns = kept(rows)
+    columns = short_packets(rows)
     return np.vstack((columns.second, columns.times)).T.tolist()
 
 

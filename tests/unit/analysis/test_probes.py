@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support import reference_analysis as reference
 from tests.support.windows import BEGIN, WINDOWS, DAY_ns, HOUR_ns, SECOND_ns, jitter, queues, window
 from tixd.analysis import delayed_probes
-from tixd.analysis.observations import OBSERVATION, Columns, Observations, kept
+from tixd.analysis.observations import OBSERVATION, Columns, Observations, short_packets
 from tixd.analysis.quality import quality
 from tixd.analysis.summary import summarise
 
@@ -38,7 +38,7 @@ def rows_of(columns: Columns) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("name", WINDOWS)
 def test_waiting_and_usage_are_what_the_specification_says(name):
-    columns = kept(WINDOWS[name])
+    columns = short_packets(WINDOWS[name])
     found, (due, due_tau) = delayed_probes.waiting_of(columns), reference.waiting(rows_of(columns))
     assert found.tau_ns.tolist() == pytest.approx(due_tau, rel=1e-9)
     span = 1 + max(map(max, due))
@@ -82,7 +82,7 @@ def test_a_skew_of_more_than_any_clocks_is_taken_for_waiting():
 
 def test_the_direction_that_waits_less_tells_the_skew():
     climbing = np.stack((5 * MS + np.linspace(0, 100 * MS, COUNT), np.full(COUNT, 5 * MS)))
-    waits = delayed_probes.waiting_of(kept(window(climbing, drift_ppm=30))).q_ns
+    waits = delayed_probes.waiting_of(short_packets(window(climbing, drift_ppm=30))).q_ns
     assert waits[1].max() < 1000
     assert waits[0].max() == pytest.approx(100 * MS, rel=0.01)
 
@@ -91,7 +91,7 @@ def test_the_direction_that_waits_less_tells_the_skew():
 def test_upstream_tau_is_twice_the_range_of_an_even_jitter_within_bounds(jitter_ms, tau_ms):
     delays = held_up(0.0)
     delays[0] += jitter_ms * MS * np.random.default_rng(1).permutation(np.linspace(0, 1, COUNT))
-    found = delayed_probes.waiting_of(kept(window(delays))).tau_ns / MS
+    found = delayed_probes.waiting_of(short_packets(window(delays))).tau_ns / MS
     assert found[0] == pytest.approx(tau_ms, rel=0.05)
     assert found[1] == 3.0
 
@@ -100,7 +100,8 @@ def test_upstream_tau_stays_where_it_is_until_nine_in_ten_packets_wait():
     late = np.random.default_rng(2).random(COUNT) < 0.85
     idle, busy = jitter(1, COUNT), jitter(1, COUNT) + late * 60 * MS
     taus = [
-        delayed_probes.waiting_of(kept(window(delays))).tau_ns[0] / MS for delays in (idle, busy)
+        delayed_probes.waiting_of(short_packets(window(delays))).tau_ns[0] / MS
+        for delays in (idle, busy)
     ]
     assert 4 < taus[0] < taus[1] <= 15
     assert usages(window(busy))[0] > 0.8
