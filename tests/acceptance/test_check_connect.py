@@ -168,7 +168,7 @@ def test_root_tries_as_the_user_that_the_service_would_be():
         worse, then = told(env, before=by_all())
         assert contents(place) == before
     assert all_fine(code, lines)
-    assert lines["user"].startswith(f"fine: tried as uid {USER}, who tixd is to be when root")
+    assert lines["user"].startswith(f"fine: tried as uid {USER}, which tixd becomes when root")
     assert f"as uid {USER};" in lines["reports folder"]
     assert worse == 1
     assert "1/2 is rwxr-x---, of root (uid 0) and group root: run" in then["reports folder"]

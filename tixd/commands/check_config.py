@@ -99,7 +99,7 @@ def _user(loaded: ProcessingConfig | CollectorConfig) -> str:
     if become is None:
         return f"tried as {environment.user(os.geteuid())}, who started this"
     reason = f": {become.why}" if become.why else ""
-    return f"tried as {become}, who tixd is to be when root starts it{reason}"
+    return f"tried as {become}, which tixd becomes when root starts it{reason}"
 
 
 def _rows(loaded: ProcessingConfig | CollectorConfig) -> list[Row]:

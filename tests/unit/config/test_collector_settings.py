@@ -197,12 +197,6 @@ def test_every_default_is_a_value_that_could_be_given():
         assert COLLECTOR.check(name, COLLECTOR.default_text(name)) == field.default
 
 
-def test_no_two_settings_share_a_variable_or_a_key():
-    for fact in ("env", "key"):
-        names = [field.metadata[fact].lower() for field in COLLECTOR.fields.values()]
-        assert len(set(names)) == len(names)
-
-
 @pytest.mark.parametrize(
     "text", ["a:1", "a.example:9092, b:9093", "127.0.0.1:1", "[::1]:9092,kafka_2:65535"]
 )
