@@ -49,6 +49,27 @@ loader.DEFAULT_FILE = Path(os.devnull)
 collect_ignore = ["support"]
 
 
+#: The folder for temporary files, where it was made here.
+_FOLDER = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest makes its own
+def pytest_configure(config: pytest.Config) -> None:
+    """Give temporary files a folder with a short name: addresses of sockets begin with it.
+
+    The kernel takes 107 characters of them, and pytest's own name grows with the number of runs.
+    """
+    if config.option.basetemp is None:
+        config.stash[_FOLDER] = config.option.basetemp = tempfile.mkdtemp(prefix="tixd-")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave the folder where a test has failed."""
+    if exitstatus == 0 and _FOLDER in session.config.stash:
+        shutil.rmtree(session.config.stash[_FOLDER], ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def _broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     with Broker(tmp_path_factory.mktemp("broker")) as broker:
