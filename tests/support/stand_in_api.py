@@ -18,6 +18,8 @@ import argparse
 import asyncio
 import base64
 import contextlib
+import fcntl
+import functools
 import ipaddress
 import json
 import os
@@ -26,6 +28,7 @@ import re
 import socket
 import ssl
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -351,17 +354,23 @@ _given: set[int] = set()
 def closed_port() -> int:
     """A port of 127.0.0.1 on which nobody listens, and that nobody is given who asks for any.
 
-    Where several processes run tests, each has ports of its own; none is given twice.
+    None is given twice, not even to another run of the tests: as long as it lives, each process
+    holds the lock of a byte for each of its ports.
     """
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
-        port = random.choice(range(20_000 + number, 30_000, processes))
-        if port in _given:
-            continue
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            _given.add(port)
-            return port
+        port = random.choice(range(20_000, 30_000))
+        with contextlib.suppress(OSError):
+            if port not in _given:
+                fcntl.lockf(_locked_bytes(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+                socket.create_server(("127.0.0.1", port)).close()
+                _given.add(port)
+                return port
+
+
+@functools.cache
+def _locked_bytes() -> int:
+    path = os.path.join(tempfile.gettempdir(), f"tixd-ports-{os.getuid()}")
+    return os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
 
 
 async def _run(api: StandInApi) -> None:
