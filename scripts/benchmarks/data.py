@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tixd.reports.decode import decode
 from tixd.reports.window import next_step
-from tixd.simulation.probing import Direction, Scenario
+from tixd.simulation.probing import LinkDirection, Scenario
 from tixd.simulation.report_files import reports
 
 #: Reports of a window at one packet a second without loss: 19 x 60 observations.
@@ -54,8 +54,8 @@ def _simulated(number: int) -> Kept:
     scenario = Scenario(
         start=_BEGIN + number * 3600,
         duration_seconds=REPORTS_PER_WINDOW * 61,
-        upstream=Direction(1e6, 1.0, (number % 11 / 10,)),
-        downstream=Direction(1e7, 0.2, (number % 7 / 6,)),
+        upstream=LinkDirection(1e6, 1.0, (number % 11 / 10,)),
+        downstream=LinkDirection(1e7, 0.2, (number % 7 / 6,)),
         propagation_seconds=0.01,
         jitter_seconds=0.0005,
         loss=0.0,

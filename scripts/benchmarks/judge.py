@@ -15,7 +15,7 @@ import numpy as np
 from tixd.analysis.hurst import rescaled_range, wavelet
 from tixd.analysis.observations import MEANINGFUL_SECONDS, Floats, concatenate
 from tixd.analysis.summary import Summary, summarise
-from tixd.simulation.probing import Direction, Measurement, Scenario, measured
+from tixd.simulation.probing import LinkDirection, Measurement, Scenario, measured
 
 
 def fractional_noise(random: np.random.Generator, hurst: float, count: int) -> Floats:
@@ -44,8 +44,8 @@ SERIES_VALUES = 512
 _CABLE = Scenario(
     start=1_700_000_040,
     duration_seconds=_WINDOW_SECONDS,
-    upstream=Direction(1e6, 0.3, (0.0,)),
-    downstream=Direction(10e6, 0.15, (0.0,)),
+    upstream=LinkDirection(1e6, 0.3, (0.0,)),
+    downstream=LinkDirection(10e6, 0.15, (0.0,)),
     propagation_seconds=0.012,
     jitter_seconds=0.0005,
     loss=0.005,

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tixd.simulation.probing import Direction, Scenario
+from tixd.simulation.probing import LinkDirection, Scenario
 from tixd.simulation.report_files import reports
 
 MS = 1_000_000
@@ -96,8 +96,8 @@ START = 1_700_000_000
 _SCENARIO = Scenario(
     start=START,
     duration_seconds=31 * 61,
-    upstream=Direction(1e6, 0.3, (0.1,)),
-    downstream=Direction(10e6, 0.15, (0.5,)),
+    upstream=LinkDirection(1e6, 0.3, (0.1,)),
+    downstream=LinkDirection(10e6, 0.15, (0.5,)),
     propagation_seconds=0.01,
     jitter_seconds=0.0005,
     loss=0.0,

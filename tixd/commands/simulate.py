@@ -16,7 +16,7 @@ import click
 
 from tixd.directory import Folder
 from tixd.simulation.link import Access, Traffic
-from tixd.simulation.probing import Direction, Scenario
+from tixd.simulation.probing import LinkDirection, Scenario
 from tixd.simulation.report_files import description, reports
 
 #: Speed of the line that is simulated, downstream: a cable line.
@@ -188,10 +188,12 @@ def command(
     scenario = Scenario(
         start=_minute_before_now(duration_seconds) if start is None else start,
         duration_seconds=duration_seconds,
-        upstream=Direction(
+        upstream=LinkDirection(
             UPSTREAM_BITS_PER_SECOND, UPSTREAM_BUFFER_SECONDS, up_usage, traffic, up_extra / 1000
         ),
-        downstream=Direction(DOWNSTREAM_BITS_PER_SECOND, DOWNSTREAM_BUFFER_SECONDS, usage, traffic),
+        downstream=LinkDirection(
+            DOWNSTREAM_BITS_PER_SECOND, DOWNSTREAM_BUFFER_SECONDS, usage, traffic
+        ),
         propagation_seconds=PROPAGATION_SECONDS,
         jitter_seconds=jitter / 1000,
         loss=loss,

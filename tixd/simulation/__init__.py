@@ -1,1 +1,1 @@
-"""Made-up measurements whose truth is known: a line with a queue, probes over it, report files."""
+"""Simulated measurements whose truth is known: a line, packets over it, report files."""

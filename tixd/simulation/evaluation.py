@@ -1,11 +1,10 @@
-"""What a description.yml states of a line, and how near estimates of its usage come to it.
+"""Compare estimates of usage with the truth that a description.yml states.
 
-In: the file of a recorded experiment, in which the download speed was throttled by a schedule, or
-of a simulation. Out: the usage to expect of a window; errors of estimates beside it.
-Rules: usage = scheduled speed / connection_speed. A window counts from its first second to its
-result's timestamp. A change of speed inside weighs the parts by time; a gap between two parts
-carried nothing; what lies before the first part of the window or after the last is unknown and left
-out. Members that are not needed are not looked at; nothing in the file is run (safe YAML). Pure.
+It is the file of a recorded experiment, in which the download speed was throttled by a schedule, or
+of a simulation. usage = scheduled speed / connection_speed. A window counts from its first second
+to its result's timestamp. A change of speed inside weighs the parts by time; a gap between two
+parts carried nothing; time before the first part of the window or after the last is unknown and
+left out. Other members are ignored; the YAML is loaded safely. Pure.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The schedule of each direction that was throttled, in order of time; () where none was."""
+    """The schedule of each direction in order of time; () where it was not throttled."""
 
     upstream: tuple[Part, ...]
     downstream: tuple[Part, ...]
@@ -57,7 +56,7 @@ class Agreement:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses aliases: a few lines of them can stand for gigabytes."""
+    """Refuse aliases: a few lines of them can stand for gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -66,7 +65,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read(content: bytes) -> Truth:
-    """The truth in a description.yml; raises errors.BadDescription."""
+    """Read the truth in a description.yml; raises errors.BadDescription."""
     if len(content) > MAX_BYTES:
         raise errors.BadDescription(f"over {MAX_BYTES} bytes")
     try:
@@ -81,7 +80,7 @@ def read(content: bytes) -> Truth:
 
 
 def _schedule(stated: dict[str, object], prefix: str) -> tuple[Part, ...]:
-    """The parts of one direction."""
+    """Read the parts of one direction."""
     full = _number(stated[f"{prefix}connection_speed"])
     members = stated[f"{prefix}experiment"]
     if full <= 0 or not isinstance(members, list):
@@ -97,7 +96,7 @@ def _schedule(stated: dict[str, object], prefix: str) -> tuple[Part, ...]:
 
 
 def _number(value: object) -> float:
-    """A finite number that is not negative."""
+    """Check that a value is a finite number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("a speed, time or lapse is no number")
     if not 0 <= value < math.inf:
@@ -106,7 +105,7 @@ def _number(value: object) -> float:
 
 
 def expected(schedule: tuple[Part, ...], first: float, last: float) -> float | None:
-    """The mean usage from `first` to `last`, epoch seconds; None where nothing is known of it.
+    """Return the mean usage from `first` to `last`, epoch seconds; None where it is unknown.
 
     >>> half_then_full = (Part(100, 200, 0.5), Part(250, 350, 1.0))
     >>> expected(half_then_full, 110, 190), expected(half_then_full, 350, 400)
@@ -123,7 +122,7 @@ def expected(schedule: tuple[Part, ...], first: float, last: float) -> float | N
 
 
 def agreement(pairs: Iterable[tuple[float, float]]) -> Agreement:
-    """Agreement of (estimate, truth) pairs.
+    """Compute the agreement of (estimate, truth) pairs.
 
     >>> agreement([(0.25, 0.0), (0.25, 0.5)])
     Agreement(windows=2, error=0.25, bias=0.0, relative=0.5, correlation=None)

@@ -1,15 +1,8 @@
-"""One direction of a line: cross traffic arrives, a finite buffer holds it, probes wait behind it.
+"""One direction of a line: cross traffic in a finite buffer, and what the access network adds.
 
-In: a schedule of usage and a random generator. Out: how long a packet that arrives at any moment
-has to wait.
-Rules: time is in seconds since the start of the simulation, work is in seconds that the link needs
-to send it, so that nothing here depends on the speed of the link. Pure: no file, no clock.
-
-What an access network adds to a packet's way beside queues: jitter that is there when idle, too.
-
-In: a kind of access, and when packets are sent. Out: the delay that each is given.
-Rules: a model of each kind's mechanism, not a recording of one; the constants are round figures of
-what such networks show. Time is in seconds. Pure.
+Time is in seconds since the start of the simulation; work is in seconds that the link needs to send
+it, so that nothing here depends on the speed of the link. Access networks are models of each kind's
+mechanism, no recordings; their constants are round figures of what such networks show. Pure.
 """
 
 from __future__ import annotations
@@ -22,26 +15,30 @@ import numpy.typing as npt
 
 Seconds = npt.NDArray[np.float64]
 
-#: What others send over the link. self-similar: flows of heavy-tailed size, bursty at all time
+#: Cross traffic of the link. self-similar: flows of heavy-tailed size, bursty at all time
 #: scales (Willinger et al. 1997); poisson: single packets, as smooth as random traffic gets.
 Traffic = Literal["self-similar", "poisson"]
 
-#: Work of the smallest flow, about what a page's small object takes of a 10 Mbit/s link.
+#: Work of the smallest flow, about that of a page's small object on a 10 Mbit/s link.
 SMALLEST_FLOW_SECONDS = 0.05
+
 #: Work of the largest flow; an end to the heavy tail, so that a schedule's part keeps its mean.
 LARGEST_FLOW_SECONDS = 3.0
+
 #: Pareto shape of flow sizes; 1 < shape < 2 makes traffic bursty at all time scales
 #: (Crovella, Bestavros 1997 measured 1.0 to 1.3 for files, Willinger et al. 1997 about 1.2 to 1.7).
 FLOW_SHAPE = 1.5
+
 #: A flow sends one burst each round trip time.
 ROUND_TRIP_SECONDS = 0.04
+
 #: Mean work of a burst: 0.4 of what the link sends in a round trip, so three flows overload it.
 BURST_SECONDS = 0.4 * ROUND_TRIP_SECONDS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Queue:
-    """What waits in the buffer: `backlog[i]` is the work in it right after `times[i]`.
+    """The buffer: `backlog[i]` is the work in it right after `times[i]`.
 
     times: shape (n,), ascending, seconds; backlog: shape (n,), seconds.
     """
@@ -50,7 +47,7 @@ class Queue:
     backlog: Seconds
 
     def waiting(self, moments: Seconds) -> Seconds:
-        """How long a packet that arrives at each of `moments` waits, shape as `moments`."""
+        """Return how long packets that arrive at `moments` wait, shape as `moments`."""
         if not len(self.times):
             return np.zeros(len(moments))
         last = np.searchsorted(self.times, moments, side="right") - 1
@@ -58,7 +55,7 @@ class Queue:
         return np.where(last < 0, 0.0, np.maximum(left, 0.0))
 
     def utilisation(self, begin: float, end: float) -> float:
-        """The share of the time from `begin` to `end` in which the link sends, 0..1."""
+        """Return the share of the time from `begin` to `end` in which the link sends, 0..1."""
         until = self.times + np.minimum(self.backlog, np.diff(self.times, append=np.inf))
         sending = np.minimum(until, end) - np.maximum(self.times, begin)
         return float(np.maximum(sending, 0).sum() / (end - begin))
@@ -71,7 +68,7 @@ def queue(
     buffer_seconds: float,
     packet_seconds: float | None = None,
 ) -> Queue:
-    """The queue of a link whose usage follows `schedule`, equal parts of the duration.
+    """Simulate the queue of a link whose usage follows `schedule`, equal parts of the duration.
 
     packet_seconds: Poisson traffic of packets of this work each; None: self-similar traffic.
     """
@@ -88,7 +85,7 @@ def queue(
 def _bursts(
     random: np.random.Generator, usage: float, duration_seconds: float
 ) -> tuple[Seconds, Seconds]:
-    """When bursts arrive (ascending) and the work of each, usage x duration in all.
+    """Draw when bursts arrive (ascending) and the work of each, usage x duration in all.
 
     Flows begin at random (Poisson) and send burst after burst; one that reaches past the end goes
     on at the beginning.
@@ -106,13 +103,13 @@ def _bursts(
 def _packets(
     random: np.random.Generator, usage: float, duration_seconds: float, packet_seconds: float
 ) -> tuple[Seconds, Seconds]:
-    """When packets arrive that know nothing of each other, and the work of each."""
+    """Draw when independent packets arrive, and the work of each."""
     count = round(usage * duration_seconds / packet_seconds)
     return np.sort(random.uniform(0, duration_seconds, count)), np.full(count, packet_seconds)
 
 
 def _flow_sizes(random: np.random.Generator, total_seconds: float) -> Seconds:
-    """The work of each flow, Pareto between smallest and largest, about `total_seconds` in all."""
+    """Draw the work of flows, Pareto between smallest and largest, about `total_seconds`."""
     ratio = SMALLEST_FLOW_SECONDS / LARGEST_FLOW_SECONDS
     below = 1 - ratio**FLOW_SHAPE
     mean_seconds = SMALLEST_FLOW_SECONDS * FLOW_SHAPE / (FLOW_SHAPE - 1)
@@ -123,7 +120,7 @@ def _flow_sizes(random: np.random.Generator, total_seconds: float) -> Seconds:
 
 
 def _backlog(times: Seconds, work: Seconds, buffer_seconds: float) -> Seconds:
-    """The work in the buffer right after each arrival: q' = min(B, max(0, q - time gone) + a).
+    """Compute the work in the buffer after each arrival: q' = min(B, max(0, q - time gone) + a).
 
     What the full buffer drops is sent again with the bursts that follow, as TCP does. Where nothing
     is dropped, the backlog is the work since the moment at which the buffer was emptiest.
@@ -147,22 +144,41 @@ def _backlog(times: Seconds, work: Seconds, buffer_seconds: float) -> Seconds:
 #: other channels; mobile: transmission slots, repeated blocks, and short outages of the radio.
 Access = Literal["wired", "wifi", "mobile"]
 
-#: Wi-Fi: how long neighbours are quiet and busy in the mean, and what a packet waits while busy.
-WIFI_QUIET_SECONDS, WIFI_BUSY_SECONDS, WIFI_CONTENTION_SECONDS = 20.0, 3.0, 0.006
-#: Wi-Fi: a scan of other channels, so often and so long (common drivers: 1 to 2 minutes).
-WIFI_SCAN_EVERY_SECONDS, WIFI_SCAN_SECONDS = 120.0, 0.12
+#: Wi-Fi: how long neighbours are quiet in the mean.
+WIFI_QUIET_SECONDS = 20.0
 
-#: Mobile: the grid on which a packet may leave (LTE scheduling request), the share of blocks that
-#: are sent again, and how long one more try takes (LTE HARQ).
-MOBILE_GRID_SECONDS, MOBILE_REPEATED, MOBILE_REPEAT_SECONDS = 0.01, 0.1, 0.008
-#: Mobile: an outage (handover, fading), so often and so long in the mean.
-MOBILE_OUTAGE_EVERY_SECONDS, MOBILE_OUTAGE_SECONDS = 60.0, 0.3
+#: Wi-Fi: how long neighbours are busy in the mean.
+WIFI_BUSY_SECONDS = 3.0
+
+#: Wi-Fi: mean wait of a packet while neighbours are busy.
+WIFI_CONTENTION_SECONDS = 0.006
+
+#: Wi-Fi: time between scans of other channels (common drivers: 1 to 2 minutes).
+WIFI_SCAN_EVERY_SECONDS = 120.0
+
+#: Wi-Fi: length of such a scan.
+WIFI_SCAN_SECONDS = 0.12
+
+#: Mobile: the grid on which a packet may leave (LTE scheduling request).
+MOBILE_GRID_SECONDS = 0.01
+
+#: Mobile: the share of blocks that are sent again (LTE HARQ).
+MOBILE_REPEATED = 0.1
+
+#: Mobile: how long one more try takes (LTE HARQ).
+MOBILE_REPEAT_SECONDS = 0.008
+
+#: Mobile: mean time between outages (handover, fading).
+MOBILE_OUTAGE_EVERY_SECONDS = 60.0
+
+#: Mobile: mean length of an outage.
+MOBILE_OUTAGE_SECONDS = 0.3
 
 
 def jitter(
     random: np.random.Generator, access: Access, mean_seconds: float, sent: Seconds
 ) -> Seconds:
-    """The delay of packets sent at `sent`, ascending, beside queues; shape as `sent`.
+    """Draw the delay of packets sent at `sent`, ascending, beside queues; shape as `sent`.
 
     mean_seconds: of the exponential delay that every kind adds.
     """
@@ -183,7 +199,7 @@ def jitter(
 def _in_spells(
     random: np.random.Generator, off_seconds: float, on_seconds: float, moments: Seconds
 ) -> Seconds:
-    """How long the spell lasts on that each of `moments` falls into; 0 between spells.
+    """Draw how long the spell around each of `moments` still lasts; 0 between spells.
 
     Spells last `on_seconds` in the mean, with pauses of `off_seconds` (both exponential).
     """

@@ -1,10 +1,8 @@
-"""One client that measures over a simulated line: when its packets pass, and what it reports.
+"""A simulated client that measures over a line: when its packets pass, and what it reports.
 
-In: a Scenario and a random generator. Out: the client's reports, as observations in the order of
-reception, with the send time of the long packet that carries each; and the queues they met.
-Rules: as in real reports, records are of kind S only: the long packet of a minute carries the
-other 60 and is not among them; if it is lost, so is its minute. Time is in seconds since the start
-of the simulation, until clocks turn it into nanoseconds since local midnight. Pure.
+As in real reports, records are of kind S only: the long packet of a minute carries the other 60 and
+is not among them; if it is lost, so is its minute. Time is in seconds since the start of the
+simulation, until clocks turn it into nanoseconds since local midnight. Pure.
 """
 
 from __future__ import annotations
@@ -15,21 +13,25 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tixd.analysis.clock import DAY_ns
 from tixd.analysis.observations import OBSERVATION, SHORT, Observations
 from tixd.simulation.link import Access, Queue, Seconds, Traffic, jitter, queue
 
 #: A client sends one packet a second; every 61st is the long one that carries the 60 before it.
 PACKETS_PER_REPORT = 61
+
 #: Size of a short packet as real records give it.
 SHORT_PACKET_BYTES = 32
+
 #: Size of the packets of Poisson traffic: the largest that Ethernet carries, with its header.
 CROSS_PACKET_BYTES = 1514
-#: What UDP, IPv4 and Ethernet add to it on the line.
+
+#: Bytes that UDP, IPv4 and Ethernet add to a short packet on the line.
 HEADER_BYTES = 46
-#: A day of the clocks that packets are stamped with.
-DAY_NS = 86_400 * 10**9
+
 #: Spread of the moments at which a client's timer fires (real ones: a few tenths of a millisecond).
 TIMER_SPREAD_SECONDS = 0.0003
+
 #: From a packet's reception by the server to its answer (real ones: 3 to 5 microseconds).
 TURN_ROUND_SECONDS = 4e-6
 
@@ -38,7 +40,7 @@ Booleans = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Direction:
+class LinkDirection:
     """One direction of the line; `usage` is the schedule, equal parts of the time, each 0..1.
 
     extra_seconds: how much longer its path is than the other direction's.
@@ -53,20 +55,20 @@ class Direction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What is simulated; the server's clock is right and keeps UTC.
+    """Parameters of a simulation; the server's clock is right and keeps UTC.
 
     start: epoch second; propagation_seconds: one way; jitter_seconds: mean of the delay that both
     directions add to each packet (exponential); loss: share of packets that never come back;
     client_offset_seconds: how far the client's local time of day is ahead of the server's at the
     start; client_skew_ppm: how much faster its clock runs; client_steps: moments in seconds since
-    the start, each with the seconds by which somebody sets its clock ahead then; access: what the
-    client is connected by.
+    the start, each with the seconds by which its clock is set ahead then; access: the client's kind
+    of access network.
     """
 
     start: int
     duration_seconds: int
-    upstream: Direction
-    downstream: Direction
+    upstream: LinkDirection
+    downstream: LinkDirection
     propagation_seconds: float
     jitter_seconds: float
     loss: float
@@ -94,7 +96,7 @@ class Measurement:
 
 
 def measured(random: np.random.Generator, scenario: Scenario) -> Measurement:
-    """What the client reports, minute by minute; its last minute is still in the client."""
+    """Simulate what the client reports by minutes; its last minute is still in the client."""
     up, down = (_queue(random, scenario, way) for way in (scenario.upstream, scenario.downstream))
     sent = _sending_moments(random, scenario.duration_seconds)
     reached = _arrival(random, scenario, scenario.upstream, up, sent)
@@ -110,7 +112,7 @@ def measured(random: np.random.Generator, scenario: Scenario) -> Measurement:
 
 
 def _minutes(rows: Observations, received: Seconds, arrived: Booleans) -> Iterator[Minute]:
-    """The packets of each long packet that arrived, in the order of reception."""
+    """Yield the packets of each long packet that arrived, in the order of reception."""
     for last in range(PACKETS_PER_REPORT - 1, len(rows), PACKETS_PER_REPORT):
         shorts = np.arange(last - PACKETS_PER_REPORT + 1, last)
         shorts = shorts[arrived[shorts]]
@@ -119,14 +121,14 @@ def _minutes(rows: Observations, received: Seconds, arrived: Booleans) -> Iterat
 
 
 def _sending_moments(random: np.random.Generator, duration_seconds: int) -> Seconds:
-    """One a second, at a phase of the client's own."""
+    """Draw one a second, at a phase of the client's own."""
     phase = random.uniform(0.01, 0.99)
     spread = random.normal(0.0, TIMER_SPREAD_SECONDS, duration_seconds)
     return np.arange(duration_seconds) + phase + spread
 
 
-def _queue(random: np.random.Generator, scenario: Scenario, direction: Direction) -> Queue:
-    """The queue that other traffic makes in one direction."""
+def _queue(random: np.random.Generator, scenario: Scenario, direction: LinkDirection) -> Queue:
+    """Simulate the queue of cross traffic in one direction."""
     packet_seconds = CROSS_PACKET_BYTES * 8 / direction.bits_per_second
     return queue(
         random,
@@ -140,11 +142,11 @@ def _queue(random: np.random.Generator, scenario: Scenario, direction: Direction
 def _arrival(
     random: np.random.Generator,
     scenario: Scenario,
-    direction: Direction,
+    direction: LinkDirection,
     behind: Queue,
     sent: Seconds,
 ) -> Seconds:
-    """When packets sent at `sent` arrive: propagation, queue, sending, jitter.
+    """Compute when packets sent at `sent` arrive: propagation, queue, sending, jitter.
 
     A probe is so small that even a full buffer has room for it nearly always: none is dropped.
     """
@@ -155,14 +157,14 @@ def _arrival(
 
 
 def _server_clock(scenario: Scenario, moments: Seconds) -> Nanoseconds:
-    """The server's time of day at `moments`, nanoseconds."""
+    """Return the server's time of day at `moments`, nanoseconds."""
     midnight_ns = scenario.start % 86_400 * 10**9
-    return (midnight_ns + np.rint(moments * 1e9).astype(np.int64)) % DAY_NS
+    return (midnight_ns + np.rint(moments * 1e9).astype(np.int64)) % DAY_ns
 
 
 def _client_clock(scenario: Scenario, moments: Seconds) -> Nanoseconds:
-    """The client's time of day at `moments`, nanoseconds; ahead by its offset, and drifting."""
+    """Return the client's time of day at `moments`, nanoseconds: offset, drifting, stepped."""
     ahead = scenario.client_offset_seconds + moments * scenario.client_skew_ppm * 1e-6
     for moment, step_seconds in scenario.client_steps:
         ahead += (moments >= moment) * step_seconds
-    return (_server_clock(scenario, moments) + np.rint(ahead * 1e9).astype(np.int64)) % DAY_NS
+    return (_server_clock(scenario, moments) + np.rint(ahead * 1e9).astype(np.int64)) % DAY_ns

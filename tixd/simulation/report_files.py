@@ -1,9 +1,9 @@
 """Simulated measurements as the tix-time-condenser leaves them: report files and their truth.
 
-In: a Scenario, ids, an address. Out: the bytes of `<user>/<installation>/tix-report-<epoch>.json`
-and of `description.yml`, the form in which recorded experiments state their truth.
-Rules: members and their order as in real reports; key and signature have the right form and are
-made up: nothing is signed, and the signature says so. Equal input gives equal bytes. Pure.
+`<user>/<installation>/tix-report-<epoch>.json` has members and order as in real reports; key and
+signature have the right form and are made up: nothing is signed, and the signature says so.
+`description.yml` is the form in which recorded experiments state their truth. Equal input gives
+equal bytes. Pure.
 """
 
 from __future__ import annotations
@@ -18,23 +18,31 @@ import orjson
 
 from tixd.simulation.probing import Minute, Scenario, measured
 
-#: DER of a SubjectPublicKeyInfo with a 2048-bit RSA key, before and after the modulus (RFC 8017).
+#: DER of a SubjectPublicKeyInfo with a 2048-bit RSA key before the modulus (RFC 8017).
 _KEY_HEAD = bytes.fromhex("30820122300d06092a864886f70d01010105000382010f003082010a0282010100")
+
+#: The same after the modulus.
 _KEY_TAIL = bytes.fromhex("0203010001")
+
 #: Length of the modulus, and of a signature made with it.
 _MODULUS_BYTES = 256
-#: What the signature's bytes read, over and over; a real one is SHA1withRSA over the message.
+
+#: Content of a signature, repeated; a real one is SHA1withRSA over the message.
 _SIGNATURE_TEXT = b"not signed: made by tixd simulate. "
-#: Ports of a real client and a real server.
-_CLIENT_PORT, _SERVER_PORT = 4501, 4500
+
+#: Port of a real client.
+_CLIENT_PORT = 4501
+
+#: Port of a real server.
+_SERVER_PORT = 4500
 
 
 def reports(
     scenario: Scenario, seed: int, user_id: int, installation_id: int, source: str
 ) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each report of one installation, in order of time.
+    """Yield name and content of each report of one installation, in order of time.
 
-    Which numbers are drawn depends on the seed and on both ids, so installations differ.
+    The random numbers depend on the seed and on both ids, so installations differ.
     """
     random = np.random.default_rng([seed, user_id, installation_id])
     key = _public_key(random)
@@ -44,7 +52,7 @@ def reports(
 
 
 def _report(minute: Minute, key: str, user_id: int, installation_id: int, source: str) -> bytes:
-    """One report as compact JSON; times that the long packet did not come to know are 0."""
+    """Encode a report as compact JSON; times that the long packet never learned are 0."""
     version = ipaddress.ip_address(source).version
     members = {
         "from": f"{source if version == 4 else f'[{source}]'}:{_CLIENT_PORT}",
@@ -64,7 +72,7 @@ def _report(minute: Minute, key: str, user_id: int, installation_id: int, source
 
 
 def _public_key(random: np.random.Generator) -> str:
-    """A key's DER in base64; its modulus is any odd number of 2048 bits, nobody has its factors."""
+    """Make a key's DER in base64; its modulus is a random odd number of 2048 bits."""
     modulus = bytearray(random.bytes(_MODULUS_BYTES))
     modulus[0] |= 0x80
     modulus[-1] |= 0x01
@@ -76,7 +84,7 @@ def _signature() -> bytes:
 
 
 def description(scenario: Scenario) -> bytes:
-    """The truth as YAML: speeds in kilobytes a second, times in epoch seconds, lapses in seconds.
+    """Write the truth as YAML: speeds in kB/s, times in epoch seconds, lapses in seconds.
 
     `connection_speed` and `experiment` are the downstream, as recorded experiments have them;
     `upstream_connection_speed` and `upstream_experiment` say the same of the upstream.
@@ -95,7 +103,7 @@ def description(scenario: Scenario) -> bytes:
 
 
 def _parts(scenario: Scenario, schedule: tuple[float, ...]) -> Iterator[tuple[int, int, float]]:
-    """Epoch second, lapse in seconds and usage of each part of the schedule."""
+    """Yield epoch second, lapse in seconds and usage of each part of the schedule."""
     lapse = scenario.duration_seconds / len(schedule)
     edges = [scenario.start + round(lapse * number) for number in range(len(schedule) + 1)]
     for (begin, end), usage in zip(itertools.pairwise(edges), schedule, strict=True):

@@ -9,16 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tixd.analysis.clock import DAY_ns
 from tixd.analysis.observations import OBSERVATION, SHORT, Observations
 from tixd.simulation.link import Queue, jitter, queue
-from tixd.simulation.probing import DAY_NS, Direction, Scenario, measured
+from tixd.simulation.probing import LinkDirection, Scenario, measured
 from tixd.simulation.report_files import description, reports
 
 SCENARIO = Scenario(
     start=1_700_000_040,
     duration_seconds=3600,
-    upstream=Direction(1e6, 0.3, (0.1,)),
-    downstream=Direction(10e6, 0.15, (0.1, 0.5, 0.95)),
+    upstream=LinkDirection(1e6, 0.3, (0.1,)),
+    downstream=LinkDirection(10e6, 0.15, (0.1, 0.5, 0.95)),
     propagation_seconds=0.012,
     jitter_seconds=0.0005,
     loss=0.005,
@@ -35,7 +36,7 @@ def observed(scenario: Scenario, seed: int = 1) -> Observations:
 
 def differences(observations: Observations, later: str, earlier: str) -> np.ndarray:
     """Difference of two columns of clock times in seconds, across midnights."""
-    passed = (observations[later] - observations[earlier] + DAY_NS // 2) % DAY_NS - DAY_NS // 2
+    passed = (observations[later] - observations[earlier] + DAY_ns // 2) % DAY_ns - DAY_ns // 2
     return passed / 1e9
 
 
@@ -88,7 +89,7 @@ def test_the_buffer_is_never_more_than_full_and_a_full_line_keeps_it_so():
 @pytest.mark.parametrize(("sender", "receiver", "way"), [("t1", "t2", "up"), ("t3", "t4", "down")])
 def test_delay_grows_with_usage(sender, receiver, way):
     schedule = (0.0, 0.25, 0.5, 0.75, 0.95)
-    busy, idle = Direction(10e6, 0.15, schedule), Direction(10e6, 0.15, (0.0,))
+    busy, idle = LinkDirection(10e6, 0.15, schedule), LinkDirection(10e6, 0.15, (0.0,))
     both = {"up": (busy, idle), "down": (idle, busy)}[way]
     scenario = replace(SCENARIO, upstream=both[0], downstream=both[1], client_skew_ppm=0.0)
     rows = observed(scenario)
@@ -103,8 +104,8 @@ def test_delay_grows_with_usage(sender, receiver, way):
 def test_an_idle_line_shows_propagation_sending_and_jitter_alone():
     idle = replace(
         SCENARIO,
-        upstream=Direction(1e6, 0.3, (0.0,)),
-        downstream=Direction(10e6, 0.15, (0.0,)),
+        upstream=LinkDirection(1e6, 0.3, (0.0,)),
+        downstream=LinkDirection(10e6, 0.15, (0.0,)),
         client_offset_seconds=0.0,
         client_skew_ppm=0.0,
     )
@@ -187,7 +188,7 @@ def test_the_long_packet_leaves_a_second_after_the_last_short_one():
 
 @pytest.mark.parametrize("skew_ppm", [-150.0, 0.0, 44.0])
 def test_a_line_through_the_fastest_packets_shows_the_skew(skew_ppm):
-    quiet = Direction(1e6, 0.3, (0.02,))
+    quiet = LinkDirection(1e6, 0.3, (0.02,))
     rows = observed(replace(SCENARIO, client_skew_ppm=skew_ppm, upstream=quiet))
     seconds = rows["second"] - SCENARIO.start
     ahead = -differences(rows, "t2", "t1")
@@ -202,7 +203,7 @@ def test_both_clocks_pass_their_own_midnight():
     rows = observed(late)
     for column, second in (("t2", 1800), ("t1", 2400)):
         assert rows[column].min() >= 0
-        assert rows[column].max() < DAY_NS
+        assert rows[column].max() < DAY_ns
         wraps = np.flatnonzero(np.diff(rows[column]) < 0)
         assert rows["second"][wraps] - late.start == pytest.approx(second, abs=62)
     assert np.all(np.abs(differences(rows, "t1", "t2") + 600) < 2)
