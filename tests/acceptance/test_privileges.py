@@ -105,7 +105,7 @@ def test_who_gave_up_roots_rights_still_logs_to_roots_standard_error(place, base
     said = {"TIX_LOG_FILE": "/dev/stderr"}
     with service(base, place, api.port, before=by_all(), **said) as daemon:
         until(lambda: api.accepted)
-        assert (daemon.ends()[0], len(daemon.log("ended"))) == (0, 1)
+        assert (daemon.ends()[0], len(daemon.log("stopped"))) == (0, 1)
 
 
 def test_a_schedule_folder_that_root_had_before_is_handed_over(place, base, api):

@@ -311,9 +311,9 @@ def test_a_stop_waits_for_the_window_in_hand_and_says_so(host, api):
 
 def renews(host: Host, *words: str) -> None:
     """Have secrets read again by this; the new workers are ready then: no start is cut short."""
-    before, said = workers(host), host.journal().count("secrets_read_again")
+    before, said = workers(host), host.journal().count("secrets_reloaded")
     host.systemctl(*words, "tixd")
-    until(lambda: host.journal().count("secrets_read_again") == said + 1)
+    until(lambda: host.journal().count("secrets_reloaded") == said + 1)
     until(lambda: len(now := workers(host)) == len(before) and not now & before)
 
 
@@ -345,11 +345,11 @@ def test_lines_have_their_priority_in_the_journal(host, api):
     host.reports(user="tixd")
     host.posts_to(api, TIX_API_PASWORD="x")
     host.starts()
-    until(lambda: "running" in host.journal(), 20)
+    until(lambda: "started role=" in host.journal(), 20)
     since = f"--since=@{host.begun:.6f}"
     lines = host.did("journalctl", "--unit=tixd", "-o", "json", since).splitlines()
     found = {line["MESSAGE"].split()[0]: line["PRIORITY"] for line in map(json.loads, lines)}
-    assert (found["configuration"], found["running"]) == ("4", "6")
+    assert (found["configuration"], found["started"]) == ("4", "6")
 
 
 @pytest.mark.parametrize(("unit", "user"), [("tixd", "tixd"), ("tixd@standalone", "condenser")])
@@ -364,7 +364,7 @@ def test_a_log_file_is_rotated_and_goes_on_in_a_new_one(host, api, unit, user):
     assert host.run("logrotate", "-d", "/etc/logrotate.d/tixd").returncode == 0
     assert host.did("logrotate", "-f", "/etc/logrotate.d/tixd") == ""
     host.systemctl("reload", unit)
-    until(lambda: log.exists() and " secrets_read_again" in log.read_text(), 20)
+    until(lambda: log.exists() and " secrets_reloaded" in log.read_text(), 20)
     assert " running " in host.path(f"{folder}/tixd.log.1").read_text()
     host.did("chmod", "0550", folder)
     assert host.run("logrotate", "-f", "/etc/logrotate.d/tixd").returncode == 1, "root did it"

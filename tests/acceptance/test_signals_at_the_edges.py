@@ -85,7 +85,7 @@ def test_requests_that_come_early_wait_until_the_service_listens(tmp_path, role)
         early.terminate()
         _, said = early.communicate(timeout=20)
         assert early.returncode == 0
-    assert said.count(b'"secrets_read_again"') == said.count(b'"debug_toggled"') == 1
+    assert said.count(b'"secrets_reloaded"') == said.count(b'"debug_toggled"') == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
@@ -134,4 +134,4 @@ def test_no_signal_after_the_work_has_ended_changes_the_exit_code(tmp_path, role
         early.terminate()
         _, said = early.communicate(timeout=20)
     assert said.splitlines()[-1].endswith(b"is late"), "they were sent"
-    assert (early.returncode, b'"ended"' in said) == (0, True)
+    assert (early.returncode, b'"stopped"' in said) == (0, True)

@@ -112,7 +112,7 @@ def test_a_reload_that_failed_stays_in_the_status(tmp_path, base, manager):
     with service(base, tmp_path, closed_port(), **named) as daemon:
         secret.unlink()
         daemon.send_signal(signal.SIGHUP)
-        until(lambda: "secrets not read again: " in manager.status())
+        until(lambda: "secrets not reloaded: " in manager.status())
         secret.write_text("secret")
         daemon.send_signal(signal.SIGHUP)
         until(lambda: "secrets" not in manager.status())
@@ -193,7 +193,7 @@ def test_sighup_to_every_process_renews_workers_and_kills_nobody(tmp_path, base)
     with service(base, tmp_path, closed_port(), TIX_WORKERS="2") as daemon:
         before = daemon.pids()
         to_all(daemon, signal.SIGHUP)
-        until(lambda: daemon.log("secrets_read_again"))
+        until(lambda: daemon.log("secrets_reloaded"))
         until(lambda: not before & daemon.pids())
         daemon.runs()
         assert daemon.log("worker_ended") == []
@@ -201,7 +201,7 @@ def test_sighup_to_every_process_renews_workers_and_kills_nobody(tmp_path, base)
 
 def test_signals_to_workers_that_start_kill_none_of_them(tmp_path, base):
     with Service(base, tmp_path, closed_port(), TIX_WORKERS="2") as daemon:
-        until(lambda: daemon.log("running"))
+        until(lambda: daemon.log("started"))
         for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
             to_all(daemon, number)
         daemon.runs()

@@ -242,5 +242,5 @@ def test_a_changed_password_is_read_again_on_sighup(tmp_path, broker, direct):
         finally:
             broker.set_password("guest")
         assert collector.post(form(["a"])) == 200
-        assert collector.log("secrets_read_again")
+        assert collector.log("secrets_reloaded")
     assert identities(direct) == ["a"]

@@ -30,7 +30,7 @@ children = {name: os.spawnlp(os.P_NOWAIT, "true", "true") for name in sys.argv[1
 for pid in children.values():
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 for name in ("own", "orphan"):
-    signals.bury_orphans({children["own"]})
+    signals.reap_orphans({children["own"]})
     with contextlib.suppress(ChildProcessError):
         os.waitpid(children[name], 0)
         print(name)

@@ -93,7 +93,7 @@ def test_one_who_stands_by_does_not_lead_by_a_lock_that_was_removed(base, tmp_pa
         until(lambda: second.log("standing_by"))
         daemon.send_signal(signal.SIGSTOP)
         os.unlink(state / "schedule" / "tixd-leader.lock")
-        until(lambda: second.log("running"))
+        until(lambda: second.log("started"))
         daemon.send_signal(signal.SIGCONT)
         assert daemon.wait(60) == 3
         assert second.in_state("running")

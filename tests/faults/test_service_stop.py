@@ -92,7 +92,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path, base, api):
 @pytest.mark.alone
 def test_a_daemon_that_is_still_starting_ends_at_once(tmp_path, base, api):
     with Service(base, tmp_path, api.port) as daemon:
-        until(lambda: daemon.log("running"))
+        until(lambda: daemon.log("started"))
         code, took_seconds = daemon.ends()
     assert (code, took_seconds < 3) == (0, True)
     nothing_lies_about(daemon, base)

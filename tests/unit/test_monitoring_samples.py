@@ -26,7 +26,7 @@ from tixd.collector import counts
 from tixd.collector.admission import Admission
 from tixd.collector.publish import SinkGroup
 from tixd.config.settings import PROCESSOR_TYPES
-from tixd.runtime.metrics import Metrics
+from tixd.roles.processing_metrics import ProcessingMetrics
 from tixd.runtime.status import BrokerView, VolumeView
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def produced() -> Labels:
     """Names, labels and values in the text of every role, with all that each can have."""
     volume = VolumeView(answered=995.0, free_bytes=7 * 2**30, asn_built=400)
     roles = [
-        Metrics().text(snapshot(role=role, broker=BrokerView("", 990.0), volume=volume))
+        ProcessingMetrics().text(snapshot(role=role, broker=BrokerView("", 990.0), volume=volume))
         for role in PROCESSOR_TYPES.values()
     ]
     outputs = SinkGroup([MemorySink()], 1.0)

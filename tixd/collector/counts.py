@@ -8,16 +8,36 @@ requests.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 from tixd import __version__
 from tixd.collector.admission import Admission
 from tixd.collector.publish import SinkGroup
-from tixd.runtime import tasks
-from tixd.runtime.metrics import Family, exposition
+from tixd.runtime.metrics import Metric, Values, exposition
 
 #: Answers that stand at 0 before anything happened: those of the manual's table, and 500.
 USUAL_CODES = (200, 400, 408, 413, 415, 500, 503)
+
+#: The metrics, those of gracc-collector first.
+METRICS = (
+    Metric("gracc_records", "counter", "Records accepted by all outputs."),
+    Metric("gracc_record_errors", "counter", "Records failed or unknown."),
+    Metric("gracc_requests", "counter", "Servlet requests, pings too."),
+    Metric("gracc_request_errors", "counter", "Servlet requests not answered 200."),
+    Metric(
+        "tixd_collector_requests",
+        "counter",
+        "Servlet requests by answer; 0: the sender had left.",
+        "code",
+    ),
+    Metric("tixd_collector_request_seconds", "counter", "Time that servlet requests took."),
+    Metric("tixd_collector_requests_in_hand", "gauge", "Bundles that are worked on."),
+    Metric(
+        "tixd_collector_bytes_in_hand",
+        "gauge",
+        "Memory that requests reserve: heads, bodies, records.",
+    ),
+    Metric("tixd_collector_output_ready", "gauge", "1 where it can take records.", "output"),
+)
 
 
 class Counts:
@@ -56,37 +76,19 @@ class Counts:
 
 def metrics(counts: Counts, admission: Admission, sinks: SinkGroup, *, is_ready: bool) -> bytes:
     """Return what Prometheus reads."""
-    families = _families(counts, admission, sinks, is_ready=is_ready)
-    return exposition(families, __version__, "collector")
-
-
-def _families(
-    counts: Counts, admission: Admission, sinks: SinkGroup, *, is_ready: bool
-) -> Iterator[Family]:
-    totals = {
-        "records": ("Records accepted by all outputs.", counts.records),
-        "record_errors": ("Records failed or unknown.", counts.record_errors),
-        "requests": ("Servlet requests, pings too.", counts.requests),
-        "request_errors": ("Servlet requests not answered 200.", counts.request_errors),
+    codes = sorted({*USUAL_CODES, *counts.codes})
+    values: Values = {
+        "gracc_records": counts.records,
+        "gracc_record_errors": counts.record_errors,
+        "gracc_requests": counts.requests,
+        "gracc_request_errors": counts.request_errors,
+        "tixd_collector_requests": {str(code): float(counts.codes[code]) for code in codes},
+        "tixd_collector_request_seconds": counts.seconds,
+        "tixd_collector_requests_in_hand": admission.admitted_requests,
+        "tixd_collector_bytes_in_hand": admission.reserved_bytes,
+        "tixd_collector_output_ready": {
+            sink.name: float(not sink.unready_reason()) for sink in sinks.sinks
+        },
+        "tixd_ready": float(is_ready),
     }
-    for name, (words, number) in totals.items():
-        yield Family(f"gracc_{name}", "counter", words, {"": number})
-    seen = sorted({*USUAL_CODES, *counts.codes})
-    codes = {str(code): float(counts.codes[code]) for code in seen}
-    words = "Servlet requests by answer; 0: the sender had left."
-    yield Family("tixd_collector_requests", "counter", words, codes, "code")
-    words = "Time that servlet requests took."
-    yield Family("tixd_collector_request_seconds", "counter", words, {"": counts.seconds})
-    words = "Bundles that are worked on."
-    yield Family(
-        "tixd_collector_requests_in_hand", "gauge", words, {"": admission.admitted_requests}
-    )
-    words = "Memory that requests reserve: heads, bodies, records."
-    yield Family("tixd_collector_bytes_in_hand", "gauge", words, {"": admission.reserved_bytes})
-    ready = {sink.name: float(not sink.unready_reason()) for sink in sinks.sinks}
-    yield Family(
-        "tixd_collector_output_ready", "gauge", "1 where it can take records.", ready, "output"
-    )
-    yield Family(f"tixd_{tasks.COUNTED}", "counter", tasks.MEANING, {"": tasks.failures()})
-    words = "1 where the role can do its work, as /readyz says."
-    yield Family("tixd_ready", "gauge", words, {"": float(is_ready)})
+    return exposition(METRICS, values, __version__, "collector")

@@ -55,8 +55,8 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
     yield f"  up       {up}, tixd {role['version']}"
     if role["leader"]:
         yield f"  leader   {role['leader']}"
-    if role["not_renewed"]:
-        yield f"  SIGHUP   {role['not_renewed']}"
+    if role["reload_error"]:
+        yield f"  SIGHUP   {role['reload_error']}"
     if role["role"] != "collector":
         yield from _of_processing(role, now)
     for worker in role["workers"]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from tixd.config.loader import ProcessingConfig
-from tixd.roles.processing import Service
+from tixd.roles.processing import ProcessingService
 
 
 def live(loaded: ProcessingConfig, reload: Callable[[], ProcessingConfig]) -> None:
@@ -19,4 +19,4 @@ def live(loaded: ProcessingConfig, reload: Callable[[], ProcessingConfig]) -> No
     reload: reads the configuration again, for SIGHUP. Raises CannotStart where it cannot start.
     """
     role = import_module(f"{__name__}.{loaded.settings.role}")
-    Service(loaded, reload).live(role.run)
+    ProcessingService(loaded, reload, role.run).live()

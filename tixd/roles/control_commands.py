@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from tixd import errors
 from tixd.jobs import (
@@ -20,51 +18,28 @@ from tixd.jobs import (
     ListFailed,
     ListInstallations,
     ListUsers,
-    ProcessInstallation,
     RetryFailed,
-    describe,
 )
 from tixd.pool.pool import Pool
 from tixd.runtime.control_server import Command
-from tixd.runtime.status import Snapshot, WorkerView
 
 #: Users, or installations, that one job looks at.
 BATCH = 200
 
 
-def commands(pool: Pool, base: str, snapshot: Callable[[], Snapshot]) -> dict[str, Command]:
-    """The requests that a role with workers answers, by their words."""
-    answers = _Answers(pool, base, snapshot)
-    return {
-        "GET /status": answers.status,
-        "GET /failed": answers.failed_list,
-        "POST /failed/retry": answers.failed_retry,
-    }
+def failed_commands(pool: Pool, base: str) -> dict[str, Command]:
+    """Return the commands that list and retry results, by method and path."""
+    results = _FailedResults(pool, base)
+    return {"GET /failed": results.list_, "POST /failed/retry": results.retry}
 
 
-def status_alone(snapshot: Callable[[], Snapshot]) -> dict[str, Command]:
-    """The handlers of a process without workers: one that stands by."""
+class _FailedResults:
+    def __init__(self, pool: Pool, base: str) -> None:
+        self._pool = pool
+        self._base = base
 
-    async def status(_: Mapping[str, str]) -> object:
-        return _in_full(snapshot())
-
-    return {"GET /status": status}
-
-
-def _in_full(now: Snapshot) -> dict[str, Any]:
-    return {**asdict(now), "not_ready": now.not_ready()}
-
-
-class _Answers:
-    def __init__(self, pool: Pool, base: str, snapshot: Callable[[], Snapshot]) -> None:
-        self._pool, self._base, self._snapshot = pool, base, snapshot
-
-    async def status(self, _: Mapping[str, str]) -> object:
-        """The snapshot, and why the role is not ready."""
-        return _in_full(self._snapshot())
-
-    async def failed_list(self, request: Mapping[str, str]) -> object:
-        """What waits, of one user or installation or of all."""
+    async def list_(self, request: Mapping[str, str]) -> object:
+        """List what waits, of one user or installation or of all."""
         members = ("user", "installation", "waiting", "oldest", "paused_until", "rejected")
         done = await self._each(ListFailed, request)
         rows = [
@@ -73,7 +48,7 @@ class _Answers:
         ]
         return {"moment": time.time(), "installations": rows, **done.counts}
 
-    async def failed_retry(self, request: Mapping[str, str]) -> object:
+    async def retry(self, request: Mapping[str, str]) -> object:
         """Bring back what was rejected, and end pauses."""
         members = ("user", "installation", "brought_back")
         done = await self._each(RetryFailed, request)
@@ -119,22 +94,6 @@ class _Answers:
         if "jobs_not_begun" in done.counts or "jobs_not_finished" in done.counts:
             raise errors.NotDone("it is stopping")
         return done
-
-
-def worker_views(pool: Pool) -> tuple[WorkerView, ...]:
-    """What each worker of the pool does, for a snapshot."""
-    now = time.monotonic()
-    return tuple(
-        WorkerView(
-            pid=worker.pid,
-            ready=worker.ready,
-            job=describe(worker.job) if worker.job else "",
-            phase=worker.phase.name if worker.phase else "",
-            seconds=now - worker.since,
-            busy=isinstance(worker.job, ProcessInstallation),
-        )
-        for worker in pool.workers
-    )
 
 
 def _batches(rows: Sequence[tuple[int, ...]]) -> Iterator[Sequence[tuple[int, ...]]]:

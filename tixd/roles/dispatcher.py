@@ -1,6 +1,5 @@
 """The role dispatcher: schedules, and hands the jobs to RabbitMQ for the workers of other hosts.
 
-In: a Service. Out: a job for each installation worth one, each period, until a signal ends it.
 Rules: one dispatcher leads, on its host by the kernel lock of the schedule folder, over all hosts
 by an exclusive queue; jobs go only over the connection that holds it. A dispatcher that does not
 see the reports (each cycle looks anew) asks the workers to look through them.
@@ -21,62 +20,60 @@ from tixd.dispatch.scheduler import Scheduler, Tick, queue_installations
 from tixd.jobs import ListInstallations, ListUsers
 from tixd.pool.pool import Pool
 from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
-from tixd.roles.processing import Service, endpoint, wait_for_leadership
+from tixd.roles.processing import ProcessingService, endpoint
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
 
 
-async def run(service: Service) -> None:
+async def run(service: ProcessingService) -> None:
     """Live until told to stop."""
     with HostLock(service.settings.schedule_dir) as lock:
-        async with service.seen():
-            if await wait_for_leadership(service, lock):
+        async with service.answering():
+            if await service.wait_for_leadership(lock):
                 async with service.workers() as pool:
                     await _work(service, pool)
 
 
-async def _work(service: Service, pool: Pool) -> None:
+async def _work(service: ProcessingService, pool: Pool) -> None:
     """Keep a connection, and tick while it is the leader's."""
     settings = service.settings
     lock = BrokerLock(f"pid {os.getpid()} on {socket.gethostname()}")
     publisher = ConfirmedPublisher(endpoint(settings), "jobs out", lock.acquire)
     jobs = JobPublisher(publisher, settings.processing_period_minutes * 60)
-    service.broker = lambda: BrokerView(publisher.outage or "", publisher.last_confirmed_at)
-    service.renewed = lambda: publisher.link.set_endpoint(endpoint(service.settings))
+    service.broker = lambda: BrokerView(publisher.outage, publisher.last_confirmed_at)
+    service.on_reload = lambda: publisher.link.set_endpoint(endpoint(service.settings))
     find = partial(distribute, pool, jobs)
-    dispatcher = Scheduler(settings, find, service.presence.metrics.add)
-    service.dispatcher = dispatcher
-    await service.run(pool)
+    service.scheduler = scheduler = Scheduler(settings, find, service.metrics.add)
+    await service.enter_work(pool)
     linked = tasks.start_loop(publisher.link.run, "connection for jobs out")
     try:
-        await _tick(service, pool, dispatcher, publisher, lock)
+        await _schedule(service, pool, scheduler, publisher, lock)
     finally:
-        await dispatcher.stop()
+        await scheduler.stop()
         await service.finish(pool)
-        await tasks.end(linked, pool.supervision)
-        tasks.check(pool.supervision)
+        await tasks.end(linked)
 
 
-async def _tick(
-    service: Service,
+async def _schedule(
+    service: ProcessingService,
     pool: Pool,
-    dispatcher: Scheduler,
+    scheduler: Scheduler,
     publisher: ConfirmedPublisher,
     lock: BrokerLock,
 ) -> None:
-    """Once a second: who leads, and is a cycle due?"""
-    tick, follows = Tick(dispatcher.tick), False
-    while not (service.stopping.is_set() or pool.supervision.done()):
+    """Every second, look who leads over all hosts, and start a cycle when it is time."""
+    tick, follows = Tick(scheduler.tick), False
+    while not service.stopping.is_set():
         if lock.holder is not None:
             follows = True
             await service.enter_standby(lock.holder)
         elif follows and not publisher.outage:
             follows = False
             service.leader = f"pid {os.getpid()}"
-            await service.run(pool)
+            await service.enter_work(pool)
         if not publisher.outage:
             tick.run_pending()
-        await service.turn()
+        await service.tick()
 
 
 async def distribute(pool: Pool, jobs: JobPublisher, wanted: ListInstallations) -> Counter[str]:

@@ -1,7 +1,6 @@
 """The role standalone: one process schedules, its workers do the jobs.
 
-In: a Service. Out: installations processed each period until a signal ends it. Rules: whoever is
-not the leader stands by and takes over when the leader's process ends.
+Rules: a process that is not the leader stands by and takes over when the leader's process ends.
 
 Stop order, and why: 1. no new cycle (nothing new to finish); 2. workers end after the window in
 hand, jobs not begun stay undone and are found again by the next scan; 3. what still runs at the
@@ -18,33 +17,32 @@ from tixd.dispatch.mounts import check_reports_folder
 from tixd.dispatch.scheduler import Scheduler, Tick, queue_installations
 from tixd.pool.pool import Pool
 from tixd.queues.local import LocalQueue
-from tixd.roles.processing import Service, wait_for_leadership, working
+from tixd.roles.processing import ProcessingService
 
 
-async def run(service: Service) -> None:
+async def run(service: ProcessingService) -> None:
     """Live until told to stop; raises CannotStart where the reports folder is missing."""
     check_reports_folder(service.settings)
     with HostLock(service.settings.schedule_dir) as lock:
-        async with service.seen():
-            if await wait_for_leadership(service, lock):
+        async with service.answering():
+            if await service.wait_for_leadership(lock):
                 async with service.workers() as pool:
                     await _work(service, pool)
 
 
-async def _work(service: Service, pool: Pool) -> None:
-    """Tick until told to stop."""
+async def _work(service: ProcessingService, pool: Pool) -> None:
+    """Schedule and process until told to stop."""
     settings, queue = service.settings, LocalQueue()
     service.queue_lengths = lambda: (queue.waiting, queue.open)
     find = partial(queue_installations, pool, queue=queue)
-    dispatcher = Scheduler(settings, find, service.presence.metrics.add)
-    service.dispatcher = dispatcher
-    await service.run(pool)
-    async with working(service, queue, pool) as feeding:
+    service.scheduler = scheduler = Scheduler(settings, find, service.metrics.add)
+    await service.enter_work(pool)
+    async with service.feeding(queue, pool):
         try:
-            tick = Tick(dispatcher.tick)
-            dispatcher.tick()
-            while not service.stopping.is_set() and not feeding.done():
+            tick = Tick(scheduler.tick)
+            scheduler.tick()
+            while not service.stopping.is_set():
                 tick.run_pending()
-                await service.turn()
+                await service.tick()
         finally:
-            await dispatcher.stop()
+            await scheduler.stop()

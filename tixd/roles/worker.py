@@ -1,7 +1,6 @@
-"""The role worker: does the jobs that RabbitMQ has for it, whoever sent them.
+"""The role worker: does the jobs that RabbitMQ has for it.
 
-In: a Service. Out: installations processed until a signal ends it. Rules: no schedule; a message is
-acknowledged when its job is done.
+Rules: no schedule; a message is acknowledged when its job is done.
 
 Stop order, and why: 1. no more messages, and what waits here goes back (somebody else begins it at
 once); 2. workers end after the window in hand, what they had not begun goes back; 3. what still
@@ -21,45 +20,45 @@ from tixd.pool.pool import Pool
 from tixd.queues.celery_message import PathMapping
 from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
 from tixd.queues.rabbitmq import RabbitQueue
-from tixd.roles.processing import Service, endpoint, working
+from tixd.roles.processing import ProcessingService, endpoint
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
 
 
-async def run(service: Service) -> None:
+async def run(service: ProcessingService) -> None:
     """Live until told to stop; raises CannotStart where the reports folder is missing."""
     check_reports_folder(service.settings)
-    async with service.seen(), service.workers() as pool:
+    async with service.answering(), service.workers() as pool:
         await _work(service, pool)
 
 
-async def _work(service: Service, pool: Pool) -> None:
+async def _work(service: ProcessingService, pool: Pool) -> None:
     publisher = ConfirmedPublisher(endpoint(service.settings), "jobs out")
     queue = _queue(service, pool, publisher)
     links = [publisher.link, queue.link]
 
-    def renewed() -> None:
+    def on_reload() -> None:
         for link in links:
             link.set_endpoint(endpoint(service.settings))
 
     service.queue_lengths = lambda: (queue.waiting, queue.open)
     service.broker = lambda: BrokerView(
-        queue.outage or publisher.outage or "", publisher.last_confirmed_at
+        queue.outage or publisher.outage, publisher.last_confirmed_at
     )
-    service.renewed = renewed
-    await service.run(pool)
+    service.on_reload = on_reload
+    await service.enter_work(pool)
     linked = [tasks.start_loop(link.run, f"connection for {link.name}") for link in links]
     try:
-        async with working(service, queue, pool) as feeding:
-            while not (service.stopping.is_set() or feeding.done()):
-                await service.turn()
+        async with service.feeding(queue, pool):
+            while not service.stopping.is_set():
+                await service.tick()
             await queue.stop()
     finally:
         await queue.close()
         await tasks.end(*linked)
 
 
-def _queue(service: Service, pool: Pool, publisher: ConfirmedPublisher) -> RabbitQueue:
+def _queue(service: ProcessingService, pool: Pool, publisher: ConfirmedPublisher) -> RabbitQueue:
     settings = service.settings
     base, period_seconds = settings.reports_base_path, settings.processing_period_minutes * 60
     jobs = JobPublisher(publisher, period_seconds)
@@ -75,5 +74,5 @@ def _queue(service: Service, pool: Pool, publisher: ConfirmedPublisher) -> Rabbi
         PathMapping(base, settings.sender_base_path or base),
         pool.size * JOBS_PER_WORKER,
         fan_out,
-        service.presence.metrics.add,
+        service.metrics.add,
     )

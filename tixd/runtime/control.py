@@ -98,6 +98,8 @@ def _ask(path: str, request: str, seconds: float) -> Any:
         answer = sanitize(orjson.loads(body) if status == HTTPStatus.OK else body.decode().strip())
     except (http.client.HTTPException, ValueError):
         raise errors.NotDone(f"{path}: what answers there is no tixd of this version") from None
+    if status == HTTPStatus.NOT_FOUND:
+        raise errors.NotDone(f"{path}: this process does not answer {request.partition('?')[0]!r}")
     if status != HTTPStatus.OK:
         raise errors.NotDone(answer or f"{path}: HTTP status {status}")
     return answer

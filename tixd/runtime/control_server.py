@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 
 import orjson
@@ -21,6 +22,7 @@ from tixd import bounded, errors, logs
 from tixd.config.environment import Surroundings
 from tixd.runtime import control, tasks
 from tixd.runtime.http_server import Handler, Listener, plain_text, serve
+from tixd.runtime.status import Snapshot
 
 #: Answers one request, given the parameters in its URL; raises TixdError or ValueError.
 Command = Callable[[Mapping[str, str]], Awaitable[object]]
@@ -46,6 +48,16 @@ async def listen(
         logs.error("control_socket_not_available", role=role, reason=str(error))
         return None
     return opened
+
+
+def status_command(snapshot: Callable[[], Snapshot]) -> Command:
+    """Return the command that tells how things are, and why the role is not ready."""
+
+    async def status(_: Mapping[str, str]) -> object:
+        now = snapshot()
+        return {**asdict(now), "not_ready": now.unready_reasons()}
+
+    return status
 
 
 class ControlSocket:

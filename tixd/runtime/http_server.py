@@ -53,9 +53,6 @@ TAKEN_AT_ONCE = 16
 #: Connections that the kernel holds until they are taken.
 QUEUED_CONNECTIONS = 1024
 
-#: How long requests in hand may take when the listener stops.
-STOP_SECONDS = 1.0
-
 #: Turns of the loop from taking a connection until it is known to be there: two, and some to spare.
 TURNS_UNTIL_KNOWN = 5
 
@@ -298,7 +295,7 @@ class Listener:
         self._servers.clear()
         await self.start(sockets)
 
-    async def stop(self, seconds: float = STOP_SECONDS) -> None:
+    async def stop(self, seconds: float = 1.0) -> None:
         """Take no more connections, let requests in hand end for so long, close the rest."""
         loop = asyncio.get_running_loop()
         for server in self._servers:

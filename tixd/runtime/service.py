@@ -1,76 +1,247 @@
-"""How a running role is seen from outside: HTTP, control socket, systemd, metrics.
+"""The life of a role, the same for all four: one asyncio loop, from its signals to its end.
 
-In: the settings, what the process was told by its environment, a function that gives a Snapshot.
-Out: answers to whoever asks. Rules: a role that cannot be seen works all the same, but for an HTTP
-address that the operator asked for.
+A role adds what it does (`work`), how things are (`snapshot`), and what the signals mean to it.
+Rules: the first signal to stop stops in order, the second at once; a required task that ends for
+whatever reason ends the role; a role that can have no control socket works on without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from functools import partial
+from typing import Any, Generic
 
-from tixd import errors, logs
-from tixd.config.loader import ProcessingConfig
-from tixd.runtime import control_server, http_server
-from tixd.runtime.metrics import Metrics
-from tixd.runtime.status import Snapshot
+import tixd
+from tixd import bounded, errors, logs
+from tixd.config.loader import AnySettings, Config
+from tixd.runtime import control_server, signals, tasks
+from tixd.runtime.control_server import Command, ControlSocket
+from tixd.runtime.http_server import Listener
+from tixd.runtime.status import Snapshot, State, status_line
 from tixd.runtime.systemd import Notifier
 
-#: What to do where the address is taken.
-_ADVICE = "; if another tixd runs here, give this one another TIX_HTTP_ADDRESS, or off"
+#: How often a role ticks: systemd's watchdog, orphans, a log file that was removed.
+TICK_SECONDS = 1.0
 
 
-class Presence:
-    """The outside of one role."""
+class Service(ABC, Generic[AnySettings]):
+    """One role in this process.
 
-    def __init__(self, loaded: ProcessingConfig, snapshot: Callable[[], Snapshot]) -> None:
-        self.metrics = Metrics()
-        self.systemd = Notifier(loaded.surroundings.notify_socket)
-        self._settings, self._around = loaded.settings, loaded.surroundings
-        self._snapshot = snapshot
-        self._listener: http_server.Listener | None = None
-        self._told = False
-        self._control: control_server.ControlSocket | None = None
+    stopping: set once the end has begun; leader: who leads, in words.
+    """
 
-    async def start(self) -> None:
-        """Answer HTTP, unless it is done already: whoever had the address may have gone.
+    #: How long requests in hand may take when the HTTP listeners stop.
+    http_stop_seconds = 1.0
 
-        Raises CannotStart where an address that was asked for cannot be had; the usual one that is
-        taken is told once.
-        """
-        address = self._settings.http_address_used
-        try:
-            if self._listener is None and address != "off":
-                sockets = await http_server.bound_or_refused(address, _ADVICE)
-                self._listener = await http_server.serve(sockets, self._routes())
-        except errors.CannotStart as error:
-            if self._settings.http_address:
-                raise
-            if not self._told:
-                logs.warning("http_address_not_available", address=address, reason=error.detail)
-            self._told = True
-
-    def _routes(self) -> http_server.Routes:
-        return http_server.health_routes(
-            lambda: self._snapshot().not_ready(), lambda: self.metrics.text(self._snapshot())
-        )
-
-    async def answer(
-        self, commands: Mapping[str, control_server.Command], *, standby: bool
+    def __init__(
+        self,
+        role: str,
+        loaded: Config[AnySettings],
+        reload: Callable[[], Config[AnySettings]],
     ) -> None:
-        """Answer `tixd status` and its like with these from now on."""
-        await self._stop_answering()
-        self._control = await control_server.listen(
-            self._around, self._settings.role, commands, standby=standby
+        """`reload` reads the configuration again, for SIGHUP."""
+        self.settings: AnySettings = loaded.settings
+        self.state: State = "starting"
+        self.stopping = asyncio.Event()
+        self.leader = ""
+        self.listeners: list[Listener] = []
+        self.systemd = Notifier(loaded.surroundings.notify_socket)
+        self._role = role
+        self._surroundings = loaded.surroundings
+        self._reload: Callable[[], Config[AnySettings]] = reload
+        self._reload_error = ""
+        self._started = time.time()
+        self._control: ControlSocket | None = None
+        self._required: list[asyncio.Task[Any]] = []
+
+    # --- what a role adds ------------------------------------------------------------------------
+
+    @abstractmethod
+    async def work(self) -> None:
+        """Do the role's work until `stopping` is set."""
+
+    @abstractmethod
+    async def open_http(self) -> None:
+        """Open the HTTP listeners that are not open yet; raises CannotStart."""
+
+    @abstractmethod
+    def use_secrets(self, fresh: AnySettings) -> None:
+        """Go on with the secrets of these settings."""
+
+    def snapshot(self) -> Snapshot:
+        """Return how things are now."""
+        return Snapshot(
+            version=tixd.__version__,
+            role=self._role,
+            pid=os.getpid(),
+            state=self.state,
+            moment=time.time(),
+            started=self._started,
+            leader=self.leader,
+            reload_error=self._reload_error,
         )
 
-    async def _stop_answering(self) -> None:
+    def commands(self) -> Mapping[str, Command]:
+        """Return what a role that works answers on the control socket, beside GET /status."""
+        return {}
+
+    def kill(self) -> None:
+        """End what the stop waits for: there was a second signal."""
+
+    def is_alive(self) -> bool:
+        """Whether all that must turn has turned since the last tick, for systemd's watchdog."""
+        return True
+
+    def children(self) -> Collection[int]:
+        """Return the processes that somebody else asks how they ended."""
+        return ()
+
+    # --- from start to end -----------------------------------------------------------------------
+
+    def live(self) -> None:
+        """Run the role until a signal ends it; raises CannotStart where that is not possible."""
+        asyncio.run(self._live())
+
+    async def _live(self) -> None:
+        tasks.watch(asyncio.get_running_loop())
+        self._listen_to_signals()
+        async with self.systemd.following(self.status_line):
+            await self.work()
+        logs.info("stopped")
+        signals.has_ended()
+
+    @contextlib.asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """Answer over HTTP, and from the first state on over the control socket."""
+        try:
+            await self.open_http()
+            yield
+        finally:
+            await self._close_control()
+            seconds = self.http_stop_seconds
+            await asyncio.gather(*(listener.stop(seconds) for listener in self.listeners))
+
+    async def enter_standby(self, leader: str) -> None:
+        """Say that another process leads, once for each leader."""
+        if self.stopping.is_set() or (self.state, self.leader) == ("standing by", leader):
+            return
+        self.state = "standing by"
+        self.leader = leader
+        logs.info("standing_by", leader=leader)
+        await self._open_control({}, standby=True)
+        if not self.stopping.is_set():
+            self.systemd.ready(self.status_line())
+
+    async def enter_running(self, **values: object) -> None:
+        """Say that the role's work begins; `values` are logged."""
+        await self.open_http()
+        await self._open_control(self.commands(), standby=False)
+        if self.stopping.is_set():
+            return
+        self.state = "running"
+        logs.info("started", role=self._role, **values)
+        self.systemd.ready(self.status_line())
+
+    def require(self, task: asyncio.Task[Any]) -> None:
+        """End the role when this task ends; `end_required` raises what it ended with."""
+        self._required.append(task)
+        task.add_done_callback(self._on_required_end)
+
+    def _on_required_end(self, task: asyncio.Task[Any]) -> None:
+        if not self.stopping.is_set():
+            logs.info("stopping", reason=f"{task.get_name()} has ended")
+            self.stop()
+
+    async def end_required(self) -> None:
+        """Cancel the required tasks; raise the first exception of one."""
+        await tasks.end(*self._required)
+        tasks.check(*self._required)
+
+    async def tick(self) -> None:
+        """Do what is to be done every second, then wait for the next or for the stop."""
+        if self.is_alive():
+            self.systemd.watchdog()
+        if logs.is_file_gone():
+            self.reopen_log()
+            logs.warning("log_file_replaced")
+        signals.reap_orphans(self.children())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TICK_SECONDS):
+                await self.stopping.wait()
+
+    # --- signals ---------------------------------------------------------------------------------
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, partial(self.on_stop_signal, number))
+        loop.add_signal_handler(signal.SIGHUP, self.on_reload_signal)
+        loop.add_signal_handler(signal.SIGUSR1, self.reopen_log)
+        loop.add_signal_handler(signal.SIGUSR2, self.toggle_debug)
+        signals.listens()
+
+    def on_stop_signal(self, number: int) -> None:
+        """SIGTERM and SIGINT."""
+        logs.info("stopping", reason=signal.Signals(number).name)
+        if self.stopping.is_set():
+            self.kill()
+        else:
+            self.stop()
+
+    def stop(self) -> None:
+        """Begin the end, in order."""
+        self.state = "stopping"
+        self.stopping.set()
+        self.systemd.stopping(self.status_line())
+
+    def on_reload_signal(self) -> None:
+        """SIGHUP: open the log again, read the secrets again."""
+        self.reopen_log()
+        if self.stopping.is_set():
+            return
+        self.systemd.reloading()
+        try:
+            fresh = self._reload().settings
+        except errors.ConfigError as error:
+            logs.error("secrets_reload_failed", reason=str(error))
+            self._reload_error = bounded.text(f"secrets not reloaded: {error}")
+        else:
+            self._reload_error = ""
+            self.use_secrets(fresh)
+            logs.info("secrets_reloaded")
+        finally:
+            self.systemd.reloaded(self.status_line())
+
+    def reopen_log(self) -> None:
+        """SIGUSR1: open the log file again, because it was moved away."""
+        logs.reopen()
+
+    def toggle_debug(self) -> None:
+        """SIGUSR2: log everything, or again only what the settings say."""
+        logs.toggle_debug()
+        logs.info("debug_toggled", on=logs.is_debugging())
+
+    # --- what others see -------------------------------------------------------------------------
+
+    def status_line(self) -> str:
+        """Return the line that `systemctl status` shows."""
+        return status_line(self.snapshot())
+
+    async def _open_control(self, commands: Mapping[str, Command], *, standby: bool) -> None:
+        """Answer these on the control socket from now on, whose name tells a stand-by."""
+        await self._close_control()
+        answered = {"GET /status": control_server.status_command(self.snapshot), **commands}
+        self._control = await control_server.listen(
+            self._surroundings, self._role, answered, standby=standby
+        )
+
+    async def _close_control(self) -> None:
         if self._control:
             await self._control.stop()
             self._control = None
-
-    async def stop(self) -> None:
-        """Be seen no more."""
-        await self._stop_answering()
-        if self._listener:
-            await self._listener.stop()

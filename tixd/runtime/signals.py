@@ -39,7 +39,7 @@ def _end(number: int, _: FrameType | None) -> None:
     sys.exit(ENDED_BY_SIGNAL + number)
 
 
-def bury_orphans(own: Collection[int] = ()) -> None:
+def reap_orphans(own: Collection[int] = ()) -> None:
     """Ask how those ended that others have left to process 1; not of its `own`, others do that.
 
     The kernel names the eldest first: those behind a dead one of its `own` have their turn at the
@@ -93,5 +93,5 @@ def leave_to_main_thread() -> None:
 
 
 def has_ended() -> None:
-    """All is done: what comes now is too late to change how this process ends."""
+    """Let no signal change the exit code any more, while the loop still has its handlers."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (*_REQUESTS, signal.SIGTERM, signal.SIGINT))

@@ -12,7 +12,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -72,9 +72,9 @@ class VolumeView:
 
 @dataclass(frozen=True, slots=True)
 class BrokerView:
-    """How the broker is: why it is of no use now ("" where it is), its last confirm (epoch)."""
+    """How the broker is: why it is of no use now (None where it is), its last confirm (epoch)."""
 
-    reason: str = ""
+    reason: str | None = None
     confirmed: float | None = None
 
 
@@ -105,8 +105,8 @@ class CycleView:
 class Snapshot:
     """A role at one moment; `moment` and `started` are epoch seconds.
 
-    open: jobs that wait or are being done, requests of the collector; not_renewed: why the last
-    SIGHUP was without effect.
+    open: jobs that wait or are being done, requests of the collector; sink_problems: why the
+    collector's sinks take no records; reload_error: why the last SIGHUP was without effect.
     """
 
     version: str
@@ -115,7 +115,7 @@ class Snapshot:
     state: State
     moment: float
     started: float
-    period_seconds: float
+    period_seconds: float = 0.0
     leader: str = ""
     waiting: int = 0
     open: int = 0
@@ -125,35 +125,39 @@ class Snapshot:
     api: ApiView = field(default_factory=ApiView)
     cycle: CycleView = field(default_factory=CycleView)
     counts: dict[str, int] = field(default_factory=dict)
-    not_renewed: str = ""
+    sink_problems: tuple[str, ...] = ()
+    reload_error: str = ""
 
-    def not_ready(self) -> tuple[str, ...]:
-        """Why the role cannot do its work now; empty: it can."""
+    def unready_reasons(self) -> tuple[str, ...]:
+        """Return why the role cannot do its work now; empty: it can."""
         if self.state == "standing by":
             return ()
         if self.state != "running":
             return (f"it is {self.state}",)
-        volume = () if self.role == "dispatcher" else self._of_volume()
-        reasons = (self._of_workers(), *volume, self._of_broker(), self._of_cycle())
-        return tuple(bounded.text(reason) for reason in reasons if reason)
+        if self.role == "collector":
+            return self.sink_problems
+        return tuple(bounded.text(reason) for reason in self._processing_problems() if reason)
 
-    def _of_workers(self) -> str:
-        return "" if any(w.ready for w in self.workers) else "no worker process is ready"
+    def _processing_problems(self) -> Iterator[str | None]:
+        """What keeps a processing role from its work; None or "" where something is well."""
+        if not any(worker.ready for worker in self.workers):
+            yield "no worker process is ready"
+        if self.role != "dispatcher":
+            yield from self._of_volume()
+        if self.broker:
+            yield self.broker.reason or self._of_confirms(self.broker)
+        if self.role == "dispatcher":
+            yield self._of_cycle()
 
-    def _of_broker(self) -> str:
-        if self.broker is None or self.broker.reason:
-            return self.broker.reason if self.broker else ""
-        silent_since = self.broker.confirmed or self.started
-        silent_seconds = self.moment - silent_since
+    def _of_confirms(self, broker: BrokerView) -> str:
+        silent_seconds = self.moment - (broker.confirmed or self.started)
         silent = silent_seconds > CONFIRM_SILENCE_SECONDS
         return f"RabbitMQ has confirmed nothing for {silent_seconds:.0f} s" if silent else ""
 
     def _of_cycle(self) -> str:
         """A dispatcher is stale when its last scan is more than three periods ago."""
         age = self.moment - (self.cycle.scanned or self.started)
-        stale = (
-            self.role == "dispatcher" and age > 3 * self.period_seconds + CONFIRM_SILENCE_SECONDS
-        )
+        stale = age > 3 * self.period_seconds + CONFIRM_SILENCE_SECONDS
         return f"the last scan was {age:.0f} s ago" if stale else ""
 
     def _of_volume(self) -> tuple[str, ...]:
@@ -189,20 +193,20 @@ STARTING_SECONDS = 10.0
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
-def status_line(now: Snapshot, not_ready: Sequence[str]) -> str:
-    """The line.
+def status_line(now: Snapshot) -> str:
+    """Return the line.
 
     >>> from dataclasses import replace
-    >>> collector = Snapshot("1", "collector", 7, "running", 0.0, 0.0, 0.0, open=3)
-    >>> status_line(collector, ())
+    >>> collector = Snapshot("1", "collector", 7, "running", 0.0, 0.0, open=3)
+    >>> status_line(collector)
     'collecting; 0 records, 3 requests in hand'
-    >>> status_line(replace(collector, state="stopping"), ())
+    >>> status_line(replace(collector, state="stopping"))
     'stopping: 3 requests in hand'
     """
-    return "; ".join(part for part in (*_parts(now, not_ready), now.not_renewed) if part)
+    return "; ".join(part for part in (*_parts(now), now.reload_error) if part)
 
 
-def _parts(now: Snapshot, not_ready: Sequence[str]) -> Iterator[str]:
+def _parts(now: Snapshot) -> Iterator[str]:
     if now.state == "stopping":
         yield f"stopping: {_in_hand(now)} in hand"
     elif now.state == "standing by":
@@ -210,18 +214,19 @@ def _parts(now: Snapshot, not_ready: Sequence[str]) -> Iterator[str]:
     elif now.state == "starting":
         yield "starting"
     else:
-        yield _verdict(now, not_ready)
+        yield _verdict(now)
         if now.api.reason:
             yield f"results are kept: {now.api.reason}"
         yield from _work(now)
 
 
-def _verdict(now: Snapshot, not_ready: Sequence[str]) -> str:
+def _verdict(now: Snapshot) -> str:
     """Whether it can work; in the first seconds nothing is wrong yet with one that cannot."""
-    if not not_ready:
+    reasons = now.unready_reasons()
+    if not reasons:
         return _DOING[now.role]
     told = "starting" if now.moment - now.started < STARTING_SECONDS else "NOT READY"
-    return f"{told}: {', '.join(reason.rstrip('.') for reason in not_ready)}"
+    return f"{told}: {', '.join(reason.rstrip('.') for reason in reasons)}"
 
 
 def _work(now: Snapshot) -> Iterator[str]:

@@ -35,19 +35,19 @@ class Notifier:
         self._started = False
 
     @contextlib.asynccontextmanager
-    async def following(self, sentence: Callable[[], str]) -> AsyncIterator[None]:
-        """Tell what `sentence` says, whenever it says something new."""
-        telling = tasks.start_loop(partial(self._follow, sentence), "status for systemd")
+    async def following(self, status_line: Callable[[], str]) -> AsyncIterator[None]:
+        """Tell what `status_line` says, whenever it says something new."""
+        telling = tasks.start_loop(partial(self._follow, status_line), "status for systemd")
         try:
             yield
         finally:
             await tasks.end(telling)
 
-    async def _follow(self, sentence: Callable[[], str]) -> None:
+    async def _follow(self, status_line: Callable[[], str]) -> None:
         limiter = logs.RateLimiter()
         while self._address:
             try:
-                self.status(sentence())
+                self.status(status_line())
             except Exception as error:  # noqa: BLE001 - a line for people must end no service
                 reason, now = repr(error), time.monotonic()
                 limiter.log(logs.error, "status_not_told", reason, now=now, reason=reason)

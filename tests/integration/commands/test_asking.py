@@ -27,7 +27,7 @@ from tixd.results.backoff import Backoff
 from tixd.results.failed_results import FailedResults
 from tixd.results.journal import Journal
 from tixd.results.journal_format import JournalEntry
-from tixd.roles.control_commands import commands
+from tixd.roles.control_commands import failed_commands
 from tixd.runtime import control_server
 
 
@@ -59,7 +59,10 @@ async def role(tmp_path: Path, base: str = "", **changes: Any) -> AsyncIterator[
     around = Surroundings((own,), (str(tmp_path / "none"),), "", "")
     settings = Settings(workers=1, reports_base_path=str(tmp_path))
     async with Pool(settings) as pool:
-        answers = commands(pool, base or str(tmp_path), lambda: snapshot(**changes))
+        answers = {
+            "GET /status": control_server.status_command(lambda: snapshot(**changes)),
+            **failed_commands(pool, base or str(tmp_path)),
+        }
         opened = await control_server.listen(around, "standalone", answers, standby=False)
         assert opened
         try:
@@ -236,6 +239,6 @@ def test_hundreds_of_silent_connections_keep_nobody_from_asking(tmp_path, comman
 
 def test_what_a_stranger_says_of_himself_is_not_shown_at_any_length(tmp_path):
     long = "x" * 16_000_000
-    done = asked(tmp_path, "status", leader=long, not_renewed=long)
+    done = asked(tmp_path, "status", leader=long, reload_error=long)
     assert done.code == 0
     assert max(map(len, done.out)) < 1100

@@ -9,12 +9,20 @@ from typing import Any
 import pytest
 
 from tests.support.log_events import heard
-from tests.support.service import snapshot
 from tixd import errors
 from tixd.config.loader import load
 from tixd.config.settings import Settings
-from tixd.runtime import http_server
-from tixd.runtime.service import Presence
+from tixd.roles import processing
+from tixd.roles.processing import ProcessingService
+
+
+def service(**environ: str) -> ProcessingService:
+    """A service that has not begun."""
+
+    async def nothing(_: ProcessingService) -> None:
+        return None
+
+    return ProcessingService(load({}, environ, None), lambda: load({}, environ, None), nothing)
 
 
 async def is_open(port: int) -> bool:
@@ -31,29 +39,28 @@ async def is_open(port: int) -> bool:
 def test_an_address_that_was_asked_for_and_is_taken_stops_the_start():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        presence = Presence(load({}, {"TIX_HTTP_ADDRESS": address}, None), snapshot)
+        refused = service(TIX_HTTP_ADDRESS=address)
         with pytest.raises(errors.CannotStart, match="Address already in use") as caught:
-            asyncio.run(presence.start())
+            asyncio.run(refused.open_http())
     assert caught.value.exit_code == 3
 
 
 def test_off_means_that_nobody_listens(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(http_server, "serve", None)
-    presence = Presence(load({}, {"TIX_HTTP_ADDRESS": "off"}, None), snapshot)
-    asyncio.run(presence.start())
+    monkeypatch.setattr(processing, "serve", None)
+    asyncio.run(service(TIX_HTTP_ADDRESS="off").open_http())
 
 
 def test_the_usual_address_is_tried_again_by_whoever_takes_over(monkeypatch: pytest.MonkeyPatch):
     async def take_over(taken: Any, port: int) -> None:
-        presence = Presence(load({}, {}, None), snapshot)
-        await presence.start()
-        await presence.start()
-        taken.close()
+        second = service()
+        async with second.answering():
+            await second.open_http()
+            taken.close()
+            assert not await is_open(port)
+            await second.open_http()
+            assert await is_open(port)
+            await second.open_http()
         assert not await is_open(port)
-        await presence.start()
-        assert await is_open(port)
-        await presence.start()
-        await presence.stop()
 
     with socket.create_server(("127.0.0.1", 0)) as taken, heard() as log:
         port = taken.getsockname()[1]

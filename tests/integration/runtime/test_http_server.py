@@ -30,7 +30,7 @@ from tixd.runtime.status import Snapshot
 @asynccontextmanager
 async def listening(now: Callable[[], Snapshot] = snapshot) -> AsyncIterator[Listener]:
     """A listener on a free port of the loopback."""
-    routes = health_routes(lambda: now().not_ready(), lambda: b"tixd_up 1\n")
+    routes = health_routes(lambda: now().unready_reasons(), lambda: b"tixd_up 1\n")
     listener = await serve(await bound_or_refused("127.0.0.1:0"), routes)
     try:
         yield listener

@@ -17,7 +17,7 @@ from tixd.runtime.status import ApiView, CycleView, Snapshot, VolumeView
 def lines(**changes: Any) -> list[str]:
     """The page about a role, which a command gets as JSON."""
     now: Snapshot = snapshot(**changes)
-    told = orjson.dumps({**asdict(now), "not_ready": now.not_ready()})
+    told = orjson.dumps({**asdict(now), "not_ready": now.unready_reasons()})
     return list(page(json.loads(told)))
 
 
@@ -55,8 +55,8 @@ def test_a_stand_by_says_who_leads():
 
 
 def test_a_sighup_that_could_not_be_followed_is_told():
-    assert "  SIGHUP   secrets not read again: no file" in lines(
-        not_renewed="secrets not read again: no file"
+    assert "  SIGHUP   secrets not reloaded: no file" in lines(
+        reload_error="secrets not reloaded: no file"
     )
 
 

@@ -1,4 +1,4 @@
-"""Metrics: every count has its name, and the text is what Prometheus reads."""
+"""ProcessingMetrics: every count has its name, and the text is what Prometheus reads."""
 
 import ast
 from pathlib import Path
@@ -11,15 +11,16 @@ from tests.support.service import snapshot
 from tixd.commands.output import WORDS
 from tixd.pool.failures import Cause
 from tixd.reports.window import Discard
-from tixd.runtime.metrics import COUNTERS, Metrics
-from tixd.runtime.status import CycleView, Snapshot, VolumeView
+from tixd.roles.processing_metrics import COUNTERS, GAUGES, ProcessingMetrics
+from tixd.runtime.metrics import COMMON
+from tixd.runtime.status import BrokerView, CycleView, Snapshot, VolumeView
 
 ROOT = Path(__file__).parents[3] / "tixd"
 
-MAPPED = {tally for counted in COUNTERS for tally in counted.tallies}
+MAPPED = {name for metric in COUNTERS for name in metric.counts}
 
 
-def values(metrics: Metrics, now: Snapshot) -> dict[str, float]:
+def values(metrics: ProcessingMetrics, now: Snapshot) -> dict[str, float]:
     """Every sample of the text by name and labels, as a scrape finds them."""
     families = text_string_to_metric_families(metrics.text(now).decode())
     return {
@@ -44,7 +45,7 @@ def tallied_in(path: Path) -> set[str]:
 
 
 def test_everything_that_is_counted_has_a_metric():
-    own = [path for path in ROOT.rglob("*.py") if path.name != "metrics.py"]
+    own = [path for path in ROOT.rglob("*.py") if "metrics" not in path.name]
     tallies = {name for path in own for name in tallied_in(path)}
     fixed = {name for name in tallies if name.isidentifier() and "_" in name}
     assert "windows_posted" in fixed, "the search finds nothing"
@@ -63,21 +64,21 @@ def test_every_reason_to_discard_has_a_label(reason):
 
 
 def test_no_count_appears_in_two_metrics():
-    assert len(MAPPED) == sum(len(counted.tallies) for counted in COUNTERS)
+    assert len(MAPPED) == sum(len(metric.counts) for metric in COUNTERS)
 
 
 def test_counts_stand_at_zero_before_anything_happened():
-    found = values(Metrics(), snapshot())
+    found = values(ProcessingMetrics(), snapshot())
     assert found["tixd_windows_total{result=posted}"] == 0
     assert found["tixd_reports_deleted_total"] == 0
     assert found["tixd_worker_restarts_total{reason=signal}"] == 0
 
 
 def test_what_jobs_tell_is_added_up():
-    metrics = Metrics()
-    metrics.heard({"windows_posted": 2, "reports_deleted": 18})
-    metrics.heard({"windows_posted": 1, "windows_stored": 1, "reports_deleted": 9})
-    metrics.heard({"jobs_locked": 1})
+    metrics = ProcessingMetrics()
+    metrics.add_job({"windows_posted": 2, "reports_deleted": 18})
+    metrics.add_job({"windows_posted": 1, "windows_stored": 1, "reports_deleted": 9})
+    metrics.add_job({"jobs_locked": 1})
     metrics.add({"cycles": 1, "installations_skipped": 3})
     found = values(metrics, snapshot())
     assert found["tixd_windows_total{result=posted}"] == 3
@@ -90,15 +91,24 @@ def test_what_jobs_tell_is_added_up():
 
 @pytest.mark.parametrize("cause", get_args(Cause))
 def test_every_cause_of_a_death_is_counted_by_its_name(cause):
-    metrics = Metrics()
-    metrics.ended({cause: 1})
+    metrics = ProcessingMetrics()
+    metrics.set_restarts({cause: 1})
     assert values(metrics, snapshot())[f"tixd_worker_restarts_total{{reason={cause}}}"] == 1
+
+
+def test_every_gauge_of_the_table_is_shown_and_no_other():
+    volume = VolumeView(answered=990.0, free_bytes=5_000_000, asn_built=400)
+    full = snapshot(volume=volume, cycle=CycleView(7, 900.0, 1.5), broker=BrokerView("", 990.0))
+    families = text_string_to_metric_families(ProcessingMetrics().text(full).decode())
+    shown = [family.name for family in families if family.name.startswith("tixd_")]
+    expected = [row.name for row in (*COUNTERS, *GAUGES, *COMMON)] + ["tixd_build_info"]
+    assert sorted(shown) == sorted(expected)
 
 
 def test_gauges_show_the_moment():
     volume = VolumeView(answered=990.0, free_bytes=5_000_000)
     now = snapshot(volume=volume, cycle=CycleView(7, 900.0, 1.5), waiting=4)
-    found = values(Metrics(), now)
+    found = values(ProcessingMetrics(), now)
     assert found["tixd_ready"] == 1
     assert found["tixd_queue_length"] == 4
     assert found["tixd_workers_ready"] == 1
@@ -114,19 +124,21 @@ def test_gauges_show_the_moment():
     ("built", "usable", "age"), [(None, None, None), (0, 0, None), (400, 1, 600), (2000, 1, 0)]
 )
 def test_the_age_of_the_as_table_is_shown_where_one_is_set(built, usable, age):
-    found = values(Metrics(), snapshot(volume=VolumeView(answered=995.0, asn_built=built)))
+    found = values(
+        ProcessingMetrics(), snapshot(volume=VolumeView(answered=995.0, asn_built=built))
+    )
     assert found.get("tixd_asn_table_usable") == usable
     assert found.get("tixd_asn_table_age_seconds") == age
 
 
 def test_what_is_not_known_yet_is_left_out():
-    found = values(Metrics(), snapshot(volume=VolumeView(), cycle=CycleView()))
+    found = values(ProcessingMetrics(), snapshot(volume=VolumeView(), cycle=CycleView()))
     assert not [name for name in found if name.startswith(("tixd_volume", "tixd_last_scan"))]
     assert found["tixd_ready"] == 0
 
 
 def test_no_user_installation_or_address_is_in_the_text():
-    text = Metrics().text(snapshot()).decode()
+    text = ProcessingMetrics().text(snapshot()).decode()
     assert "/reports/12345/67890" not in text
     assert "12345" not in text
     assert "67890" not in text

@@ -18,8 +18,7 @@ WORKERS = (
 
 def said(**changes: Any) -> str:
     """The line of such a role."""
-    now = snapshot(**{"workers": WORKERS, **changes})
-    return status_line(now, now.not_ready())
+    return status_line(snapshot(**{"workers": WORKERS, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +76,7 @@ def test_a_reason_that_is_a_sentence_ends_like_the_others():
 
 
 def test_what_a_sighup_could_not_do_stands_last():
-    assert said(not_renewed="secrets not read again: x").endswith("; secrets not read again: x")
+    assert said(reload_error="secrets not reloaded: x").endswith("; secrets not reloaded: x")
 
 
 def test_it_says_nothing_new_while_nothing_happens():

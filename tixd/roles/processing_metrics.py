@@ -1,0 +1,190 @@
+"""What the processing roles count and measure.
+
+In: counts of jobs and cycles as they happen, a Snapshot. Out: the text for Prometheus.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from tixd.runtime.metrics import Metric, Values, counted, exposition
+from tixd.runtime.status import Snapshot
+
+#: How a job of an installation can end but for "done", which has no name of its own in the counts.
+_ENDS = {
+    "jobs_locked": "locked",
+    "jobs_vanished": "vanished",
+    "jobs_failed": "failed",
+    "jobs_given_up": "given_up",
+    "jobs_waiting": "waiting",
+    "jobs_not_finished": "not_finished",
+    "jobs_not_begun": "not_begun",
+}
+
+#: Counters, and the counts of jobs and cycles that they are made of.
+COUNTERS = (
+    Metric(
+        "tixd_windows",
+        "counter",
+        "Windows finished: result posted, stored in failed-results, or empty (no short packet).",
+        "result",
+        {
+            "windows_posted": "posted",
+            "windows_stored": "stored",
+            "windows_without_short": "empty",
+        },
+    ),
+    Metric(
+        "tixd_stored_results",
+        "counter",
+        "Posts of stored results: accepted, refused by the tix-api, or moved to rejected.",
+        "outcome",
+        {
+            "results_reposted": "reposted",
+            "results_refused": "refused",
+            "results_rejected": "rejected",
+        },
+    ),
+    Metric(
+        "tixd_posts",
+        "counter",
+        "Posts to the tix-api; failed: 5xx, delayed: 408 and 429, refused: other 4xx and 3xx.",
+        "outcome",
+        {
+            "posts_accepted": "accepted",
+            "posts_failed": "failed",
+            "posts_refused": "refused",
+            "posts_unauthorised": "unauthorised",
+            "posts_delayed": "delayed",
+            "posts_unanswered": "unanswered",
+            "posts_unreachable": "unreachable",
+        },
+    ),
+    counted("reports_deleted", "Reports deleted, their result being safe or impossible."),
+    Metric(
+        "tixd_reports_discarded",
+        "counter",
+        "Reports that could be part of no window, by why.",
+        "reason",
+        {
+            "reports_discarded_source": "source",
+            "reports_discarded_gap": "gap",
+            "reports_discarded_crowded": "crowded",
+        },
+    ),
+    counted("reports_bad", "Bad reports moved to bad-reports."),
+    counted("reports_unreadable", "Times that a report could not be read and was passed over."),
+    counted("bad_reports_expired", "Bad reports deleted because of their age or number."),
+    counted("journals_without_room", "Windows finished without a journal: disk full."),
+    counted("reports_not_deleted", "Deletions of finished reports that failed; tried again."),
+    Metric(
+        "tixd_jobs",
+        "counter",
+        "Visits of installations, by how they ended.",
+        "end",
+        {"jobs_done": "done", **_ENDS},
+    ),
+    Metric(
+        "tixd_worker_restarts",
+        "counter",
+        "Worker processes, or jobs in them, that ended otherwise than they should.",
+        "reason",
+        {
+            "worker_restarts_exit": "exit",
+            "worker_restarts_signal": "signal",
+            "worker_restarts_time": "time",
+            "worker_restarts_exception": "exception",
+            "worker_restarts_memory": "memory",
+        },
+    ),
+    counted("observations_duplicate", "Observations that came twice and were counted once."),
+    counted("cycles", "Scans completed."),
+    counted("cycles_failed", "Scans that could not list the reports."),
+    counted("cycles_skipped", "Cycles skipped because a scan was still running."),
+    counted("installations_queued", "Installations that were given a job."),
+    counted("installations_skipped", "Installations skipped because their job was still open."),
+    counted("messages_for_users", "Cycles that asked the workers to look through the reports."),
+    counted("messages_fanned_out", "Such messages that this worker has turned into jobs."),
+    counted("messages_expired", "Messages of jobs that came later than they were good for."),
+    counted("messages_dead", "Messages that were no jobs and lie in tixd.dead now."),
+)
+
+#: Gauges.
+GAUGES = (
+    Metric("tixd_leading", "gauge", "1 where this process does its role's work, 0 on stand-by."),
+    Metric("tixd_queue_length", "gauge", "Jobs that wait for a worker."),
+    Metric("tixd_jobs_open", "gauge", "Jobs that wait or are being done."),
+    Metric("tixd_workers", "gauge", "Worker processes."),
+    Metric("tixd_workers_ready", "gauge", "Worker processes that can be given jobs."),
+    Metric("tixd_period_seconds", "gauge", "Time from one cycle to the next."),
+    Metric("tixd_last_scan_timestamp_seconds", "gauge", "When the last completed scan began."),
+    Metric("tixd_last_scan_duration_seconds", "gauge", "How long it took."),
+    Metric("tixd_broker_usable", "gauge", "1 where RabbitMQ takes and gives messages."),
+    Metric("tixd_broker_confirm_age_seconds", "gauge", "Time since RabbitMQ last confirmed."),
+    Metric("tixd_volume_free_bytes", "gauge", "Space left on the reports volume."),
+    Metric(
+        "tixd_volume_answer_age_seconds", "gauge", "Time since the reports volume last answered."
+    ),
+    Metric("tixd_asn_table_usable", "gauge", "1 where the AS table can be used."),
+    Metric("tixd_asn_table_age_seconds", "gauge", "Time since the AS table was built."),
+)
+
+
+class ProcessingMetrics:
+    """The counts of a role since it started."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Everything counted so far; what never happened is left out."""
+        return dict(self._counts)
+
+    def add_job(self, counts: Mapping[str, int]) -> None:
+        """Count a job of an installation that has ended."""
+        self.add(counts)
+        if not _ENDS.keys() & counts.keys():
+            self._counts["jobs_done"] += 1
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Count something else: cycles, cycles_skipped, installations_skipped."""
+        self._counts.update(counts)
+
+    def set_restarts(self, causes: Mapping[str, int]) -> None:
+        """Note how many workers, or jobs in them, have ended badly so far, by cause."""
+        for cause, number in causes.items():
+            self._counts[f"worker_restarts_{cause}"] = number
+
+    def text(self, now: Snapshot) -> bytes:
+        """Return what Prometheus reads."""
+        values = {**self._counts, **_gauges(now)}
+        return exposition((*COUNTERS, *GAUGES), values, now.version, now.role)
+
+
+def _gauges(now: Snapshot) -> Values:
+    """The value of every gauge; None where there is none yet."""
+    cycle, volume, broker = now.cycle, now.volume, now.broker
+    asn_built = volume.asn_built
+    return {
+        "tixd_ready": float(not now.unready_reasons()),
+        "tixd_leading": float(now.state == "running"),
+        "tixd_queue_length": now.waiting,
+        "tixd_jobs_open": now.open,
+        "tixd_workers": len(now.workers),
+        "tixd_workers_ready": sum(worker.ready for worker in now.workers),
+        "tixd_period_seconds": now.period_seconds,
+        "tixd_last_scan_timestamp_seconds": cycle.scanned,
+        "tixd_last_scan_duration_seconds": cycle.scan_seconds,
+        "tixd_broker_usable": float(not broker.reason) if broker else None,
+        "tixd_broker_confirm_age_seconds": _age(now, broker.confirmed if broker else None),
+        "tixd_volume_free_bytes": volume.free_bytes,
+        "tixd_volume_answer_age_seconds": _age(now, volume.answered),
+        "tixd_asn_table_usable": None if asn_built is None else float(asn_built > 0),
+        "tixd_asn_table_age_seconds": _age(now, asn_built or None),
+    }
+
+
+def _age(now: Snapshot, since: float | None) -> float | None:
+    return None if since is None else max(0.0, now.moment - since)
