@@ -16,15 +16,13 @@ from typing import Literal
 
 from tixd.bounded import forget_oldest
 from tixd.jobs import Phase, PhaseName, ProcessInstallation
+from tixd.runtime.retry import Retry
 
 #: Failures of either sort before something other than another try is done.
 MOST_FAILURES = 3
 
-#: First wait of an installation whose workers were killed from outside; it doubles each time.
-FIRST_WAIT_SECONDS = 3600.0
-
-#: Longest such wait.
-LONGEST_WAIT_SECONDS = 24 * 3600.0
+#: Waits of an installation whose workers were killed from outside.
+RETRY = Retry(3600.0, 24 * 3600.0)
 
 #: An analysis that used more CPU than this before its time was up counts as a crash.
 BLAMED_CPU_NS = 60 * 10**9
@@ -95,7 +93,7 @@ class FailurePolicy:
     def __init__(self) -> None:
         self._crashes: dict[_Ids, Counter[int | None]] = {}
         self._kills: Counter[_Ids] = Counter()
-        self._waits: dict[_Ids, tuple[float, float]] = {}
+        self._waits: dict[_Ids, tuple[float, int]] = {}
 
     def next_try(
         self, job: ProcessInstallation, end: WorkerExit, now: float
@@ -142,7 +140,7 @@ class FailurePolicy:
 
     def is_waiting(self, job: ProcessInstallation, now: float) -> bool:
         """Return whether no job of the installation is to be begun yet."""
-        until, _ = self._waits.get(_ids(job), (now, 0.0))
+        until, _ = self._waits.get(_ids(job), (now, 0))
         return now < until
 
     def forget(self, job: ProcessInstallation) -> None:
@@ -152,9 +150,8 @@ class FailurePolicy:
         self._waits.pop(_ids(job), None)
 
     def _back_off(self, ids: _Ids, now: float) -> None:
-        _, last_seconds = self._waits.get(ids, (0.0, FIRST_WAIT_SECONDS / 2))
-        wait_seconds = min(2 * last_seconds, LONGEST_WAIT_SECONDS)
-        self._waits[ids] = (now + wait_seconds, wait_seconds)
+        _, waits = self._waits.get(ids, (0.0, 0))
+        self._waits[ids] = (now + RETRY.pause_seconds(waits + 1), waits + 1)
         forget_oldest(self._waits, MOST_REMEMBERED)
         self._kills.pop(ids, None)
 

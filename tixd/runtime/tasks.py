@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 from tixd import errors, logs
 from tixd.runtime import signals
+from tixd.runtime.retry import Retry
 
-#: Pause before an endless loop is started again: the first, and the longest after doubling.
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+#: Pauses before an endless loop is started again.
+RETRY = Retry(1.0, 60.0)
 
 #: A loop that ran for so long has worked: the pauses begin anew.
 STEADY_SECONDS = 120.0
@@ -91,16 +92,15 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _keep(loop: Callable[[], Awaitable[None]], what: str) -> None:
-    failed = 0
+    failures = 0
     while True:
         begun = time.monotonic()
         try:
             return await loop()
         except Exception as error:  # noqa: BLE001 - whatever it is, the loop must go on
             report(error, what)
-        failed = 0 if time.monotonic() - begun > STEADY_SECONDS else failed
-        await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2.0**failed, LONGEST_PAUSE_SECONDS))
-        failed = min(failed + 1, 32)
+        failures = 1 if time.monotonic() - begun > STEADY_SECONDS else failures + 1
+        await asyncio.sleep(RETRY.pause_seconds(failures))
 
 
 def _on_end(task: asyncio.Task[Any]) -> None:

@@ -12,12 +12,13 @@ from tests.support.log_events import Heard, heard
 from tests.support.waiting import until
 from tixd import errors, logs
 from tixd.runtime import tasks
+from tixd.runtime.retry import Retry
 
 
 @pytest.fixture(autouse=True)
 def _quick_and_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause before a loop is started again; nothing was logged in the hour before."""
-    monkeypatch.setattr(tasks, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(tasks, "RETRY", Retry(0.0, 60.0))
     monkeypatch.setattr(tasks._Failures, "count", 0)
     monkeypatch.setattr(logs, "_NOTICES", logs.RateLimiter())
 
@@ -99,7 +100,7 @@ def test_pauses_before_a_loop_is_started_again_grow_up_to_their_limit(monkeypatc
         with pytest.raises(asyncio.CancelledError):
             await tasks.start_loop(loop, "loop")
 
-    monkeypatch.setattr(tasks, "FIRST_PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(tasks, "RETRY", Retry(1.0, 60.0))
     monkeypatch.setattr(tasks.asyncio, "sleep", sleep)
     run(work)
     assert slept == [1, 2, 4, 8, 16, 32, 60, 60, 60]
