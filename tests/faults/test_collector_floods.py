@@ -200,6 +200,34 @@ def test_a_good_bundle_is_taken_although_large_bodies_stall(tmp_path, broker):
         assert collector.peak_bytes() < MOST_BYTES
 
 
+def sends_chunks_of_one_byte(port: int, ended: threading.Event) -> None:
+    """Send a body in the smallest chunks there are, on and on, until told to end."""
+    head = f"POST {SERVLET} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    head += f"Content-Type: {FORM['Content-Type']}\r\n\r\n5\r\narg1=\r\n"
+    chunks = b"1\r\nx\r\n" * 20_000
+    while not ended.is_set():
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), 20) as sock,
+        ):
+            sock.sendall(head.encode())
+            while not ended.is_set():
+                sock.sendall(chunks)
+
+
+@pytest.mark.alone
+def test_a_flood_of_the_smallest_chunks_keeps_no_good_bundle_waiting(tmp_path, broker):
+    answers, ended = Answers(), threading.Event()
+    with collecting(tmp_path, broker) as collector, ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in range(AT_ONCE):
+            pool.submit(sends_chunks_of_one_byte, collector.port, ended)
+        with probing(collector.port, answers):
+            until(lambda: answers.good.total() == 10, 60)
+        ended.set()
+    assert set(answers.good) == {200}
+    assert max(answers.good_seconds) < GOOD_SECONDS
+
+
 @pytest.mark.alone
 def test_many_small_bodies_that_stall_make_room_for_good_ones(tmp_path, broker):
     start = beginning(1_000_000, 300_000)

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Protocol
@@ -45,6 +46,13 @@ LONGEST_LINE_BYTES, MOST_HEADERS = 2048, 32
 
 #: What is read of a connection at once: so much of each may wait to be looked at.
 READ_BYTES = 64 * 1024
+
+#: The least that is read at once of a connection whose bytes take long to parse.
+MIN_READ_BYTES = 1024
+
+#: CPU seconds that parsing what is read at once may take: tiny chunks take 100 times as long as a
+#: plain body, and all connections may be read in one turn of the loop.
+PARSE_SECONDS = 0.0001
 
 #: Connections that are taken before others have their turn in the loop: each needs a descriptor
 #: before somebody else's can be closed.
@@ -196,8 +204,24 @@ class _Connection(web.RequestHandler):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        if not data:  # aiohttp continues with what it has kept, maybe once for each chunk
+            super().data_received(data)
+            return
+        begun = time.thread_time()
         super().data_received(data)
+        self._adapt_reading(len(data), time.thread_time() - begun)
         self.watch.received(self, len(data))
+
+    def _adapt_reading(self, size: int, seconds: float) -> None:
+        """Read less at once where parsing takes long, and more again where it does not."""
+        transport: Any = self.transport
+        if transport is None:
+            return
+        if seconds > PARSE_SECONDS:
+            fitting = int(size * PARSE_SECONDS / seconds)
+            transport.max_size = max(MIN_READ_BYTES, fitting)
+        elif transport.max_size < READ_BYTES:
+            transport.max_size = min(2 * transport.max_size, READ_BYTES)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.watch.lost(self)
