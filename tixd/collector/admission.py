@@ -40,6 +40,9 @@ MAX_DOUBLINGS = 16
 #: CPU seconds after which a request is large, whatever it holds.
 LARGE_CPU_SECONDS = 0.1
 
+#: How often the bytes of a head are held: aiohttp keeps them as they arrived, and as text.
+HEAD_COPIES = 2
+
 #: Makes the exception that a request ends with; never the same one twice, because an exception
 #: that is kept keeps everything that its traceback knows.
 Reason = Callable[[], Exception]

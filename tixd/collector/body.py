@@ -20,7 +20,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from tixd import bounded, errors
-from tixd.collector.admission import ClientGone, Reservation
+from tixd.collector.admission import HEAD_COPIES, ClientGone, Reservation
 from tixd.collector.cooperative import Steps, StepScheduler, interruptible
 from tixd.collector.form import Form
 from tixd.config.collector_settings import CollectorSettings
@@ -67,7 +67,7 @@ class RequestReader:
 
         `deadline`: of the loop's clock.
         """
-        reservation.add(_head_bytes(request))
+        reservation.add(HEAD_COPIES * _head_bytes(request))
         async with interruptible(reservation, deadline):
             query = request.raw_path.partition("?")[2].encode("utf-8", "surrogateescape")
             asked, posted = Form(), Form()

@@ -20,7 +20,7 @@ from functools import partial
 from aiohttp import web
 
 from tixd import errors
-from tixd.collector.admission import Admission, ClientGone, Reservation
+from tixd.collector.admission import HEAD_COPIES, Admission, ClientGone, Reservation
 from tixd.runtime.http_server import cut, has_request
 
 #: How often connections are looked at.
@@ -127,7 +127,7 @@ class Connections:
             return
         if not connection.head.cancelled:
             try:
-                connection.head.add(size)
+                connection.head.add(HEAD_COPIES * size)
             except (errors.Unavailable, errors.BadRequest):
                 connection.head.cancel(ClientGone)
 
