@@ -39,7 +39,7 @@ from tixd.config.settings import Settings
 from tixd.jobs import ProcessInstallation
 from tixd.pool import pool as pool_module
 from tixd.pool.pool import Pool
-from tixd.pool.process import WorkerState
+from tixd.pool.process import WorkerProcess
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def settings(tmp_path: Path, api: StandInApi) -> Settings:
     return settings_for(api.port, reports_base_path=str(tmp_path), workers=2)
 
 
-def who(now: WorkerState) -> int:
+def who(now: WorkerProcess) -> int:
     """The user whose installation a worker has in hand; 0: none."""
     return now.job.user_id if isinstance(now.job, ProcessInstallation) else 0
 
@@ -103,14 +103,14 @@ class Killer:
             await until(partial(self._mended, now))
             self.seconds.append(time.monotonic() - killed)
 
-    def _mended(self, dead: WorkerState) -> bool:
+    def _mended(self, dead: WorkerProcess) -> bool:
         """Whether another worker is ready in its place, and its job is given again, or done."""
         replaced = [w.pid for w in self.pool.workers if w.ready and w.pid != dead.pid]
         given = any(w.job == dead.job and w.pid != dead.pid for w in self.pool.workers)
         return len(replaced) == self.pool.size and (given or who(dead) in users(self.api))
 
     @property
-    def analysing(self) -> list[WorkerState]:
+    def analysing(self) -> list[WorkerProcess]:
         """The workers in mid-analysis."""
         return in_phase(self.pool, "analyse")
 

@@ -21,7 +21,7 @@ from tixd.dispatch.scheduler import queue_installations
 from tixd.jobs import ListInstallations, ProcessInstallation
 from tixd.pool import process
 from tixd.pool.pool import Pool
-from tixd.pool.process import WorkerState
+from tixd.pool.process import WorkerProcess
 from tixd.queues.base import JobSink
 from tixd.queues.local import LocalQueue
 
@@ -56,19 +56,19 @@ def odd(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     monkeypatch.setattr(process, "run_worker", getattr(odd_workers, function))
 
 
-async def ready(pool: Pool) -> list[WorkerState]:
+async def ready(pool: Pool) -> list[WorkerProcess]:
     """Every worker, once all have started."""
     await until(lambda: sum(w.ready for w in pool.workers) == pool.size)
     return pool.workers
 
 
-async def busy(pool: Pool, phase: str) -> WorkerState:
+async def busy(pool: Pool, phase: str) -> WorkerProcess:
     """A worker that is in this phase, once there is one."""
     await until(lambda: in_phase(pool, phase))
     return in_phase(pool, phase)[0]
 
 
-def in_phase(pool: Pool, phase: str) -> list[WorkerState]:
+def in_phase(pool: Pool, phase: str) -> list[WorkerProcess]:
     """The workers that are in this phase now."""
     return [w for w in pool.workers if w.phase and w.phase.name == phase]
 

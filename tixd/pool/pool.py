@@ -19,7 +19,7 @@ from tixd.jobs import Job, JobResult, Phase, ProcessInstallation, Ready
 from tixd.pool.codec import decode
 from tixd.pool.failures import Cause, WorkerExit
 from tixd.pool.pending import PendingJob, PendingJobs
-from tixd.pool.process import KILLED_SECONDS, REAP_SECONDS, WorkerProcess, WorkerState
+from tixd.pool.process import KILLED_SECONDS, REAP_SECONDS, WorkerProcess
 from tixd.pool.sockets import PoolSocket
 from tixd.runtime import tasks
 
@@ -81,9 +81,9 @@ class Pool:
         return len(self._pending)
 
     @property
-    def workers(self) -> list[WorkerState]:
-        """What each worker process does now."""
-        return [worker.state for worker in self._workers.values()]
+    def workers(self) -> list[WorkerProcess]:
+        """The worker processes, to be looked at only."""
+        return list(self._workers.values())
 
     def submit(self, job: Job) -> asyncio.Future[JobResult]:
         """Give the job to the next free worker; the future ends when the job has.

@@ -43,28 +43,13 @@ KILLED_SECONDS = 2.0
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerState:
-    """What a worker does now.
-
-    phase: None while it starts, waits, or has not named one; since: monotonic seconds when that
-    began.
-    """
-
-    pid: int
-    ready: bool
-    job: Job | None
-    phase: Phase | None
-    since: float
-
-
 @dataclass(slots=True, eq=False)
 class WorkerProcess:
     """A worker process and its job.
 
-    since: monotonic seconds when its phase began; closing: it gets no more jobs and its messages
-    are ignored; recycled: it was told to end, to be replaced; overdue_cpu_ns: CPU time of the phase
-    for which it was killed.
+    phase: None while it starts or waits, or has not named one; since: monotonic seconds when that
+    began; closing: it gets no more jobs and its messages are ignored; recycled: it was told to end,
+    to be replaced; overdue_cpu_ns: CPU time of the phase for which it was killed.
     """
 
     identity: bytes
@@ -113,11 +98,6 @@ class WorkerProcess:
     def job(self) -> Job | None:
         """The job that it does."""
         return self.pending.job if self.pending else None
-
-    @property
-    def state(self) -> WorkerState:
-        """What it does now."""
-        return WorkerState(self.pid, self.ready, self.job, self.phase, self.since)
 
     @property
     def is_isolated(self) -> bool:

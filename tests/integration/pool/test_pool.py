@@ -59,10 +59,11 @@ async def test_the_pool_shows_what_each_worker_does(tmp_path, one, monkeypatch):
     async with Pool(one) as workers:
         (idle,) = await ready(workers)
         assert (idle.job, idle.phase) == (None, None)
+        pid, since = idle.pid, idle.since
         futures = [workers.submit(window(tmp_path, user)) for user in (1, 2)]
         now = await busy(workers, "analyse")
-        assert (now.pid, now.job, workers.waiting) == (idle.pid, job(tmp_path, 1), 1)
-        assert now.since > idle.since
+        assert (now.pid, now.job, workers.waiting) == (pid, job(tmp_path, 1), 1)
+        assert now.since > since
         hold.unlink()
         assert [(await f).counts["windows_stored"] for f in futures] == [1, 1]
 
