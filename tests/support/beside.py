@@ -93,8 +93,8 @@ def _idle(state: dict[str, Any]) -> bool:
 def states() -> list[dict[str, Any]]:
     """What each role says of itself."""
     try:
-        around = environment.read({}, uid=os.geteuid())
-        return control.ask_all(around, "", "GET /status", 10.0)
+        own = environment.read({}, uid=os.geteuid())
+        return control.ask_all(own, "", "GET /status", 10.0)
     except errors.NotRunning:
         return []
 

@@ -23,7 +23,7 @@ import psutil
 from tests.support.program import PATIENCE_SECONDS, ROOT, TIXD, environment, until
 from tests.support.stand_in_api import closed_port
 from tixd import errors
-from tixd.config.environment import Surroundings
+from tixd.config.environment import Environment
 from tixd.runtime import control
 from tixd.runtime.status import CycleView, Snapshot, VolumeView, WorkerView
 
@@ -81,7 +81,7 @@ class Service(subprocess.Popen[bytes]):
     def status(self) -> dict[str, Any]:
         """What it tells of itself over its socket; {} while it does not answer."""
         with contextlib.suppress(errors.TixdError):
-            for role in control.ask_all(around(self.state), "", "GET /status", 5.0):
+            for role in control.ask_all(environment_of(self.state), "", "GET /status", 5.0):
                 if role["pid"] == self.pid:
                     return dict(role)
         return {}
@@ -140,9 +140,9 @@ class Service(subprocess.Popen[bytes]):
         return sorted(str(path.relative_to(self.state)) for path in found)
 
 
-def around(state: Path) -> Surroundings:
+def environment_of(state: Path) -> Environment:
     """Where a command finds the services of this state."""
-    return Surroundings((str(state / "run"),), (str(state / "none"),), "", "")
+    return Environment((str(state / "run"),), (str(state / "none"),), "", "")
 
 
 @contextlib.contextmanager

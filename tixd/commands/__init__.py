@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from tixd import errors
 from tixd.config import loader
-from tixd.config.environment import Surroundings
+from tixd.config.environment import Environment
 from tixd.config.loader import CollectorConfig, ProcessingConfig
 from tixd.runtime import startup
 
@@ -63,7 +63,7 @@ class CollectorInvocation:
         return startup.begin(self.load(), schedules=False)[0]
 
 
-def asked(loaded: ProcessingConfig, ask: Callable[[Surroundings], Answer]) -> Answer:
+def asked(loaded: ProcessingConfig, ask: Callable[[Environment], Answer]) -> Answer:
     """Return what `ask` returns where a tixd of this user has its sockets.
 
     Root also asks where one has them that root started and that became the owner of the reports.
@@ -71,11 +71,11 @@ def asked(loaded: ProcessingConfig, ask: Callable[[Surroundings], Answer]) -> An
     Raises NotRunning.
     """
     try:
-        return ask(loaded.surroundings)
+        return ask(loaded.environment)
     except errors.NotRunning:
         if os.geteuid() != 0 or (owner := _owner(loaded)) is None:
             raise
-        return ask(loaded.surroundings.and_those_of(owner))
+        return ask(loaded.environment.with_folders_of(owner))
 
 
 def _owner(loaded: ProcessingConfig) -> int | None:

@@ -101,7 +101,7 @@ def _ask(
     ids = {"user": user, "installation": installation}
     request += "?" + "&".join(f"{name}={number}" for name, number in ids.items() if number)
     answer: Mapping[str, Any] = asked(
-        loaded, lambda around: control.ask_one(around, role, request, ANSWER_SECONDS)
+        loaded, lambda environment: control.ask_one(environment, role, request, ANSWER_SECONDS)
     )
     return answer
 

@@ -54,7 +54,9 @@ def ask_roles(invocation: Invocation) -> list[Mapping[str, Any]]:
     """Return the status of every role here, or of the one that the settings name."""
     loaded = invocation.load_for_asking()
     role = loaded.settings.role if loaded.sources["role"] != "default" else ""
-    roles = asked(loaded, lambda around: control.ask_all(around, role, _STATUS, ANSWER_SECONDS))
+    roles = asked(
+        loaded, lambda environment: control.ask_all(environment, role, _STATUS, ANSWER_SECONDS)
+    )
     if not all(isinstance(told, dict) and told.keys() >= _MEMBERS for told in roles):
         raise errors.NotDone("what runs here is another version of tixd: use the command of that")
     return roles

@@ -90,7 +90,7 @@ def command(invocation: Invocation) -> None:
     settings, counts = loaded.settings, Counter[str]()
     check_reports_folder(settings)
     begun = time.monotonic()
-    left = asyncio.run(_cycle(settings, control.runtime_folder(loaded.surroundings), counts))
+    left = asyncio.run(_cycle(settings, control.runtime_folder(loaded.environment), counts))
     _show(counts, time.monotonic() - begun)
     if left:
         exit_now(0)

@@ -49,7 +49,7 @@ _ROOT = Path("/")
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """What is known, or guessed, of where this process runs.
 
     runtime_folders: where sockets may be, best first, only one where RUNTIME_DIRECTORY names it;
@@ -64,7 +64,7 @@ class Surroundings:
     notify_socket: str
     instances: str = ""
 
-    def and_those_of(self, uid: int) -> Surroundings:
+    def with_folders_of(self, uid: int) -> Environment:
         """Add the folders that a process of this user makes, where none is given."""
         own = tuple(folder.format(uid=uid) for folder in _OWN_RUNTIME_FOLDERS)
         if not set(self.own_runtime_folders) & set(self.runtime_folders):
@@ -76,12 +76,12 @@ class Surroundings:
         )
 
 
-def read(environ: Mapping[str, str], *, uid: int) -> Surroundings:
+def read(environ: Mapping[str, str], *, uid: int) -> Environment:
     """Read the environment of a process of the user `uid`."""
     own = tuple(folder.format(uid=uid) for folder in _OWN_RUNTIME_FOLDERS)
     told = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     guessed = (*filter(None, [environ.get("XDG_RUNTIME_DIR")]), SYSTEM_RUNTIME_FOLDER, *own)
-    return Surroundings(
+    return Environment(
         runtime_folders=(told,) if told else guessed,
         own_runtime_folders=own,
         journal_stream=environ.get("JOURNAL_STREAM", ""),

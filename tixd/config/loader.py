@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 from tixd import bounded, errors
 from tixd.config import environment, proxy, values
 from tixd.config.collector_settings import CollectorSettings
-from tixd.config.environment import Surroundings
+from tixd.config.environment import Environment
 from tixd.config.fields import Secret
 from tixd.config.settings import Settings
 from tixd.config.values import COLLECTOR, PROCESSING, SettingsTable
@@ -71,14 +71,14 @@ class Config(Generic[AnySettings]):
     """The settings, where each of them came from, and what the operator should know of them.
 
     sources: by name of the setting, "default", "environment TIX_API_HOST",
-    "/etc/tixd/tixd.toml [api] host", "option --role"; warnings: sentences; surroundings: what the
+    "/etc/tixd/tixd.toml [api] host", "option --role"; warnings: sentences; environment: what the
     service manager says.
     """
 
     settings: AnySettings
     sources: Mapping[str, str]
     warnings: tuple[str, ...]
-    surroundings: Surroundings
+    environment: Environment
 
 
 #: The configuration of a processing role, and that of the collector.

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 from tixd import errors
-from tixd.config.environment import Surroundings, user
+from tixd.config.environment import Environment, user
 from tixd.directory import Folder
 from tixd.runtime import control
 from tixd.runtime.http_server import bound_or_refused
@@ -78,16 +78,16 @@ def check_http_address(address: str, setting: str) -> str:
     return f"{address} is free"
 
 
-def check_control_socket(around: Surroundings, role: str) -> str:
+def check_control_socket(environment: Environment, role: str) -> str:
     """Try to have one in the runtime folder."""
     try:
-        folder = control.try_socket(around, role)
+        folder = control.try_socket(environment, role)
     except OSError as error:
         raise errors.Unusable(
             f"no control socket can be made: {error.strerror or error}: tixd status and tixd health"
             " need a folder of this user in RUNTIME_DIRECTORY or XDG_RUNTIME_DIR"
         ) from None
-    return f"can be made in {folder}; {_running(around, role)}"
+    return f"can be made in {folder}; {_running(environment, role)}"
 
 
 def check_log_file(path: str, *, by_root: bool) -> str:
@@ -110,9 +110,9 @@ def check_log_file(path: str, *, by_root: bool) -> str:
     )
 
 
-def _running(around: Surroundings, role: str) -> str:
+def _running(environment: Environment, role: str) -> str:
     with contextlib.suppress(errors.OperatorError):
-        for found in control.ask_all(around, role, "GET /status", ANSWER_SECONDS):
+        for found in control.ask_all(environment, role, "GET /status", ANSWER_SECONDS):
             return f"a {role} runs here, pid {found['pid']}"
     return f"no {role} runs here"
 

@@ -138,7 +138,7 @@ def required_checks(
     loaded: ProcessingConfig | CollectorConfig, *, by_root: bool = False
 ) -> list[Check]:
     """Return all that the role of this configuration needs; by_root: root has started this."""
-    around = loaded.surroundings
+    environment = loaded.environment
     if isinstance(loaded.settings, CollectorSettings):
         found, role = list(_of_collector(loaded.settings)), "collector"
         address, setting = f"{loaded.settings.address}:{loaded.settings.port}", "address and port"
@@ -150,7 +150,7 @@ def required_checks(
     return [
         *found,
         Check("HTTP address", _lazy("host.check_http_address", address, setting), _SILENT),
-        Check("control socket", _lazy("host.check_control_socket", around, role), _HANGS),
+        Check("control socket", _lazy("host.check_control_socket", environment, role), _HANGS),
     ]
 
 

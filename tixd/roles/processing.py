@@ -225,7 +225,7 @@ class ProcessingService(Service[Settings]):
     @contextlib.asynccontextmanager
     async def workers(self) -> AsyncIterator[Pool]:
         """Start the pool, without whose supervision the role ends."""
-        async with Pool(self.settings, control.runtime_folder(self._surroundings)) as self.pool:
+        async with Pool(self.settings, control.runtime_folder(self._environment)) as self.pool:
             self.require(self.pool.supervision)
             yield self.pool
 

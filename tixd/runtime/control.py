@@ -25,7 +25,7 @@ from typing import Any
 import orjson
 
 from tixd import bounded, errors
-from tixd.config.environment import Surroundings
+from tixd.config.environment import Environment
 
 #: The longest answer; 100,000 installations whose results wait are about 12 MB.
 LONGEST_ANSWER_BYTES = 64 * 2**20
@@ -49,13 +49,13 @@ _NAME = re.compile(rf"({'|'.join(_ROLES)})(-[0-9]+)?\.sock")
 _NOBODY = (errno.ECONNREFUSED, errno.ENOENT)
 
 
-def ask_all(around: Surroundings, role: str, request: str, seconds: float) -> list[Any]:
+def ask_all(environment: Environment, role: str, request: str, seconds: float) -> list[Any]:
     """Ask every role that runs here, or `role` alone where it is not ""; return the answers.
 
     Each has so many seconds. Raises NotRunning where nobody answers, NotDone for an error.
     """
     answers, problems = [], []
-    for path in _sockets(around, role):
+    for path in _sockets(environment, role):
         try:
             answers.append(_ask(path, request, seconds))
         except OSError as error:
@@ -66,20 +66,22 @@ def ask_all(around: Surroundings, role: str, request: str, seconds: float) -> li
     return answers
 
 
-def ask_one(around: Surroundings, role: str, request: str, seconds: float) -> Any:
+def ask_one(environment: Environment, role: str, request: str, seconds: float) -> Any:
     """Return the answer of the first role that answers; raises as `ask_all`."""
-    for path in _sockets(around, role):
+    for path in _sockets(environment, role):
         with contextlib.suppress(OSError):
             return _ask(path, request, seconds)
-    return ask_all(around, role, request, seconds)[0]
+    return ask_all(environment, role, request, seconds)[0]
 
 
-def _sockets(around: Surroundings, role: str) -> Iterator[str]:
+def _sockets(environment: Environment, role: str) -> Iterator[str]:
     """Control sockets in all runtime folders: who asks may have others than the one who runs."""
     found: list[tuple[str, re.Match[str]]] = []
-    for folder in dict.fromkeys((*around.runtime_folders, *sorted(glob.glob(around.instances)))):
+    for folder in dict.fromkeys(
+        (*environment.runtime_folders, *sorted(glob.glob(environment.instances)))
+    ):
         with contextlib.suppress(OSError):
-            if folder in around.own_runtime_folders and not _is_ours(folder):
+            if folder in environment.own_runtime_folders and not _is_ours(folder):
                 continue
             found += [(folder, m) for m in map(_NAME.fullmatch, os.listdir(folder)) if m]
     for folder, match in sorted(found, key=lambda f: (f[1][2] or "", _ROLES.index(f[1][1]))):
@@ -174,23 +176,23 @@ def sanitize(value: Any) -> Any:
 # --- the sockets ----------------------------------------------------------------------------------
 
 
-def open_socket(around: Surroundings, role: str, *, standby: bool) -> socket.socket:
+def open_socket(environment: Environment, role: str, *, standby: bool) -> socket.socket:
     """Bind the role's socket in the best folder; raises OSError."""
-    return _bind(_usable_folder(around), role, standby=standby)
+    return _bind(_usable_folder(environment), role, standby=standby)
 
 
-def runtime_folder(around: Surroundings) -> str:
+def runtime_folder(environment: Environment) -> str:
     """Return the best folder for sockets; "" where there is none."""
     try:
-        return _usable_folder(around)
+        return _usable_folder(environment)
     except OSError:
         return ""
 
 
-def try_socket(around: Surroundings, role: str) -> str:
+def try_socket(environment: Environment, role: str) -> str:
     """Make a stand-by's socket in the best folder, remove both again; raises OSError."""
-    there = [folder for folder in around.runtime_folders if os.path.isdir(folder)]
-    folder = _usable_folder(around)
+    there = [folder for folder in environment.runtime_folders if os.path.isdir(folder)]
+    folder = _usable_folder(environment)
     with _bind(folder, role, standby=True) as sock:
         os.unlink(sock.getsockname())
     if folder not in there:
@@ -198,18 +200,18 @@ def try_socket(around: Surroundings, role: str) -> str:
     return folder
 
 
-def _usable_folder(around: Surroundings) -> str:
+def _usable_folder(environment: Environment) -> str:
     """The best folder that can be written to; raises PermissionError."""
-    for folder in around.runtime_folders:
-        own = folder in around.own_runtime_folders
-        if own or len(around.runtime_folders) == 1:  # one that was given may have been removed
+    for folder in environment.runtime_folders:
+        own = folder in environment.own_runtime_folders
+        if own or len(environment.runtime_folders) == 1:  # one that was given may have been removed
             with contextlib.suppress(OSError):
                 os.mkdir(folder, 0o700)
         usable = os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
         if usable and (_is_ours(folder) or not own):
             return folder
     raise PermissionError(
-        f"{' and '.join(around.runtime_folders)}: not there, or it belongs to another user"
+        f"{' and '.join(environment.runtime_folders)}: not there, or it belongs to another user"
     )
 
 

@@ -19,7 +19,7 @@ import orjson
 from aiohttp import web
 
 from tixd import bounded, errors, logs
-from tixd.config.environment import Surroundings
+from tixd.config.environment import Environment
 from tixd.runtime import control, tasks
 from tixd.runtime.http_server import Handler, Listener, plain_text, serve
 from tixd.runtime.status import Snapshot
@@ -38,10 +38,10 @@ LONGEST_ERROR_CHARACTERS = 1000
 
 
 async def listen(
-    around: Surroundings, role: str, commands: Mapping[str, Command], *, standby: bool
+    environment: Environment, role: str, commands: Mapping[str, Command], *, standby: bool
 ) -> ControlSocket | None:
     """Open the control socket; None, and an error in the log, where there can be none."""
-    opened = ControlSocket(partial(control.open_socket, around, role, standby=standby))
+    opened = ControlSocket(partial(control.open_socket, environment, role, standby=standby))
     try:
         await opened.start(commands)
     except OSError as error:

@@ -51,9 +51,9 @@ class Service(ABC, Generic[AnySettings]):
         self.stopping = asyncio.Event()
         self.leader = ""
         self.listeners: list[Listener] = []
-        self.systemd = Notifier(loaded.surroundings.notify_socket)
+        self.systemd = Notifier(loaded.environment.notify_socket)
         self._role = role
-        self._surroundings = loaded.surroundings
+        self._environment = loaded.environment
         self._reload: Callable[[], Config[AnySettings]] = reload
         self._reload_error = ""
         self._started = time.time()
@@ -238,7 +238,7 @@ class Service(ABC, Generic[AnySettings]):
         await self._close_control()
         answered = {"GET /status": control_server.status_command(self.snapshot), **commands}
         self._control = await control_server.listen(
-            self._surroundings, self._role, answered, standby=standby
+            self._environment, self._role, answered, standby=standby
         )
 
     async def _close_control(self) -> None:

@@ -21,7 +21,7 @@ from typing import NoReturn, TypeVar
 
 from tixd import errors, logs
 from tixd.config import environment
-from tixd.config.environment import SYSTEM_RUNTIME_FOLDER, Surroundings
+from tixd.config.environment import SYSTEM_RUNTIME_FOLDER, Environment
 from tixd.config.loader import CollectorConfig, ProcessingConfig
 from tixd.config.settings import Settings
 from tixd.runtime import privileges
@@ -81,16 +81,16 @@ def _check_links(paths: list[str], loaded: ProcessingConfig | CollectorConfig) -
 
 def _own_folders(loaded: ProcessingConfig | CollectorConfig, *, schedules: bool) -> list[str]:
     """The folders that tixd writes to beside the reports: for sockets, and the schedule's."""
-    folders = [_runtime_folder(loaded.surroundings)]
+    folders = [_runtime_folder(loaded.environment)]
     if schedules and isinstance(loaded.settings, Settings) and loaded.settings.role != "worker":
         folders.append(loaded.settings.schedule_dir)
     return folders
 
 
-def _runtime_folder(around: Surroundings) -> str:
+def _runtime_folder(found: Environment) -> str:
     """The one that a service manager gives, else the system's: not one of root's own."""
-    system = SYSTEM_RUNTIME_FOLDER in around.runtime_folders
-    return SYSTEM_RUNTIME_FOLDER if system else around.runtime_folders[0]
+    system = SYSTEM_RUNTIME_FOLDER in found.runtime_folders
+    return SYSTEM_RUNTIME_FOLDER if system else found.runtime_folders[0]
 
 
 def _become(
@@ -106,13 +106,13 @@ def _become(
     privileges.chown_to(found, folders, file)
     kept = KEPT if isinstance(loaded.settings, Settings) else KEPT_BY_COLLECTOR
     kept_all = privileges.drop_privileges(found, kept)
-    around = environment.read(os.environ, uid=os.geteuid())
-    return replace(loaded, surroundings=around), kept_all
+    now = environment.read(os.environ, uid=os.geteuid())
+    return replace(loaded, environment=now), kept_all
 
 
 def _open_log(loaded: ProcessingConfig | CollectorConfig) -> logs.Form:
     """Open the log; raises ConfigError."""
-    wanted, journal = loaded.settings, loaded.surroundings.journal_stream
+    wanted, journal = loaded.settings, loaded.environment.journal_stream
     form = logs.form_for(wanted.log_format, wanted.log_file, journal)
     try:
         logs.set_up(wanted.log_level, form, wanted.log_file)

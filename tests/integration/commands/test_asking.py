@@ -19,7 +19,7 @@ import pytest
 from tests.support.program import TIXD
 from tests.support.results import result
 from tests.support.service import snapshot
-from tixd.config.environment import Surroundings
+from tixd.config.environment import Environment
 from tixd.config.settings import Settings
 from tixd.directory import Folder
 from tixd.pool.pool import Pool
@@ -56,14 +56,14 @@ async def role(tmp_path: Path, base: str = "", **changes: Any) -> AsyncIterator[
     """A role with one worker, that tells of itself what `changes` say."""
     (tmp_path / "run").mkdir()
     own = str(tmp_path / "run")
-    around = Surroundings((own,), (str(tmp_path / "none"),), "", "")
+    environment = Environment((own,), (str(tmp_path / "none"),), "", "")
     settings = Settings(workers=1, reports_base_path=str(tmp_path))
     async with Pool(settings) as pool:
         answers = {
             "GET /status": control_server.status_command(lambda: snapshot(**changes)),
             **failed_commands(pool, base or str(tmp_path)),
         }
-        opened = await control_server.listen(around, "standalone", answers, standby=False)
+        opened = await control_server.listen(environment, "standalone", answers, standby=False)
         assert opened
         try:
             yield

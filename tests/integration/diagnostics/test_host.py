@@ -11,13 +11,13 @@ import pytest
 from tests.support.stand_in_api import closed_port
 from tests.support.volumes import remount, tmpfs
 from tixd import errors
-from tixd.config.environment import Surroundings
+from tixd.config.environment import Environment
 from tixd.diagnostics import host as host_module
 from tixd.runtime import control_server
 
 
-def around(folder: Path) -> Surroundings:
-    return Surroundings((str(folder),), (), "", "")
+def environment_of(folder: Path) -> Environment:
+    return Environment((str(folder),), (), "", "")
 
 
 def test_an_address_that_is_free_stays_so():
@@ -40,24 +40,24 @@ def test_an_address_that_somebody_else_has_is_wrong(monkeypatch, host):
 
 
 def test_a_socket_that_can_be_had_is_gone_after_the_try(tmp_path):
-    text = host_module.check_control_socket(around(tmp_path), "worker")
+    text = host_module.check_control_socket(environment_of(tmp_path), "worker")
     assert text == f"can be made in {tmp_path}; no worker runs here"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_tixd_would_make_is_fine_and_not_left_behind(tmp_path):
-    text = host_module.check_control_socket(around(tmp_path / "run"), "worker")
+    text = host_module.check_control_socket(environment_of(tmp_path / "run"), "worker")
     assert text.startswith(f"can be made in {tmp_path / 'run'}; ")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_or_is_too_far_down_is_wrong(tmp_path):
     with pytest.raises(errors.Unusable, match="not there, or it belongs to another user: tixd st"):
-        host_module.check_control_socket(around(tmp_path / "none" / "run"), "worker")
+        host_module.check_control_socket(environment_of(tmp_path / "none" / "run"), "worker")
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     with pytest.raises(errors.Unusable, match="path too long"):
-        host_module.check_control_socket(around(deep), "worker")
+        host_module.check_control_socket(environment_of(deep), "worker")
 
 
 def test_a_role_that_runs_here_is_named_and_keeps_its_socket(tmp_path):
@@ -65,7 +65,7 @@ def test_a_role_that_runs_here_is_named_and_keeps_its_socket(tmp_path):
         async def status(_: object) -> object:
             return {"pid": 123}
 
-        there = around(tmp_path)
+        there = environment_of(tmp_path)
         commands = {"GET /status": status}
         asked = await control_server.listen(there, "worker", commands, standby=False)
         assert asked

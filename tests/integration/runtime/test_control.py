@@ -16,16 +16,16 @@ import pytest
 from tests.support.log_events import heard
 from tests.support.waiting import until
 from tixd import errors
-from tixd.config.environment import Surroundings
+from tixd.config.environment import Environment
 from tixd.runtime import control, control_server, http_server
 from tixd.runtime.control_server import ControlSocket
 
 
 @pytest.fixture
-def around(tmp_path: Path) -> Surroundings:
-    """Surroundings whose only runtime folder is tixd's own, which is not there yet."""
+def environment(tmp_path: Path) -> Environment:
+    """An environment whose only runtime folder is tixd's own, which is not there yet."""
     own = str(tmp_path / "own")
-    return Surroundings((own,), (own,), "", "")
+    return Environment((own,), (own,), "", "")
 
 
 async def echo(parameters: Mapping[str, str]) -> object:
@@ -44,9 +44,11 @@ COMMANDS = {"GET /echo": echo, "POST /fails": fails}
 
 
 @asynccontextmanager
-async def listening(around: Surroundings, *, standby: bool = False) -> AsyncIterator[ControlSocket]:
+async def listening(
+    environment: Environment, *, standby: bool = False
+) -> AsyncIterator[ControlSocket]:
     """A standalone role with a control socket."""
-    opened = await control_server.listen(around, "standalone", COMMANDS, standby=standby)
+    opened = await control_server.listen(environment, "standalone", COMMANDS, standby=standby)
     assert opened
     try:
         yield opened
@@ -54,9 +56,9 @@ async def listening(around: Surroundings, *, standby: bool = False) -> AsyncIter
         await opened.stop()
 
 
-async def ask(around: Surroundings, request: str) -> Any:
+async def ask(environment: Environment, request: str) -> Any:
     """What a command gets; it is synchronous, so it asks from a thread."""
-    return await asyncio.to_thread(control.ask_one, around, "", request, 5.0)
+    return await asyncio.to_thread(control.ask_one, environment, "", request, 5.0)
 
 
 async def exchange(path: str, request: bytes) -> bytes:
@@ -68,14 +70,14 @@ async def exchange(path: str, request: bytes) -> bytes:
     return answer
 
 
-def test_a_question_gets_its_answer_and_the_socket_is_private(around):
+def test_a_question_gets_its_answer_and_the_socket_is_private(environment):
     async def run() -> None:
-        async with listening(around) as opened:
+        async with listening(environment) as opened:
             assert os.path.basename(opened.path) == "standalone.sock"
             assert stat.S_IMODE(os.stat(opened.path).st_mode) == 0o600
-            assert stat.S_IMODE(os.stat(around.own_runtime_folders[0]).st_mode) == 0o700
-            assert await ask(around, "GET /echo?number=7") == {"number": 7}
-        assert os.listdir(around.own_runtime_folders[0]) == []
+            assert stat.S_IMODE(os.stat(environment.own_runtime_folders[0]).st_mode) == 0o700
+            assert await ask(environment, "GET /echo?number=7") == {"number": 7}
+        assert os.listdir(environment.own_runtime_folders[0]) == []
 
     asyncio.run(run())
 
@@ -99,9 +101,9 @@ def head(request: str) -> bytes:
         (b"a" * 10_000, b"400", b""),
     ],
 )
-def test_what_cannot_be_answered_gets_an_error(around, request_bytes, status, error):
+def test_what_cannot_be_answered_gets_an_error(environment, request_bytes, status, error):
     async def run() -> bytes:
-        async with listening(around) as opened:
+        async with listening(environment) as opened:
             return await exchange(opened.path, request_bytes)
 
     answer = asyncio.run(run())
@@ -109,17 +111,17 @@ def test_what_cannot_be_answered_gets_an_error(around, request_bytes, status, er
     assert answer.partition(b"\r\n\r\n")[2].startswith(error)
 
 
-def test_one_who_asks_nothing_is_dropped(around, monkeypatch):
+def test_one_who_asks_nothing_is_dropped(environment, monkeypatch):
     monkeypatch.setattr(http_server, "CONNECTION_SECONDS", 0.05)
 
     async def run() -> bytes:
-        async with listening(around) as opened:
+        async with listening(environment) as opened:
             return await exchange(opened.path, b"GET /echo")
 
     assert asyncio.run(run()) == b""
 
 
-def test_few_requests_of_a_kind_are_answered_at_once(around):
+def test_few_requests_of_a_kind_are_answered_at_once(environment):
     async def run() -> None:
         go_on = asyncio.Event()
 
@@ -128,7 +130,7 @@ def test_few_requests_of_a_kind_are_answered_at_once(around):
             return {}
 
         opened = await control_server.listen(
-            around, "standalone", {"GET /wait": wait}, standby=False
+            environment, "standalone", {"GET /wait": wait}, standby=False
         )
         most = control_server.MOST_REQUESTS
         asked = [exchange(opened.path, head("GET /wait")) for _ in range(most + 1)]
@@ -142,41 +144,46 @@ def test_few_requests_of_a_kind_are_answered_at_once(around):
     asyncio.run(run())
 
 
-def test_the_file_of_a_role_that_was_killed_is_replaced(around):
-    os.mkdir(around.own_runtime_folders[0], 0o700)
-    path = os.path.join(around.own_runtime_folders[0], "standalone.sock")
+def test_the_file_of_a_role_that_was_killed_is_replaced(environment):
+    os.mkdir(environment.own_runtime_folders[0], 0o700)
+    path = os.path.join(environment.own_runtime_folders[0], "standalone.sock")
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(path)
 
     async def run() -> Any:
         with pytest.raises(errors.NotRunning):
-            await ask(around, "GET /echo?number=1")
-        async with listening(around) as opened:
+            await ask(environment, "GET /echo?number=1")
+        async with listening(environment) as opened:
             assert opened.path == path
-            return await ask(around, "GET /echo?number=1")
+            return await ask(environment, "GET /echo?number=1")
 
     assert asyncio.run(run()) == {"number": 1}
 
 
 @pytest.mark.parametrize("standby", [True, False])
-def test_a_second_process_of_a_role_has_a_socket_of_its_own(around, standby):
+def test_a_second_process_of_a_role_has_a_socket_of_its_own(environment, standby):
     async def run() -> None:
-        async with listening(around) as first, listening(around, standby=standby) as second:
+        async with (
+            listening(environment) as first,
+            listening(environment, standby=standby) as second,
+        ):
             assert os.path.basename(second.path) == f"standalone-{os.getpid()}.sock"
             request = "GET /echo?number=2"
-            found = await asyncio.to_thread(control.ask_all, around, "standalone", request, 5.0)
+            found = await asyncio.to_thread(
+                control.ask_all, environment, "standalone", request, 5.0
+            )
             assert len(found) == 2
-            assert await ask(around, request) == {"number": 2}
+            assert await ask(environment, request) == {"number": 2}
             assert os.path.exists(first.path)
 
     asyncio.run(run())
 
 
-def test_another_role_is_not_asked_for_one_that_is_named(around):
+def test_another_role_is_not_asked_for_one_that_is_named(environment):
     async def run() -> None:
-        async with listening(around):
+        async with listening(environment):
             with pytest.raises(errors.NotRunning):
-                await asyncio.to_thread(control.ask_all, around, "worker", "GET /echo", 5.0)
+                await asyncio.to_thread(control.ask_all, environment, "worker", "GET /echo", 5.0)
 
     asyncio.run(run())
 
@@ -194,26 +201,32 @@ def make_link(own: str) -> None:
 
 
 @pytest.mark.parametrize("make", [make_folder_for_all, make_link, lambda own: Path(own).touch()])
-def test_a_folder_that_a_stranger_may_have_made_is_not_used(around, make):
-    make(around.own_runtime_folders[0])
+def test_a_folder_that_a_stranger_may_have_made_is_not_used(environment, make):
+    make(environment.own_runtime_folders[0])
     with heard() as log:
-        assert asyncio.run(control_server.listen(around, "worker", COMMANDS, standby=False)) is None
+        assert (
+            asyncio.run(control_server.listen(environment, "worker", COMMANDS, standby=False))
+            is None
+        )
     assert log.events == [("error", "control_socket_not_available")]
 
 
-def test_a_folder_of_another_user_is_not_used(around, monkeypatch):
-    os.mkdir(around.own_runtime_folders[0], 0o700)
+def test_a_folder_of_another_user_is_not_used(environment, monkeypatch):
+    os.mkdir(environment.own_runtime_folders[0], 0o700)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with heard() as log:
-        assert asyncio.run(control_server.listen(around, "worker", COMMANDS, standby=False)) is None
+        assert (
+            asyncio.run(control_server.listen(environment, "worker", COMMANDS, standby=False))
+            is None
+        )
     assert "belongs to another user" in log.text
 
 
-def test_the_service_managers_folder_is_used_where_it_is(around, tmp_path):
+def test_the_service_managers_folder_is_used_where_it_is(environment, tmp_path):
     given = tmp_path / "given"
     given.mkdir()
-    folders = (str(tmp_path / "missing"), str(given), around.own_runtime_folders[0])
-    managed = Surroundings(folders, (around.own_runtime_folders[0],), "", "")
+    folders = (str(tmp_path / "missing"), str(given), environment.own_runtime_folders[0])
+    managed = Environment(folders, (environment.own_runtime_folders[0],), "", "")
 
     async def run() -> None:
         async with listening(managed) as opened:
@@ -221,10 +234,10 @@ def test_the_service_managers_folder_is_used_where_it_is(around, tmp_path):
             assert await ask(managed, "GET /echo?number=3") == {"number": 3}
 
     asyncio.run(run())
-    assert not os.path.exists(around.own_runtime_folders[0])
+    assert not os.path.exists(environment.own_runtime_folders[0])
 
 
-def test_stopping_gives_up_a_question_that_is_being_answered(around):
+def test_stopping_gives_up_a_question_that_is_being_answered(environment):
     async def run() -> bytes:
         never = asyncio.Event()
         begun = asyncio.Event()
@@ -234,7 +247,7 @@ def test_stopping_gives_up_a_question_that_is_being_answered(around):
             return await never.wait()
 
         opened = await control_server.listen(
-            around, "standalone", {"GET /wait": wait}, standby=False
+            environment, "standalone", {"GET /wait": wait}, standby=False
         )
         asking = asyncio.create_task(exchange(opened.path, head("GET /wait")))
         await asyncio.wait_for(begun.wait(), 60)
@@ -244,11 +257,11 @@ def test_stopping_gives_up_a_question_that_is_being_answered(around):
     assert asyncio.run(run()) == b""
 
 
-def test_instances_are_asked_too_those_that_see_the_reports_first(around, tmp_path):
+def test_instances_are_asked_too_those_that_see_the_reports_first(environment, tmp_path):
     folders = [tmp_path / f"tixd-{name}" for name in ("alpha", "beta")]
     for folder in folders:
         folder.mkdir()
-    roles = [Surroundings((str(folder),), (), "", "") for folder in folders]
+    roles = [Environment((str(folder),), (), "", "") for folder in folders]
 
     async def run() -> None:
         first = await control_server.listen(roles[0], "dispatcher", COMMANDS, standby=False)
@@ -257,7 +270,7 @@ def test_instances_are_asked_too_those_that_see_the_reports_first(around, tmp_pa
         )
         assert first
         assert second
-        asker = replace(around, instances=str(tmp_path / "tixd-*"))
+        asker = replace(environment, instances=str(tmp_path / "tixd-*"))
         with pytest.raises(errors.NotDone, match="No space"):
             await ask(asker, "GET /echo?number=1")
         await second.stop()
@@ -268,11 +281,11 @@ def test_instances_are_asked_too_those_that_see_the_reports_first(around, tmp_pa
 
 
 @pytest.mark.parametrize("removed", ["file", "folder", "replaced"])
-def test_a_socket_that_somebody_removes_is_made_again(around, monkeypatch, removed):
+def test_a_socket_that_somebody_removes_is_made_again(environment, monkeypatch, removed):
     monkeypatch.setattr(control_server, "LOOK_SECONDS", 0.01)
 
     async def run() -> None:
-        async with listening(around) as opened:
+        async with listening(environment) as opened:
             if removed == "folder":
                 shutil.rmtree(os.path.dirname(opened.path))
             else:
@@ -280,26 +293,26 @@ def test_a_socket_that_somebody_removes_is_made_again(around, monkeypatch, remov
             if removed == "replaced":
                 Path(opened.path).touch()
             await until(lambda: log.events)
-            assert await ask(around, "GET /echo?number=7") == {"number": 7}
-        assert os.listdir(around.own_runtime_folders[0]) == []
+            assert await ask(environment, "GET /echo?number=7") == {"number": 7}
+        assert os.listdir(environment.own_runtime_folders[0]) == []
 
     with heard() as log:
         asyncio.run(run())
     assert log.events == [("warning", "control_socket_replaced")]
 
 
-def test_a_socket_that_cannot_be_made_again_is_told_of_once_and_tried_on(around, monkeypatch):
+def test_a_socket_that_cannot_be_made_again_is_told_of_once_and_tried_on(environment, monkeypatch):
     monkeypatch.setattr(control_server, "LOOK_SECONDS", 0.01)
 
     async def run() -> None:
-        async with listening(around) as opened:
+        async with listening(environment) as opened:
             folder = os.path.dirname(opened.path)
             shutil.rmtree(folder)
             Path(folder).touch()
             await until(lambda: log.events)
             os.unlink(folder)
             await until(lambda: os.path.exists(opened.path))
-            assert await ask(around, "GET /echo?number=7") == {"number": 7}
+            assert await ask(environment, "GET /echo?number=7") == {"number": 7}
 
     with heard() as log:
         asyncio.run(run())
@@ -309,13 +322,13 @@ def test_a_socket_that_cannot_be_made_again_is_told_of_once_and_tried_on(around,
     ]
 
 
-def test_a_handler_that_fails_unexpectedly_is_told_of_to_asker_and_log(around):
+def test_a_handler_that_fails_unexpectedly_is_told_of_to_asker_and_log(environment):
     async def breaks(_: Mapping[str, str]) -> object:
         raise RuntimeError("as was planned")
 
     async def run() -> bytes:
         opened = await control_server.listen(
-            around, "standalone", {"GET /break": breaks}, standby=False
+            environment, "standalone", {"GET /break": breaks}, standby=False
         )
         assert opened
         try:

@@ -9,7 +9,7 @@ import pytest
 from tixd import errors
 from tixd.commands import asked
 from tixd.config import loader
-from tixd.config.environment import Surroundings
+from tixd.config.environment import Environment
 from tixd.runtime import startup
 
 LOADED = loader.load({}, {}, None)
@@ -17,7 +17,7 @@ LOADED = loader.load({}, {}, None)
 LATER = 60.0
 
 
-def nobody(_: Surroundings) -> str:
+def nobody(_: Environment) -> str:
     raise errors.NotRunning
 
 
@@ -47,9 +47,9 @@ def test_the_owner_of_the_reports_is_asked_when_root_has_no_tixd(monkeypatch):
     monkeypatch.setattr(startup, "identity", lambda _: startup.privileges.Identity(77, (7,), ""))
     asked_at = []
 
-    def ask(around: Surroundings) -> str:
-        asked_at.append(around.runtime_folders)
-        return nobody(around) if len(asked_at) == 1 else "found"
+    def ask(environment: Environment) -> str:
+        asked_at.append(environment.runtime_folders)
+        return nobody(environment) if len(asked_at) == 1 else "found"
 
     assert asked(LOADED, ask) == "found"
     assert "/tmp/tixd-77" in asked_at[1]

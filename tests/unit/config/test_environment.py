@@ -5,8 +5,8 @@ import pytest
 from tixd.config import environment, loader
 
 
-def read(**environ: str) -> environment.Surroundings:
-    """The surroundings of a process of user 1000."""
+def read(**environ: str) -> environment.Environment:
+    """The environment of a process of user 1000."""
     return environment.read(environ, uid=1000)
 
 
@@ -40,8 +40,8 @@ def test_instances_of_the_service_are_asked_by_others_alone():
     assert read(RUNTIME_DIRECTORY="/run/tixd-worker").instances == ""
 
 
-def test_the_configuration_tells_the_surroundings(tmp_path, monkeypatch):
+def test_the_configuration_tells_the_environment(tmp_path, monkeypatch):
     monkeypatch.setattr(loader, "DEFAULT_FILE", tmp_path / "absent.toml")
     loaded = loader.load({}, {"NOTIFY_SOCKET": "@systemd", "JOURNAL_STREAM": "8:9"}, None)
-    found = loaded.surroundings
+    found = loaded.environment
     assert (found.notify_socket, found.journal_stream) == ("@systemd", "8:9")
