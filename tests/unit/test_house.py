@@ -53,7 +53,7 @@ CRUMBS = {
 #: Packages whose packed assignments are still to be unpacked.
 STILL_PACKED = {
     *("results",),
-    *("results", "roles", "runtime", "tixd"),
+    *("roles", "runtime", "tixd"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

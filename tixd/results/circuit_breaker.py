@@ -203,7 +203,8 @@ class CircuitBreaker:
     def _note_accepted(self, key: Key, now: float) -> list[Change]:
         user, reason = key[0], "a post was accepted"
         self._failed.clear()
-        self._accepted, self._accepted_at = key, now
+        self._accepted = key
+        self._accepted_at = now
         if changes := self._note_trusted(reason):
             return changes
         if self._users.pop(user, None):

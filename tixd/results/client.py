@@ -56,7 +56,7 @@ class ApiClient:
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Clock: epoch seconds; steady: seconds that never step.
+        """Make it without connecting; clock: epoch seconds, steady: seconds that never step.
 
         Raises errors.ConfigError where certificates or proxy cannot be used.
         """

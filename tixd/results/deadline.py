@@ -1,11 +1,9 @@
 """A deadline over a whole call, however many waits it is made of.
 
-In: seconds and a function. Out: what it returns, or DeadlinePassed.
 Rules: a time-out per read cannot do this, because a server that sends a byte a second never reaches
 it, nor can a signal interrupt a name look-up in the C library. So the function runs in a thread,
 and the caller waits for it: a caller that stops waiting must close what the function waits for,
-else the thread stays until it ends by itself. No signal is used, so that signals keep their
-meaning.
+else the thread stays until it ends by itself.
 """
 
 from __future__ import annotations
@@ -52,13 +50,13 @@ class _Call(Generic[_Returned]):
 
 
 class TimedCaller:
-    """Calls functions one after the other in a thread that it keeps."""
+    """Calls functions one after the other, in a thread that is kept between calls."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[_Call[object] | None] | None = None
 
-    def call(self, seconds: float, function: Callable[[], _Returned]) -> _Returned:
-        """What `function` returns; raises DeadlinePassed once `seconds` have passed.
+    def call_with_deadline(self, seconds: float, function: Callable[[], _Returned]) -> _Returned:
+        """Return what `function` returns; raises DeadlinePassed once `seconds` have passed.
 
         The thread is left behind then, and ends when the function does.
         """
@@ -77,7 +75,7 @@ class TimedCaller:
             self._calls = None
 
     def _thread_calls(self) -> queue.SimpleQueue[_Call[object] | None]:
-        """The calls of the thread, which is started where there is none."""
+        """The queue of the thread, which is started where there is none."""
         if self._calls is None:
             calls: queue.SimpleQueue[_Call[object] | None] = queue.SimpleQueue()
             threading.Thread(target=_run_calls, args=(calls,), daemon=True).start()
@@ -86,6 +84,6 @@ class TimedCaller:
 
 
 def _run_calls(calls: queue.SimpleQueue[_Call[object] | None]) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # the main thread's affair
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for the main thread
     while call := calls.get():
         call.run()

@@ -77,7 +77,11 @@ class Journal:
         unwritten: Unwritten | None = None,
         warn: Callable[[str, str, str], None] = _warn,
     ) -> None:
-        """Warn: called with event, file name and reason, where something is left undone."""
+        """Make it without opening anything.
+
+        unwritten: what this worker could not write before; warn: called with event, file name and
+        reason, where something is left undone.
+        """
         self._folder = folder
         self._tally = Counter[str]() if tally is None else tally
         self._unwritten: Unwritten = {} if unwritten is None else unwritten
@@ -228,7 +232,9 @@ class Journal:
         """Find the slot that counts; raises errors.VolumeFailed where the disk is at fault."""
         slots = _slots(file, self._folder.path)
         self._sequence = slots[0].sequence if slots else 0
-        self._slot, self._stored = _current(slots, file, self._folder.path)
+        slot, entry = _current(slots, file, self._folder.path)
+        self._slot = slot
+        self._stored = entry
 
     def write_ahead(self, entry: JournalEntry) -> None:
         """Write `entry`, all but what makes it count.
@@ -245,7 +251,8 @@ class Journal:
 
         Raises errors.DiskFull, NotPermitted, ...: then what was the journal before still is.
         """
-        ahead, self._next = self._next, None
+        ahead = self._next
+        self._next = None
         file = self._file or self._open()
         if ahead and ahead[1] == entry:
             self._make_count(file, ahead[0], ahead[0].line[: len(PREPARED)])

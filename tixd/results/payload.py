@@ -1,8 +1,8 @@
-"""The result of a window as bytes: for the tix-api, and for failed-results; and back again.
+"""The result of a window as JSON: for the tix-api, and for failed-results, and back again.
 
-In: a WindowResult. Out: JSON. Rules: usage is limited to 0..1 for the tix-api only, files keep the
-raw values and no AS, which is looked up for each post; a file that the tix-time-processor wrote
-(Python's json.dump, so NaN too) reads as well. Pure.
+Rules: usage is limited to 0..1 for the tix-api only; files keep the raw values and no AS, which is
+looked up for each post; a file that the tix-time-processor wrote (Python's json.dump, so NaN too)
+reads as well. Pure.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class WindowResult:
 
 
 def payload(result: WindowResult) -> bytes:
-    """The body that the tix-api takes for one window; undefined values are null.
+    """Make the body that the tix-api takes for one window; undefined values are null.
 
     >>> undefined = Direction(None, None, None, None)
     >>> over_one = Direction(1.4, 0.5, 0.7, 0.9)
@@ -67,7 +67,7 @@ def payload(result: WindowResult) -> bytes:
 
 
 def failed_report(result: WindowResult) -> bytes:
-    """The content of a file in failed-results: all values as they were computed."""
+    """Make the content of a file in failed-results: all values as they were computed."""
     summary = result.summary
     results = {
         "timestamp": summary.timestamp,
@@ -78,7 +78,7 @@ def failed_report(result: WindowResult) -> bytes:
 
 
 def parse_failed_report(content: bytes) -> WindowResult:
-    """The result that a file in failed-results holds; values that are no finite number are None.
+    """Read the result in a file of failed-results; values that are no finite number are None.
 
     Raises errors.BadFailedResult where the content is anything else than such a result.
     """

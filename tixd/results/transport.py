@@ -1,14 +1,9 @@
-"""One HTTP request to the tix-api and its answer; the only user of urllib3.
+"""One HTTP request to the tix-api and its response; the only user of urllib3.
 
-In: a path, a body, headers. Out: an Answer; nothing is raised for the other side's sake.
-Rules: one try, no redirects, one kept connection, not reused after 5 s. A connection that breaks
-before the answer leaves open whether the result was stored: it is not sent again here but counts
-as failed. Interim answers (1xx) are no answers. The status decides, whatever becomes of the body.
-
-How to get to the tix-api, and whom to believe on the way.
-
-In: settings. Out: headers, proxy, TLS context. Rules: no message shows a password; what cannot be
-used is a ConfigError that names the setting.
+Rules: one try, no redirects, one kept connection, not reused after 5 s; what the other side does
+raises nothing, it is a PostOutcome. A connection that breaks before the response leaves open
+whether the result was stored: it is not sent again here but counts as failed. Interim responses
+(1xx) do not count. The status decides, whatever becomes of the body. No message shows a password.
 """
 
 from __future__ import annotations
@@ -48,7 +43,7 @@ from tixd.results.response import Cause, PostOutcome, of_status
 
 
 def basic_auth(user: str, password: str) -> str:
-    """Basic credentials, in UTF-8 as the tix-api decodes them.
+    """Encode credentials as the tix-api decodes them, in UTF-8.
 
     >>> basic_auth("tix", "secret")
     'Basic dGl4OnNlY3JldA=='
@@ -58,15 +53,18 @@ def basic_auth(user: str, password: str) -> str:
 
 
 def proxy(setting: Secret) -> tuple[str, dict[str, str]]:
-    """The proxy's URL without its credentials, and the headers that carry them."""
+    """Split the setting into the proxy's URL and the headers with its credentials.
+
+    Raises ConfigError where it is no such URL.
+    """
     text = setting.reveal()
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise errors.ConfigError("api.proxy is no URL") from None
+        raise errors.ConfigError("api.proxy is not a URL") from None
     if parts.scheme not in ("http", "https") or not host:
-        raise errors.ConfigError("api.proxy is no http:// or https:// URL")
+        raise errors.ConfigError("api.proxy is not an http:// or https:// URL")
     url = f"{parts.scheme}://{_in_url(host)}" + ("" if port is None else f":{port}")
     if parts.username is None:
         return url, {}
@@ -75,7 +73,10 @@ def proxy(setting: Secret) -> tuple[str, dict[str, str]]:
 
 
 def ssl_context(ca_bundle: str) -> ssl.SSLContext:
-    """Whose certificates are believed: those in a file or folder; empty: the system's."""
+    """Trust the certificates in a file or folder; empty: the system's.
+
+    Raises ConfigError where they cannot be used.
+    """
     try:
         if os.path.isdir(ca_bundle):
             return ssl.create_default_context(capath=ca_bundle)
@@ -94,7 +95,7 @@ LONGEST_IDLE_SECONDS = 5.0
 #: Of a longer body nothing more is read; the tix-api answers with some hundred bytes.
 LONGEST_BODY_BYTES = 64 * 2**10
 
-#: So many interim answers (1xx) may stand before the answer.
+#: So many interim responses (1xx) may come before the one that counts.
 MOST_INTERIM = 100
 
 #: What broke before the request was sent; the first match counts: some are kinds of a later one.
@@ -106,7 +107,7 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (SSLError, "tls"),
 )
 
-#: The same in words of ours: urllib3's own name addresses and objects.
+#: What the operator is told: urllib3's own texts name addresses and objects.
 REASONS: Mapping[Cause, str] = MappingProxyType(
     {
         "proxy": "the proxy does not let it through",
@@ -125,61 +126,61 @@ REASONS: Mapping[Cause, str] = MappingProxyType(
 
 
 class _Attempt:
-    """One request under way: how far it has come, and the means to cut it from another thread."""
+    """One request under way: how far it has come, and how to abort it from another thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._twin: socket.socket | None = None
-        self._is_cut = False
+        self._socket: socket.socket | None = None
+        self._is_aborted = False
         #: Whether the whole request has gone out.
         self.sent = False
-        #: What the other side's status means, as soon as it is known.
+        #: What the status of the response means, as soon as it is known.
         self.answer: PostOutcome | None = None
         #: Whether the connection can be kept.
         self.reusable = False
-        #: What reads the answer; it holds the socket open, which urllib3 may forget.
+        #: Reads the response; it holds the socket open, which urllib3 may forget.
         self.response: http.client.HTTPResponse | None = None
 
-    def uses(self, sock: socket.socket) -> None:
-        """The request goes over this socket; a twin of it is kept, because TLS replaces it."""
+    def use_socket(self, sock: socket.socket) -> None:
+        """Note the socket of the request; a duplicate is kept, because TLS replaces the object."""
         with self._lock:
-            if self._twin is None:
-                self._twin = socket.socket(fileno=os.dup(sock.fileno()))
-            if self._is_cut:
-                self._twin.shutdown(socket.SHUT_RDWR)
+            if self._socket is None:
+                self._socket = socket.socket(fileno=os.dup(sock.fileno()))
+            if self._is_aborted:
+                self._socket.shutdown(socket.SHUT_RDWR)
 
-    def cut(self) -> None:
-        """Break the connection, now or once there is one: nobody waits for the answer."""
+    def abort(self) -> None:
+        """Break the connection, now or once there is one."""
         with self._lock:
-            self._is_cut = True
-            if self._twin is not None:
+            self._is_aborted = True
+            if self._socket is not None:
                 with contextlib.suppress(OSError):
-                    self._twin.shutdown(socket.SHUT_RDWR)
+                    self._socket.shutdown(socket.SHUT_RDWR)
 
     def drop_response(self) -> None:
-        """Close what reads the answer."""
+        """Close what reads the response."""
         if self.response is not None:
             self.response.close()
 
     def end(self) -> None:
-        """Close the twin; the connection itself stays as it is."""
+        """Close the duplicate; the connection itself stays as it is."""
         with self._lock:
-            if self._twin is not None:
-                self._twin.close()
+            if self._socket is not None:
+                self._socket.close()
 
 
 class _Current(threading.local):
-    """The attempt that a thread makes: urllib3 makes connections without telling for what."""
+    """The attempt that a thread makes: urllib3 does not tell its connections what for."""
 
     attempt = _Attempt()
 
 
-#: What the connections of this module report to.
+#: Where the connections of this module report to.
 _CURRENT = _Current()
 
 
 class _FinalResponse(http.client.HTTPResponse):
-    """An answer whose status is final: interim ones (1xx) before it are dropped, if few."""
+    """A response whose status is final: interim ones (1xx) before it are dropped, if few."""
 
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(MOST_INTERIM + 1):
@@ -188,65 +189,62 @@ class _FinalResponse(http.client.HTTPResponse):
                 _note_status(status, None)
                 return version, status, reason
             if status == HTTPStatus.SWITCHING_PROTOCOLS:
-                raise http.client.UnknownProtocol(f"{status}, which nobody asked for")
+                raise http.client.UnknownProtocol(f"{status}, which was not asked for")
             http.client.parse_headers(self.fp)
-        raise http.client.UnknownProtocol(f"more than {MOST_INTERIM} interim answers")
+        raise http.client.UnknownProtocol(f"more than {MOST_INTERIM} interim responses")
 
     def begin(self) -> None:
-        """Read status and headers; what they mean is known from now on, whatever follows."""
+        """Read status and headers; from now on the outcome is known, whatever follows."""
         _CURRENT.attempt.response = self
         super().begin()
         _note_status(self.status, self.headers.get("Retry-After"))
 
 
 def _note_status(status: int, retry_after: str | None) -> None:
-    """Tell the attempt what the answer means, as far as it has been read.
-
-    A status before the request has gone out is that of a proxy, to CONNECT.
-    """
+    """Note what the status means; before the request has gone out it is that of a proxy."""
     if _CURRENT.attempt.sent:
         _CURRENT.attempt.answer = of_status(status, retry_after, time.time())
 
 
-class _Noted(HTTPConnection):
+class _TrackedConnection(HTTPConnection):
     """A connection that tells the attempt about its socket and how far it has come."""
 
     response_class = _FinalResponse
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
-        _CURRENT.attempt.uses(sock)
+        _CURRENT.attempt.use_socket(sock)
         return sock
 
     def request(self, *args: Any, **options: Any) -> None:
         """Send a request, over a new connection or a kept one."""
         if self.sock is not None:
-            _CURRENT.attempt.uses(self.sock)
+            _CURRENT.attempt.use_socket(self.sock)
         super().request(*args, **options)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        """Wait for the answer to a request that has been sent."""
+        """Wait for the response to a request that has been sent."""
         _CURRENT.attempt.sent = True
         return super().getresponse()
 
 
-class _NotedSecure(_Noted, HTTPSConnection):
+class _TrackedTlsConnection(_TrackedConnection, HTTPSConnection):
     """The same with TLS."""
 
 
 class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Noted
+    ConnectionCls = _TrackedConnection
 
 
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _NotedSecure
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TrackedTlsConnection
 
 
 class Transport:
     """Sends one request at a time; to be closed."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        """Clock: seconds that never step.
+        """Make it without connecting; clock: seconds that never step.
 
         Raises errors.ConfigError where certificates or proxy cannot be used.
         """
@@ -255,10 +253,11 @@ class Transport:
         self._timeout = urllib3.Timeout(
             connect=settings.api_connect_seconds, read=settings.api_read_seconds
         )
-        self._base_url, self._proxied = settings.api_base_url, bool(settings.api_proxy)
+        self._base_url = settings.api_base_url
+        self._is_proxied = bool(settings.api_proxy)
         self._connections = _connections(settings)
         self._caller = TimedCaller()
-        self._way = self._new_way()
+        self._pool = self._new_pool()
         self._kept_since: float | None = None
 
     def close(self) -> None:
@@ -273,18 +272,19 @@ class Transport:
         headers: Mapping[str, str],
         seconds: float = float("inf"),
     ) -> PostOutcome:
-        """Send once and wait for the answer; without a body it is a GET.
+        """Send once and wait for the response; without a body it is a GET.
 
         seconds: a deadline for it all, where it is shorter than that of the settings.
         """
-        kept, attempt = self._kept(), _Attempt()
+        kept = self._keep_or_renew()
+        attempt = _Attempt()
         try:
-            answer = self._caller.call(
+            answer = self._caller.call_with_deadline(
                 min(seconds, self._total_seconds),
                 lambda: self._exchange(attempt, path, body, headers),
             )
         except DeadlinePassed:
-            attempt.cut()
+            attempt.abort()
             return attempt.answer or _failure("late" if attempt.sent else "connect_time")
         except (HTTPError, OSError) as error:
             return attempt.answer or _failure(_cause(error, sent=attempt.sent, kept=kept), error)
@@ -298,9 +298,9 @@ class Transport:
         """Send and read, in the thread that may be left behind."""
         _CURRENT.attempt = attempt
         try:
-            response = self._way.urlopen(
+            response = self._pool.urlopen(
                 "GET" if body is None else "POST",
-                self._base_url + path if self._proxied else path,
+                self._base_url + path if self._is_proxied else path,
                 redirect=False,
                 body=body,
                 headers=headers,
@@ -309,29 +309,31 @@ class Transport:
                 preload_content=False,
                 decode_content=False,
             )
-            body_read, attempt.reusable = _read_body(response)
-        except Exception as error:  # an odd answer makes libraries raise anything
+            body_read, is_whole = _read_body(response)
+            attempt.reusable = is_whole
+        except Exception as error:  # an odd response makes libraries raise anything
             attempt.drop_response()
             is_lack = attempt.answer is None and isinstance(error, MemoryError | RuntimeError)
             if is_lack or isinstance(error, HTTPError | OSError):
                 raise
-            raise HTTPError("an odd answer") from error
+            raise HTTPError("an odd response") from error
         finally:
             attempt.end()
         return replace(attempt.answer or _failure("cut"), body=body_read)
 
-    def _kept(self) -> bool:
-        """Whether the connection of an earlier request will be used; if not, there is none left."""
-        since, self._kept_since = self._kept_since, None
+    def _keep_or_renew(self) -> bool:
+        """Whether the connection of an earlier request will be used; else it is closed."""
+        since = self._kept_since
+        self._kept_since = None
         if since is not None and self._clock() - since <= LONGEST_IDLE_SECONDS:
             return True
         self._connections.clear()
-        self._way = self._new_way()
+        self._pool = self._new_pool()
         return False
 
-    def _new_way(self) -> urllib3.PoolManager | urllib3.HTTPConnectionPool:
-        """What sends: the tix-api's own pool, which to look up anew costs a quarter of a post."""
-        if self._proxied:
+    def _new_pool(self) -> urllib3.PoolManager | urllib3.HTTPConnectionPool:
+        """The tix-api's own pool, where there is no proxy: a look-up costs a quarter of a post."""
+        if self._is_proxied:
             return self._connections
         return self._connections.connection_from_url(self._base_url)
 
@@ -383,5 +385,5 @@ def _connections(settings: Settings) -> urllib3.PoolManager:
         )
     else:
         manager = urllib3.PoolManager(num_pools=1, maxsize=1, ssl_context=trusted)
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
     return manager
