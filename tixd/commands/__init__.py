@@ -63,19 +63,25 @@ class CollectorInvocation:
         return startup.begin(self.load(), schedules=False)[0]
 
 
-def asked(loaded: ProcessingConfig, ask: Callable[[Environment], Answer]) -> Answer:
-    """Return what `ask` returns where a tixd of this user has its sockets.
+def ask_running(
+    loaded: ProcessingConfig,
+    ask: Callable[[Environment, str, str, float], Answer],
+    request: str,
+    seconds: float,
+) -> Answer:
+    """Ask the tixd of this user, of the role that the settings name if they do; raises NotRunning.
 
-    Root also asks where one has them that root started and that became the owner of the reports.
-    The volume is looked at only where nobody else answers, and not for long, because it may hang.
-    Raises NotRunning.
+    ask: `ask_one` or `ask_all` of runtime.control. Root also asks where a tixd has its sockets that
+    root started and that became the owner of the reports. The volume is looked at only where nobody
+    else answers, and not for long, because it may hang.
     """
+    role = loaded.settings.role if loaded.sources["role"] != "default" else ""
     try:
-        return ask(loaded.environment)
+        return ask(loaded.environment, role, request, seconds)
     except errors.NotRunning:
         if os.geteuid() != 0 or (owner := _owner(loaded)) is None:
             raise
-        return ask(loaded.environment.with_folders_of(owner))
+        return ask(loaded.environment.with_folders_of(owner), role, request, seconds)
 
 
 def _owner(loaded: ProcessingConfig) -> int | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from tixd.commands import Invocation, asked
+from tixd.commands import Invocation, ask_running
 from tixd.commands.output import count_line, duration, format_option, moment, print_columns
 from tixd.runtime import control
 
@@ -96,13 +96,10 @@ def retry(
 def _ask(
     invocation: Invocation, request: str, user: int | None, installation: int | None
 ) -> Mapping[str, Any]:
-    loaded = invocation.load_for_asking()
-    role = loaded.settings.role if loaded.sources["role"] != "default" else ""
     ids = {"user": user, "installation": installation}
     request += "?" + "&".join(f"{name}={number}" for name, number in ids.items() if number)
-    answer: Mapping[str, Any] = asked(
-        loaded, lambda environment: control.ask_one(environment, role, request, ANSWER_SECONDS)
-    )
+    loaded = invocation.load_for_asking()
+    answer: Mapping[str, Any] = ask_running(loaded, control.ask_one, request, ANSWER_SECONDS)
     return answer
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from tixd import errors
-from tixd.commands import Invocation, asked
+from tixd.commands import Invocation, ask_running
 from tixd.runtime import control
 from tixd.runtime.status import Snapshot
 
@@ -53,10 +53,7 @@ def command(invocation: Invocation) -> None:
 def ask_roles(invocation: Invocation) -> list[Mapping[str, Any]]:
     """Return the status of every role here, or of the one that the settings name."""
     loaded = invocation.load_for_asking()
-    role = loaded.settings.role if loaded.sources["role"] != "default" else ""
-    roles = asked(
-        loaded, lambda environment: control.ask_all(environment, role, _STATUS, ANSWER_SECONDS)
-    )
+    roles = ask_running(loaded, control.ask_all, _STATUS, ANSWER_SECONDS)
     if not all(isinstance(told, dict) and told.keys() >= _MEMBERS for told in roles):
         raise errors.NotDone("what runs here is another version of tixd: use the command of that")
     return roles
