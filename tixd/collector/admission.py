@@ -94,13 +94,13 @@ class Admission:
     def _make_place(self, *, is_large: bool) -> None:
         """See that one bundle more can be worked on; raises Unavailable."""
         large = [one for one in self._admitted if self._is_large(one)]
-        kept = self._max_requests // LARGE_PART
+        for_large = self._max_requests // LARGE_PART
         admitted = self.admitted_requests
-        if not is_large and admitted - len(large) >= self._max_requests - kept:
+        if not is_large and admitted - len(large) >= self._max_requests - for_large:
             raise errors.Unavailable(f"{admitted} requests are worked on, most of them small")
         if admitted < self._max_requests:
             return
-        latest = next((one for one in reversed(large[kept:]) if one.can_cancel), None)
+        latest = next((one for one in reversed(large[for_large:]) if one.can_cancel), None)
         if is_large or not latest:
             raise errors.Unavailable(f"{admitted} requests are worked on")
         latest.cancel(_LARGE)

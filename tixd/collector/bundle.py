@@ -138,7 +138,7 @@ def _read(elements: Iterator[ParsedElement | int], draft: _Draft) -> Steps[None]
             else:
                 worked += len(found.source) + _RECORD_BYTES
                 draft.add(found)
-            del found  # whose tree would be held over a pause
+            del found  # its tree would be held over a pause
             if worked > _STEP_BYTES:
                 worked = 0
                 yield draft.memory_bytes

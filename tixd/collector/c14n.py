@@ -32,13 +32,15 @@ def canonical(source: bytes) -> bytes:
             opened.append([])
             parts.append(f"<{name}>")
             return
-        given = {key[6:]: uri for key, uri in raw.items() if _declares(key)}
-        opened.append(list(given))
-        new = sorted(prefix for prefix, uri in given.items() if scope.get(prefix, [])[-1:] != [uri])
-        for prefix, uri in given.items():
+        declared = {key[6:]: uri for key, uri in raw.items() if _declares(key)}
+        opened.append(list(declared))
+        new = sorted(
+            prefix for prefix, uri in declared.items() if scope.get(prefix, [])[-1:] != [uri]
+        )
+        for prefix, uri in declared.items():
             scope.setdefault(prefix, []).append(uri)
         parts.append(f"<{name}")
-        parts.extend(_attribute(f"xmlns:{p}" if p else "xmlns", given[p]) for p in new)
+        parts.extend(_attribute(f"xmlns:{p}" if p else "xmlns", declared[p]) for p in new)
         keyed = sorted((_sort_key(key, scope), key) for key in raw if not _declares(key))
         parts.extend(_attribute(key, raw[key]) for _, key in keyed)
         parts.append(">")

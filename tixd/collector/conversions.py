@@ -120,8 +120,8 @@ def time(text: str, key: str) -> str:
     return f"{date}{hour:0>2}{rest}{offset}"
 
 
-def whole(text: str, key: str, most: int) -> int:
-    """Return a whole number from 0 to `most`, blanks around it allowed; raises BadRecord.
+def whole(text: str, key: str, limit: int) -> int:
+    """Return a whole number from 0 to `limit`, blanks around it allowed; raises BadRecord.
 
     >>> whole(" 18446744073709551615\\n", "TotalSpace", MAX_UNSIGNED)
     18446744073709551615
@@ -130,8 +130,8 @@ def whole(text: str, key: str, most: int) -> int:
     if not digits.isascii() or not digits.isdigit():
         raise BadRecord(f"{key} {_shown(text)} is no whole number")
     digits = digits.lstrip("0") or "0"
-    if len(digits) > len(str(most)) or int(digits) > most:
-        raise BadRecord(f"{key} {_shown(text)} is over {most}")
+    if len(digits) > len(str(limit)) or int(digits) > limit:
+        raise BadRecord(f"{key} {_shown(text)} is over {limit}")
     return int(digits)
 
 

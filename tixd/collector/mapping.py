@@ -78,9 +78,9 @@ def _write_suffixes(
             keys[f"{key}_{suffix}"] = seconds(value) if suffix == "phaseUnit" else value
 
 
-def _write_description(given: Mapping[str, str], key: str, flat: Flat) -> None:
-    if "description" in given:
-        flat.fixed[f"{key}_description"] = given["description"]
+def _write_description(attrs: Mapping[str, str], key: str, flat: Flat) -> None:
+    if "description" in attrs:
+        flat.fixed[f"{key}_description"] = attrs["description"]
 
 
 def _suffix_row(key: str, wanted: Iterable[str]) -> Row:
@@ -113,11 +113,11 @@ def _write_texts(element: Element, keys: Container[str], flat: Flat) -> None:
 
 
 def _write_record_identity(element: Element, flat: Flat) -> None:
-    given = attributes(element)
-    if "recordId" in given:
-        flat.fixed["RecordId"] = given["recordId"]
-    if "createTime" in given:
-        flat.fixed["CreateTime"] = time(given["createTime"], "CreateTime")
+    attrs = attributes(element)
+    if "recordId" in attrs:
+        flat.fixed["RecordId"] = attrs["recordId"]
+    if "createTime" in attrs:
+        flat.fixed["CreateTime"] = time(attrs["createTime"], "CreateTime")
 
 
 def _write_job_identity(element: Element, flat: Flat) -> None:
@@ -138,22 +138,22 @@ def _write_wall(element: Element, flat: Flat) -> None:
 def _write_cpu(element: Element, flat: Flat) -> None:
     duration = seconds(direct_text(element))
     flat.cpu_seconds += duration
-    given = attributes(element)
-    if usage := given.get("usageType"):
+    attrs = attributes(element)
+    if usage := attrs.get("usageType"):
         key = f"CpuDuration_{usage}"
         flat.fixed[key] = duration
-        _write_description(given, key, flat)
+        _write_description(attrs, key, flat)
 
 
 def _write_resource(element: Element, flat: Flat) -> None:
-    given = attributes(element)
-    description = given.get("description", "")
+    attrs = attributes(element)
+    description = attrs.get("description", "")
     if description == "ResourceType":
         flat.fixed[description] = direct_text(element)
         return
     key = f"Resource_{key_part(description)}"
     flat.fixed[key] = direct_text(element)
-    if len(given) > 1:
+    if len(attrs) > 1:
         _write_suffixes(element, key, flat.fixed, _RESOURCE_SUFFIXES)
 
 
@@ -286,10 +286,10 @@ def _typed_rule(prefix: str, value: Callable[[str, str], Value], kind: str) -> R
     """Make the rule of an element whose attribute `type` is part of the key."""
 
     def write(element: Element, flat: Flat) -> None:
-        given = attributes(element)
-        key = f"{prefix}_{key_part(given.get('type', ''))}"
+        attrs = attributes(element)
+        key = f"{prefix}_{key_part(attrs.get('type', ''))}"
         flat.fixed[key] = value(direct_text(element), key)
-        _write_description(given, key, flat)
+        _write_description(attrs, key, flat)
 
     key = f"{prefix}_TYPE"
     return Rule(write, (("", key, kind), _suffix_row(key, _DESCRIPTION)))

@@ -107,7 +107,7 @@ class Receiver:
         return parameters
 
     async def _read_bundle(self, parameters: dict[str, bytes], context: RequestContext) -> Bundle:
-        """Read the records of the bundle, whose text is held no more then."""
+        """Read the records of the bundle; its text is dropped then."""
         try:
             async with interruptible(context.reservation, context.deadline):
                 work = reading(parameters, self._limits)

@@ -1,7 +1,7 @@
 """Parse a record's XML within limits, with every namespace in it declared.
 
 In: the source of one element. Out: its tree, and the source as it is published. Rules:
-- no DOCTYPE, so no entities but the five of XML: the parser is given what begins with a start tag,
+- no DOCTYPE, so no entities but the five of XML: the parser is handed what begins with a start tag,
   behind which XML has no place for one, and raises at one wherever it meets it;
 - the tree is not many times as large as its source: what could make it so (tags, attributes, long
   namespaces) is bounded before it is made, by patterns that match whenever the parser would;
@@ -142,7 +142,7 @@ def find_root(source: bytes, start: int = 0) -> int:
 
     Raises BadRequest for a DOCTYPE, MalformedBundle for anything else.
 
-    >>> root_at(b" <?xml version='1.0'?><!-- > --> <R/>")
+    >>> find_root(b" <?xml version='1.0'?><!-- > --> <R/>")
     33
     """
     found = NO_ELEMENT.match(source, start, start + _LONGEST_PROLOG)
@@ -157,7 +157,7 @@ def find_root(source: bytes, start: int = 0) -> int:
 def describe_record(text: bytes, start: int, number: int) -> str:
     """Name the record that begins there in messages: its number, and its id where it has one.
 
-    >>> called(b'<UsageRecord><RecordIdentity a:recordId="host:1"/></Usage', 0, 3)
+    >>> describe_record(b'<UsageRecord><RecordIdentity a:recordId="host:1"/></Usage', 0, 3)
     'record 3 ("host:1")'
     """
     end = _RECORD_END.search(text, start, start + _IDENTITY_BYTES)
@@ -171,7 +171,7 @@ def describe_record(text: bytes, start: int, number: int) -> str:
 def declarations(tag: bytes) -> dict[bytes, bytes]:
     """Return the namespaces that a start tag declares: names and values as they stand.
 
-    >>> declared(b"<R a=' xmlns=0' xmlns='urn:a' xmlns:b = 'urn:b'>")
+    >>> declarations(b"<R a=' xmlns=0' xmlns='urn:a' xmlns:b = 'urn:b'>")
     {b'xmlns': b"'urn:a'", b'xmlns:b': b"'urn:b'"}
     """
     pairs = _ATTRIBUTE.findall(tag)
@@ -221,19 +221,19 @@ def check_size(source: bytes, limits: Limits, at: int = 0) -> None:
         values > limits.tags and _has_more(limits.tags, _VALUE.finditer(source))
     ):
         raise OverLimit(f"a record of over {limits.tags} tags or attributes (maxTags)", at)
-    most = limits.attributes
-    if values > most and re.search(_WIDE_TAG % most, source):
-        raise OverLimit(f"an element of over {most} attributes (maxAttributes)", at)
+    limit = limits.attributes
+    if values > limit and re.search(_WIDE_TAG % limit, source):
+        raise OverLimit(f"an element of over {limit} attributes (maxAttributes)", at)
     if _long_namespace(limits.namespace_bytes).search(source):
         raise OverLimit(f"a namespace of over {limits.namespace_bytes} bytes (maxNamespace)", at)
 
 
 @functools.cache
-def _long_namespace(most: int) -> re.Pattern[bytes]:
+def _long_namespace(limit: int) -> re.Pattern[bytes]:
     # Each name in a namespace becomes as long as it.
     return re.compile(
         b"xmlns(?<=\\sxmlns)[^\\s=<>\"']*+\\s*+=\\s*+(?:\"[^\"]{%d}[^\"]|'[^']{%d}[^'])"
-        % (most, most)
+        % (limit, limit)
     )
 
 
@@ -270,23 +270,23 @@ def _with_declarations(source: bytes, declarations: Mapping[bytes, bytes]) -> by
     return name[0] + added + source[name.end() :]
 
 
-def _undeclared_prefixes(source: bytes, most: int, at: int) -> list[bytes]:
+def _undeclared_prefixes(source: bytes, limit: int, at: int) -> list[bytes]:
     """Return the prefixes that are used where none declares them; raises OverLimit."""
     missing: dict[str, None] = {}
     scope = Counter(_BUILT_IN)
     opened: list[list[str]] = []
 
-    def begin(name: str, given: dict[str, str]) -> None:
-        own = [key[6:] for key in given if key.startswith("xmlns:")]
+    def begin(name: str, attrs: dict[str, str]) -> None:
+        own = [key[6:] for key in attrs if key.startswith("xmlns:")]
         opened.append(own)
         if own:
             scope.update(own)
-        for key in (name, *given):
+        for key in (name, *attrs):
             prefix, colon, _ = key.partition(":")
             if colon and not scope[prefix]:
                 missing[prefix] = None
-        if len(missing) > most:
-            raise OverLimit(f"over {most} undeclared prefixes", at)
+        if len(missing) > limit:
+            raise OverLimit(f"over {limit} undeclared prefixes", at)
 
     def end(_: str) -> None:
         if own := opened.pop():
@@ -302,8 +302,8 @@ def _undeclared_prefixes(source: bytes, most: int, at: int) -> list[bytes]:
 # --- limits --------------------------------------------------------------------------------------
 
 
-def _has_more(most: int, found: Iterable[object]) -> bool:
-    return any(number > most for number, _ in enumerate(found, 1))
+def _has_more(limit: int, found: Iterable[object]) -> bool:
+    return any(number > limit for number, _ in enumerate(found, 1))
 
 
 def _check_depth(tree: Element, limits: Limits, at: int) -> None:

@@ -167,14 +167,14 @@ class Server:
         return counts.metrics(self.counts, self._admission, self._sinks, is_ready=is_ready)
 
 
-# --- whose request it is -------------------------------------------------------------------------
+# --- the address of a sender ---------------------------------------------------------------------
 
 
 def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Network]) -> str:
     """Return the sender's address; the peer's where no trusted proxy tells of another.
 
-    X-Real-IP comes first, then the right-most entry of X-Forwarded-For that is no trusted proxy
-    itself; what is no address is not believed.
+    X-Real-IP comes first, then the right-most entry of X-Forwarded-For that is not a trusted proxy
+    itself; anything but an address is ignored.
 
     >>> loopback = (ipaddress.ip_network("127.0.0.0/8"),)
     >>> client_address("127.0.0.1", {"X-Forwarded-For": "6.6.6.6, 192.0.2.1, 127.0.0.2"}, loopback)

@@ -65,13 +65,13 @@ def element_end(text: bytes, start: int, limits: Limits) -> int:
     >>> element_end(b"<R>1<R/><!-- </R> --></R >|<R/>", 0, Limits())
     26
     """
-    most = start + limits.record_bytes
-    if simple := _simple(limits.tags).match(text, start, most):
+    limit = start + limits.record_bytes
+    if simple := _simple(limits.tags).match(text, start, limit):
         return simple.end()
-    first = START_TAG.match(text, start, most)
+    first = START_TAG.match(text, start, limit)
     if first and (end := _nested_end(text, start, first[1], limits)):
         return end
-    if first and len(text) > most:
+    if first and len(text) > limit:
         raise OverLimit(f"a record of over {limits.record_bytes} bytes (maxRecordSize)", start)
     find_root(text, start)  # which knows a DOCTYPE
     raise MalformedBundle("no element, or one without end,", start)
@@ -154,9 +154,10 @@ def _naming_envelope(name: str) -> Iterator[None]:
 def _envelope_declarations(tag: bytes, limits: Limits) -> dict[bytes, bytes]:
     """Return the namespaces that an envelope declares; raises OverLimit."""
     check_size(tag, limits)
-    outer, most = declarations(tag), _DECLARATIONS * limits.namespace_bytes
-    if sum(len(name) + len(uri) for name, uri in outer.items()) > most:
-        raise OverLimit(f"over {most} bytes of namespaces (maxNamespace)")
+    outer = declarations(tag)
+    limit = _DECLARATIONS * limits.namespace_bytes
+    if sum(len(name) + len(uri) for name, uri in outer.items()) > limit:
+        raise OverLimit(f"over {limit} bytes of namespaces (maxNamespace)")
     return outer
 
 
@@ -261,12 +262,12 @@ def _quoted_tokens(text: bytes, limits: Limits) -> Iterator[tuple[int, int]]:
     raise _too_many(limits)
 
 
-def _quoted_end(text: bytes, at: int, most: int) -> int:
+def _quoted_end(text: bytes, at: int, limit: int) -> int:
     """Return where a token ends by the quote rule; quickly where it has no escapes."""
-    end = text.find(b"|", at, at + most)
+    end = text.find(b"|", at, at + limit)
     if end >= 0 and not text.count(b'"', at, end) % 2 and text.find(b"\\", at, end) < 0:
         return end
-    return _end(_QUOTED_TOKEN, text, at, most + 1)
+    return _end(_QUOTED_TOKEN, text, at, limit + 1)
 
 
 def _end_of_xml(text: bytes, cut: int, record: int, limits: Limits) -> int:
@@ -293,9 +294,9 @@ def _token_end(text: bytes, at: int) -> int:
     return len(text) if end < 0 else end
 
 
-def _end(pattern: re.Pattern[bytes], text: bytes, at: int, most: int) -> int:
+def _end(pattern: re.Pattern[bytes], text: bytes, at: int, limit: int) -> int:
     """Return where a pattern that always matches ends, within so many bytes."""
-    found = pattern.match(text, at, at + most)
+    found = pattern.match(text, at, at + limit)
     return found.end() if found else at
 
 
