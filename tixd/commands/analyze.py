@@ -113,7 +113,7 @@ def _origins(invocation: Invocation, *, needed: bool) -> Origins:
 
 
 class _Survey:
-    """Goes through the paths, says on standard error what is left out, remembers how it went."""
+    """Go through the paths, say on standard error what is left out, remember how it went."""
 
     def __init__(self, origins: Origins, analyse: compare_truth.Analyse) -> None:
         self._origins = origins
@@ -216,7 +216,7 @@ def _show(analysed: list[Analysed]) -> None:
         for window in analysed:
             names = [window.path, window.source, *([str(window.origin)] if located else [])]
             table.add_row(*map(Text, names), *_window_cells(window))
-        console.print(table)
+        output.print_table(console, table)
 
 
 def _show_installations(console: Console, analysed: list[Analysed]) -> None:
@@ -228,7 +228,7 @@ def _show_installations(console: Console, analysed: list[Analysed]) -> None:
         table = _table(["", "window (UTC)"], ["rep.", "obs."], "\n")
         for window in members:
             table.add_row("", *_window_cells(window))
-        console.print(table)
+        output.print_table(console, table)
 
 
 def _table(words: list[str], counts: list[str], between_words: str) -> Table:
@@ -329,4 +329,4 @@ def _show_by_as(groups: list[Group]) -> None:
         cells = _value_cells((group.upstream, group.downstream))
         table.add_row(Text(str(group.origin)), *counts, *cells)
     if groups:
-        console.print(table)
+        output.print_table(console, table)

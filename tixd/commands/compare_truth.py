@@ -91,8 +91,8 @@ def show(windows: Iterable[tuple[str, int, Summary | None]], truth: Truth, form:
         _print_json(compared)
     elif compared:
         console = output.console()
-        console.print(_windows_table(compared))
-        console.print(_agreement_table(compared))
+        output.print_table(console, _windows_table(compared))
+        output.print_table(console, _agreement_table(compared))
     if not compared:
         click.echo("tixd analyze: the truth is known of no window", err=True)
         sys.exit(1)

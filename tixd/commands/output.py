@@ -168,6 +168,16 @@ def number_table(words: Iterable[str], numbers: Iterable[str]) -> Table:
     return table
 
 
+def print_table(console: Console, table: Table) -> None:
+    """Print a table of numbers, none of which is cut where the terminal is too narrow."""
+    from rich.measure import Measurement  # noqa: PLC0415
+
+    widest = console.options.update(max_width=PLAIN_COLUMNS)
+    needed = Measurement.get(console, widest, table).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
+
+
 @contextmanager
 def progress_bar(what: str, *, share: bool = False) -> Iterator[Callable[[int, int], object]]:
     """Show a bar on a terminal, on standard error; yields what takes how much is done, of what.
