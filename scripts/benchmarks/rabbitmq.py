@@ -20,12 +20,11 @@ from tixd.config.settings import Settings
 from tixd.dispatch.consumer import JOBS_PER_WORKER, consume
 from tixd.jobs import ProcessInstallation
 from tixd.pool.pool import Pool
-from tixd.queues.base import JobQueue
 from tixd.queues.local import LocalQueue
 
 if TYPE_CHECKING:
     from tests.support.broker import Broker
-    from tixd.queues.rabbitmq import RabbitQueue
+    from tests.support.queues import JobQueue, RabbitEnds
 
 #: Jobs of a round, each for an installation of its own.
 JOBS = 1000
@@ -108,7 +107,7 @@ class _Bench:
             await _until(lambda: self._done >= due)
         return JOBS / (time.perf_counter() - begun)
 
-    async def seconds_from_up(self, broker: Broker, queue: RabbitQueue) -> float:
+    async def seconds_from_up(self, broker: Broker, queue: RabbitEnds) -> float:
         """Kill the broker with a job in its queue; from its port open to that job done."""
         await self._put(queue)
         await asyncio.to_thread(broker.kill)
@@ -119,7 +118,7 @@ class _Bench:
             await _until(lambda: self._done > before)
         return time.perf_counter() - begun
 
-    async def _put(self, queue: RabbitQueue) -> None:
+    async def _put(self, queue: RabbitEnds) -> None:
         """Put a job, as soon as the queue takes one."""
         while True:
             with contextlib.suppress(errors.BrokerError):

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from tests.support.waiting import until
 from tixd import errors
@@ -19,10 +20,15 @@ from tixd.amqp.messages import Endpoint
 from tixd.config.collector_settings import Format
 from tixd.config.fields import Secret
 from tixd.jobs import ProcessInstallation
+from tixd.queues.base import JobSink, JobSource
 from tixd.queues.celery_message import PathMapping
 from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
 from tixd.queues.rabbitmq import RabbitQueue
 from tixd.sinks.base import OutboundMessage
+
+
+class JobQueue(JobSink, JobSource, Protocol):
+    """Both ends of a queue."""
 
 
 class MemoryBroker:
@@ -153,11 +159,19 @@ async def _nothing_to_look_through() -> Mapping[str, int]:
     return {}
 
 
+class RabbitEnds(RabbitQueue):
+    """A consumer, and a publisher of jobs."""
+
+    async def put(self, job: ProcessInstallation) -> bool:
+        """Send a job to the queue."""
+        return await self.jobs.put(job)
+
+
 @asynccontextmanager
-async def consumer(port: int, base: str, prefetch: int = PREFETCH) -> AsyncIterator[RabbitQueue]:
+async def consumer(port: int, base: str, prefetch: int = PREFETCH) -> AsyncIterator[RabbitEnds]:
     """A queue that takes and gives jobs under the base; it is closed at the end."""
     publisher = ConfirmedPublisher(guest(port), "out")
-    queue = RabbitQueue(
+    queue = RabbitEnds(
         guest(port),
         JobPublisher(publisher, 600),
         PathMapping(base, base),

@@ -1,1 +1,1 @@
-"""Who gets which job, and the worker processes that do them."""
+"""Which job is due when, who decides that, and how jobs get from a queue to the workers."""

@@ -1,1 +1,1 @@
-"""Pool."""
+"""Worker processes, and the parent's side of them."""

@@ -1,1 +1,1 @@
-"""Where jobs wait: one contract, several places."""
+"""Where jobs wait: in memory or in RabbitMQ, with the same promises."""

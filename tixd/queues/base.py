@@ -50,7 +50,3 @@ class JobSource(Protocol):
     async def close(self) -> None:
         """Deliver no more; what was delivered and not acknowledged goes to others."""
         ...
-
-
-class JobQueue(JobSink, JobSource, Protocol):
-    """Both ends of a queue."""

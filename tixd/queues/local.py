@@ -13,7 +13,7 @@ from tixd.jobs import ProcessInstallation
 
 
 class LocalQueue:
-    """A JobQueue in memory; `taken`: how many jobs it has taken so far."""
+    """A JobSource and JobSink in memory; `taken`: how many jobs it has taken so far."""
 
     def __init__(self) -> None:
         self.taken = 0

@@ -51,7 +51,7 @@ FanOut = Callable[[], Awaitable[Mapping[str, int]]]
 
 
 class RabbitQueue:
-    """One host's consumer of the queue, and its way to put jobs there: a JobQueue."""
+    """A JobSource: one host's consumer of the queue. `jobs` publishes successors and scans."""
 
     def __init__(
         self,
@@ -90,10 +90,6 @@ class RabbitQueue:
     def outage(self) -> str | None:
         """Why nothing is delivered; None where it is."""
         return None if self.link.connection else self.link.reason
-
-    async def put(self, job: ProcessInstallation) -> bool:
-        """Send a job to the queue; raises a BrokerError."""
-        return await self.jobs.put(job)
 
     async def take(self) -> RabbitDelivery:
         """Wait for the next job."""

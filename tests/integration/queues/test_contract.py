@@ -10,9 +10,8 @@ import pytest
 
 from tests.support.broker import Broker
 from tests.support.direct import Direct
-from tests.support.queues import MemoryBroker, MemoryQueue, consumer
+from tests.support.queues import JobQueue, MemoryBroker, MemoryQueue, consumer
 from tixd.jobs import ProcessInstallation
-from tixd.queues.base import JobQueue
 from tixd.queues.local import LocalQueue
 
 #: Opens one more consumer of the same queue.
