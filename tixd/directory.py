@@ -1,9 +1,8 @@
 """One open directory, and the few file operations that tixd makes in it.
 
-In: a path, or a name below an open folder. Out: bytes, names, file facts.
 Rules: every name is relative to the descriptor, so nothing moves underneath; links below the
-reports base are never followed; a file appears whole or not at all (temporary file, rename);
-an OSError leaves here as one of our volume errors.
+reports base are never followed; a file appears whole or not at all (temporary file, rename); an
+OSError leaves the methods as a VolumeError.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: How a file of ours is opened to be written in place; a FIFO or a device does not block.
 _WRITE_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-#: What a number means to the operator; any other is VolumeFailed, which has the kernel's words.
+#: The error for each errno; any other is VolumeFailed, which has the kernel's words.
 _MEANING: dict[int, type[errors.VolumeError]] = {
     errno.ENOSPC: errors.DiskFull,
     errno.EDQUOT: errors.QuotaReached,
@@ -59,7 +58,7 @@ _MEANING: dict[int, type[errors.VolumeError]] = {
 
 
 class _Translated:
-    """Within this block an OSError about `what` becomes the volume error that it means.
+    """Turns an OSError about `what` within its block into the VolumeError that it means.
 
     As a generator it would cost more than some of the system calls it stands around.
     """
@@ -76,6 +75,19 @@ class _Translated:
         if isinstance(error, OSError):
             kind = _MEANING.get(error.errno or 0, errors.VolumeFailed)
             raise kind(f"{self._what}: {error.strerror}") from error
+
+
+def lock(fd: int, *, wait: bool = False) -> bool:
+    """Take the kernel lock on an open file or folder, until it is closed or the process ends.
+
+    Returns False where another process has it; wait: for that one to give it up. Raises OSError
+    where there are no locks.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Entry(NamedTuple):
@@ -101,18 +113,16 @@ class OpenFile:
     def lock(self) -> None:
         """Take the kernel lock on it, until it is closed or the process ends; raises Locked."""
         with _Translated(self._path):
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise errors.Locked(self._path) from None
+            if not lock(self._fd):
+                raise errors.Locked(self._path)
 
     def facts(self) -> os.stat_result:
-        """The stat of the open file, whatever its name leads to now."""
+        """Return the stat of the open file, whatever its name leads to now."""
         with _Translated(self._path):
             return os.fstat(self._fd)
 
     def read(self, size_bytes: int, at: int) -> bytes:
-        """At most that many bytes from the offset `at`; fewer only where the file ends."""
+        """Read that many bytes from the offset `at`; fewer only where the file ends."""
         with _Translated(self._path):
             content = os.pread(self._fd, size_bytes, at)
             while len(content) < size_bytes:
@@ -171,16 +181,16 @@ class Folder:
         return Folder(name, within=self)
 
     def scan(self) -> Iterator[Entry]:
-        """Everything in the folder, unsorted, as it is listed; one such scan at a time."""
+        """Yield everything in the folder, unsorted, as it is listed; one such scan at a time."""
         with _Translated(self.path), os.scandir(self.fd) as found:
             yield from map(_entry, found)
 
     def entries(self) -> list[Entry]:
-        """Everything in the folder, unsorted."""
+        """List everything in the folder, unsorted."""
         return list(self.scan())
 
     def answers(self, name: str) -> bool:
-        """Whether the file `name` can be read from the volume, not from what is in memory.
+        """Tell whether the file `name` can be read from the volume, not from what is in memory.
 
         Raises NotFound where there is no such file.
         """
@@ -198,17 +208,17 @@ class Folder:
         return True
 
     def was_deleted(self) -> bool:
-        """Whether it has no name any more: a mount of it shows it still, empty for ever."""
+        """Tell whether it has no name any more: a mount of it still shows it, empty for ever."""
         with _Translated(self.path):
             return os.fstat(self.fd).st_nlink == 0
 
     def facts(self, name: str) -> os.stat_result:
-        """The stat of `name` itself, not of what it may point to."""
+        """Return the stat of `name` itself, not of what it may point to."""
         with _Translated(f"{self.path}/{name}"):
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
 
     def touch(self, name: str) -> float:
-        """Set the times of the file `name` to now; returns what the volume's own clock says.
+        """Set the times of the file `name` to now; returns the time by the volume's clock.
 
         On a network volume this is the server's clock, which may differ from the host's.
         """
@@ -217,13 +227,13 @@ class Folder:
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mtime
 
     def free_bytes(self) -> int:
-        """Bytes that are free for this process on the folder's volume."""
+        """Return the bytes that are free for this process on the folder's volume."""
         with _Translated(self.path):
             volume = os.fstatvfs(self.fd)
         return volume.f_bavail * volume.f_frsize
 
     def read(self, name: str, limit_bytes: int) -> tuple[bytes, os.stat_result]:
-        """Content and facts of the regular file `name`.
+        """Read content and stat of the regular file `name`.
 
         Where the file is larger than `limit_bytes` nothing is read: the content is empty.
         """
@@ -238,7 +248,7 @@ class Folder:
                 os.close(fd)
 
     def load(self, name: str, limit_bytes: int) -> bytes:
-        """The content of the regular file `name`; raises TooLong where it is larger."""
+        """Read the regular file `name`; raises TooLong where it is larger than the limit."""
         content, facts = self.read(name, limit_bytes)
         if facts.st_size > limit_bytes:
             detail = (
@@ -248,7 +258,7 @@ class Folder:
         return content
 
     def exists(self, name: str) -> bool:
-        """Whether the name is taken, by whatever."""
+        """Tell whether the name is taken, by a file of any kind."""
         try:
             self.facts(name)
         except errors.NotFound:
@@ -276,7 +286,7 @@ class Folder:
         A half-written temporary file is removed before the error leaves.
         """
         with _Translated(f"{self.path}/{name}{TEMPORARY_SUFFIX}"):
-            fd, temporary = self._created(name)
+            fd, temporary = self._create_temporary(name)
             try:
                 _write_all(fd, content)
                 if durable:
@@ -289,11 +299,11 @@ class Folder:
                 os.close(fd)
         return temporary
 
-    def _created(self, name: str) -> tuple[int, str]:
+    def _create_temporary(self, name: str) -> tuple[int, str]:
         """Make a temporary file for `name` and open it.
 
-        A leftover goes first, whatever it is: a FIFO would block. One that cannot go, such as a
-        folder, keeps its name.
+        A leftover is deleted first, whatever it is: a FIFO would block. Where it cannot be, such as
+        a folder, another name is taken.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         for middle in ("", ".1", ".2"):
@@ -325,7 +335,7 @@ class Folder:
         """
         path = f"{self.path}/{name}"
         with _Translated(path):
-            fd = self._opened(name) if make else os.open(name, _READ_FLAGS, dir_fd=self.fd)
+            fd = self._open_or_make(name) if make else os.open(name, _READ_FLAGS, dir_fd=self.fd)
             try:
                 _refuse_odd(os.fstat(fd))
             except OSError:
@@ -333,8 +343,8 @@ class Folder:
                 raise
         return OpenFile(fd, path)
 
-    def _opened(self, name: str) -> int:
-        """Without O_CREAT first: it is refused for another user's file in a sticky folder."""
+    def _open_or_make(self, name: str) -> int:
+        """Open without O_CREAT first: it is refused for another user's file in a sticky folder."""
         with contextlib.suppress(FileNotFoundError):
             return os.open(name, _WRITE_FLAGS, dir_fd=self.fd)
         with contextlib.suppress(FileExistsError):
@@ -343,7 +353,7 @@ class Folder:
 
 
 def _refuse_odd(facts: os.stat_result) -> None:
-    """Raise OSError for what is not safe to be written in place."""
+    """Raise OSError for what is not safe to write in place."""
     if not stat.S_ISREG(facts.st_mode):
         raise OSError(errno.EISDIR, "not a regular file")
     if facts.st_nlink > 1:

@@ -1,4 +1,4 @@
-"""Every exception of tixd, by who is at fault: operator, input, volume, us.
+"""Every exception of tixd, by where the fault is: operator, input, volume, broker, tixd itself.
 
 The first paragraph of a class's docstring is its message: what happened and what the operator
 does. The argument adds what it happened to. Imports nothing of ours.
@@ -17,7 +17,7 @@ class TixdError(Exception):
         self.detail = detail
 
     def __str__(self) -> str:
-        """The detail first, because it is what differs; then what it means."""
+        """Put the detail first, because it is what differs; then what it means."""
         paragraph = (inspect.getdoc(type(self)) or "").split("\n\n")[0].replace("\n", " ")
         return f"{self.detail}: {paragraph}" if self.detail else paragraph
 
@@ -35,7 +35,7 @@ class ConfigError(OperatorError):
     """The configuration is wrong; correct the named setting and start again."""
 
     def __str__(self) -> str:
-        """The problems alone, one a line: each says already what to do."""
+        """Return the problems alone, one a line: each says already what to do."""
         return self.detail or super().__str__()
 
 
@@ -57,7 +57,7 @@ class NotDone(OperatorError):
     exit_code = 1
 
     def __str__(self) -> str:
-        """What it answered, alone: that is a whole message already."""
+        """Return its answer alone: that is a whole message already."""
         return self.detail or super().__str__()
 
 
@@ -95,15 +95,15 @@ class BadReport(InputError):
 
 
 class BadFailedResult(InputError):
-    """The stored result cannot be read; it is parked in failed-results/rejected."""
+    """The stored result cannot be read; it is moved to failed-results/rejected."""
 
 
 class BadArchive(InputError):
-    """The file is no .tar.gz archive or is damaged; only what comes before the damage is used."""
+    """The file is not a .tar.gz archive, or is damaged; what comes before the damage is used."""
 
 
 class BadDescription(InputError):
-    """The description.yml does not state a truth; it needs connection_speed and experiment."""
+    """The description.yml states no truth; give it connection_speed and experiment."""
 
 
 class BadMessage(InputError):
@@ -111,11 +111,11 @@ class BadMessage(InputError):
 
 
 class BadTask(InputError):
-    """A message is no task for tixd; it lies in the queue tixd.dead with this reason."""
+    """The message is not a task for tixd; it lies in the queue tixd.dead with this reason."""
 
 
 class BadRequest(InputError):
-    """The collector cannot take a request; its sender must correct what the answer names.
+    """The collector cannot take the request; its sender must correct what the answer names.
 
     `status` is that of the HTTP answer and `answer` its text; `at`: where in the bundle the record
     begins that is wrong, if it is one.
@@ -135,17 +135,17 @@ class BadRequest(InputError):
 
 
 class MalformedBundle(BadRequest):
-    """A bundle is not cut or formed as it must be; its sender must correct what is named."""
+    """The bundle is malformed; its sender must correct what is named."""
 
 
 class BadRecord(BadRequest):
-    """A usage record's content is wrong, so its bundle is refused; the sender must correct it."""
+    """A usage record is wrong, so its bundle is refused; the sender must correct it."""
 
     doing = "processing record"
 
 
 class OverLimit(BadRequest):
-    """A request exceeds a limit; if its sender is right, raise the limit that the answer names."""
+    """The request exceeds a limit; send less, or raise the limit that the answer names."""
 
     status = 413
 
@@ -154,7 +154,7 @@ class OverLimit(BadRequest):
 
 
 class VolumeError(TixdError):
-    """The reports volume does not do what it should."""
+    """The reports volume failed; see the kernel's log."""
 
 
 class DiskFull(VolumeError):
@@ -186,15 +186,15 @@ class JournalNotPermitted(NotPermitted):
 
 
 class NotDeleted(NotPermitted):
-    """Too many files that are done with cannot be deleted; let tixd's user delete in the folder."""
+    """Too many files cannot be deleted; give tixd's user the right to delete in the folder."""
 
 
 class NotFound(VolumeError):
-    """It is not there, or no longer; somebody has moved or deleted it."""
+    """The file or folder is not there; it was moved or deleted."""
 
 
 class UnexpectedFileType(VolumeError):
-    """A link, or not the kind of file that belongs here; tixd leaves it alone, remove it."""
+    """It is a link, or not the kind of file that belongs here; tixd leaves it alone, remove it."""
 
 
 class TooLong(VolumeError):
@@ -222,11 +222,11 @@ class NoMemory(VolumeError):
 
 
 class NoLocks(VolumeError):
-    """The volume gives no locks; mount it with some (NFS: a lock service, or local_lock=flock)."""
+    """The volume has no locks; mount it with them (NFS: a lock service, or local_lock=flock)."""
 
 
 class VolumeFailed(VolumeError):
-    """The file system refuses it for a reason of its own; see the kernel's log."""
+    """The file system refused it; see the kernel's log."""
 
 
 class DiskFailed(VolumeFailed):
@@ -245,7 +245,7 @@ class Locked(VolumeError):
 
 
 class BrokerError(TixdError):
-    """RabbitMQ does not do what tixd needs."""
+    """RabbitMQ did not do what tixd needs; see its log."""
 
 
 class BrokerUnavailable(BrokerError):
@@ -276,13 +276,13 @@ class MessageRefused(BrokerError):
 
 
 class RequestTimeout(BadRequest):
-    """A request did not arrive in time; its sender repeats it."""
+    """The request did not arrive in time; its sender repeats it."""
 
     status = 408
 
 
 class WrongType(BadRequest):
-    """A request has a content type or encoding that is not taken; its sender must correct it."""
+    """The content type or encoding of the request is not taken; its sender must correct it."""
 
     status = 415
 
@@ -292,7 +292,7 @@ class TooLargeForOutput(BadRecord):
 
 
 class Unavailable(TixdError):
-    """An output did not take every record, or too much is in hand; the sender repeats the bundle.
+    """An output did not take every record, or memory is full; the sender repeats the bundle.
 
     `status` and `answer` are those of the HTTP answer.
     """
@@ -301,7 +301,7 @@ class Unavailable(TixdError):
     answer = "Service unavailable right now"
 
 
-# --- us ------------------------------------------------------------------------------------------
+# --- tixd itself --------------------------------------------------------------------------------
 
 
 class InternalError(TixdError):

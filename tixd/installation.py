@@ -226,7 +226,7 @@ class _Run:
         self._commit_then_delete(window.consumed, entry, is_safe=True)
 
     def _analyse(self, window: Window) -> WindowResult | None:
-        """The result of a window; None where it has no short packet."""
+        """Analyse a window; None where it has no short packet."""
         self._say("analyse")
         settings = self._worker.settings
         rows = concatenate(r.observations for r in window.reports)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import socket
 from functools import partial
@@ -19,6 +18,7 @@ from tixd import errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Message, Properties
+from tixd.directory import lock
 
 #: File in the schedule folder whose lock makes the leader.
 LOCK_FILE = "tixd-leader.lock"
@@ -55,11 +55,7 @@ class HostLock:
 
     def is_free(self) -> bool:
         """Return whether nobody else leads; if so nobody else can, until this is closed."""
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        return lock(self._fd)
 
     def acquire(self) -> bool:
         """Become the leader if nobody is; return whether this process leads now.

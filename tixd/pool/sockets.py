@@ -8,7 +8,7 @@ as long as its process lives, so that the next one can tell what a killed one ha
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import glob
 import multiprocessing
 import os
@@ -19,6 +19,7 @@ import tempfile
 import zmq
 
 from tixd import errors, logs
+from tixd.directory import lock
 from tixd.jobs import Message, Phase
 from tixd.pool.codec import decode, encode
 
@@ -132,7 +133,8 @@ def _lock(path: str) -> int:
     """Return a descriptor that holds the folder's lock; raises OSError where another does."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock(fd):
+            raise BlockingIOError(errno.EWOULDBLOCK, "locked by another process")
     except OSError:
         os.close(fd)
         raise

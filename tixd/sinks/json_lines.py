@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import re
 import threading
@@ -20,6 +19,7 @@ from functools import partial
 
 from tixd import errors, logs
 from tixd.config.collector_settings import Format
+from tixd.directory import lock
 from tixd.runtime import signals, tasks
 from tixd.sinks.base import OutboundMessage
 
@@ -122,7 +122,7 @@ class LinesSink:
         """Open the file and lock it for as long as it is open."""
         file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file, wait=True)
         except OSError:
             os.close(file)
             raise
