@@ -108,12 +108,12 @@ class Connection:
     """An open connection.
 
     ended: done, with the reason, once it has closed; blocked: why the broker takes no messages now
-    (memory, disk), "" where it takes them. It says so only after something was published.
+    (memory, disk). It says so only after something was published.
     """
 
     def __init__(self, raw: AsyncioConnection, ended: Ended, name: str) -> None:
         self.ended = ended
-        self.blocked = ""
+        self.blocked: str | None = None
         self._raw = raw
         self._name = name
         raw.add_on_connection_blocked_callback(self._on_blocked)
@@ -124,7 +124,7 @@ class Connection:
         logs.warning("broker_blocked", connection=self._name, reason=self.blocked)
 
     def _on_unblocked(self, *_: Any) -> None:
-        self.blocked = ""
+        self.blocked = None
         logs.info("broker_unblocked", connection=self._name)
 
     async def channel(self, *, confirms: bool = False) -> Channel:

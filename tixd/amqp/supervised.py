@@ -33,7 +33,7 @@ OnConnected = Callable[[Connection], Coroutine[Any, Any, None]]
 
 
 class SupervisedConnection:
-    """Keep a connection; `connection` is the one that is ready, or None, then `reason` says why."""
+    """Keep a connection; `connection` is the one that is ready, or None, then `outage` is why."""
 
     def __init__(
         self, endpoint: Endpoint, name: str, on_connected: OnConnected, retry: Retry = RETRY
@@ -44,7 +44,7 @@ class SupervisedConnection:
         BrokerError.
         """
         self.connection: Connection | None = None
-        self.reason = "not connected to the broker yet"
+        self.outage: str | None = "not connected to the broker yet"
         self.name = name
         self._endpoint = endpoint
         self._on_connected = on_connected
@@ -89,29 +89,29 @@ class SupervisedConnection:
             self._drop(_end_of(connection, use))
         finally:
             self.connection = None
-            self.reason = self.reason or "the connection is closed"
+            self.outage = self.outage or "the connection is closed"
             await tasks.end(use)
             await connection.close()
 
     def mark_ready(self, connection: Connection) -> None:
         """Show the connection to others: `on_connected` has all that it needs."""
         self.connection = connection
-        self.reason = ""
+        self.outage = None
         self._ready_since = min(self._ready_since, time.monotonic())
         if self._logged_state != "connected":
             self._logged_state = "connected"
             logs.info("broker_connected", connection=self.name, broker=str(self._endpoint))
 
     def _drop(self, error: errors.BrokerError) -> None:
-        """Set the reason along with the connection: one of them is set at any moment."""
+        """Set connection and outage together: one of them is set at any moment."""
         self.connection = None
-        self.reason = str(error)
+        self.outage = str(error)
         kind = type(error).__name__
         if self._logged_state != kind:
             self._logged_state = kind
             log = logs.error if isinstance(error, errors.BrokerRejected) else logs.warning
             broker = str(self._endpoint)
-            log("broker_disconnected", connection=self.name, broker=broker, reason=self.reason)
+            log("broker_disconnected", connection=self.name, broker=broker, reason=self.outage)
 
     async def _pause(self, seconds: float) -> None:
         """Wait the shortest pause in any case, the rest until `retry_now` is called."""

@@ -74,7 +74,7 @@ class ConfirmedPublisher:
     def outage(self) -> str | None:
         """Why nothing can be published; None where it can."""
         if self._connection is None:
-            return self.link.reason or "the connection has just ended"
+            return self.link.outage or "the connection has just ended"
         blocked = self._connection.blocked
         return f"RabbitMQ takes no messages: {blocked}" if blocked else None
 

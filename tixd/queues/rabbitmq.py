@@ -89,7 +89,7 @@ class RabbitQueue:
     @property
     def outage(self) -> str | None:
         """Why nothing is delivered; None where it is."""
-        return None if self.link.connection else self.link.reason
+        return self.link.outage
 
     async def take(self) -> RabbitDelivery:
         """Wait for the next job."""

@@ -70,7 +70,7 @@ class AmqpSink:
         """Return that the broker is away, or accepts nothing at the moment."""
         connection = self._link.connection
         if connection is None:
-            return self._link.reason
+            return self._link.outage
         return f"the broker takes nothing: {connection.blocked}" if connection.blocked else None
 
     def retry_now(self) -> None:
@@ -100,7 +100,7 @@ class AmqpSink:
     async def _publish(self, messages: Sequence[OutboundMessage]) -> None:
         connection = self._link.connection
         if connection is None:
-            raise errors.BrokerUnavailable(self._link.reason)
+            raise errors.BrokerUnavailable(self._link.outage or "")
         channel = await self._channel(connection)
         try:
             await self._publish_on(channel, messages)

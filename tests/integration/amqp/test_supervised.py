@@ -13,9 +13,9 @@ from tests.support.relay import Relay
 from tests.support.waiting import until
 from tixd import logs
 from tixd.amqp import supervised as link_module
-from tixd.amqp.connection import Connection
+from tixd.amqp.connection import Connection, connect
 from tixd.amqp.messages import Endpoint
-from tixd.amqp.supervised import BrokerProbe, SupervisedConnection
+from tixd.amqp.supervised import PROBE_PREFIX, BrokerProbe, SupervisedConnection
 from tixd.config.collector_settings import CollectorSettings
 from tixd.runtime import tasks
 from tixd.runtime.retry import Retry
@@ -92,7 +92,7 @@ async def test_a_link_has_a_connection_or_a_reason_while_the_lost_one_is_closed(
         closed = uses[0].ended
         await until(lambda: link.connection is None)
         for _ in range(100):
-            gaps += [] if link.connection or link.reason else ["gap"]
+            gaps += [] if link.connection or link.outage else ["gap"]
             await asyncio.sleep(0.001)
         assert (gaps, closed.done()) == ([], False)
         await tasks.end(running)
@@ -120,3 +120,20 @@ async def test_the_sink_is_not_ready_after_an_unexpected_error_and_comes_back(
     await until(lambda: not sink.unready_reason())
     await sink.stop()
     assert reasons[1].startswith("unexpected KeyError")
+
+
+@in_loop
+async def test_a_probe_of_a_blocked_broker_waits_for_the_one_message_it_has_sent(broker) -> None:
+    connection = await connect(guest(broker.port), "test")
+    probe = await BrokerProbe.open(connection, PROBE_PREFIX)
+    assert await probe.confirm(60) is None
+    await asyncio.to_thread(broker.alarm)
+    try:
+        reasons = [await probe.confirm(60) for _ in range(3)]
+        assert reasons[1:] == ["low on memory"] * 2, "it may take the first, and then blocks"
+        assert probe.channel.unconfirmed == 1
+    finally:
+        await asyncio.to_thread(broker.clear_alarm)
+    assert await probe.confirm(60) is None
+    assert probe.channel.unconfirmed == 0
+    await connection.close()
