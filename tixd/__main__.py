@@ -1,12 +1,7 @@
-"""The program. Worker processes import this module again, so nothing is imported at its top.
+"""The program; worker processes import this module again, so it imports nothing of tixd at its top.
 
-In: the command line. Out: an exit code. Rules: processes that `multiprocessing` spawns import the
-main module under another name; they need no command line and get none.
-
-Standard streams of a process that was started without some of them, as `tixd once 2>&-` is.
-
-Rules: a closed descriptor 0, 1 or 2 would be taken by the next file or socket that is opened, and
-what is printed would go there, so each is /dev/null from the beginning.
+Rules: a descriptor 0, 1 or 2 that is closed, as in `tixd once 2>&-`, would be taken by the next
+file or socket, and what is printed would go there, so each is /dev/null from the beginning.
 """
 
 import os
@@ -27,7 +22,7 @@ def ensure_open() -> None:
 
 
 def main() -> None:
-    """Run `tixd`; ends the process with its exit code."""
+    """Run `tixd` and end the process with its exit code."""
     from tixd.runtime import signals  # noqa: PLC0415 - see above
 
     ensure_open()

@@ -1,8 +1,7 @@
 """Shorten values from outside to what a log line or a message may hold; bound what is remembered.
 
-In: any value. Out: the same value where it is short, else its beginning, "…" and its length. Rules:
-the cost does not depend on the value's size, so nothing long is formatted, escaped or copied whole.
-Pure; imports no other module of tixd. Pure.
+Rules: a short value stays as it is, of a longer one remain its beginning, "…" and its length; the
+cost does not depend on the value's size, so nothing long is formatted or copied whole. Pure.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from typing import Any
 #: Characters of a text that are shown.
 MOST_CHARACTERS = 300
 
-#: Larger integers are named by their number of bits: writing them takes quadratic time.
+#: Larger integers are described by their number of bits: writing them takes quadratic time.
 MOST_BITS = 256
 
-#: What each level of lists in lists costs of the characters, so that none is too deep.
+#: Characters that each level of nested lists uses up, so that none is too deep.
 LEVEL_CHARACTERS = 10
 
 
@@ -47,7 +46,7 @@ def _escape(character: str, instead: str | None) -> str:
 
 
 def value(found: object, most: int = MOST_CHARACTERS) -> object:
-    """Return what may stand for a value in a log line; numbers and short lists stay what they are.
+    """Return what stands for a value in a log line; numbers and short lists stay as they are.
 
     >>> value({"sizes": [1, 2], "name": "abcdef"}, 50)
     {'sizes': [1, 2], 'name': 'abcdef'}
@@ -126,7 +125,7 @@ def _size(shown: object) -> int:
 
 
 def _as_text(found: object) -> str:
-    """The text of an object whose length only its own class knows; a broken one has none."""
+    """Return the text of an object; of one whose __str__ fails, its type and the error's."""
     if isinstance(found, BaseException) and type(found).__str__ in _PLAIN:
         return str(value(found.args[0] if len(found.args) == 1 else found.args or ""))
     try:

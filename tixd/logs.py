@@ -1,9 +1,8 @@
-"""Log lines are data: a fixed event name, a level that says who must act, and values.
+"""Log events: a fixed name, a level that says who must act, and values.
 
-In: settings (level, format, file). Out: one line per event, as text, as a JSON object, or as text
-that journald takes apart. Rules: event names are fixed words with underscores; values that came
-from outside are escaped and bounded, and so is the line; one line per change of state, not per try;
-what libraries and Python itself log are events of ours too.
+Rules: one line per event, as text, as JSON or as journald takes it; names are fixed words with
+underscores; values from outside are escaped and bounded, and so is the line; one line per change of
+state, not per try; what libraries and Python itself log becomes events too.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from typing import Any, Literal, TextIO
 
 from tixd import bounded
 
-#: The forms of a log line.
+#: Forms of a log line.
 Form = Literal["text", "json", "journald"]
 
 #: Priorities of sd-daemon(3), which are those of syslog(3), by level.
@@ -38,11 +37,11 @@ _PRIORITIES = MappingProxyType(
     }
 )
 
-#: Before a line for journald that is no event: the priority of an error.
+#: Prefix of a line for journald that is no event: the priority of an error.
 MUST_ACT = f"<{_PRIORITIES[logging.ERROR]}>"
 
-#: Where a log can go that is no file, by its names; a device means the stream that it leads to,
-#: which is open, while opening it anew is refused where the stream is another user's.
+#: Names of a log that is no file. A device stands for the open stream, because opening it anew is
+#: refused where the stream is another user's.
 _STREAMS = MappingProxyType(
     {
         "stderr": "stderr",
@@ -52,13 +51,13 @@ _STREAMS = MappingProxyType(
     }
 )
 
-#: No line of the log is longer.
+#: Longest line of the log.
 MOST_BYTES = 4096
 
-#: Characters that values may have where a line would be longer than that, tried in this order.
+#: Longest values in a line that would be too long otherwise, tried in this order.
 SHORTER = (100, 30, 10, 0)
 
-#: How many of the innermost calls are named of an unexpected exception.
+#: How many calls are named of an unexpected exception, the innermost.
 PLACES = 4
 
 #: Takes what a library logs of each try, where our log has one line per change of state.
@@ -68,22 +67,22 @@ _LOGGER = logging.getLogger("tixd")
 
 
 def debug(event: str, **values: object) -> None:
-    """Of use only to whoever looks for a fault."""
+    """Log what helps only to find a fault."""
     _log(logging.DEBUG, event, values)
 
 
 def info(event: str, **values: object) -> None:
-    """Nobody must act."""
+    """Log what needs no action."""
     _log(logging.INFO, event, values)
 
 
 def warning(event: str, **values: object) -> None:
-    """Somebody should look in working hours."""
+    """Log what somebody should look at in working hours."""
     _log(logging.WARNING, event, values)
 
 
 def error(event: str, **values: object) -> None:
-    """The operator must act, or results are late."""
+    """Log what the operator must act on, or results are late."""
     _log(logging.ERROR, event, values)
 
 
@@ -103,7 +102,7 @@ def _facts(problem: BaseException) -> dict[str, str]:
 
 
 def _place(problem: BaseException) -> str:
-    """The innermost calls of a traceback, innermost first: `pool.py:12 feed < cli.py:3 main`."""
+    """Name the last calls of a traceback, innermost first: `pool.py:12 feed < cli.py:3 main`."""
     frames = traceback.extract_tb(problem.__traceback__, limit=-PLACES)
     return " < ".join(f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in frames[::-1])
 
@@ -111,7 +110,7 @@ def _place(problem: BaseException) -> str:
 class RateLimiter:
     """Let a repeated event through once an hour for each key, and count what is held back.
 
-    What it remembers of a key is small and does not depend on the key's length.
+    The memory that a key takes does not depend on its length.
     """
 
     #: How long the same event is held back.
@@ -166,7 +165,7 @@ class RateLimiter:
 
 @dataclass(slots=True)
 class _Hour:
-    """An hour of one key: since when, how many lines, how many held back."""
+    """An hour of one key: since when, lines logged, lines held back."""
 
     began: float
     said: int = 1
@@ -174,12 +173,12 @@ class _Hour:
 
 
 def _key(parts: tuple[str, ...]) -> int:
-    """A number for a key; long texts are the same where beginning and length are."""
+    """Return a number for a key; long texts are alike if their beginnings and lengths are."""
     return hash(tuple(bounded.text(part) for part in parts))
 
 
 def form_for(form: Literal["auto"] | Form, file: str, journal_stream: str) -> Form:
-    """The form that "auto" means: journald where it reads `file`, else text.
+    """Return the form that "auto" means: journald where it reads `file`, else text.
 
     journal_stream: "device:inode" of the stream that systemd made for the log, or "".
     """
@@ -206,18 +205,18 @@ def set_up(level: str, form: str, file: str) -> None:
 
 
 def reopen() -> None:
-    """Open a log file again, because it was moved away; where that fails, standard error it is.
+    """Open a log file again, because it was moved away; if that fails, use standard error.
 
-    To be called where no line is being written: from the loop, or between two jobs.
+    Call it only where no line is being written: from the loop, or between two jobs.
     """
     for destination in _destinations():
         destination.reopen()
 
 
 def is_file_gone() -> bool:
-    """Whether a log file was removed, and not by something that makes a new one at once.
+    """Tell whether a log file was removed, and stayed so between two calls.
 
-    To be asked about once a second: it is what two calls in a row have seen.
+    Call it about once a second: what makes a new file at once is no removal.
     """
     gone = [destination.is_gone() for destination in _destinations()]
     return any(gone)
@@ -231,12 +230,12 @@ def toggle_debug() -> None:
 
 
 def is_debugging() -> bool:
-    """Whether everything is logged."""
+    """Tell whether everything is logged."""
     return _LOGGER.isEnabledFor(logging.DEBUG)
 
 
 def path_of(file: str) -> str:
-    """The path of the log's file; "" where it goes to a stream."""
+    """Return the path of the log's file; "" where it goes to a stream."""
     return "" if file in _STREAMS else file
 
 
@@ -249,16 +248,17 @@ def _destinations() -> list[_Destination]:
 
 
 class _Destination(logging.StreamHandler[TextIO]):
-    """Where the lines go, and what they are without debugging."""
+    """Where the lines go, and their level without debugging."""
 
     def __init__(self, file: str, level: str) -> None:
         super().__init__(_opened(file))
         self._limiter = RateLimiter()
-        self._file, self._missed = file, False
+        self._file = file
+        self._was_missing = False
         self.usual_level = level
 
     def reopen(self) -> None:
-        """Another descriptor of the same name; one that cannot be had costs the file, no line."""
+        """Open the file anew; go on with standard error where that fails, without losing a line."""
         if self._file in _STREAMS:
             return
         self._close_file()
@@ -268,14 +268,15 @@ class _Destination(logging.StreamHandler[TextIO]):
             error("log_not_reopened", file=self._file, reason=problem.strerror, now="stderr")
 
     def is_gone(self) -> bool:
-        """Whether the file that is written to has no name any more, now and the time before."""
+        """Tell whether the file has lost its name, now and at the call before."""
         if self._file in _STREAMS or self.stream is sys.stderr:
             return False
-        missed, self._missed = self._missed, not os.path.exists(self._file)
-        return missed and self._missed
+        was_missing = self._was_missing
+        self._was_missing = not os.path.exists(self._file)
+        return was_missing and self._was_missing
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Lines that cannot be written, as on a full disk, are one word an hour, no tracebacks."""
+        """Tell once an hour of lines that cannot be written, as on a full disk."""
         reason = str(sys.exc_info()[1])
         if self._limiter.allow(reason, now=record.created) is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -287,7 +288,7 @@ class _Destination(logging.StreamHandler[TextIO]):
         super().close()
 
     def _close_file(self) -> None:
-        """Go on with standard error; what a full disk has kept in the file's buffer is lost."""
+        """Go on with standard error; what a full disk left in the file's buffer is lost."""
         stream, self.stream = self.stream, sys.stderr
         if self._file not in _STREAMS and stream is not sys.stderr:
             with contextlib.suppress(OSError):
@@ -295,12 +296,11 @@ class _Destination(logging.StreamHandler[TextIO]):
 
 
 def _opened(file: str) -> TextIO:
-    """The stream of that name, or the file, whose lines are written as they come."""
     return _stream(file) if file in _STREAMS else open(file, "a", encoding="utf-8", opener=_open)
 
 
 def _open(path: str, flags: int) -> int:
-    """Open without waiting: nobody may ever read a FIFO."""
+    """Open without waiting for the reader of a FIFO."""
     fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
     os.set_blocking(fd, True)
     return fd
@@ -312,7 +312,7 @@ def _values(record: logging.LogRecord) -> Mapping[str, object]:
 
 
 class _Lines(logging.Formatter):
-    """Lines of a form; one that is too long is formed again of shorter values."""
+    """Format lines; one that is too long is formatted again with shorter values."""
 
     def format(self, record: logging.LogRecord) -> str:
         values = dict(_values(record))
@@ -361,19 +361,19 @@ _FORMATTERS = MappingProxyType({"json": _JsonLines, "journald": _JournaldLines})
 
 
 def _quoted(value: object) -> str:
-    """The value as one word: bare where it is plain, else as a JSON string (no control bytes)."""
+    """Return the value as one word: bare where it is plain, else as a JSON string."""
     text = str(value)
     plain = text and text.isascii() and text.isprintable() and not set(text) & set(" \"'=\\")
     return text if plain else json.dumps(text)
 
 
-# --- what libraries and Python itself say --------------------------------------------------------
+# --- events of libraries and of Python itself ----------------------------------------------------
 
 
 def adopt() -> None:
-    """Make events of ours of what libraries log, warnings, and exceptions that nobody catches.
+    """Turn into events what libraries log, warnings, and exceptions that nobody catches.
 
-    To be called once in a process, when it starts.
+    Call it once, when the process starts.
     """
     root = logging.getLogger()
     if any(isinstance(handler, _Library) for handler in root.handlers):
@@ -387,18 +387,18 @@ def adopt() -> None:
 
 
 def loop_error(_: object, context: Mapping[str, Any]) -> None:
-    """Log what asyncio tells of: an exception in a callback or in a task nobody waits for.
+    """Log what asyncio reports, as an exception in a callback; an exception handler of a loop.
 
-    An exception handler for a loop; takes from the context only what has a bound.
+    Only what has a bound is taken from the context.
     """
     uncaught("asyncio", bounded.text(str(context.get("message"))), context.get("exception"))
 
 
 class _Library(logging.Handler):
-    """Makes of each warning or error of a library an event, once an hour for the same place."""
+    """Turn each warning or error of a library into an event, once an hour for its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name == _LOGGER.name:  # our own event, while no log is open
+        if record.name == _LOGGER.name:  # an event of tixd, while no log is open
             return
         reason = _first_line(record)
         error = record.exc_info[1] if record.exc_info else None
@@ -409,7 +409,7 @@ class _Library(logging.Handler):
             _notice(warning, "library_warning", record.name, subject, reason=reason)
 
 
-#: What was said of libraries and uncaught exceptions in the last hour.
+#: Limits the lines about libraries and uncaught exceptions.
 _NOTICES = RateLimiter()
 
 #: Lines an hour about one library, however its messages differ.
@@ -436,7 +436,7 @@ def _notice(
 
 
 def _first_line(record: logging.LogRecord) -> str:
-    """The first line of a library's message; its values are cut before they are formatted."""
+    """Return the first line of a message; its values are cut before they are formatted."""
     try:
         text = str(record.msg) % _short(record.args) if record.args else str(record.msg)
     except (TypeError, ValueError, KeyError):

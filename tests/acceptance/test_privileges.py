@@ -264,7 +264,7 @@ def test_who_may_not_read_the_program_is_told_before_anything_is_done(place, bas
     given = environment(base, 1, CELERY_BEAT_SCHEDULE_DIR=str(place / "schedule"))
     done = subprocess.run(words, cwd=ROOT, env=given, capture_output=True, text=True)
     assert done.returncode == 3
-    assert f"tixd would go on as uid {USER}, owner of {base}, who may not read" in done.stderr
+    assert f"is to run as uid {USER}, owner of {base}; that user may not read" in done.stderr
     assert not (place / "schedule").exists()
 
 

@@ -53,7 +53,7 @@ CRUMBS = {
 #: Packages whose packed assignments are still to be unpacked.
 STILL_PACKED = {
     *("results",),
-    *("roles", "runtime", "tixd"),
+    *("tixd",),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,8 +1,7 @@
-"""What a running role answers on its control socket.
+"""The commands about failed results that a role with workers answers on its control socket.
 
-In: requests of `tixd status`, `tixd health` and `tixd failed`, a pool. Out: JSON objects.
-Rules: the status comes from memory; the volume is touched by jobs of the pool alone, some hundred
-installations each, so that other jobs have their turn between.
+Rules: the volume is touched by jobs of the pool alone, some hundred installations each, so that
+other jobs get their turn between.
 """
 
 from __future__ import annotations
@@ -58,18 +57,18 @@ class _FailedResults:
     async def _each(
         self, kind: type[ListFailed] | type[RetryFailed], request: Mapping[str, str]
     ) -> JobResult:
-        """Such jobs for all installations that the request means, as if they were one."""
+        """Do such jobs for all installations that the request names, as if they were one."""
         counts = Counter({"locked": 0, "failed": 0})
         found: list[tuple[int, ...]] = []
         reasons: list[str] = []
-        for batch in _batches(await self._meant(request)):
+        for batch in _batches(await self._installations(request)):
             done = await self._job(kind(self._base, tuple(batch)))
             counts.update(done.counts)
             found += done.rows
             reasons += done.reasons
         return JobResult(counts, rows=tuple(found), reasons=tuple(reasons))
 
-    async def _meant(self, request: Mapping[str, str]) -> list[tuple[int, ...]]:
+    async def _installations(self, request: Mapping[str, str]) -> list[tuple[int, ...]]:
         if unknown := request.keys() - {"user", "installation"}:
             raise ValueError(f"{min(unknown)}: must be user or installation")
         user, installation = _number(request, "user"), _number(request, "installation")

@@ -207,17 +207,21 @@ class ProcessingService(Service[Settings]):
             since = self._api.kept_since or time.time()
             self._api = replace(self._api, kept_since=since, reason=done.unposted_reason)
 
+    def _on_volume_checked(self, done: JobResult) -> None:
+        before = self._volume.error
+        facts = done.rows[0] if done.rows else ()
+        self._volume = VolumeView(time.time(), done.failure, *facts)
+        if done.failure and done.failure != before:
+            logs.error("volume_not_usable", reason=done.failure)
+        elif before and not done.failure:
+            logs.info("volume_usable")
+
     async def _check_volume(self, pool: Pool) -> None:
         """Ask the reports volume again and again; the age of its answer tells whether it hangs."""
         while True:
-            with contextlib.suppress(errors.CannotStart):  # then no worker is ready, which is said
+            with contextlib.suppress(errors.CannotStart):  # told already: no worker is ready
                 done = await pool.submit(CheckVolume(self.settings.reports_base_path))
-                found = done.rows[0] if done.rows else ()
-                before, self._volume = self._volume, VolumeView(time.time(), done.failure, *found)
-                if done.failure and done.failure != before.error:
-                    logs.error("volume_not_usable", reason=done.failure)
-                elif before.error and not done.failure:
-                    logs.info("volume_usable")
+                self._on_volume_checked(done)
             await asyncio.sleep(VOLUME_CHECK_SECONDS)
 
     # --- workers and leader ----------------------------------------------------------------------
@@ -266,7 +270,6 @@ class ProcessingService(Service[Settings]):
 
 
 def _worker_views(pool: Pool) -> tuple[WorkerView, ...]:
-    """What each worker of the pool does."""
     now = time.monotonic()
     return tuple(
         WorkerView(

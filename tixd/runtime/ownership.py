@@ -1,7 +1,6 @@
-"""Whether a path leads where root has decided, and nobody else can have changed that.
+"""Tell whether a path leads where root has decided, so that nobody else can have changed that.
 
-In: a path. Out: a verdict. Rules: a group that may write to one of the folders has root's trust,
-everybody has it only with the sticky bit.
+Rules: a group that may write to a folder on the way is trusted; everybody is, with the sticky bit.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ from pathlib import Path
 
 
 def is_root_controlled(path: str, *, there: bool = True) -> bool:
-    """Whether every folder and link on the way to `path`, and it itself, is root's.
+    """Tell whether every folder and link on the way to `path`, and it itself, is root's.
 
-    there: what is missing counts as somebody else's, who may be quicker than root to make it.
+    there: what is missing counts as another user's, who may make it sooner than root.
     """
     ways = Path(os.path.abspath(path)), Path(os.path.realpath(path))
     return all(_is_roots(place, there=there) for way in ways for place in (way, *way.parents))
 
 
 def is_strangers_link(path: str) -> bool:
-    """Whether the last name of the path is a link that is not root's."""
+    """Tell whether the last name of the path is a link that is not root's."""
     try:
         facts = os.lstat(path)
     except OSError:  # nothing there leads nowhere

@@ -1,15 +1,9 @@
-"""Who a process goes on as that root has started: whoever owns the reports, and no more than that.
+"""Drop root privileges to the owner of the reports, and to the capabilities that are needed.
 
-In: settings, before anything is opened. Out: the identity of this process from then on. Rules:
-TIX_RUN_AS counts first, then the owner of the reports folder. Where several users own what is in
-it, or root does, the process stays root's with only the capabilities that it needs. What tixd
-writes to is handed over before: its folders, if root has them and nothing else is in them.
-
-What a process may do beyond what its user may: the kernel's capabilities(7).
-
-In: numbers of capabilities. Out: a process that has these of them that it had, and no others, and
-whose children get no more. Rules: Python has no call for it, so libc's are called; nothing that is
-executed from then on brings new rights (PR_SET_NO_NEW_PRIVS).
+Rules: TIX_RUN_AS counts first, then the owner of the reports folder. Where several users own what
+is in it, or root does, the process stays root's with few capabilities(7). The folders that tixd
+writes to are handed over before, if they are root's and nothing else is in them. Python has no call
+for capabilities, so libc's are called; no program that is executed later gets new rights.
 """
 
 from __future__ import annotations
@@ -54,7 +48,7 @@ class _Half(ctypes.Structure):
 
 
 def limit_capabilities(wanted: Iterable[int]) -> None:
-    """Give up all others for good; raises OSError where the kernel or a filter refuses."""
+    """Give up all other capabilities for good, children's too; raises OSError where refused."""
     libc = ctypes.CDLL(None, use_errno=True)
     _call(libc.prctl, _SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     header, halves = _Header(_VERSION_3, 0), (_Half * 2)()
@@ -62,7 +56,8 @@ def limit_capabilities(wanted: Iterable[int]) -> None:
     mask = sum(1 << number for number in wanted)
     for half in halves:
         half.permitted &= mask & 0xFFFFFFFF
-        half.effective, half.inheritable = half.permitted, 0
+        half.effective = half.permitted
+        half.inheritable = 0
         mask >>= 32
     _call(libc.capset, ctypes.byref(header), halves)
 
@@ -73,7 +68,7 @@ def _call(function: ctypes._NamedFuncPointer, *arguments: object) -> None:
         raise OSError(number, os.strerror(number))
 
 
-#: So many users' folders are asked for their owners.
+#: Most users' folders whose owners are looked at.
 MOST_FOLDERS = 1000
 
 #: The id above it means "no change" to the kernel (setresuid(2)).
@@ -82,25 +77,25 @@ HIGHEST_ID = 2**32 - 2
 #: Beginnings of names in a schedule folder that are tixd's, Celery's, or of an empty volume.
 _OURS = ("tixd-", "celerybeat", "lost+found")
 
-#: Others may write to a folder: then anybody can have put links into it.
+#: Modes of a folder into which others can have put links.
 _WRITABLE_BY_OTHERS = 0o022
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user, its groups (the first is its own), and why a process is to be it ("": no reason)."""
+    """A user, its groups (the first is its own), and why it was chosen ("": nothing to tell)."""
 
     uid: int
     groups: tuple[int, ...]
     why: str
 
     def __str__(self) -> str:
-        """The user as messages name it."""
+        """Name the user as messages do."""
         return user(self.uid)
 
 
 def target_identity(run_as: str, reports: str = "") -> Identity | None:
-    """Whom a process that root has started is to go on as; None: somebody else has started it.
+    """Return the user that a process of root is to change to; None: it is not root's.
 
     run_as: user or user:group, by name or number; reports: the reports folder, "" for none.
     Raises ConfigError.
@@ -118,7 +113,7 @@ def target_identity(run_as: str, reports: str = "") -> Identity | None:
 
 
 def chown_to(identity: Identity, folders: Iterable[str], file: str) -> None:
-    """Let it have tixd's own folders, made if they are missing, and the log `file` ("": none)."""
+    """Give the user tixd's folders, made if they are missing, and the log `file` ("": none)."""
     if identity.uid:
         for folder in folders:
             _hand_over_folder(folder, identity)
@@ -126,10 +121,10 @@ def chown_to(identity: Identity, folders: Iterable[str], file: str) -> None:
             _hand_over_file(file, identity)
 
 
-def drop_privileges(identity: Identity, kept: Iterable[int]) -> str:
-    """Be it for good; root keeps only the capabilities `kept`.
+def drop_privileges(identity: Identity, kept: Iterable[int]) -> str | None:
+    """Change to the user for good; root keeps only the capabilities `kept`.
 
-    Why root keeps all, "" where it does not. Raises CannotStart where it may not become another.
+    Returns why root keeps all, None where it does not. Raises CannotStart where it may not change.
     """
     if identity.uid or identity.groups != (0,):
         try:
@@ -141,12 +136,12 @@ def drop_privileges(identity: Identity, kept: Iterable[int]) -> str:
     try:
         limit_capabilities(() if identity.uid else kept)
     except OSError as error:
-        return "" if identity.uid else str(error.strerror)
-    return ""
+        return None if identity.uid else str(error.strerror)
+    return None
 
 
 def check(identity: Identity) -> None:
-    """Whether it may read the program, which its workers are to run; raises CannotStart."""
+    """Check that the user may read the program, which workers run too; raises CannotStart."""
     if not identity.uid:
         return
     before = os.getgroups()
@@ -165,8 +160,8 @@ def check(identity: Identity) -> None:
             os.setgroups(before)
     if missing:
         raise errors.CannotStart(
-            f"started by root, tixd would go on as {identity}, {identity.why}, who may not read "
-            f"{missing[0]}: install tixd where everybody can read it, or set TIX_RUN_AS=root"
+            f"root started tixd, which is to run as {identity}, {identity.why}; that user may not "
+            f"read {missing[0]}: install tixd where everybody can read it, or set TIX_RUN_AS=root"
         )
 
 
@@ -177,7 +172,7 @@ def _not_allowed(identity: Identity, error: OSError) -> errors.CannotStart:
     )
 
 
-# --- whom ----------------------------------------------------------------------------------------
+# --- which user ----------------------------------------------------------------------------------
 
 
 def _named(words: str) -> Identity:
@@ -206,7 +201,7 @@ def _number(text: str) -> int:
 
 
 def _groups(uid: int, unknown: int) -> tuple[int, ...]:
-    """The groups of a user; `unknown` alone where nobody has told this machine of it."""
+    """The groups of a user; `unknown` alone where this machine does not know it."""
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
@@ -216,10 +211,10 @@ def _groups(uid: int, unknown: int) -> tuple[int, ...]:
 
 
 def _owner(reports: str) -> Identity:
-    """Whoever owns the reports folder and what users have in it."""
+    """The owner of the reports folder, or root where its folders have several owners."""
     try:
         facts = os.stat(reports)
-    except OSError:  # who needs it says that it is not there
+    except OSError:  # told later, where the folder is needed
         return Identity(0, (0,), "")
     if any(uid != facts.st_uid for uid in _owners(reports)):
         return Identity(0, (0,), f"what is in {reports} belongs to several users")
@@ -240,10 +235,9 @@ def _owners(reports: str) -> Iterator[int]:
 
 
 def _hand_over_folder(path: str, identity: Identity) -> None:
-    """Let the folder, made if it is missing, and tixd's files in it be the identity's.
+    """Give the folder, made if it is missing, and tixd's files in it to the identity.
 
-    What is not root's alone, the way to it neither, or holds something else, stays as it is: what
-    then cannot be used is said by whoever needs it.
+    A folder that is not root's alone, or holds anything else, stays as it is.
     """
     if not is_root_controlled(path, there=False):
         return
@@ -264,9 +258,9 @@ def _hand_over_folder(path: str, identity: Identity) -> None:
 
 
 def _hand_over_file(path: str, identity: Identity) -> None:
-    """Make the log file if it is missing, and let it be the identity's if it is root's.
+    """Make the log file if it is missing, and give it to the identity if it is root's.
 
-    Not where somebody else could lead root to another file by a link.
+    Not where another user could lead root to another file by a link.
     """
     if not is_root_controlled(os.path.dirname(os.path.abspath(path))):
         return

@@ -1,16 +1,10 @@
-"""Signals in the moments in which a process cannot listen to them yet, or does so no longer.
+"""Signals while a process cannot listen to them yet, or no longer; and the duties of process 1.
 
-In: nothing. Out: a start that ends quietly or not at all, and an end whose exit code no signal
-changes. Rules: SIGHUP, SIGUSR1 and SIGUSR2 are for services: those that come early wait until the
-service listens; a command is ended by SIGHUP, because its terminal has gone, and tidies up after
-SIGINT.
-
-What a process owes as the first one of a container (number 1), beside its own work.
-
-In: nothing. Out: an end at SIGTERM and SIGINT from the first moment on; no zombies. Rules: the
-kernel keeps from process 1 every signal that it has no handler for, SIGTERM too; a process whose
-parent has ended becomes a child of process 1, and stays a zombie until that one asks how it ended.
-In any other process nothing is done.
+Rules: a start ends quietly or not at all, and no signal changes the exit code after the end.
+SIGHUP, SIGUSR1 and SIGUSR2 are for services: early ones wait until the service listens; a command
+ends by SIGHUP, because its terminal has gone, and tidies up after SIGINT. The kernel keeps from
+process 1 every signal without a handler, SIGTERM too; a process whose parent has ended becomes its
+child, and stays a zombie until process 1 asks how it ended.
 """
 
 from __future__ import annotations
@@ -22,15 +16,15 @@ from collections.abc import Collection
 from types import FrameType
 
 #: The first process of a container, or of a machine.
-FIRST = 1
+FIRST_PID = 1
 
-#: Exit codes of processes that a signal has ended begin here, as shells and containers say it.
+#: The exit code of a process that a signal ends is this and the signal's number.
 ENDED_BY_SIGNAL = 128
 
 
 def end_at_signals() -> None:
-    """Let SIGTERM and SIGINT end this process, as they end others, until a service listens."""
-    if os.getpid() == FIRST:
+    """Let SIGTERM and SIGINT end process 1 as they end others, until a service listens."""
+    if os.getpid() == FIRST_PID:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _end)
 
@@ -40,17 +34,16 @@ def _end(number: int, _: FrameType | None) -> None:
 
 
 def reap_orphans(own: Collection[int] = ()) -> None:
-    """Ask how those ended that others have left to process 1; not of its `own`, others do that.
+    """Reap the processes that others have left to process 1; its `own` are reaped elsewhere.
 
-    The kernel names the eldest first: those behind a dead one of its `own` have their turn at the
-    next call, when that one has been asked.
+    The kernel names the oldest first: those behind a dead one of its `own` wait for the next call.
     """
-    while os.getpid() == FIRST and (pid := _ended_child()) and pid not in own:
+    while os.getpid() == FIRST_PID and (pid := _ended_child()) and pid not in own:
         os.waitpid(pid, 0)
 
 
 def _ended_child() -> int:
-    """A child that has ended, and still can be asked how; 0: there is none."""
+    """A child that has ended and was not reaped; 0: there is none."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -58,12 +51,12 @@ def _ended_child() -> int:
     return found.si_pid if found else 0
 
 
-#: What is asked of a service, and would end it while it does not listen.
+#: Requests to a service, which would end it while it does not listen.
 _REQUESTS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def begin() -> None:
-    """The first moment: whether this is a service or a command is not known yet."""
+    """Prepare for signals before it is known whether this is a service or a command."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # waits for a service while it is blocked
@@ -73,14 +66,14 @@ def begin() -> None:
 
 
 def is_command() -> None:
-    """This is no service."""
+    """Take signals as a command does."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _REQUESTS)
 
 
 def listens() -> None:
-    """A service has handlers from now on: what waits comes."""
+    """Let the signals come that have waited, because the service has handlers now."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _REQUESTS)
 
 

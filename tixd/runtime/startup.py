@@ -1,14 +1,7 @@
-"""How a process that serves begins: who it is from now on, then its log.
+"""How a service begins: with its user, then its log; and how a process exits at once.
 
-In: the configuration, as root or anybody else loaded it. Out: the same, as the one it has become
-finds it. Rules: nothing is done before the whole configuration is known to be fine; what tixd
-writes to is handed over before root's rights are given up.
-
-How a process ends that has left worker processes behind.
-
-In: an exit code. Out: the end. Rules: `multiprocessing` would wait at the end of Python for every
-process that it has started, but one that is stuck in the kernel, as on a volume that hangs, may
-never end; it does so by itself as soon as the volume answers, for it has been killed already.
+Rules: nothing is done before the whole configuration is known to be fine; the folders that tixd
+writes to are handed over before root's rights are given up.
 """
 
 from __future__ import annotations
@@ -27,39 +20,42 @@ from tixd.config.settings import Settings
 from tixd.runtime import privileges
 from tixd.runtime.ownership import is_strangers_link
 
-#: What a processing role needs where root owns the reports, or several users do.
+#: Capabilities of a processing role where root owns the reports, or several users do.
 KEPT = (privileges.DAC_OVERRIDE, privileges.FOWNER)
 
-#: What the collector needs where nobody else than root is to run it.
+#: Capabilities of a collector that is to run as root.
 KEPT_BY_COLLECTOR = (privileges.DAC_OVERRIDE, privileges.NET_BIND_SERVICE)
 
 Loaded = TypeVar("Loaded", bound=ProcessingConfig | CollectorConfig)
 
 
 def identity(loaded: ProcessingConfig | CollectorConfig) -> privileges.Identity | None:
-    """Whom root goes on as, None for others; looks at the reports. Raises ConfigError."""
+    """Return the user that root changes to, None for others; looks at the reports.
+
+    Raises ConfigError.
+    """
     reports = loaded.settings.reports_base_path if isinstance(loaded.settings, Settings) else ""
     return privileges.target_identity(loaded.settings.run_as, reports)
 
 
 def become_service(loaded: Loaded) -> Loaded:
-    """Be who the service would be, to try what it needs; a schedule folder is not made."""
+    """Change to the service's user, to try what it needs; make no schedule folder."""
     sockets, *schedule = _own_folders(loaded, schedules=True)
     folders = [sockets, *filter(os.path.isdir, schedule)]
-    return _become(loaded, identity(loaded), folders, "")[0]
+    return _change_user(loaded, identity(loaded), folders, "")[0]
 
 
 def begin(loaded: Loaded, *, schedules: bool) -> tuple[Loaded, logs.Form]:
-    """Be who the configuration says, then open the log; schedules: it has a schedule folder.
+    """Change to the user that the configuration says, then open the log; return its form.
 
-    The form is the one that the log has. Raises ConfigError, and CannotStart.
+    schedules: it has a schedule folder. Raises ConfigError and CannotStart.
     """
     file = logs.path_of(loaded.settings.log_file)
     folders = _own_folders(loaded, schedules=schedules)
     if os.geteuid() == 0:
         _check_links([*folders, file], loaded)
     found = identity(loaded)
-    loaded, kept_all = _become(loaded, found, folders, file)
+    loaded, kept_all = _change_user(loaded, found, folders, file)
     form = _open_log(loaded)
     if found and found.why:
         logs.info("privileges", user=found, reason=found.why)
@@ -71,11 +67,11 @@ def begin(loaded: Loaded, *, schedules: bool) -> tuple[Loaded, logs.Form]:
 
 
 def _check_links(paths: list[str], loaded: ProcessingConfig | CollectorConfig) -> None:
-    """Raises CannotStart where somebody else's link would lead root to what tixd works with."""
+    """Raises CannotStart where another user's link would lead root to what tixd works with."""
     reports = [loaded.settings.reports_base_path] if isinstance(loaded.settings, Settings) else []
     for path in filter(is_strangers_link, [*reports, *paths]):
         raise errors.CannotStart(
-            f"{path} is a link that is not root's, who started tixd: name what it leads to"
+            f"{path} is a link that is not root's, and root started tixd: name what it leads to"
         )
 
 
@@ -88,20 +84,20 @@ def _own_folders(loaded: ProcessingConfig | CollectorConfig, *, schedules: bool)
 
 
 def _runtime_folder(found: Environment) -> str:
-    """The one that a service manager gives, else the system's: not one of root's own."""
+    """The service manager's, else the system's: not one of root's own."""
     system = SYSTEM_RUNTIME_FOLDER in found.runtime_folders
     return SYSTEM_RUNTIME_FOLDER if system else found.runtime_folders[0]
 
 
-def _become(
+def _change_user(
     loaded: Loaded, found: privileges.Identity | None, folders: list[str], file: str
-) -> tuple[Loaded, str]:
-    """Be the identity, if any: what comes back knows where that one's folders are.
+) -> tuple[Loaded, str | None]:
+    """Change to the identity, if any; return the configuration with that one's folders.
 
-    Also why root's rights could not be given up; "" where they were.
+    Also why root kept all its rights; None where it gave them up.
     """
     if found is None:
-        return loaded, ""
+        return loaded, None
     privileges.check(found)
     privileges.chown_to(found, folders, file)
     kept = KEPT if isinstance(loaded.settings, Settings) else KEPT_BY_COLLECTOR
@@ -126,7 +122,11 @@ def _open_log(loaded: ProcessingConfig | CollectorConfig) -> logs.Form:
 
 
 def exit_now(code: int) -> NoReturn:
-    """End this process now; what has been written to its streams and log goes out first."""
+    """Exit without waiting for worker processes that are stuck; flush streams and log first.
+
+    Python would wait at its end for every process that it has started. One that was killed but is
+    stuck in the kernel, as on a volume that hangs, ends by itself as soon as the volume answers.
+    """
     sys.stdout.flush()
     logging.shutdown()
     os._exit(code)

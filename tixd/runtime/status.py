@@ -1,13 +1,7 @@
-"""What a running role tells about itself: one frozen picture, for people and for programs.
+"""How a role is at one moment, why it is not ready, and its line in `systemctl status`.
 
-In: what the parts of the role know. Out: a Snapshot, and the reasons why it is not ready.
-Rules: nothing here asks anybody; no user, installation or address but in what workers have in hand.
-
-What a role does, in the line that `systemctl status` shows.
-
-In: a Snapshot, and why its role is not ready. Out: a line. Rules: it says first what an
-operator must know first; figures are rounded so that a role which does nothing says nothing new.
-Pure.
+Rules: no user, installation or address but in the jobs of workers; the line says first what an
+operator must know first, with figures so rounded that an idle role's line stays the same. Pure.
 """
 
 from __future__ import annotations
@@ -19,18 +13,18 @@ from typing import Literal
 
 from tixd import bounded
 
-#: A worker that says nothing for longer than this while its job is to check the volume: it hangs.
+#: A volume that has not answered for longer than this hangs.
 VOLUME_SILENCE_SECONDS = 60.0
 
-#: Nothing confirmed for longer than this, although it is tried every few seconds: of no use.
+#: A broker that has confirmed nothing for longer than this, though asked often, is of no use.
 CONFIRM_SILENCE_SECONDS = 30.0
 
-#: Less free space than this on the reports volume is as good as none.
+#: A reports volume with less free space than this is full.
 LEAST_FREE_BYTES = 1024 * 1024
 
 
 def free_space(free_bytes: float) -> str:
-    """Free space on a volume in words.
+    """Describe the free space of a volume.
 
     >>> free_space(7.3 * 2**30), free_space(2**30 - 2**20), free_space(2**19)
     ('7.3 GiB free', '1023.0 MiB free', '0.5 MiB free')
@@ -39,6 +33,7 @@ def free_space(free_bytes: float) -> str:
     return f"{free_bytes / size:.1f} {unit} free"
 
 
+#: What a role is doing.
 State = Literal["starting", "standing by", "running", "stopping"]
 
 
@@ -46,7 +41,7 @@ State = Literal["starting", "standing by", "running", "stopping"]
 class WorkerView:
     """A worker process; job and phase in words, empty when it waits; seconds in that phase.
 
-    busy: it has an installation in hand; other jobs only look, and are short.
+    busy: it processes an installation; other jobs only look, and are short.
     """
 
     pid: int
@@ -72,7 +67,7 @@ class VolumeView:
 
 @dataclass(frozen=True, slots=True)
 class BrokerView:
-    """How the broker is: why it is of no use now (None where it is), its last confirm (epoch)."""
+    """Why the broker is of no use now (None where it is of use), its last confirm (epoch)."""
 
     reason: str | None = None
     confirmed: float | None = None
@@ -80,7 +75,7 @@ class BrokerView:
 
 @dataclass(frozen=True, slots=True)
 class ApiView:
-    """When the tix-api last took a result, since when results are kept for its sake, and why.
+    """When the tix-api last took a result, since when it takes none, and why.
 
     Epoch seconds; None: it took none yet, or takes them.
     """
@@ -92,7 +87,7 @@ class ApiView:
 
 @dataclass(frozen=True, slots=True)
 class CycleView:
-    """The schedule: last completed scan, whether one runs, when the next is due (epoch seconds)."""
+    """The schedule: last completed scan, the one that runs, the next one (epoch seconds)."""
 
     number: int | None = None
     scanned: float | None = None
@@ -143,37 +138,32 @@ class Snapshot:
         if not any(worker.ready for worker in self.workers):
             yield "no worker process is ready"
         if self.role != "dispatcher":
-            yield from self._of_volume()
+            yield from self._volume_problems()
         if self.broker:
-            yield self.broker.reason or self._of_confirms(self.broker)
+            yield self.broker.reason or self._confirm_problem(self.broker)
         if self.role == "dispatcher":
-            yield self._of_cycle()
+            yield self._cycle_problem()
 
-    def _of_confirms(self, broker: BrokerView) -> str:
+    def _confirm_problem(self, broker: BrokerView) -> str:
         silent_seconds = self.moment - (broker.confirmed or self.started)
         silent = silent_seconds > CONFIRM_SILENCE_SECONDS
         return f"RabbitMQ has confirmed nothing for {silent_seconds:.0f} s" if silent else ""
 
-    def _of_cycle(self) -> str:
+    def _cycle_problem(self) -> str:
         """A dispatcher is stale when its last scan is more than three periods ago."""
         age = self.moment - (self.cycle.scanned or self.started)
         stale = age > 3 * self.period_seconds + CONFIRM_SILENCE_SECONDS
         return f"the last scan was {age:.0f} s ago" if stale else ""
 
-    def _of_volume(self) -> tuple[str, ...]:
+    def _volume_problems(self) -> Iterator[str]:
         volume = self.volume
         if volume.answered is None:
-            silent_since, told = self.started, "the reports volume has not answered yet"
-        else:
-            silent_since = volume.answered
-            told = f"the reports volume last answered {self.moment - volume.answered:.0f} s ago"
-        silent = self.moment - silent_since > VOLUME_SILENCE_SECONDS or volume.answered is None
-        full = volume.free_bytes is not None and volume.free_bytes < LEAST_FREE_BYTES
-        return (
-            told if silent else "",
-            volume.error,
-            "the reports volume is full" if full else "",
-        )
+            yield "the reports volume has not answered yet"
+        elif (silent_seconds := self.moment - volume.answered) > VOLUME_SILENCE_SECONDS:
+            yield f"the reports volume last answered {silent_seconds:.0f} s ago"
+        yield volume.error
+        if volume.free_bytes is not None and volume.free_bytes < LEAST_FREE_BYTES:
+            yield "the reports volume is full"
 
 
 #: What a role does that can.
@@ -194,7 +184,7 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 def status_line(now: Snapshot) -> str:
-    """Return the line.
+    """Describe the role in one line.
 
     >>> from dataclasses import replace
     >>> collector = Snapshot("1", "collector", 7, "running", 0.0, 0.0, open=3)
@@ -221,7 +211,7 @@ def _parts(now: Snapshot) -> Iterator[str]:
 
 
 def _verdict(now: Snapshot) -> str:
-    """Whether it can work; in the first seconds nothing is wrong yet with one that cannot."""
+    """Whether the role can work; one that has just begun is starting, not broken."""
     reasons = now.unready_reasons()
     if not reasons:
         return _DOING[now.role]
@@ -230,7 +220,6 @@ def _verdict(now: Snapshot) -> str:
 
 
 def _work(now: Snapshot) -> Iterator[str]:
-    """What was done, is in hand, and waits."""
     if now.role == "collector":
         yield f"{_many(now.counts.get('Records', 0), 'record')}, {_in_hand(now)} in hand"
     elif now.role != "dispatcher":
@@ -260,7 +249,7 @@ def _many(number: int, thing: str) -> str:
 
 
 def age(seconds: float) -> str:
-    """One unit, so that it seldom changes.
+    """Describe an age in one unit, so that it seldom changes.
 
     >>> age(-1), age(59), age(150), age(7300), age(200_000)
     ('under 1 min', 'under 1 min', '2 min', '2 h', '2 d')

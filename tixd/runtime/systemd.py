@@ -1,8 +1,7 @@
-"""What systemd is told of a service: sd_notify(3).
+"""Tell systemd the state of a service: sd_notify(3).
 
-In: the address of its socket. Out: datagrams of NAME=value lines. Rules: without a socket nothing
-is sent; one that is full or gone is no reason to wait or to end; a line break in a text becomes a
-space, because it would begin another message.
+Rules: a socket that is full or gone is no reason to wait or to end; a line break in a text becomes
+a space, because it would begin another message.
 """
 
 from __future__ import annotations
@@ -17,9 +16,8 @@ from functools import partial
 from tixd import bounded, logs
 from tixd.runtime import tasks
 
-#: How often the state of a service is looked at, at most, for its line in `systemctl status`.
+#: How often the line in `systemctl status` is renewed.
 STATUS_SECONDS = 2.0
-
 
 #: Characters of a status; a datagram is not sent where it is too long.
 LONGEST_STATUS = 1000
@@ -29,14 +27,15 @@ class Notifier:
     """Tells systemd the state of this process."""
 
     def __init__(self, address: str) -> None:
-        """`address`: NOTIFY_SOCKET: a path, or "@name" for an abstract one; "" tells nobody."""
+        """`address`: NOTIFY_SOCKET: a path, or "@name" for an abstract one; "" for no systemd."""
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        self._told, self._status = True, ""
+        self._is_reachable = True
+        self._status = ""
         self._started = False
 
     @contextlib.asynccontextmanager
     async def following(self, status_line: Callable[[], str]) -> AsyncIterator[None]:
-        """Tell what `status_line` says, whenever it says something new."""
+        """Send what `status_line` returns, whenever it returns something new."""
         telling = tasks.start_loop(partial(self._follow, status_line), "status for systemd")
         try:
             yield
@@ -54,36 +53,36 @@ class Notifier:
             await asyncio.sleep(STATUS_SECONDS)
 
     def ready(self, status: str) -> None:
-        """The start has ended."""
+        """Tell that the start has ended."""
         self._started = True
-        self._tell("READY=1\n", status)
+        self._send_state("READY=1\n", status)
 
     def status(self, text: str) -> None:
-        """What `systemctl status` shows; sent where it is new."""
+        """Send the line that `systemctl status` shows, where it is new."""
         if text != self._status:
-            self._tell("", text)
+            self._send_state("", text)
 
     def reloading(self) -> None:
-        """Secrets, tables and logs are read again; `reloaded` ends it. A start stays a start."""
+        """Tell that secrets are read again, until `reloaded`; while starting, tell nothing."""
         now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         if self._started:
             self._send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
 
     def reloaded(self, status: str) -> None:
-        """They were, or could not be."""
+        """Tell that the reload has ended, well or not."""
         if self._started:
-            self._tell("READY=1\n", status)
+            self._send_state("READY=1\n", status)
 
     def stopping(self, status: str) -> None:
-        """The end has begun."""
-        self._tell("STOPPING=1\n", status)
+        """Tell that the end has begun."""
+        self._send_state("STOPPING=1\n", status)
 
     def watchdog(self) -> None:
-        """A tick and a turn of supervision have completed."""
+        """Tell that all that must turn has turned."""
         self._send("WATCHDOG=1")
 
-    def _tell(self, state: str, status: str) -> None:
-        """Send both; a status that did not go is still new."""
+    def _send_state(self, state: str, status: str) -> None:
+        """Send both; a status that could not be sent is still new."""
         if self._send(f"{state}STATUS={_line(status)}"):
             self._status = status
 
@@ -94,12 +93,12 @@ class Notifier:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 sock.sendto(message.encode(), socket.MSG_DONTWAIT, self._address)
         except OSError as error:
-            if self._told:
+            if self._is_reachable:
                 logs.warning("systemd_not_told", reason=error.strerror)
-            self._told = False
+            self._is_reachable = False
         else:
-            self._told = True
-        return self._told
+            self._is_reachable = True
+        return self._is_reachable
 
 
 def _line(text: str) -> str:

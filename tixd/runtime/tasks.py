@@ -1,8 +1,7 @@
 """Background tasks: the only module that creates any, so that none fails unseen.
 
-In: coroutines. Out: tasks. Rules: an unexpected error (anything but a TixdError) is logged
-and counted when its task fails, even if another task awaits it; an endless loop is started again
-after one, with a growing pause; errors that only asyncio sees are logged as well.
+Rules: an unexpected error (anything but a TixdError) is logged and counted when its task fails,
+even if another task awaits it; an endless loop is started again after one, with a growing pause.
 """
 
 from __future__ import annotations
@@ -20,24 +19,19 @@ from tixd.runtime.retry import Retry
 #: Pauses before an endless loop is started again.
 RETRY = Retry(1.0, 60.0)
 
-#: A loop that ran for so long has worked: the pauses begin anew.
+#: After a loop has run for so long, the pauses begin anew.
 STEADY_SECONDS = 120.0
-
-#: The counter of unexpected errors in /metrics, without tixd_ and _total, and its help.
-COUNTED, MEANING = "unexpected_errors", "Unexpected errors; the log has each."
 
 #: Note on an exception that has been reported.
 _REPORTED = "reported by tixd"
 
 _T = TypeVar("_T")
 
-#: The loop keeps weak references only.
+#: All tasks under way: the loop keeps weak references only.
 _running: set[asyncio.Task[Any]] = set()
 
 
 class _Failures:
-    """How many unexpected errors there were in this process."""
-
     count = 0
 
 
@@ -78,7 +72,7 @@ def report(error: BaseException, what: str) -> None:
 
 
 def failures() -> int:
-    """How many unexpected errors there were in this process."""
+    """Return how many unexpected errors there were in this process."""
     return _Failures.count
 
 
