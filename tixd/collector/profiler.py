@@ -17,7 +17,7 @@ from types import FrameType
 
 from aiohttp import web
 
-from tixd.runtime.http_server import Listener, Routes, bound_or_refused, plain_text, serve
+from tixd.runtime.http_server import Listener, Routes, bind_address, plain_text, serve
 
 #: How often a profile looks where the program is, seconds of CPU time.
 SAMPLE_SECONDS = 0.005
@@ -120,4 +120,4 @@ def routes() -> Routes:
 
 async def listen(address: str) -> Listener:
     """Answer on an address of its own (host:port); raises CannotStart."""
-    return await serve(await bound_or_refused(address), routes())
+    return await serve(await bind_address(address), routes())

@@ -27,7 +27,7 @@ from tixd.runtime.http_server import (
     Handler,
     HttpServer,
     Listener,
-    bound_or_refused,
+    bind_address,
     health_routes,
     route,
     send,
@@ -102,7 +102,7 @@ class Server:
             auto_decompress=False,
         )
         listener = Listener(http)
-        await listener.start(await bound_or_refused(address))
+        await listener.start(await bind_address(address))
         return listener
 
     async def watch(self) -> None:

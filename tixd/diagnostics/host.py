@@ -18,7 +18,7 @@ from tixd import errors
 from tixd.config.environment import Environment, user
 from tixd.directory import Folder
 from tixd.runtime import control
-from tixd.runtime.http_server import bound_or_refused
+from tixd.runtime.http_server import bind_address
 from tixd.runtime.ownership import is_root_controlled
 
 #: How long the process that has the address, or the role's socket, may take to answer.
@@ -68,7 +68,7 @@ def check_http_address(address: str, setting: str) -> str:
     if address == "off":
         return "off: no /healthz, /readyz and /metrics"
     try:
-        sockets = asyncio.run(bound_or_refused(address))
+        sockets = asyncio.run(bind_address(address))
     except errors.CannotStart as error:
         if _tixd_answers(address):
             return f"{address}: a running tixd answers there"

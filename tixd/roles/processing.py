@@ -28,7 +28,7 @@ from tixd.roles.control_commands import failed_commands
 from tixd.roles.processing_metrics import ProcessingMetrics
 from tixd.runtime import control, tasks
 from tixd.runtime.control_server import Command
-from tixd.runtime.http_server import bound_or_refused, health_routes, serve
+from tixd.runtime.http_server import bind_address, health_routes, serve
 from tixd.runtime.service import Service
 from tixd.runtime.startup import exit_now
 from tixd.runtime.status import (
@@ -108,7 +108,7 @@ class ProcessingService(Service[Settings]):
         if self.listeners or address == "off":
             return
         try:
-            sockets = await bound_or_refused(address, _HTTP_ADVICE)
+            sockets = await bind_address(address, _HTTP_ADVICE)
         except errors.CannotStart as error:
             if self.settings.http_address:
                 raise

@@ -1,9 +1,8 @@
 """The HTTP listener of every role, on TCP and on the control socket.
 
-In: bound sockets, handlers by method and path. Out: answers. Rules: a request that was not read to
-its end closes its connection; a client that does not read its answer in time is cut off; what has a
-short request and a short answer gets brief connections: few at once, each for seconds, and the
-oldest makes room.
+Rules: a request that was not read to its end closes its connection; a client that does not read its
+answer in time is cut off; connections for short requests (`serve`) are few, live for seconds, and
+the oldest makes room.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ Routes = Mapping[str, Handler]
 #: How long an answer may take to be written.
 ANSWER_SECONDS = 10.0
 
-#: How long a brief connection may be open beside the work for it, so that slow senders end.
+#: How long a brief connection may be open, not counting the work for its requests.
 CONNECTION_SECONDS = 10.0
 
 #: How long a connection may wait for its next request.
@@ -41,10 +40,13 @@ IDLE_SECONDS = 5.0
 #: Connections open at once; a further one closes the oldest.
 MOST_CONNECTIONS = 32
 
-#: Longest request line, and longest header field, and how many of them.
-LONGEST_LINE_BYTES, MOST_HEADERS = 2048, 32
+#: Longest request line, and longest header field, of a short request.
+LONGEST_LINE_BYTES = 2048
 
-#: What is read of a connection at once: so much of each may wait to be looked at.
+#: Header fields of a short request.
+MOST_HEADERS = 32
+
+#: Bytes read of a connection at once: so much of each may wait in memory.
 READ_BYTES = 64 * 1024
 
 #: The least that is read at once of a connection whose bytes take long to parse.
@@ -64,7 +66,7 @@ QUEUED_CONNECTIONS = 1024
 #: Turns of the loop from taking a connection until it is known to be there: two, and some to spare.
 TURNS_UNTIL_KNOWN = 5
 
-#: What a host says that has no IPv6, or no IPv4: its other addresses are enough.
+#: Errors of a host without IPv6, or without IPv4: its other addresses are enough.
 _NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -88,9 +90,9 @@ def plain_text(words: str, status: int = 200, **headers: str) -> web.Response:
 
 
 def health_routes(unready: Callable[[], Sequence[str]], metrics: Callable[[], bytes]) -> Routes:
-    """Return what every role answers, from memory: is it alive, can it work, what has it counted.
+    """Return /healthz, /readyz and /metrics, which every role answers from memory.
 
-    unready: why it cannot work; metrics: what Prometheus reads.
+    unready: why it cannot work; metrics: the text for Prometheus.
     """
 
     async def health(_: web.BaseRequest) -> web.Response:
@@ -107,7 +109,7 @@ def health_routes(unready: Callable[[], Sequence[str]], metrics: Callable[[], by
 
 
 async def route(request: web.BaseRequest, routes: Routes) -> web.Response:
-    """Let the handler answer that the request names: 404 for a wrong path, 405 for a method."""
+    """Call the handler of the method and path; answer 404 or 405 where there is none."""
     method = "GET" if request.method == "HEAD" else request.method
     handler = routes.get(f"{method} {request.path}")
     if handler:
@@ -122,7 +124,7 @@ async def route(request: web.BaseRequest, routes: Routes) -> web.Response:
 
 
 async def send(request: web.BaseRequest, response: web.Response) -> web.Response:
-    """Write the response now, because a client that does not read it is not waited for."""
+    """Write the response now; cut off a client that does not read it in time."""
     response.headers.update({"Server": "tixd", "Cache-Control": "no-store"})
     if not request.content.at_eof():
         response.force_close()
@@ -160,16 +162,16 @@ async def serve(sockets: list[socket.socket], routes: Routes) -> Listener:
 
 
 class Watch(Protocol):
-    """Is told what happens to connections."""
+    """Follows the connections of a server."""
 
     def admit(self, protocol: web.RequestHandler) -> None:
-        """A new one, which has no transport yet."""
+        """Take note of a new one, which has no transport yet."""
 
     def received(self, protocol: web.RequestHandler, size: int) -> None:
-        """So many bytes have arrived."""
+        """Take note of bytes that have arrived."""
 
     def lost(self, protocol: web.RequestHandler) -> None:
-        """It has ended."""
+        """Take note of its end."""
 
 
 class HttpServer(web.Server):
@@ -187,7 +189,7 @@ class HttpServer(web.Server):
         self._options = {**options, "access_log": None, "logger": logs.NULL_LOGGER}
 
     def __call__(self) -> web.RequestHandler:
-        """A protocol for a new connection."""
+        """Return the protocol of a new connection."""
         protocol = _Connection(self, loop=asyncio.get_running_loop(), **self._options)
         protocol.watch = self._watch
         self._watch.admit(protocol)
@@ -195,7 +197,7 @@ class HttpServer(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    """A connection that tells what happens to it, and repeats nothing of what it was sent."""
+    """A connection that is followed, and whose error pages repeat little of what was sent."""
 
     watch: Watch
 
@@ -239,12 +241,12 @@ class _Connection(web.RequestHandler):
 
 
 def has_request(protocol: web.RequestHandler) -> bool:
-    """Whether a whole head has arrived whose request has not been answered."""
+    """Tell whether a whole head has arrived whose request has not been answered."""
     return bool(protocol._messages) or protocol._current_request is not None  # noqa: SLF001
 
 
 def cut(protocol: web.RequestHandler) -> None:
-    """Close a connection at once; what its other end does not read is not waited for."""
+    """Close a connection at once, without waiting for its client to read."""
     transport = protocol.transport
     protocol.force_close()
     if transport:
@@ -252,14 +254,14 @@ def cut(protocol: web.RequestHandler) -> None:
 
 
 class BriefConnections:
-    """Few connections, each for seconds; the oldest makes room, but not while it is at work."""
+    """Few connections, each for seconds; the oldest that is not at work makes room."""
 
     def __init__(self) -> None:
         self._timers: dict[web.RequestHandler, asyncio.TimerHandle] = {}
         self._at_work: set[web.RequestHandler] = set()
 
     def admit(self, protocol: web.RequestHandler) -> None:
-        """Give a new connection its time and its place among few."""
+        """Limit the time of a new connection, and make room for it."""
         loop = asyncio.get_running_loop()
         if len(self._timers) >= MOST_CONNECTIONS:
             idle = (one for one in self._timers if one not in self._at_work)
@@ -268,16 +270,16 @@ class BriefConnections:
         self._timers[protocol] = loop.call_later(CONNECTION_SECONDS, self._end, protocol)
 
     def received(self, protocol: web.RequestHandler, size: int) -> None:
-        """Requests are short, their heads limited."""
+        """Do nothing: requests are short, their heads limited."""
 
     def lost(self, protocol: web.RequestHandler) -> None:
-        """Keep nothing of a connection that has ended."""
+        """Forget a connection that has ended."""
         if timer := self._timers.pop(protocol, None):
             timer.cancel()
 
     @contextlib.contextmanager
     def at_work(self, protocol: web.RequestHandler) -> Iterator[None]:
-        """Let its request take its time while the block runs, even if that of others is over."""
+        """Keep the connection open while the block runs, even beyond its time."""
         self._at_work.add(protocol)
         try:
             yield
@@ -294,7 +296,7 @@ class BriefConnections:
 
 
 class Listener:
-    """Sockets on which HTTP is spoken; stop it before the loop ends."""
+    """Sockets with an HTTP server; stop it before the loop ends."""
 
     def __init__(self, http: web.Server) -> None:
         self._http = http
@@ -338,19 +340,19 @@ class Listener:
                 protocol.force_close()
 
 
-async def bound_or_refused(address: str, advice: str = "") -> list[socket.socket]:
-    """Sockets on every address of the host; raises CannotStart, which ends with the advice."""
+async def bind_address(address: str, advice: str = "") -> list[socket.socket]:
+    """Bind sockets on every address of the host; raises CannotStart, with the advice."""
     try:
-        return await _bound(address)
+        return await _bind_all(address)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise errors.CannotStart(f"HTTP address {address}: {reason}{advice}") from None
 
 
-async def _bound(address: str) -> list[socket.socket]:
-    """Sockets on every address of the host, or of this machine where it is "".
+async def _bind_all(address: str) -> list[socket.socket]:
+    """Bind all addresses of the host, or of this machine where it is "", or none.
 
-    Raises OSError or UnicodeError, then leaves none.
+    Raises OSError or UnicodeError.
     """
     host, _, port = address.rpartition(":")
     found = await asyncio.get_running_loop().getaddrinfo(
@@ -360,7 +362,7 @@ async def _bound(address: str) -> list[socket.socket]:
         sockets, failures = [], [OSError(f"{host} has no address")]
         for family, kind, protocol, _, where in dict.fromkeys(found):
             try:
-                sockets.append(opened.enter_context(_listening(family, kind, protocol, where)))
+                sockets.append(opened.enter_context(_bind_one(family, kind, protocol, where)))
             except OSError as error:
                 if error.errno not in _NO_SUCH_FAMILY:
                     raise
@@ -371,8 +373,8 @@ async def _bound(address: str) -> list[socket.socket]:
     return sockets
 
 
-def _listening(family: int, kind: int, protocol: int, where: Any) -> socket.socket:
-    """A bound socket; IPv6 alone on one of IPv6, because IPv4 has its own."""
+def _bind_one(family: int, kind: int, protocol: int, where: Any) -> socket.socket:
+    """Bind a socket; one of IPv6 takes no IPv4, which has its own."""
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -20,7 +20,7 @@ from tixd.runtime.http_server import (
     BriefConnections,
     HttpServer,
     Listener,
-    bound_or_refused,
+    bind_address,
     health_routes,
     serve,
 )
@@ -31,7 +31,7 @@ from tixd.runtime.status import Snapshot
 async def listening(now: Callable[[], Snapshot] = snapshot) -> AsyncIterator[Listener]:
     """A listener on a free port of the loopback."""
     routes = health_routes(lambda: now().unready_reasons(), lambda: b"tixd_up 1\n")
-    listener = await serve(await bound_or_refused("127.0.0.1:0"), routes)
+    listener = await serve(await bind_address("127.0.0.1:0"), routes)
     try:
         yield listener
     finally:
@@ -150,13 +150,13 @@ def taken() -> int:
 
 def test_an_address_that_is_taken_is_said_to_be_so(taken):
     with pytest.raises(errors.CannotStart, match="Address already in use") as caught:
-        asyncio.run(bound_or_refused(f"127.0.0.1:{taken}"))
+        asyncio.run(bind_address(f"127.0.0.1:{taken}"))
     assert caught.value.exit_code == 3
 
 
 def test_a_host_that_cannot_have_an_address_stops_the_start():
     with pytest.raises(errors.CannotStart, match="label too long"):
-        asyncio.run(bound_or_refused(f"{'a' * 64}:8889"))
+        asyncio.run(bind_address(f"{'a' * 64}:8889"))
 
 
 def test_stopping_closes_kept_connections_and_the_port():
@@ -213,7 +213,7 @@ def test_one_who_does_not_read_its_answer_holds_nothing_after_its_time(monkeypat
     async def run() -> None:
         http = HttpServer(long, connections)
         listener = Listener(http)
-        await listener.start(await bound_or_refused("127.0.0.1:0"))
+        await listener.start(await bind_address("127.0.0.1:0"))
         _, writer = await connect(listener)
         writer.transport.pause_reading()
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -234,7 +234,7 @@ def test_a_request_that_goes_on_is_given_up_when_its_time_is_over():
             return await asyncio.get_running_loop().create_future()
 
         listener = Listener(web.Server(for_ever))
-        await listener.start(await bound_or_refused("127.0.0.1:0"))
+        await listener.start(await bind_address("127.0.0.1:0"))
         reader, writer = await connect(listener)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await begun.wait()
@@ -260,7 +260,7 @@ def test_no_request_is_answered_after_the_stop_has_waited_for_all(turns):
 
     async def run() -> list[int]:
         listener = Listener(web.Server(answer))
-        await listener.start(await bound_or_refused("127.0.0.1:0"))
+        await listener.start(await bind_address("127.0.0.1:0"))
         with contextlib.ExitStack() as opened:
             asked(opened, listener)  # the kernel has the requests before the loop has
             for _ in range(turns):
