@@ -77,7 +77,7 @@ async def _schedule(
 
 
 async def distribute(pool: Pool, jobs: JobPublisher, wanted: ListInstallations) -> Counter[str]:
-    """Send a job for each installation that is wanted, or ask somebody who sees the reports.
+    """Send a job for each installation that is wanted, or ask the workers for a scan.
 
     An empty folder may be a volume that is mounted elsewhere only, as in the original's images.
     """

@@ -173,7 +173,7 @@ class ProcessingService(Service[Settings]):
         return not self.pool or self._supervised > before
 
     def children(self) -> Collection[int]:
-        """Return the workers, whom the pool asks how they ended."""
+        """Return the workers, which the pool reaps."""
         return {worker.pid for worker in self.pool.workers} if self.pool else ()
 
     # --- what others see -------------------------------------------------------------------------

@@ -1,8 +1,7 @@
-"""The control socket's answering side: HTTP for people and commands on the host itself.
+"""Answer commands and people on the host itself: HTTP over the control socket.
 
-In: commands by method and path, as "GET /status". Out: JSON, or an error in plain text. Rules: a
-file that somebody removes is made again; few requests of a kind are at work at once. A role that
-can have no socket works on without: it is for people, not for work.
+Rules: answers are JSON, errors plain text; a socket file that was removed is made again; few
+requests of a kind are at work at once. A role that can have no socket works without one.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Command = Callable[[Mapping[str, str]], Awaitable[object]]
 #: Requests of the same kind at work at once.
 MOST_REQUESTS = 16
 
-#: How often the socket's file is looked at, which somebody may have removed.
+#: How often it is checked that the socket's file was not removed.
 LOOK_SECONDS = 1.0
 
 #: Longest text of an error.
@@ -96,7 +95,7 @@ class ControlSocket:
             return False
 
     async def _watch(self) -> None:
-        """Listen anew where somebody has removed the file or its folder."""
+        """Listen anew where the file or its folder was removed."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self._is_there():

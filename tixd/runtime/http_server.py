@@ -56,8 +56,8 @@ MIN_READ_BYTES = 1024
 #: plain body, and all connections may be read in one turn of the loop.
 PARSE_SECONDS = 0.0001
 
-#: Connections that are taken before others have their turn in the loop: each needs a descriptor
-#: before somebody else's can be closed.
+#: Connections that are taken in one turn of the loop: each needs a descriptor before an old one is
+#: closed.
 TAKEN_AT_ONCE = 16
 
 #: Connections that the kernel holds until they are taken.

@@ -99,7 +99,7 @@ class Service(ABC, Generic[AnySettings]):
         return True
 
     def children(self) -> Collection[int]:
-        """Return the processes that somebody else asks how they ended."""
+        """Return the processes that the role reaps itself."""
         return ()
 
     # --- from start to end -----------------------------------------------------------------------
