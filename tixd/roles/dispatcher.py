@@ -40,7 +40,7 @@ async def _work(service: ProcessingService, pool: Pool) -> None:
     lock = BrokerLock(f"pid {os.getpid()} on {socket.gethostname()}")
     publisher = ConfirmedPublisher(endpoint(settings), "jobs out", lock.acquire)
     jobs = JobPublisher(publisher, settings.processing_period_minutes * 60)
-    service.broker = lambda: BrokerView(publisher.outage, publisher.last_confirmed_at)
+    service.broker = lambda: BrokerView(publisher.outage or "", publisher.last_confirmed_at)
     service.on_reload = lambda: publisher.link.set_endpoint(endpoint(service.settings))
     find = partial(distribute, pool, jobs)
     service.scheduler = scheduler = Scheduler(settings, find, service.metrics.add)

@@ -43,7 +43,7 @@ async def _work(service: ProcessingService, pool: Pool) -> None:
 
     service.queue_lengths = lambda: (queue.waiting, queue.open)
     service.broker = lambda: BrokerView(
-        queue.outage or publisher.outage, publisher.last_confirmed_at
+        queue.outage or publisher.outage or "", publisher.last_confirmed_at
     )
     service.on_reload = on_reload
     await service.enter_work(pool)

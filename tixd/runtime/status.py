@@ -67,9 +67,12 @@ class VolumeView:
 
 @dataclass(frozen=True, slots=True)
 class BrokerView:
-    """Why the broker is of no use now (None where it is of use), its last confirm (epoch)."""
+    """Why the broker is of no use now ("": it is of use), and its last confirm (epoch).
 
-    reason: str | None = None
+    Status as JSON has these texts; scripts compare them.
+    """
+
+    reason: str = ""
     confirmed: float | None = None
 
 
