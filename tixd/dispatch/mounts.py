@@ -25,15 +25,15 @@ def check_reports_folder(settings: Settings) -> None:
         logs.warning("locks_not_shared", folder=base, reason=warning)
 
 
-def lock_warning(path: str, mountinfo: str) -> str:
-    """Return why several hosts cannot share the reports at `path`; "" where nothing is known."""
+def lock_warning(path: str, mountinfo: str) -> str | None:
+    """Return why several hosts cannot share the reports at `path`; None where they can."""
     kind, options = _mount_of(os.path.realpath(path), mountinfo)
     if kind in _LOCAL_TYPES:
         return f"locks on {kind} do not reach other hosts: let one host alone work on it"
     local = sorted(_LOCAL_OPTIONS & options)
     if local:
         return f"mount option {local[0]} keeps locks on this host: let one host alone work on it"
-    return ""
+    return None
 
 
 def read_mountinfo() -> str:
