@@ -151,6 +151,17 @@ def test_a_volume_that_reads_nothing_ends_the_job_and_nothing_is_moved_or_delete
 HIDDEN = {"3": {2}, "9": {2, 3}, ODD: {3}}
 
 
+def test_a_report_that_is_listed_but_not_there_holds_up_no_window_before_it(base):
+    """A directory entry without a file, as a damaged file system has them."""
+    folder = laid_out(base)
+    put(folder / f"tix-report-{START + 30 * 60 + 30}.json", (folder / FIFTH).read_bytes())
+    broken = f"tix-report-{START + 30 * 60 + 30}.json"
+    with failing_files(base, {broken: "ENOENT!"}) as mounted, StandInApi() as api:
+        ended = once(mounted, api.port)
+    assert posted(api) == WINDOWS[:2], ended.text
+    assert "jobs_vanished" not in ended.counts
+
+
 @pytest.mark.parametrize("name", HIDDEN)
 def test_one_name_whose_stat_fails_hides_no_other(base, name):
     put(laid_out(base) / ODD, b"{")

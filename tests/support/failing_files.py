@@ -2,7 +2,8 @@
 
 `python -m tests.support.failing_files FOLDER MOUNT_POINT ERROR:NAME...`: reading such a file ends
 in the error of that name, and where `!` follows the error even its stat. While there is a file
-`FOLDER.fails`, reading any file fails. Listing a folder tells the names alone, as some do.
+`FOLDER.fails`, reading any file fails. Listing a folder tells the names alone, as some do, but of
+what it says is not there (ENOENT) that it is a file, as a damaged ext4 does.
 """
 
 # ruff: noqa: ARG002 - the library calls with these arguments
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from typing import Any
 
@@ -44,8 +46,12 @@ class FailingFiles(mfusepy.Operations):
             raise mfusepy.FuseOSError(number or errno.EIO)
         return os.pread(fh, size, offset)
 
-    def readdir(self, path: str, fh: int) -> list[str]:
-        return [".", "..", *os.listdir(self._at(path))]
+    def readdir(self, path: str, fh: int) -> list[str | tuple[str, dict[str, int], int]]:
+        return [".", "..", *map(self._listed, os.listdir(self._at(path)))]
+
+    def _listed(self, name: str) -> str | tuple[str, dict[str, int], int]:
+        missing = name in self.hidden and self.errors[name] == errno.ENOENT
+        return (name, {"st_mode": stat.S_IFREG}, 0) if missing else name
 
     def open(self, path: str, flags: int) -> int:
         return os.open(self._at(path), flags & ~os.O_NOFOLLOW)

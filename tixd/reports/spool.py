@@ -7,7 +7,9 @@ older one is quarantined and its neighbours go on.
 An error of one file is a warning, and the file is passed over like a bad one, but stays where it
 is. It is the file's own only if, after it, another report could be read from the volume and the
 file failed once more; otherwise it is the volume's: it ends the job, and nothing is moved or
-deleted. What tidies up (expiry, leftovers, quarantine) never ends a job.
+deleted. A file that is not found ends the job too, unless it is listed again: then its entry is
+damaged, and it is like any other error of one file. What tidies up (expiry, leftovers, quarantine)
+never ends a job.
 """
 
 from __future__ import annotations
@@ -290,18 +292,24 @@ class Spool:
         for _ in range(2):
             try:
                 return _File(*self._folder.read(name, MAX_REPORT_BYTES))
-            except (errors.NotFound, errors.NoMemory, errors.NoDescriptors):
+            except (errors.NoMemory, errors.NoDescriptors):
                 raise
             except errors.VolumeError as found:
-                if error is None and not self._is_its_own(name, found):
+                is_new = error is None or isinstance(found, errors.NotFound)
+                if is_new and not self._is_its_own(name, found):
                     raise
                 error = found
         return _File(b"", self._facts(name), error)
 
     def _is_its_own(self, name: str, error: errors.VolumeError) -> bool:
-        """Whether the error is of this file, and not of the volume."""
+        """Whether the error is of this file, and neither of the volume nor of one that is gone."""
+        if isinstance(error, errors.NotFound) and not self._is_still_listed(name):
+            return False
         of_files = (errors.NotPermitted, errors.UnexpectedFileType)
         return isinstance(error, of_files) or self._volume_answers(name)
+
+    def _is_still_listed(self, name: str) -> bool:
+        return any(entry.name == name for entry in self._folder.scan())
 
     def _volume_answers(self, failed: str) -> bool:
         """Whether another report can be read from the volume, or there is none."""

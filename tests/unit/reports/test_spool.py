@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -352,6 +353,37 @@ def test_without_the_volumes_clock_a_file_is_old_once_it_was_seen_unchanged_for_
         assert len(opened.firsts()) == (3 if seconds == 60 else 1)
     assert sorted(os.listdir(folder / "bad-reports"))[0] == "tix-report-1000030.json"
     assert (folder / "bad-reports/tix-report-7.json").exists(), "its age is not known"
+
+
+def test_a_report_that_is_listed_for_ever_and_never_there_is_passed_over_after_a_minute(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(folder, "tix-report-1000030.json", minute(1_000_030))
+    for name in ("open", "stat"):
+        monkeypatch.setattr(os, name, missing(getattr(os, name), "tix-report-1000030.json"))
+    clock = Clock()
+    ages = Ages(clock)
+    for clock.seconds, reports in ((0, 1), (59, 1), (60, 3)):
+        assert len(Opened(folder, ages=ages).firsts()) == reports
+    assert warnings(caplog) == ["report_unreadable"]
+
+
+def test_a_report_that_vanishes_after_it_was_listed_ends_the_job(folder: Path) -> None:
+    opened = Opened(folder)
+    (folder / "tix-report-1000060.json").unlink()
+    with pytest.raises(errors.NotFound):
+        opened.firsts()
+
+
+def missing(real: Callable[..., object], name: str) -> Callable[..., object]:
+    """A function of os that does not find the file of this name."""
+
+    def find(path: str, *arguments: object, **options: object) -> object:
+        if path == name:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        return real(path, *arguments, **options)
+
+    return find
 
 
 def test_a_file_that_keeps_changing_holds_up_its_installation_for_an_hour_at_most(
