@@ -20,6 +20,9 @@ from tixd import errors
 #: Ending of a file that is being written; a leftover is overwritten or removed, never read.
 TEMPORARY_SUFFIX = ".tmp"
 
+#: So many times a file that was replaced while it was locked is opened anew.
+MOST_REPLACED = 3
+
 #: How a file is opened to be read: no link is followed, and a FIFO does not block.
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -241,8 +244,7 @@ class Folder:
             fd = os.open(name, _READ_FLAGS, dir_fd=self.fd)
             try:
                 facts = os.fstat(fd)
-                if not stat.S_ISREG(facts.st_mode):
-                    raise OSError(errno.EISDIR, "not a regular file")
+                _refuse_other_kinds(facts)
                 return (_read_up_to(fd, limit_bytes, facts.st_size), facts)
             finally:
                 os.close(fd)
@@ -326,18 +328,43 @@ class Folder:
         with _Translated(self.path):
             os.fsync(self.fd)
 
+    def open_locked(self, name: str) -> OpenFile:
+        """Open a file as open_file does, and take the kernel lock on it; raises Locked.
+
+        A file that was replaced or deleted meanwhile is left for the one that has its name now. A
+        file system that gives a file another number each time is believed at last.
+        """
+        tries_left = MOST_REPLACED
+        while True:
+            file = self.open_file(name)
+            tries_left -= 1
+            try:
+                file.lock()
+                if not tries_left or self._leads_to(name, file):
+                    return file
+            except errors.VolumeError:
+                file.close()
+                raise
+            file.close()
+
+    def _leads_to(self, name: str, file: OpenFile) -> bool:
+        try:
+            return os.path.samestat(self.facts(name), file.facts())
+        except errors.NotFound:
+            return False
+
     def open_file(self, name: str, *, make: bool = True) -> OpenFile:
         """Open the regular file `name` to be read and written in place; make it if it is missing.
 
-        make=False: to be read alone; raises NotFound where it is missing.
-
-        Raises UnexpectedFileType for anything else, and for a file with a second hard link.
+        make=False: to be read alone; raises NotFound where it is missing. Raises UnexpectedFileType
+        for anything but a regular file. Do not write to one with a second name (st_nlink): it may
+        be another's file, or a backup's.
         """
         path = f"{self.path}/{name}"
         with _Translated(path):
             fd = self._open_or_make(name) if make else os.open(name, _READ_FLAGS, dir_fd=self.fd)
             try:
-                _refuse_odd(os.fstat(fd))
+                _refuse_other_kinds(os.fstat(fd))
             except OSError:
                 os.close(fd)
                 raise
@@ -352,12 +379,9 @@ class Folder:
         return os.open(name, _WRITE_FLAGS, dir_fd=self.fd)  # another process made it just now
 
 
-def _refuse_odd(facts: os.stat_result) -> None:
-    """Raise OSError for what is not safe to write in place."""
+def _refuse_other_kinds(facts: os.stat_result) -> None:
     if not stat.S_ISREG(facts.st_mode):
         raise OSError(errno.EISDIR, "not a regular file")
-    if facts.st_nlink > 1:
-        raise OSError(errno.EEXIST, "has a second name (hard link)")
 
 
 def _entry(found: os.DirEntry[str]) -> Entry:

@@ -98,8 +98,11 @@ class Journal:
 
     def __enter__(self) -> Self:
         """Raise Locked where another process works here, NotPermitted, UnexpectedFileType, ..."""
+        file = None
         with contextlib.suppress(errors.DiskFull):
-            self._open()
+            file = self._open()
+        if file:
+            self._separate(file)
         self.entry = _joined(self._unwritten.get(self._folder.path), self._stored)
         return self
 
@@ -215,18 +218,49 @@ class Journal:
     def _open(self) -> OpenFile:
         """Open, lock and read the file; raises DiskFull where there is no room for it."""
         try:
-            file = self._file = self._folder.open_file(LOCK_FILE)
+            file = self._file = self._folder.open_locked(LOCK_FILE)
         except errors.NotPermitted as error:
             if isinstance(error, errors.Immutable):
                 raise
             raise errors.JournalNotPermitted(_owned(self._folder, error.detail)) from error
         try:
-            file.lock()
             self._read(file)
         except errors.VolumeError:
             self.__exit__()
             raise
         return file
+
+    def _separate(self, file: OpenFile) -> OpenFile:
+        """Go on in a file of our own where this one has a second name (hard link).
+
+        A backup may have linked it, or somebody a file that is none of ours: to write in place
+        would change that one too, and two installations with one file would have one lock and one
+        list of deletions. The shared file stays locked until the new one has the name.
+        """
+        if file.facts().st_nlink <= 1:
+            return file
+        self._file = None
+        try:
+            self._file = copy = self._make_copy()
+        finally:
+            file.close()
+        return copy
+
+    def _make_copy(self) -> OpenFile:
+        """Put a locked file with the entry that counts in place of the one that is there."""
+        slot, overflow = lay_out(self._stored, 1, None)
+        content = slot.line.ljust(LONG_AT, b"\0") + overflow
+        temporary = self._folder.write_temporary(LOCK_FILE, content)
+        copy = self._folder.open_file(temporary)
+        try:
+            copy.lock()
+            self._folder.rename(temporary, LOCK_FILE)
+        except errors.VolumeError:
+            copy.close()
+            raise
+        self._slot = slot
+        self._sequence = slot.sequence
+        return copy
 
     def _read(self, file: OpenFile) -> None:
         """Find the slot that counts; raises errors.VolumeFailed where the disk is at fault."""
@@ -241,7 +275,7 @@ class Journal:
 
         Raises errors.DiskFull, NotPermitted, ...: then it cannot be written, nor saved.
         """
-        file = self._file or self._open()
+        file = self._file or self._separate(self._open())
         slot = self._lay_out(file, entry)
         file.write(PREPARED + slot.line[len(PREPARED) :], slot.index * SLOT_BYTES)
         self._next = slot, entry
@@ -253,7 +287,7 @@ class Journal:
         """
         ahead = self._next
         self._next = None
-        file = self._file or self._open()
+        file = self._file or self._separate(self._open())
         if ahead and ahead[1] == entry:
             self._make_count(file, ahead[0], ahead[0].line[: len(PREPARED)])
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import resource
@@ -18,7 +19,7 @@ import pytest
 from tests.support.log_events import heard
 from tests.unit.results.test_journal import FULL
 from tixd import errors
-from tixd.directory import Folder
+from tixd.directory import Folder, OpenFile
 from tixd.reports.model import LOCK_FILE
 from tixd.results.journal import (
     LONG_AT,
@@ -213,13 +214,65 @@ def test_what_is_no_file_in_its_place_is_left_alone(folder, make):
         pass
 
 
-def test_a_file_with_a_second_name_is_never_written_to(folder):
+def test_a_file_with_a_second_name_is_never_written_to_nor_copied(folder):
     other = Path(folder.path, "precious")
     other.write_bytes(b"precious")
     os.link(other, Path(folder.path, LOCK_FILE))
-    with pytest.raises(errors.UnexpectedFileType, match="second name"), Journal(folder):
-        pass
+    saved(folder, FULL)
     assert other.read_bytes() == b"precious"
+    assert loaded(folder) == FULL
+    assert b"precious" not in content(folder)
+
+
+@pytest.mark.parametrize("entry", [FULL, LONG], ids=["short", "long"])
+def test_a_journal_that_a_backup_has_linked_goes_on_in_a_file_of_its_own(folder, tmp_path, entry):
+    before = saved(folder, JournalEntry(1, 2), entry)
+    snapshot = tmp_path / "snapshot"
+    os.link(tmp_path / LOCK_FILE, snapshot)
+    assert peek(folder) == entry
+    with Journal(folder) as journal:
+        assert journal.entry == peek(folder) == entry
+        with pytest.raises(errors.Locked), Journal(folder):
+            pass
+        journal.save(JournalEntry(5, 6))
+    assert loaded(folder) == JournalEntry(5, 6)
+    assert snapshot.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == [LOCK_FILE, "snapshot"]
+
+
+def test_a_process_that_holds_the_linked_file_has_the_lock(folder, tmp_path):
+    saved(folder, FULL)
+    os.link(tmp_path / LOCK_FILE, tmp_path / "snapshot")
+    with (tmp_path / "snapshot").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(errors.Locked), Journal(folder):
+            pass
+    assert loaded(folder) == FULL
+
+
+def test_a_lock_of_a_file_that_was_replaced_meanwhile_is_no_lock(folder, monkeypatch):
+    real = OpenFile.lock
+
+    def replaced_first(file: OpenFile) -> None:
+        monkeypatch.setattr(OpenFile, "lock", real)
+        folder.write(LOCK_FILE, b"")
+        real(file)
+
+    monkeypatch.setattr(OpenFile, "lock", replaced_first)
+    with Journal(folder) as journal:
+        journal.save(FULL)
+        assert peek(folder) == FULL
+
+
+def test_without_room_for_a_file_of_its_own_a_linked_journal_is_not_forgotten(folder, monkeypatch):
+    before = saved(folder, FULL)
+    os.link(Path(folder.path, LOCK_FILE), Path(folder.path, "snapshot"))
+    monkeypatch.setattr(
+        Folder, "write_temporary", lambda *_: (_ for _ in ()).throw(errors.DiskFull)
+    )
+    with pytest.raises(errors.DiskFull), Journal(folder):
+        pass
+    assert content(folder) == before
 
 
 def test_a_disk_at_fault_is_no_empty_journal(folder, monkeypatch):
