@@ -393,7 +393,7 @@ def _entry(found: os.DirEntry[str]) -> Entry:
 
 
 def _read_up_to(fd: int, limit_bytes: int, size_bytes: int) -> bytes:
-    """The whole file, or nothing where it is larger than the limit (it may grow meanwhile)."""
+    """Return the file, or nothing where it is larger than the limit (it may grow meanwhile)."""
     if size_bytes > limit_bytes:
         return b""
     content = os.read(fd, size_bytes + 1)

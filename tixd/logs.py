@@ -289,7 +289,8 @@ class _Destination(logging.StreamHandler[TextIO]):
 
     def _close_file(self) -> None:
         """Go on with standard error; what a full disk left in the file's buffer is lost."""
-        stream, self.stream = self.stream, sys.stderr
+        stream = self.stream
+        self.stream = sys.stderr
         if self._file not in _STREAMS and stream is not sys.stderr:
             with contextlib.suppress(OSError):
                 stream.close()

@@ -133,7 +133,7 @@ class Admission:
         return reservation.bytes > self._small_bytes or reservation.cpu_seconds > LARGE_CPU_SECONDS
 
     def _least_progress(self, asking: Reservation) -> Reservation:
-        """The request that makes room; raises Unavailable where all others make progress."""
+        """Return the request that makes room; raises Unavailable where all others make progress."""
         now = self.clock()
         stalled = [
             (_progress_level(progress), -one.bytes, one)

@@ -155,7 +155,7 @@ class StepScheduler:
         self._planned_seconds += self._seconds_of(reservation)
 
     def _seconds_of(self, reservation: Reservation) -> float:
-        """What the next step of a request is expected to take."""
+        """Return what the next step of a request is expected to take."""
         return reservation.step_seconds or self._expected_seconds
 
     def _learn(self, reservation: Reservation, seconds: float) -> None:

@@ -168,6 +168,6 @@ async def ask_holder(connection: Connection) -> str:
 
 
 def _words(raw: bytes) -> str:
-    """What a holder says of itself, "" where that is not printable."""
+    """Return what a holder says of itself, "" where that is not printable."""
     words = raw[:_LONGEST_BYTES].decode("utf-8", "replace").strip()
     return words if words.isprintable() else ""

@@ -199,7 +199,7 @@ def _leave_removed_folder() -> None:
 
 
 def _code(end: WorkerExit) -> str:
-    """The exit code as a number, a signal by its name."""
+    """Return the exit code as a number, a signal by its name."""
     if end.cause != "signal":
         return str(end.number)
     try:

@@ -88,7 +88,7 @@ class Ages:
 
 
 def _remembered(memory: dict[_Key, _Value], key: _Key, new: _Value) -> _Value:
-    """What is remembered under `key`, from now on `new` where there is nothing yet."""
+    """Return what is remembered under `key`, from now on `new` where there is nothing yet."""
     value = memory.setdefault(key, new)
     bounded.forget_oldest(memory, MOST_REMEMBERED)
     return value

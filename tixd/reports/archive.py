@@ -178,7 +178,7 @@ def _in_archive(path: str) -> Iterator[Found]:
 
 
 def _reason(damage: Exception) -> str:
-    """What is wrong with an archive."""
+    """Return what is wrong with an archive."""
     if isinstance(damage, tarfile.TarError):
         return str(damage)
     return getattr(damage, "strerror", None) or "is not gzip, or is damaged or cut short"
@@ -207,7 +207,7 @@ def _read_members(
 
 
 def _members(archive: _Tar, content: _Gzip) -> Iterator[tarfile.TarInfo]:
-    """The regular files in the archive, one after the other; none is remembered."""
+    """Return the regular files in the archive, one after the other; none is remembered."""
     end = -1
     while member := _next(archive, content):
         if member.size < 0 or archive.offset <= end:
@@ -218,7 +218,7 @@ def _members(archive: _Tar, content: _Gzip) -> Iterator[tarfile.TarInfo]:
 
 
 def _next(archive: _Tar, content: _Gzip) -> tarfile.TarInfo | None:
-    """The next member, without what those before it have left behind."""
+    """Return the next member, without what those before it have left behind."""
     archive.members = []
     archive.pax_headers = {}
     content.allowed_bytes = MAX_HEADER_BYTES

@@ -191,7 +191,7 @@ def _records(messages: Sequence[str]) -> Observations:
 
 
 def _checked_seconds(rows: Observations) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    """The epoch seconds; raises BadReport where one, or a time of day, is absurd.
+    """Return the epoch seconds; raises BadReport where one, or a time of day, is absurd.
 
     A negative number is a huge unsigned one, so each column needs one look.
     """

@@ -44,7 +44,7 @@ def quarantine(folder: Folder, name: str, reason: str) -> None:
 
 
 def _free_name(bad: Folder, name: str) -> str:
-    """The name itself, or with the first number that makes it new; a long one is cut."""
+    """Return the name itself, or with the first number that makes it new; a long one is cut."""
     stem = name.removesuffix(".json")
     for number in count():
         ending = f"-{number}.json" if number else ".json"
@@ -54,7 +54,7 @@ def _free_name(bad: Folder, name: str) -> str:
 
 
 def _cut(stem: str, most_bytes: int) -> str:
-    """The stem within so many bytes; one that is cut stays different from others cut there.
+    """Return the stem within so many bytes; one that is cut stays different from others cut there.
 
     >>> _cut("tix-report-7", 200), _cut("ä" * 20, 20)
     ('tix-report-7', 'äääää-31cb6628')

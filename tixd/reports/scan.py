@@ -85,7 +85,7 @@ def _wanted(folder: Folder, user_id: int, number: int, job: ListInstallations) -
 
 
 def _on_the_volume(job: ListInstallations, base: Folder) -> ListInstallations:
-    """The job with its time, which is the host's, moved to the volume's clock.
+    """Return the job with its time, which is the host's, moved to the volume's clock.
 
     That is asked of an installation in which tixd has worked; where none is found soon, the two
     clocks are taken as equal.

@@ -192,7 +192,7 @@ class Spool:
         return names, leftovers, has_bad
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
-        """The names by (epoch second of the first observation, bytes of the name)."""
+        """Return the names by (epoch second of the first observation, bytes of the name)."""
         seconds = {name: named_second(name) for name in names}
         unknown = [name for name, second in seconds.items() if second is None]
         firsts = dict(self._first_seconds(unknown))
@@ -256,7 +256,7 @@ class Spool:
         return self._has_ended
 
     def _usable(self, waiting: deque[str]) -> Iterator[Report]:
-        """The good reports among the next files; ends before a bad one that is young."""
+        """Return the good reports among the next files; ends before a bad one that is young."""
         read = self._read_files(waiting)
         known = {name: report for name, report in read.items() if isinstance(report, Report)}
         files = {name: file for name, file in read.items() if isinstance(file, _File)}
@@ -287,7 +287,7 @@ class Spool:
         return read
 
     def _read(self, name: str) -> _File:
-        """The file; raises VolumeError where the volume is at fault, or the file has vanished."""
+        """Return the file; raises VolumeError where the volume fails or the file has vanished."""
         error = None
         for _ in range(2):
             try:

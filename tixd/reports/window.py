@@ -67,7 +67,7 @@ def windows(reports: Iterable[Report]) -> Iterator[tuple[Report, ...]]:
 
 
 def _remembering(ahead: list[Report], source: Iterator[Report]) -> Iterator[Report]:
-    """The reports in `ahead`, then those of `source`, which are remembered in `ahead`."""
+    """Return the reports in `ahead`, then those of `source`, which are remembered in `ahead`."""
     yield from ahead[:]
     for report in source:
         ahead.append(report)

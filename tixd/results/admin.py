@@ -33,7 +33,7 @@ def retry_failed(job: RetryFailed) -> JobResult:
 def _for_each(
     job: ListFailed | RetryFailed, look: Callable[[Folder], tuple[tuple[int, ...], str]]
 ) -> JobResult:
-    """The numbers, and a text, of each installation that has any but zeros."""
+    """Return the numbers, and a text, of each installation that has any but zeros."""
     found, reasons, counts = [], [], Counter[str]()
     with Folder(job.base, follow=True) as base:
         for user_id, installation_id in job.installations:

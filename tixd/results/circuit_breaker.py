@@ -145,7 +145,7 @@ class CircuitBreaker:
         return changes
 
     def _authority(self, key: Key, answer: PostOutcome, now: float) -> list[Change]:
-        """What the answer says about the user, or about our credentials."""
+        """Return what the answer says about the user, or about our credentials."""
         user = key[0]
         if answer.outcome == "accepted":
             return self._note_accepted(key, now)

@@ -170,7 +170,7 @@ def _may_post(asked: PostOutcome) -> bool:
 
 
 def _count_and_event(answer: PostOutcome) -> tuple[str, str]:
-    """The name under which a post is counted, and the event in the log, if any."""
+    """Return the name under which a post is counted, and the event in the log, if any."""
     if answer.unanswered:
         return "posts_unanswered", "result_unanswered"
     if answer.status is None:

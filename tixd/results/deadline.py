@@ -75,7 +75,7 @@ class TimedCaller:
             self._calls = None
 
     def _thread_calls(self) -> queue.SimpleQueue[_Call[object] | None]:
-        """The queue of the thread, which is started where there is none."""
+        """Return the queue of the thread, which is started where there is none."""
         if self._calls is None:
             calls: queue.SimpleQueue[_Call[object] | None] = queue.SimpleQueue()
             threading.Thread(target=_run_calls, args=(calls,), daemon=True).start()

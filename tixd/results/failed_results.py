@@ -102,7 +102,7 @@ class FailedResults:
     def _readable(
         self, folder: Folder, waiting: list[tuple[int, int, str]], most: int
     ) -> list[str]:
-        """The names of the oldest that may be read, at most so many."""
+        """Return the names of the oldest that may be read, at most so many."""
         heapq.heapify(waiting)
         names: list[str] = []
         self.not_permitted.clear()
@@ -195,7 +195,7 @@ class FailedResults:
             folder.rename(name, new_name, to=rejected)
 
     def _open_existing(self) -> Folder | None:
-        """The folder, opened once; None where there is none."""
+        """Return the folder, opened once; None where there is none."""
         if self._folder is None:
             try:
                 self._folder = self._installation.subfolder(FOLDER_NAME)
@@ -204,7 +204,7 @@ class FailedResults:
         return self._folder
 
     def _open_or_make(self) -> Folder:
-        """The folder, made where it is missing, so that it survives a power cut."""
+        """Return the folder, made where it is missing, so that it survives a power cut."""
         folder = self._open_existing()
         if folder is None:
             folder = self._folder = self._installation.subfolder(FOLDER_NAME, create=True)
@@ -226,7 +226,7 @@ def _stored(entries: Iterable[Entry]) -> Iterator[tuple[int, int, str]]:
 
 
 def _free_name(folder: Folder, name: str) -> str:
-    """The name of a stored result, with the next suffix that the folder does not have yet."""
+    """Return the name of a stored result, with the next suffix that the folder has not yet."""
     match = _NAME.fullmatch(name)
     if match is None:
         raise errors.InternalError(f"{name} is no stored result")
@@ -243,7 +243,7 @@ def _name(timestamp: int, suffix: int) -> str:
 
 
 def _content(folder: Folder, name: str) -> bytes | None:
-    """What the regular file `name` holds; None for anything that cannot be read as one."""
+    """Return what the regular file `name` holds; None for anything that cannot be read as one."""
     try:
         if not stat.S_ISREG(folder.facts(name).st_mode):
             return None

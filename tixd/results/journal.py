@@ -330,7 +330,7 @@ class Journal:
     # --- the journal of 0.1.0 --------------------------------------------------------------------
 
     def _load_old(self) -> JournalEntry | None:
-        """The entry of 0.1.0, an empty one where it cannot be trusted; None where there is none."""
+        """Return the entry of 0.1.0: an empty one if it is not trusted, None if there is none."""
         try:
             content = self._folder.load(OLD_FILE_NAME, MAX_OLD_BYTES)
             return from_members(orjson.loads(content), OLD_FORMAT)
@@ -370,7 +370,7 @@ def peek(folder: Folder) -> JournalEntry:
 
 
 def _slots(file: OpenFile, where: str) -> list[Slot]:
-    """The slots that are whole, the one that was written last first."""
+    """Return the slots that are whole, the one that was written last first."""
     pages = file.read(LONG_AT, 0)
     slots = whole_slots(pages)
     if not slots and not is_unused(pages):
@@ -379,7 +379,7 @@ def _slots(file: OpenFile, where: str) -> list[Slot]:
 
 
 def _current(slots: list[Slot], file: OpenFile, where: str) -> tuple[Slot | None, JournalEntry]:
-    """The slot that counts and its entry: the newest one whose entry can be trusted."""
+    """Return the slot that counts and its entry: the newest one whose entry can be trusted."""
     for slot in slots:
         try:
             return slot, entry_in(slot, file.read)
@@ -389,7 +389,7 @@ def _current(slots: list[Slot], file: OpenFile, where: str) -> tuple[Slot | None
 
 
 def _joined(one: JournalEntry | None, other: JournalEntry) -> JournalEntry:
-    """The one with the later window, and what is still to be deleted and removed by both."""
+    """Return the one with the later window, and what is still to be deleted and removed by both."""
     if one is None:
         return other
     late = one if other == JournalEntry() or (one.window or 0) > (other.window or 0) else other
@@ -398,7 +398,7 @@ def _joined(one: JournalEntry | None, other: JournalEntry) -> JournalEntry:
 
 
 def _owned(folder: Folder, detail: str) -> str:
-    """The detail, and whose the file is."""
+    """Return the detail, and whose the file is."""
     try:
         facts = folder.facts(LOCK_FILE)
     except errors.VolumeError:

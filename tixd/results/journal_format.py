@@ -233,7 +233,7 @@ def _free_place(size_bytes: int, current: Slot | None) -> int:
 
 
 def _slot(index: int, half: bytes) -> Slot | None:
-    """The slot in these bytes; None where it is not whole."""
+    """Return the slot in these bytes; None where it is not whole."""
     checksum, _, head = half.partition(b"\n")[0].partition(b" ")
     if checksum != b"%08x" % crc32(head):
         return None

@@ -105,7 +105,7 @@ class Poster:
         return done
 
     def _names(self, limit: int) -> list[str]:
-        """What may be posted: nothing, where an accepted result could not be removed afterwards."""
+        """Return what may be posted: nothing, where an accepted result could not be removed."""
         try:
             names = self.failed_results.oldest(limit)
         except errors.VolumeError as error:
@@ -140,7 +140,7 @@ class Poster:
         return replace(done, backoff=self._pause(answer, done.backoff), stopped=answer.reason)
 
     def _refused(self, name: str, answer: PostOutcome, done: Reposted) -> Reposted:
-        """The tix-api does not want this one, or fails over it; the third time it is rejected."""
+        """Count that the tix-api refuses this one, or fails over it; reject it the third time."""
         backoff = self._count_refusal(name, answer, done.backoff.answered())
         refused = done.refused + (answer.outcome == "refused")
         done = replace(done, backoff=backoff, refused=refused)
@@ -164,7 +164,7 @@ class Poster:
         return backoff.refused(name, self.clock(), elsewhere, answer.status or 0)
 
     def _pause(self, answer: PostOutcome, backoff: Backoff) -> Backoff:
-        """The Backoff after a post that ended a round: only `later` makes stored ones wait."""
+        """Return the Backoff after a round's last post; only `later` makes stored ones wait."""
         if answer.outcome != "later":
             return backoff
         if answer.unanswered:

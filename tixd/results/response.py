@@ -130,7 +130,7 @@ def _outcome(status: int) -> Outcome:
 
 
 def _phrase(status: int) -> str:
-    """The status in our words: those of the other side may be anything."""
+    """Return the status in our words: those of the other side may be anything."""
     try:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -332,14 +332,14 @@ class Transport:
         return False
 
     def _new_pool(self) -> urllib3.PoolManager | urllib3.HTTPConnectionPool:
-        """The tix-api's own pool, where there is no proxy: a look-up costs a quarter of a post."""
+        """Return the tix-api's pool where no proxy is: a look-up costs a quarter of a post."""
         if self._is_proxied:
             return self._connections
         return self._connections.connection_from_url(self._base_url)
 
 
 def _read_body(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
-    """The beginning of the body, and whether that was all, so that the connection can be kept."""
+    """Return the beginning of the body, and whether that was all: then the connection is kept."""
     content = b""
     with contextlib.suppress(Exception):
         content = response.read(LONGEST_BODY_BYTES + 1)
@@ -351,7 +351,7 @@ def _read_body(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
 
 
 def _cause(error: Exception, *, sent: bool, kept: bool) -> Cause:
-    """What broke: before the request the way there, after it the answer."""
+    """Return what broke: before the request the way there, after it the answer."""
     if sent:
         return "silent" if isinstance(error, ReadTimeoutError) else "idle" if kept else "cut"
     if isinstance(error, ReadTimeoutError):

@@ -100,7 +100,7 @@ def _batches(rows: Sequence[tuple[int, ...]]) -> Iterator[Sequence[tuple[int, ..
 
 
 def _number(request: Mapping[str, str], name: str) -> int | None:
-    """A positive id, or None where the request has none."""
+    """Return a positive id, or None where the request has none."""
     text = request.get(name)
     if text is None:
         return None

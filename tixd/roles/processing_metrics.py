@@ -164,7 +164,7 @@ class ProcessingMetrics:
 
 
 def _gauges(now: Snapshot) -> Values:
-    """The value of every gauge; None where there is none yet."""
+    """Return the value of every gauge; None where there is none yet."""
     cycle, volume, broker = now.cycle, now.volume, now.broker
     asn_built = volume.asn_built
     return {

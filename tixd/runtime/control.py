@@ -90,7 +90,7 @@ def _sockets(environment: Environment, role: str) -> Iterator[str]:
 
 
 def _ask(path: str, request: str, seconds: float) -> Any:
-    """Raises OSError where nothing answers in time, NotDone for an error or a foreign answer."""
+    """Return the answer; raises OSError without one in time, NotDone for a foreign one."""
     head = f"{request} HTTP/1.1\r\nHost: tixd\r\nConnection: close\r\n\r\n"
     received = _exchange(path, head.encode(), time.monotonic() + seconds)
     if not received:
@@ -201,7 +201,7 @@ def try_socket(environment: Environment, role: str) -> str:
 
 
 def _usable_folder(environment: Environment) -> str:
-    """The best folder that can be written to; raises PermissionError."""
+    """Return the best folder that can be written to; raises PermissionError."""
     for folder in environment.runtime_folders:
         own = folder in environment.own_runtime_folders
         if own or len(environment.runtime_folders) == 1:  # one that was given may have been removed
@@ -227,7 +227,7 @@ def _is_ours(folder: str) -> bool:
 
 
 def _bind(folder: str, role: str, *, standby: bool) -> socket.socket:
-    """A socket bound to the role's file, or to one with our pid where the role is there already."""
+    """Bind a socket to the role's file, or to one with our pid where the role is there already."""
     path = os.path.join(folder, f"{role}.sock")
     if standby or _is_alive(path):
         path = os.path.join(folder, f"{role}-{os.getpid()}.sock")

@@ -176,7 +176,7 @@ def _not_allowed(identity: Identity, error: OSError) -> errors.CannotStart:
 
 
 def _named(words: str) -> Identity:
-    """The identity that TIX_RUN_AS names."""
+    """Return the identity that TIX_RUN_AS names."""
     name, _, group = words.partition(":")
     try:
         uid = _number(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
@@ -194,14 +194,14 @@ def _gid(group: str) -> int:
 
 
 def _number(text: str) -> int:
-    """An id; raises KeyError for what the kernel takes for none."""
+    """Return an id; raises KeyError for what the kernel takes for none."""
     if len(text) > len(str(HIGHEST_ID)) or int(text) > HIGHEST_ID:
         raise KeyError
     return int(text)
 
 
 def _groups(uid: int, unknown: int) -> tuple[int, ...]:
-    """The groups of a user; `unknown` alone where this machine does not know it."""
+    """Return the groups of a user; `unknown` alone where this machine does not know it."""
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
@@ -211,7 +211,7 @@ def _groups(uid: int, unknown: int) -> tuple[int, ...]:
 
 
 def _owner(reports: str) -> Identity:
-    """The owner of the reports folder, or root where its folders have several owners."""
+    """Return the owner of the reports folder, or root where its folders have several owners."""
     try:
         facts = os.stat(reports)
     except OSError:  # told later, where the folder is needed

@@ -43,7 +43,7 @@ def reap_orphans(own: Collection[int] = ()) -> None:
 
 
 def _ended_child() -> int:
-    """A child that has ended and was not reaped; 0: there is none."""
+    """Return a child that has ended and was not reaped; 0: there is none."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

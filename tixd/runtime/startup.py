@@ -67,7 +67,7 @@ def begin(loaded: Loaded, *, schedules: bool) -> tuple[Loaded, logs.Form]:
 
 
 def _check_links(paths: list[str], loaded: ProcessingConfig | CollectorConfig) -> None:
-    """Raises CannotStart where another user's link would lead root to what tixd works with."""
+    """Raise CannotStart where another user's link would lead root to what tixd works with."""
     reports = [loaded.settings.reports_base_path] if isinstance(loaded.settings, Settings) else []
     for path in filter(is_strangers_link, [*reports, *paths]):
         raise errors.CannotStart(
@@ -76,7 +76,7 @@ def _check_links(paths: list[str], loaded: ProcessingConfig | CollectorConfig) -
 
 
 def _own_folders(loaded: ProcessingConfig | CollectorConfig, *, schedules: bool) -> list[str]:
-    """The folders that tixd writes to beside the reports: for sockets, and the schedule's."""
+    """List the folders that tixd writes to beside the reports: for sockets, and the schedule's."""
     folders = [_runtime_folder(loaded.environment)]
     if schedules and isinstance(loaded.settings, Settings) and loaded.settings.role != "worker":
         folders.append(loaded.settings.schedule_dir)
@@ -84,7 +84,7 @@ def _own_folders(loaded: ProcessingConfig | CollectorConfig, *, schedules: bool)
 
 
 def _runtime_folder(found: Environment) -> str:
-    """The service manager's, else the system's: not one of root's own."""
+    """Return the service manager's, else the system's: not one of root's own."""
     system = SYSTEM_RUNTIME_FOLDER in found.runtime_folders
     return SYSTEM_RUNTIME_FOLDER if system else found.runtime_folders[0]
 

@@ -137,7 +137,7 @@ class Snapshot:
         return tuple(bounded.text(reason) for reason in self._processing_problems() if reason)
 
     def _processing_problems(self) -> Iterator[str | None]:
-        """What keeps a processing role from its work; None or "" where something is well."""
+        """Yield what keeps a processing role from its work; None or "" where something is well."""
         if not any(worker.ready for worker in self.workers):
             yield "no worker process is ready"
         if self.role != "dispatcher":
@@ -153,7 +153,7 @@ class Snapshot:
         return f"RabbitMQ has confirmed nothing for {silent_seconds:.0f} s" if silent else ""
 
     def _cycle_problem(self) -> str:
-        """A dispatcher is stale when its last scan is more than three periods ago."""
+        """Tell whether the last scan is more than three periods ago."""
         age = self.moment - (self.cycle.scanned or self.started)
         stale = age > 3 * self.period_seconds + CONFIRM_SILENCE_SECONDS
         return f"the last scan was {age:.0f} s ago" if stale else ""
