@@ -88,9 +88,10 @@ class Receiver:
         return plain_text("OK")
 
     async def _receive(self, context: RequestContext) -> None:
-        """Take a bundle, step by step; at each step stands what it may be answered with.
+        """Take a bundle, step by step; behind each step stand the errors that it may end in.
 
-        At any time 503 where others need the memory more, and nothing where the sender leaves.
+        Where memory is short, the answer is 408, 413 or 503 at any step; where the sender leaves,
+        there is none.
         """
         parameters = await self._read_request(context)  # 400, 408, 413, 415; 503: no memory
         with context.connection.working():

@@ -181,7 +181,7 @@ class CollectorSettings:
     max_namespace_bytes: int = _bytes(
         256, "maxNamespace", "longest namespace; an envelope may declare four times as much"
     )
-    max_requests: int = _count(64, "maxRequests", "requests in hand at once", "requests")
+    max_requests: int = _count(64, "maxRequests", "bundles worked on at once", "bundles")
     max_bytes_in_hand: int = _bytes(
         96 * 1024 * 1024,
         "maxBytesInHand",
