@@ -66,6 +66,7 @@ class Settings:
         "TIX_API_SSL",
         "api.ssl",
         'HTTPS to the tix-api; in the environment any text, even "False", turns it on',
+        is_on_by_any_text=True,
     )
     api_host: str = setting(
         "localhost", "TIX_API_HOST", "api.host", "host of the tix-api", shape="host"

@@ -168,15 +168,14 @@ class SettingsTable:
     def check_variable(self, name: str, text: str) -> Any:
         """Return the value that an environment variable means; `text` is not empty.
 
-        PROCESSOR_TYPE has words of its own; a switch of the processing roles is on whatever its
-        variable says, as TIX_API_SSL always was.
+        PROCESSOR_TYPE has words of its own; TIX_API_SSL is on whatever it says, as it always was.
         """
         facts = self.facts(name)
         if words := facts.get("variable_words"):
             if text.upper() not in words:
                 raise ValueError(f"must be one of {', '.join(words)}; {facts['note']}")
             return words[text.upper()]
-        if self.types[name] is bool and not self.is_lenient:
+        if facts.get("is_on_by_any_text"):
             return True
         return self.check(name, text, strict=False)
 

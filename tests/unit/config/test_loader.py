@@ -84,6 +84,17 @@ def test_any_text_in_tix_api_ssl_turns_https_on(text):
     assert loaded.warnings == ()
 
 
+@pytest.mark.parametrize(("text", "is_on"), [("false", False), ("0", False), ("true", True)])
+def test_a_switch_of_ours_is_what_its_variable_says(text, is_on):
+    loaded = loader.load({}, {"TIX_RABBITMQ_TLS": text}, None)
+    assert loaded.settings.rabbitmq_tls is is_on
+
+
+def test_a_switch_that_says_neither_is_a_problem():
+    with pytest.raises(errors.ConfigError, match=r"TIX_RABBITMQ_TLS.*must be true or false"):
+        loader.load({}, {"TIX_RABBITMQ_TLS": "perhaps"}, None)
+
+
 @pytest.mark.parametrize("text", ["False", "no", "0", " off "])
 def test_a_tix_api_ssl_that_looks_false_is_on_and_said_so(text):
     loaded = loader.load({}, {"TIX_API_SSL": text}, None)
