@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tixd import bounded, errors
+from tixd import bounded, errors, logs
 from tixd.analysis.observations import MEANINGFUL_SECONDS, concatenate
 from tixd.analysis.summary import Direction, Summary
 from tixd.asn.origin import UNKNOWN, Origin
@@ -106,6 +106,7 @@ def _origins(invocation: Invocation, *, needed: bool) -> Origins:
     table = invocation.load().settings.asn_table
     if needed and not table:
         raise click.UsageError("--by-as needs an AS table: set TIX_ASN_TABLE")
+    logs.set_up("WARNING", "text", "stderr")
     return Origins(table)
 
 

@@ -208,3 +208,10 @@ def test_windows_are_grouped_by_as_with_means_of_what_is_defined(located):
 def test_grouping_by_as_needs_a_table(tmp_path):
     done = run("--by-as", lay_out(tmp_path, WINDOW))
     assert (done.exit_code, "set TIX_ASN_TABLE" in done.stderr) == (2, True)
+
+
+def test_a_table_that_cannot_be_used_is_named_with_the_reason(located, monkeypatch):
+    monkeypatch.setenv("TIX_ASN_TABLE", "/nowhere/asn.mmdb")
+    done = run("--format", "json", located)
+    assert "/nowhere/asn.mmdb: No such file or directory" in done.stderr
+    assert done.exit_code == 0
