@@ -67,11 +67,16 @@ LINES = MappingProxyType(
         "poisson": _with(traffic="poisson"),
         "short-buffers": _with(buffer_seconds=0.02),
         "jittery": replace(_CABLE, jitter_seconds=0.002),
+        "very-jittery": replace(_CABLE, jitter_seconds=0.004),
         "wifi": replace(_CABLE, access="wifi"),
         "mobile": replace(_CABLE, access="mobile"),
         "asymmetric": replace(_CABLE, upstream=replace(_CABLE.upstream, extra_seconds=0.05)),
         "skewed": replace(_CABLE, client_skew_ppm=-120.0),
         "stepping": replace(_CABLE, client_steps=((700.0, 0.05),)),
+        "step-back": replace(_CABLE, client_steps=((500.0, -0.02),)),
+        "two-steps": replace(_CABLE, client_steps=((300.0, 0.03), (800.0, -0.08))),
+        "skewed-step": replace(_CABLE, client_skew_ppm=80.0, client_steps=((600.0, 0.01),)),
+        "slewed": replace(_CABLE, client_slews=((300.0, 400.0, 500.0),)),
         "lossy": replace(_CABLE, loss=0.05),
     }
 )

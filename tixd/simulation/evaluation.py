@@ -121,6 +121,18 @@ def expected(schedule: tuple[Part, ...], first: float, last: float) -> float | N
     return sum(carried) / (end - begin)
 
 
+def covered(schedule: tuple[Part, ...], first: float, last: float) -> float:
+    """Compute the share of the time from `first` to `last` that the schedule covers, 0..1.
+
+    >>> covered((Part(100, 200, 0.5), Part(250, 350, 1.0)), 300, 400)
+    0.5
+    """
+    if not schedule:
+        return 0.0
+    known = min(last, schedule[-1].end) - max(first, schedule[0].begin)
+    return max(known, 0.0) / (last - first)
+
+
 def agreement(pairs: Iterable[tuple[float, float]]) -> Agreement:
     """Compute the agreement of (estimate, truth) pairs.
 

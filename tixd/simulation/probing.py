@@ -61,8 +61,9 @@ class Scenario:
     directions add to each packet (exponential); loss: share of packets that never come back;
     client_offset_seconds: how far the client's local time of day is ahead of the server's at the
     start; client_skew_ppm: how much faster its clock runs; client_steps: moments in seconds since
-    the start, each with the seconds by which its clock is set ahead then; access: the client's kind
-    of access network.
+    the start, each with the seconds by which its clock is set ahead then; client_slews: from
+    which second to which its clock runs faster by how many ppm; access: the client's kind of
+    access network.
     """
 
     start: int
@@ -75,6 +76,7 @@ class Scenario:
     client_offset_seconds: float
     client_skew_ppm: float
     client_steps: tuple[tuple[float, float], ...] = ()
+    client_slews: tuple[tuple[float, float, float], ...] = ()
     access: Access = "wired"
 
 
@@ -167,4 +169,6 @@ def _client_clock(scenario: Scenario, moments: Seconds) -> Nanoseconds:
     ahead = scenario.client_offset_seconds + moments * scenario.client_skew_ppm * 1e-6
     for moment, step_seconds in scenario.client_steps:
         ahead += (moments >= moment) * step_seconds
+    for begin, end, ppm in scenario.client_slews:
+        ahead += (moments.clip(begin, end) - begin) * ppm * 1e-6
     return (_server_clock(scenario, moments) + np.rint(ahead * 1e9).astype(np.int64)) % DAY_ns

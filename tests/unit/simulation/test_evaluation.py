@@ -9,7 +9,7 @@ import pytest
 from tests.support import recordings
 from tests.support.recordings import of_experiment
 from tixd import errors
-from tixd.simulation.evaluation import Part, Truth, agreement, expected, read
+from tixd.simulation.evaluation import Part, Truth, agreement, covered, expected, read
 
 RECORDED = b"""connection_speed: 1500
 experiment:
@@ -44,6 +44,16 @@ def test_a_gap_carries_nothing_and_what_lies_outside_is_left_out():
     assert expected(schedule, 1500, 2400) == 0.5
     assert expected(schedule, 2200, 3200) == 1.0
     assert expected(schedule, 2000, 2500) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "share"),
+    [(1000, 2000, 1.0), (0, 2000, 0.5), (2500, 3500, 0.5), (0, 500, 0.0), (2000, 2500, 1.0)],
+)
+def test_a_schedule_covers_its_gaps_and_nothing_outside(first, last, share):
+    schedule = (Part(1000, 2000, 0.5), Part(2500, 3000, 1.0))
+    assert covered(schedule, first, last) == share
+    assert covered((), first, last) == 0.0
 
 
 #: Each line has all of the line before ten times: 10**6 members.
