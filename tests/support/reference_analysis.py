@@ -3,7 +3,7 @@
 Written from the specification's text, not from tixd's code; loops instead of arrays, exact integers
 until a formula makes a float. It is slow, and meant to be read beside the specification. The second
 half is the delayed-probes estimator: the whole lower hull by a walk over the sorted points,
-quantiles by `statistics`.
+quantiles by `statistics`; steps of the clock and noise in reference_clocks.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ import itertools
 import math
 import statistics
 from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from tests.support import reference_clocks as clocks
 
 #: second, kind, size, t1, t2, t3, t4
 Row = tuple[int, int, int, int, int, int, int]
@@ -202,36 +206,56 @@ def transform(values: list[float]) -> tuple[list[float], list[float]]:
     return approximation, details
 
 
-Point = tuple[int, int]
+Point = tuple[Fraction, Fraction]
 
 
-def probes_usage(rows: list[Row]) -> tuple[float, float]:
+def probes_usage(rows: list[Row], spreads: Sequence[float] = ()) -> tuple[float, float]:
     """Upstream and downstream usage of rows that are kept and in order."""
-    waits, taus = waiting(rows)
+    found = waiting(rows, spreads)
     last = rows[-1][0]
     late = [i for i, row in enumerate(rows) if row[0] > last - 600]
     shares = [
-        sum(wait[i] > tau for i in late) / len(late) for wait, tau in zip(waits, taus, strict=True)
+        sum(wait[i] > tau for i in late) / len(late)
+        for wait, tau in zip(found.waits, found.taus, strict=True)
     ]
     up, down = (((f - 0.15) / 0.85) ** 0.6 if f >= 0.15 else 0.0 for f in shares)
     return up, down
 
 
-def waiting(rows: list[Row]) -> tuple[list[list[float]], list[float]]:
-    """Queueing delays of both directions in ns, and the tau of each."""
+class Waiting(NamedTuple):
+    """Queueing delays of both directions in ns, the tau of each; the clock's verdict, the noise."""
+
+    waits: list[list[float]]
+    taus: list[float]
+    verdict: str
+    spread: float
+
+
+def waiting(rows: list[Row], spreads: Sequence[float] = ()) -> Waiting:
+    """spreads: of the installation's windows before this one."""
     sent = unwrap([row[3] for row in rows])
+    t = [(each - sent[0]) / 1e9 for each in sent]
     trips = [unwrap([row[b] - row[a] for row in rows]) for a, b in ((3, 4), (5, 6))]
-    slopes = [slope_below(list(zip(sent, trip, strict=True))) for trip in trips]
-    levels = [above(sent, trip, slope) for trip, slope in zip(trips, slopes, strict=True)]
+    forth, back = ([float(each - trip[0]) for each in trip] for trip in trips)
+    verdict, mended = clocks.repair(clocks.Clocks(t, forth, back), skew)
+    gain = skew(t, mended.f, mended.b)
+    waits = [above(t, mended.f, gain), above(t, mended.b, -gain)]
+    spread = clocks.spread([row[0] for row in rows], waits[1])
+    up_tau = min(max(20 * quantile(waits[0], 10), 3e6), 15e6)
+    return Waiting(waits, [up_tau, clocks.downlink_tau([*spreads, spread])], verdict, spread)
+
+
+def skew(t: Sequence[float], forth: Sequence[float], back: Sequence[float]) -> float:
+    """How fast the server's clock gains, ns a second, by the direction that is nearer its line."""
+    slopes = [slope_below(list(zip(t, trip, strict=True))) for trip in (forth, back)]
+    levels = [above(t, *each) for each in zip((forth, back), slopes, strict=True)]
     up_is_better = quantile(levels[0], 25) <= quantile(levels[1], 25)
-    skew = min(max(slopes[0] if up_is_better else -slopes[1], -200e-6), 200e-6)
-    waits = [above(sent, trips[0], skew), above(sent, trips[1], -skew)]
-    return waits, [min(max(20 * quantile(waits[0], 10), 3e6), 15e6), 3e6]
+    return min(max(slopes[0] if up_is_better else -slopes[1], -200e3), 200e3)
 
 
-def above(sent: list[int], trip: list[int], slope: float) -> list[float]:
+def above(t: Sequence[float], trip: Sequence[float], slope: float) -> list[float]:
     """How far each trip lies above the lowest one, along lines of this slope."""
-    levels = [(t - trip[0]) - slope * (s - sent[0]) for s, t in zip(sent, trip, strict=True)]
+    levels = [value - slope * moment for moment, value in zip(t, trip, strict=True)]
     lowest = min(levels)
     return [level - lowest for level in levels]
 
@@ -243,8 +267,9 @@ def quantile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
-def slope_below(points: list[Point]) -> float:
+def slope_below(floats: list[tuple[float, float]]) -> float:
     """Slope of the lower hull's edge over the mean of x; exact but for the last division."""
+    points = [(Fraction(x), Fraction(y)) for x, y in floats]
     total = sum(x for x, _ in points)
     hull: list[Point] = []
     for point in sorted(points):
@@ -254,7 +279,7 @@ def slope_below(points: list[Point]) -> float:
             hull.pop()
         hull.append(point)
     edges = ((a, b) for a, b in itertools.pairwise(hull) if b[0] * len(points) >= total)
-    return next(((b[1] - a[1]) / (b[0] - a[0]) for a, b in edges), 0.0)
+    return next((float((b[1] - a[1]) / (b[0] - a[0])) for a, b in edges), 0.0)
 
 
 def turns_left(a: Point, b: Point, c: Point) -> bool:

@@ -46,12 +46,17 @@ Pure.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from tixd.analysis import noise
 from tixd.analysis.clock import unwrapped
+from tixd.analysis.clock_steps import ClockVerdict, repaired
+from tixd.analysis.noise import TAU_ns, quantile
 from tixd.analysis.observations import Columns, Floats, Integers
 
 #: Clocks of computers run together within this; a steeper line is no skew.
@@ -60,11 +65,8 @@ MAX_SKEW_ppm = 200.0
 #: The skew is that of the direction whose waiting has the smaller quantile of this share.
 SKEW_QUANTILE = 0.25
 
-#: Waiting above this is a queue: downstream, and upstream at least.
-TAU_ns = 3e6
-
 #: Largest tau upstream.
-MAX_TAU_ns = 15e6
+MAX_UPLINK_TAU_ns = 15e6
 
 #: Upstream, tau is a multiple of the quantile of the waiting of this share.
 TAU_QUANTILE = 0.1
@@ -81,6 +83,15 @@ EXPONENT = 0.6
 #: A minute of more usage is congested, if the line's delays are persistent.
 CONGESTED_USAGE = 0.5
 
+#: Least width of a reading.
+LEAST_WIDTH = 0.05
+
+#: Width in the middle of the range, times four.
+WIDTH = 1.2
+
+#: Halves of the ten minutes that differ by more make a reading unsteady.
+STEADY = 0.15
+
 #: Most steps towards the slope of the line below; real windows take 2 to 4.
 STEPS = 64
 
@@ -91,11 +102,14 @@ Booleans = npt.NDArray[np.bool_]
 class Waiting:
     """Waiting of packets in queues: q in ns, (2, n), up and down; each direction's tau, (2,).
 
-    q is 0 or more, and 0 for the packet that met no queue.
+    q is 0 or more, and 0 for the packet that met no queue; clock: whether a clock was set in the
+    window; spread_ns: the noise of the downlink, infinite where the window does not tell.
     """
 
     q_ns: Floats
     tau_ns: Floats
+    clock: ClockVerdict = "fine"
+    spread_ns: float = math.inf
 
     def delayed(self, start: int) -> Booleans:
         """Return which packets from index `start` on waited longer than tau, (2, n - start)."""
@@ -103,16 +117,32 @@ class Waiting:
         return longer
 
 
-def waiting_of(columns: Columns) -> Waiting:
-    """Compute the waiting of all short packets of a window, n >= 1."""
-    trips = unwrapped(columns.times[1::2] - columns.times[0::2])
-    q = (trips - trips[:, :1]).astype(np.float64)
-    sent = unwrapped(columns.times[:1])[0]
-    seconds = (sent - sent[0]) / 1e9
-    q -= [[1.0], [-1.0]] * (_skew(seconds, q) * seconds)
+def waiting_of(columns: Columns, spreads: Sequence[float] = ()) -> Waiting:
+    """Compute the waiting of all short packets of a window, n >= 1.
+
+    spreads: those of the installation's windows before this one, ns, oldest first.
+    """
+    seconds, trips = _trips(columns)
+    found = repaired(seconds, trips, skew)
+    q = found.trips - [[1.0], [-1.0]] * (found.gain * seconds)
     q -= q.min(axis=1, keepdims=True)
     uplink_tau = TAU_QUANTILES * quantile(np.sort(q[0]), TAU_QUANTILE)
-    return Waiting(q, np.array([min(max(uplink_tau, TAU_ns), MAX_TAU_ns), TAU_ns]))
+    spread = noise.spread(columns.second, q[1])
+    downlink_tau = noise.downlink_tau(noise.remembered(spreads, spread))
+    taus = np.array([min(max(uplink_tau, TAU_ns), MAX_UPLINK_TAU_ns), downlink_tau])
+    return Waiting(q, taus, found.verdict, spread)
+
+
+def clock_verdict(columns: Columns) -> ClockVerdict:
+    """Say whether a clock was set within a window, n >= 1."""
+    return repaired(*_trips(columns), skew).verdict
+
+
+def _trips(columns: Columns) -> tuple[Floats, Floats]:
+    """Return when packets were sent, seconds since the first, (n,); their trips in ns, (2, n)."""
+    trips = unwrapped(columns.times[1::2] - columns.times[0::2])
+    sent = unwrapped(columns.times[:1])[0]
+    return (sent - sent[0]) / 1e9, (trips - trips[:, :1]).astype(np.float64)
 
 
 def usage(delayed: Booleans) -> list[float | None]:
@@ -122,6 +152,33 @@ def usage(delayed: Booleans) -> list[float | None]:
     [0.0, 0.0, 0.664, 1.0]
     """
     return list(_usage_of(delayed.mean(axis=1)).tolist())
+
+
+def widths(usages: Sequence[float | None]) -> list[float | None]:
+    """Say how far off each usage may be: 95 of 100 were nearer to the truth.
+
+    Of lines that the constants were not fitted to, errors grow towards the middle of the range.
+
+    >>> [round(each, 3) for each in widths([0.0, 0.1, 0.5, 1.0])]
+    [0.05, 0.108, 0.3, 0.05]
+    """
+    return [None if u is None else max(LEAST_WIDTH, WIDTH * u * (1 - u)) for u in usages]
+
+
+def unsteady(delayed: Booleans, second: Integers) -> list[bool | None]:
+    """Say of each row of `delayed`, (r, n), whether its two halves in time read differently.
+
+    second: of each packet, (n,), ascending.
+
+    >>> second = np.arange(100)
+    >>> unsteady(np.array([second < 50, second % 2 == 0, second < 5]), second)
+    [True, False, False]
+    """
+    half = int(np.searchsorted(second, (second[0] + second[-1]) / 2, side="right"))
+    if half == len(second):  # all at one second
+        return [False] * len(delayed)
+    first, last = (_usage_of(part.mean(axis=1)) for part in np.split(delayed, [half], axis=1))
+    return list((abs(first - last) > STEADY).tolist())
 
 
 def congested(delayed: Booleans, first: Integers, counts: Integers) -> Integers:
@@ -142,7 +199,7 @@ def _usage_of(share: Floats) -> Floats:
     return busy
 
 
-def _skew(seconds: Floats, trips: Floats) -> float:
+def skew(seconds: Floats, trips: Floats) -> float:
     """Estimate how fast the server's clock gains on the client's, ns/s, by the better direction.
 
     seconds: when packets were sent, (n,); trips: t2 - t1 and t4 - t3 in ns, (2, n).
@@ -192,15 +249,3 @@ def _nearest(x: Floats, y: Floats, slope: float) -> tuple[float, float]:
     """Return the point that a line of this slope meets first from below."""
     place = (y - slope * x).argmin()
     return float(x[place]), float(y[place])
-
-
-def quantile(ordered: Floats, share: float) -> float:
-    """Return the value below which `share` of the sorted values lie, interpolated linearly.
-
-    >>> [quantile(np.array([1.0, 2.0, 4.0]), share) for share in (0, 0.5, 0.75, 1)]
-    [1.0, 2.0, 3.0, 4.0]
-    """
-    place = share * (len(ordered) - 1)
-    left = int(place)
-    low, high = ordered[left], ordered[min(left + 1, len(ordered) - 1)]
-    return float(low + (high - low) * (place - left))

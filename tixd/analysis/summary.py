@@ -7,6 +7,7 @@ one of two estimators: usage.py and delayed_probes.py. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from tixd.analysis import delayed_probes
 from tixd.analysis.clock import one_way_delays
+from tixd.analysis.clock_steps import ClockVerdict
 from tixd.analysis.hurst import rescaled_range, wavelet
 from tixd.analysis.observations import MEANINGFUL_SECONDS, Observations, short_packets
 from tixd.analysis.quality import quality
@@ -24,13 +26,17 @@ Estimator = Literal["mode", "delayed-probes"]
 
 _NOT_ASKED: list[float | None] = [None, None]
 
+_NO_TRUST: tuple[list[float | None], list[bool | None]] = ([None, None], [None, None])
+
 
 @dataclass(frozen=True, slots=True)
 class Direction:
     """The results of one direction of the line; None where undefined.
 
     usage: raw ratio, 0 and up (may exceed 1); quality: 0..1; hurst_rs, hurst_wavelet: as estimated;
-    usage_alt: usage by the other estimator, None also where it was not asked for.
+    usage_alt: usage by the other estimator, None also where it was not asked for. Of the reading by
+    delayed probes, where it was taken: width: how far off it may be, 95 of 100 are nearer;
+    unsteady: whether the two halves of the ten minutes read differently.
     """
 
     usage: float | None
@@ -38,28 +44,39 @@ class Direction:
     hurst_rs: float | None
     hurst_wavelet: float | None
     usage_alt: float | None = None
+    width: float | None = None
+    unsteady: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The result of one window; `timestamp` is its last epoch second.
 
-    duplicates: observations that were left out as exact duplicates; no part of the result.
+    duplicates: observations that were left out as exact duplicates; no part of the result. clock:
+    whether a clock was set within the window; spread_ns: noise of the downlink, None where delayed
+    probes were not asked for.
     """
 
     timestamp: int
     upstream: Direction
     downstream: Direction
     duplicates: int = field(default=0, compare=False)
+    clock: ClockVerdict = "fine"
+    spread_ns: float | None = field(default=None, compare=False)
 
 
 def summarise(
-    observations: Observations, estimator: Estimator = "mode", *, both: bool = False
+    observations: Observations,
+    estimator: Estimator = "mode",
+    *,
+    both: bool = False,
+    spreads: Sequence[float] = (),
 ) -> Summary | None:
     """Analyse a window; None where it has no short packet.
 
     observations: shape (n,) of OBSERVATION, times within 0..7 days, as the decoder lets through;
-    estimator: of usage and quality; both: whether usage_alt has usage by the other one.
+    estimator: of usage and quality; both: whether usage_alt has usage by the other one; spreads:
+    spread_ns of the installation's windows before this one, oldest first.
     """
     columns = short_packets(observations)
     second = columns.second
@@ -70,19 +87,24 @@ def summarise(
     series = delays[:, -_power_of_two(delays.shape[1]) :]
     rs, wavelets = rescaled_range(series), wavelet(series)
     hurst = [_mean(*each) for each in zip(rs, wavelets, strict=True)]
-    recent, others = second[start:], _NOT_ASKED
-    if estimator == "mode":
+    recent, others, trust = second[start:], _NOT_ASKED, _NO_TRUST
+    if estimator == "mode" and not both:
+        clock, spread_ns = delayed_probes.clock_verdict(columns), None
         usages, qualities = usage(delays), quality(delays, recent, hurst)
-        if both:
-            others = delayed_probes.usage(delayed_probes.waiting_of(columns).delayed(start))
     else:
-        delayed = delayed_probes.waiting_of(columns).delayed(start)
-        usages = delayed_probes.usage(delayed)
-        qualities = quality(delayed, recent, hurst, delayed_probes.congested)
-        if both:
-            others = usage(delays)
-    upstream, downstream = map(Direction, usages, qualities, rs, wavelets, others)
-    return Summary(int(second[-1]), upstream, downstream, columns.duplicates)
+        waiting = delayed_probes.waiting_of(columns, spreads)
+        clock, spread_ns = waiting.clock, waiting.spread_ns
+        delayed = waiting.delayed(start)
+        probed = delayed_probes.usage(delayed)
+        trust = delayed_probes.widths(probed), delayed_probes.unsteady(delayed, recent)
+        if estimator == "mode":
+            usages, qualities, others = usage(delays), quality(delays, recent, hurst), probed
+        else:
+            usages = probed
+            qualities = quality(delayed, recent, hurst, delayed_probes.congested)
+            others = usage(delays) if both else _NOT_ASKED
+    upstream, downstream = map(Direction, usages, qualities, rs, wavelets, others, *trust)
+    return Summary(int(second[-1]), upstream, downstream, columns.duplicates, clock, spread_ns)
 
 
 def _power_of_two(count: int) -> int:

@@ -34,7 +34,8 @@ def test_no_expected_result_is_left_uncompared(experiment):
 
 def assert_equal(direction: Direction, golden: dict) -> None:
     found = asdict(direction)
-    assert found.pop("usage_alt") is None
+    for name in ("usage_alt", "width", "unsteady"):
+        assert found.pop(name) is None
     assert found.pop("hurst_rs") == pytest.approx(golden["hurst"]["rs"], rel=1e-6)
     assert found.pop("hurst_wavelet") == pytest.approx(golden["hurst"]["wavelet"], rel=1e-6)
     assert found == {name: golden[name] for name in ("usage", "quality")}

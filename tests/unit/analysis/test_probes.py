@@ -39,10 +39,12 @@ def rows_of(columns: Columns) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("name", WINDOWS)
 def test_waiting_and_usage_are_what_the_specification_says(name):
     columns = short_packets(WINDOWS[name])
-    found, (due, due_tau) = delayed_probes.waiting_of(columns), reference.waiting(rows_of(columns))
-    assert found.tau_ns.tolist() == pytest.approx(due_tau, rel=1e-9)
-    span = 1 + max(map(max, due))
-    assert found.q_ns == pytest.approx(np.array(due), abs=1e-9 * span)
+    found, due = delayed_probes.waiting_of(columns), reference.waiting(rows_of(columns))
+    assert found.clock == due.verdict
+    assert found.tau_ns.tolist() == pytest.approx(due.taus, rel=1e-9)
+    assert found.spread_ns == pytest.approx(due.spread, rel=1e-9, abs=1)
+    span = 1 + max(map(max, due.waits))
+    assert found.q_ns == pytest.approx(np.array(due.waits), abs=1e-9 * span)
     assert usages(WINDOWS[name]) == pytest.approx(
         reference.probes_usage(rows_of(columns)), abs=1e-12
     )
