@@ -51,7 +51,12 @@ def test_the_estimator_changes_usage_and_no_other_member_but_quality(bodies):
 )
 def test_the_other_estimate_stands_beside_the_first(bodies, name, first, other):
     alternative = {f"{way}Alt": bodies[other][way] for way in ("upUsage", "downUsage")}
-    assert bodies[name] == bodies[first] | alternative
+    probes = bodies["probes"]
+    widths = {
+        f"{way}Width": pytest.approx(max(0.05, 1.2 * probes[way] * (1 - probes[way])))
+        for way in ("upUsage", "downUsage")
+    }
+    assert bodies[name] == bodies[first] | alternative | widths | {"clock": "fine"}
 
 
 def test_a_stored_result_keeps_both_estimates_until_it_is_posted(tmp_path, bodies):
@@ -61,3 +66,6 @@ def test_a_stored_result_keeps_both_estimates_until_it_is_posted(tmp_path, bodie
     ways = json.loads(stored.read_text())["results"]
     assert ways["downstream"]["usageAlt"] == bodies["probes"]["downUsage"]
     assert ways["upstream"]["usageAlt"] == bodies["probes"]["upUsage"]
+    assert ways["upstream"]["usageWidth"] >= 0.05
+    assert ways["upstream"]["unsteady"] is False
+    assert ways["clock"] == "fine"

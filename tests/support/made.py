@@ -14,6 +14,7 @@ import struct
 import tarfile
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,12 @@ _SCENARIO = Scenario(
 
 
 @functools.cache
-def made_reports(source: str = "192.0.2.1") -> tuple[tuple[str, bytes], ...]:
-    """Name and content of 31 reports of 60 observations each: two windows, of 19 reports each."""
-    return tuple(reports(_SCENARIO, 1, 1, 1, source))
+def made_reports(source: str = "192.0.2.1", **changes: Any) -> tuple[tuple[str, bytes], ...]:
+    """Name and content of 31 reports of 60 observations each: two windows, of 19 reports each.
+
+    changes: of the scenario.
+    """
+    return tuple(reports(replace(_SCENARIO, **changes), 1, 1, 1, source))
 
 
 def lay_out(folder: Path, files: Iterable[tuple[str, bytes]]) -> Path:

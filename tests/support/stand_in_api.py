@@ -43,8 +43,9 @@ _HURSTS = ("hurstUpRs", "hurstUpWavelet", "hurstDownRs", "hurstDownWavelet")
 _NUMBERS = (*_USAGES, "upQuality", "downQuality", *_HURSTS)
 _MEMBERS = {"timestamp", "version", "ip", *_NUMBERS}
 _ALTERNATIVES = ("upUsageAlt", "downUsageAlt")
+_WIDTHS = ("upUsageWidth", "downUsageWidth")
 #: Members that the real one ignores.
-_OPTIONAL = {"asn", "asName", *_ALTERNATIVES}
+_OPTIONAL = {"asn", "asName", *_ALTERNATIVES, *_WIDTHS, "clock"}
 
 
 class Rejected(Exception):
@@ -118,7 +119,7 @@ def measure(headers: dict[str, str], body: bytes) -> dict[str, Any]:
     if type(content["timestamp"]) is not int or content["version"] != "1.0.0" or not plain:
         raise Rejected(400)
     if not content["ip"] or not all(
-        0 <= (content.get(name) or 0) <= 1 for name in (*_USAGES, *_ALTERNATIVES)
+        0 <= (content.get(name) or 0) <= 1 for name in (*_USAGES, *_ALTERNATIVES, *_WIDTHS)
     ):
         raise Rejected(400)
     return content

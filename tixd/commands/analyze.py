@@ -10,7 +10,7 @@ import os
 import statistics
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tixd import bounded, errors, logs
+from tixd.analysis.noise import remembered
 from tixd.analysis.observations import MEANINGFUL_SECONDS, concatenate
 from tixd.analysis.summary import Direction, Summary
 from tixd.asn.origin import UNKNOWN, Origin
@@ -153,9 +154,12 @@ def _installation(
     if found.left_out > len(found.complaints):
         _say(f"{found.path}: left out: {found.left_out - len(found.complaints)} more files")
     made = 0
+    spreads: tuple[float, ...] = ()
     for window in windows(in_order):
         made += 1
-        summary = analyse(concatenate(report.observations for report in window))
+        summary = analyse(concatenate(report.observations for report in window), spreads)
+        if summary and summary.spread_ns is not None:
+            spreads = remembered(spreads, summary.spread_ns)
         yield _analysed(found.path, window, summary, origins.lookup(window[0].source))
     if in_order and not made:
         _say(
@@ -203,7 +207,7 @@ def _window_json(window: Analysed) -> bytes:
 def _results(source: str, summary: Summary) -> dict[str, object]:
     """Return the values as a stored result has them."""
     found: dict[str, object] = orjson.loads(failed_report(WindowResult(source, summary)))["results"]
-    return found
+    return {**found, "clock": summary.clock}
 
 
 def _show(analysed: list[Analysed]) -> None:
@@ -213,9 +217,12 @@ def _show(analysed: list[Analysed]) -> None:
         _show_installations(console, analysed)
     elif analysed:
         located = ["AS"] if analysed[0].origin else []
-        table = _table(["installation", "from", *located, "window (UTC)"], ["rep.", "obs."], " ")
+        clock = _clock_heading(analysed)
+        words = ["installation", "from", *located, *clock, "window (UTC)"]
+        table = _table(words, ["rep.", "obs."], " ")
         for window in analysed:
             names = [window.path, window.source, *([str(window.origin)] if located else [])]
+            names += [_clock(window)] if clock else []
             table.add_row(*map(Text, names), *_window_cells(window))
         output.print_table(console, table)
 
@@ -226,10 +233,22 @@ def _show_installations(console: Console, analysed: list[Analysed]) -> None:
         members = list(group)
         place = f"  {members[0].origin}" if members[0].origin else ""
         console.print(Text.assemble((path, "bold"), f"  from {source}{place}"))
-        table = _table(["", "window (UTC)"], ["rep.", "obs."], "\n")
+        clock = _clock_heading(members)
+        table = _table(["", *clock, "window (UTC)"], ["rep.", "obs."], "\n")
         for window in members:
-            table.add_row("", *_window_cells(window))
+            table.add_row("", *([_clock(window)] if clock else []), *_window_cells(window))
         output.print_table(console, table)
+
+
+def _clock_heading(analysed: list[Analysed]) -> list[str]:
+    """Return the heading of the clocks' column, where a clock was set in any of the windows."""
+    return ["clock"] if any(map(_clock, analysed)) else []
+
+
+def _clock(window: Analysed) -> str:
+    """Say what is wrong with the clocks of a window; "" where they fit together."""
+    verdict = window.summary.clock if window.summary else "fine"
+    return "" if verdict == "fine" else verdict
 
 
 def _table(words: list[str], counts: list[str], between_words: str) -> Table:
@@ -247,14 +266,18 @@ def _window_cells(window: Analysed) -> list[str]:
 
 
 def _value_cells(ways: Iterable[Direction]) -> list[str]:
-    """Return the values of both directions; the usage by the other estimator is in brackets."""
+    """Return the values of both directions; usage by the other estimator is in brackets.
+
+    With the reading by delayed probes stands how far off it may be, and ~ where it is unsteady.
+    """
     cells = []
     for way in ways:
         usage, *others = (
             output.number(value, 2)
             for value in (way.usage, way.quality, way.hurst_rs, way.hurst_wavelet)
         )
-        other = "" if way.usage_alt is None else f" ({way.usage_alt:.2f})"
+        width = "" if way.width is None else f"\u00b1{way.width:.2f}{'~' if way.unsteady else ''}"
+        other = width if way.usage_alt is None else f" ({way.usage_alt:.2f}{width})"
         cells += [usage + other, *others]
     return cells
 
@@ -299,12 +322,14 @@ def _group(members: list[tuple[str, Origin, Summary | None]]) -> Group:
 
 def _mean(directions: list[Direction]) -> Direction:
     """Return the mean of each value; None where it is defined nowhere."""
-    means = []
-    for member in fields(Direction):
-        values = [getattr(direction, member.name) for direction in directions]
+
+    def mean(name: str) -> float | None:
+        values = [getattr(direction, name) for direction in directions]
         defined = [value for value in values if value is not None]
-        means.append(statistics.fmean(defined) if defined else None)
-    return Direction(*means)
+        return statistics.fmean(defined) if defined else None
+
+    hurst = mean("hurst_rs"), mean("hurst_wavelet")
+    return Direction(mean("usage"), mean("quality"), *hurst, mean("usage_alt"), mean("width"))
 
 
 def _group_json(group: Group) -> bytes:

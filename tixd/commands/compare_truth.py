@@ -6,11 +6,10 @@ Rules: estimates are limited to 0..1, as they are posted.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import click
 import orjson
@@ -18,14 +17,25 @@ from rich.table import Table
 from rich.text import Text
 
 from tixd import errors
-from tixd.analysis.observations import Observations
+from tixd.analysis.observations import MEANINGFUL_SECONDS, Observations
 from tixd.analysis.summary import Estimator, Summary, summarise
 from tixd.commands import output
 from tixd.config import values
-from tixd.simulation.evaluation import MAX_BYTES, Agreement, Truth, agreement, expected, read
+from tixd.simulation.evaluation import (
+    MAX_BYTES,
+    Agreement,
+    Truth,
+    agreement,
+    covered,
+    expected,
+    read,
+)
 
-#: What analyses the observations of a window.
-Analyse = Callable[[Observations], Summary | None]
+#: Analyses the observations of a window, with the spreads of the installation's earlier windows.
+Analyse = Callable[[Observations, Sequence[float]], Summary | None]
+
+#: No truth is known of a window of whose last ten minutes the schedule covers a smaller share.
+LEAST_COVERED = 0.5
 
 Way = Literal["upstream", "downstream"]
 _WAYS: tuple[Way, ...] = ("upstream", "downstream")
@@ -63,9 +73,9 @@ def estimator_options(command: output.Command) -> output.Command:
 
 def analysis_by(estimator: str) -> Analyse:
     """Return what analyses a window as --estimator says."""
-    if estimator == "delayed-probes":
-        return partial(summarise, estimator="delayed-probes")
-    return partial(summarise, both=estimator == "both")
+    if estimator == "both":
+        return lambda rows, spreads: summarise(rows, both=True, spreads=spreads)
+    return lambda rows, spreads: summarise(rows, cast(Estimator, estimator), spreads=spreads)
 
 
 def read_truth(path: Path) -> Truth:
@@ -103,8 +113,11 @@ def _compared(path: str, first: int, summary: Summary | None, truth: Truth) -> I
     if summary is None:
         return
     for way in _WAYS:
-        direction = getattr(summary, way)
-        true = expected(getattr(truth, way), first, summary.timestamp)
+        direction, schedule = getattr(summary, way), getattr(truth, way)
+        last = summary.timestamp
+        if covered(schedule, last - MEANINGFUL_SECONDS, last) < LEAST_COVERED:
+            continue
+        true = expected(schedule, first, last)
         mode, probes = direction.usage, direction.usage_alt
         if true is not None and mode is not None and probes is not None:
             yield Compared(path, first, way, true, min(1.0, mode), probes)

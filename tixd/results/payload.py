@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from typing import cast, get_args
 
 import orjson
 
 from tixd import errors
+from tixd.analysis.clock_steps import ClockVerdict
 from tixd.analysis.summary import Direction, Summary
 from tixd.asn.origin import Origin
 from tixd.reports.model import is_source
@@ -59,7 +61,7 @@ def payload(result: WindowResult) -> bytes:
             "hurstUpWavelet": up.hurst_wavelet,
             "hurstDownRs": down.hurst_rs,
             "hurstDownWavelet": down.hurst_wavelet,
-            **_alternative(up, down),
+            **_alternative(up, down, result.summary.clock),
             "ip": result.ip,
             **({"asn": origin.asn, "asName": origin.name} if origin else {}),
         }
@@ -69,10 +71,13 @@ def payload(result: WindowResult) -> bytes:
 def failed_report(result: WindowResult) -> bytes:
     """Make the content of a file in failed-results: all values as they were computed."""
     summary = result.summary
+    widths = summary.upstream.width, summary.downstream.width
+    judged = widths != (None, None) or summary.clock != "fine"
     results = {
         "timestamp": summary.timestamp,
         "upstream": _stored(summary.upstream),
         "downstream": _stored(summary.downstream),
+        **({"clock": summary.clock} if judged else {}),
     }
     return orjson.dumps({"results": results, "ip": result.ip})
 
@@ -89,6 +94,7 @@ def parse_failed_report(content: bytes) -> WindowResult:
             _second(results["timestamp"]),
             _direction(results["upstream"]),
             _direction(results["downstream"]),
+            clock=_clock(results.get("clock", "fine")),
         )
         return WindowResult(_address(report["ip"]), summary)
     except KeyError as error:
@@ -101,20 +107,32 @@ def _limited(usage: float | None) -> float | None:
     return None if usage is None or math.isnan(usage) else min(1.0, max(0.0, usage))
 
 
-def _alternative(up: Direction, down: Direction) -> dict[str, float | None]:
+def _alternative(
+    up: Direction, down: Direction, clock: ClockVerdict
+) -> dict[str, float | str | None]:
     """Usage by the other estimator, where it was asked for and defined; else no member at all."""
     if up.usage_alt is None and down.usage_alt is None:
         return {}
-    return {"upUsageAlt": _limited(up.usage_alt), "downUsageAlt": _limited(down.usage_alt)}
+    return {
+        "upUsageAlt": _limited(up.usage_alt),
+        "downUsageAlt": _limited(down.usage_alt),
+        "upUsageWidth": up.width,
+        "downUsageWidth": down.width,
+        "clock": clock,
+    }
 
 
 def _stored(direction: Direction) -> dict[str, object]:
-    alternative = {} if direction.usage_alt is None else {"usageAlt": direction.usage_alt}
+    optional = {
+        "usageAlt": direction.usage_alt,
+        "usageWidth": direction.width,
+        "unsteady": direction.unsteady,
+    }
     return {
         "usage": direction.usage,
         "quality": direction.quality,
         "hurst": {"rs": direction.hurst_rs, "wavelet": direction.hurst_wavelet},
-        **alternative,
+        **{name: value for name, value in optional.items() if value is not None},
     }
 
 
@@ -128,7 +146,22 @@ def _direction(stored: dict[str, object]) -> Direction:
         _number(hurst["rs"]),
         _number(hurst["wavelet"]),
         _number(stored.get("usageAlt")),
+        _number(stored.get("usageWidth")),
+        _truth(stored.get("unsteady")),
     )
+
+
+def _truth(value: object) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise TypeError("unsteady is neither true nor false")
+    return value
+
+
+def _clock(value: object) -> ClockVerdict:
+    for verdict in get_args(ClockVerdict):
+        if value == verdict:
+            return cast(ClockVerdict, verdict)
+    raise TypeError("clock is no verdict")
 
 
 def _number(value: object) -> float | None:

@@ -14,6 +14,7 @@ from tests.support.made import START, lay_out, made_reports, member, pack
 from tests.support.tables import table
 from tixd.commands import Invocation
 from tixd.commands.analyze import command
+from tixd.simulation.probing import LinkDirection
 
 WINDOW = made_reports()
 
@@ -37,7 +38,8 @@ def test_a_json_line_has_the_shape_of_a_stored_result(tmp_path):
     line = json.loads(done.stdout)
     assert list(line) == ["path", "window", "ip", "reports", "observations", "result"]
     assert (line["path"], line["ip"]) == (f"{tmp_path}/1/2", "192.0.2.1")
-    assert list(line["result"]) == ["timestamp", "upstream", "downstream"]
+    assert list(line["result"]) == ["timestamp", "upstream", "downstream", "clock"]
+    assert line["result"]["clock"] == "fine"
     assert list(line["result"]["upstream"]) == ["usage", "quality", "hurst"]
     assert list(line["result"]["downstream"]["hurst"]) == ["rs", "wavelet"]
     assert START + 1100 < line["result"]["timestamp"] < START + 1200
@@ -61,7 +63,43 @@ def test_the_other_estimate_stands_beside_the_first_where_both_are_asked_for(tmp
             assert pair["result"][way]["usage"] == mode["result"][way]["usage"]
             assert pair["result"][way]["usageAlt"] == probes["result"][way]["usage"]
             assert "usageAlt" not in mode["result"][way]
-    assert re.search(r"0\.\d\d \(0\.\d\d\)", run("--estimator", "both", tree).stdout)
+    assert re.search(r"0\.\d\d \(0\.\d\d±", run("--estimator", "both", tree).stdout)
+
+
+def test_width_and_steadiness_stand_beside_a_reading_by_delayed_probes(tmp_path):
+    tree = lay_out(tmp_path, WINDOW)
+    how = ("--estimator", "delayed-probes")
+    for line in run("--format", "json", *how, tree).stdout.splitlines():
+        way = json.loads(line)["result"]["downstream"]
+        width = max(0.05, 1.2 * way["usage"] * (1 - way["usage"]))
+        assert way["usageWidth"] == pytest.approx(width)
+        assert isinstance(way["unsteady"], bool)
+    assert re.search(r" 0\.\d\d±0\.\d\d~? ", run(*how, tree).stdout)
+    assert re.search(r" \(0\.\d\d±0\.\d\d~?\) ", run("--estimator", "both", tree).stdout)
+
+
+@pytest.mark.parametrize("estimator", ["mode", "delayed-probes"])
+def test_a_clock_that_was_set_is_told_in_a_column_that_stands_only_then(tmp_path, estimator):
+    files = made_reports(client_steps=((600.0, 0.05),))[:19]
+    tree = lay_out(tmp_path / "set", files)
+    how = ("--estimator", estimator)
+    assert json.loads(run("--format", "json", *how, tree).stdout)["result"]["clock"] == "set"
+    heading, row = run(*how, tree).stdout.splitlines()
+    assert heading.split()[:3] == ["installation", "from", "clock"]
+    assert row.split()[2] == "set"
+    fine = run(*how, lay_out(tmp_path / "fine", WINDOW)).stdout
+    assert "clock" not in fine.splitlines()[0]
+
+
+def test_the_noise_of_an_installations_windows_before_is_known(tmp_path):
+    idle = LinkDirection(10e6, 0.15, (0.0,))
+    files = made_reports(duration_seconds=7200, downstream=idle, jitter_seconds=0.002)
+    how = ("--estimator", "delayed-probes", "--format", "json")
+    lines = run(*how, lay_out(tmp_path, files)).stdout.splitlines()
+    usages = [json.loads(line)["result"]["downstream"]["usage"] for line in lines]
+    assert len(usages) > 8
+    assert min(usages[:5]) > 0.1
+    assert max(usages[5:]) < 0.05
 
 
 TRUTH = f"connection_speed: 200\nexperiment: [{{start: {START}, speed: 100, lapse: 9000}}]\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.results import DOWN, UNDEFINED, UP, result
 from tixd import errors
+from tixd.analysis.clock_steps import ClockVerdict
 from tixd.analysis.summary import Direction, Summary
 from tixd.asn.origin import UNKNOWN, Origin
 from tixd.results.payload import WindowResult, failed_report, parse_failed_report, payload
@@ -88,10 +90,40 @@ def test_usage_is_limited_in_the_payload_only(raw, posted):
 
 def test_usage_by_the_other_estimator_stands_in_members_of_its_own_before_the_ip():
     both = WindowResult("10.0.0.1", Summary(1, replace(UP, usage_alt=0.5), DOWN))
-    assert payload(both).endswith(b'"upUsageAlt":0.5,"downUsageAlt":null,"ip":"10.0.0.1"}')
+    assert payload(both).endswith(
+        b'"upUsageAlt":0.5,"downUsageAlt":null,"upUsageWidth":null,"downUsageWidth":null,'
+        b'"clock":"fine","ip":"10.0.0.1"}'
+    )
     over = WindowResult("10.0.0.1", Summary(1, UP, replace(DOWN, usage_alt=1.3)))
     assert json.loads(payload(over))["downUsageAlt"] == 1.0
     assert json.loads(failed_report(over))["results"]["downstream"]["usageAlt"] == 1.3
+
+
+def judged(**changes: object) -> WindowResult:
+    """A result with width, steadiness and verdict."""
+    up = replace(UP, width=0.225, unsteady=True, **changes)
+    down = replace(DOWN, width=0.05, unsteady=False)
+    return WindowResult("10.0.0.1", Summary(1, up, down, clock="set"))
+
+
+def test_width_and_clock_are_posted_beside_the_other_estimate_alone():
+    posted = json.loads(payload(judged(usage_alt=0.5)))
+    assert (posted["upUsageWidth"], posted["downUsageWidth"]) == (0.225, 0.05)
+    assert posted["clock"] == "set"
+    unknown = WindowResult("10.0.0.1", Summary(1, UP, DOWN))
+    assert payload(judged()) == payload(unknown)
+
+
+def test_a_stored_result_keeps_width_steadiness_and_verdict():
+    results = json.loads(failed_report(judged()))["results"]
+    assert (results["upstream"]["usageWidth"], results["upstream"]["unsteady"]) == (0.225, True)
+    assert (results["downstream"]["unsteady"], results["clock"]) == (False, "set")
+
+
+def test_a_clock_that_was_set_is_stored_without_any_width():
+    told = WindowResult("10.0.0.1", Summary(1, UP, DOWN, clock="not-credible"))
+    assert json.loads(failed_report(told))["results"]["clock"] == "not-credible"
+    assert parse_failed_report(failed_report(told)) == told
 
 
 def test_a_value_that_is_no_number_is_posted_as_null():
@@ -123,6 +155,11 @@ def test_a_result_stored_by_the_original_reads_with_nan_as_undefined():
         *(stored(timestamp=value) for value in (-1, 2**32, 1.5, True, "1", None, 10**30)),
         *(stored(ip=value) for value in (None, "", 5, "a\nb", "\ud800", "x" * 256)),
         *(stored(upstream=value) for value in (None, [], {}, {"usage": 1}, "usage")),
+        *(stored(clock=value) for value in (None, 1, "", "late", ["set"])),
+        *(
+            stored(upstream=json.loads(STORED[0][1])["results"]["upstream"] | wrong)
+            for wrong in ({"usageWidth": "0.1"}, {"unsteady": 1}, {"unsteady": "no"})
+        ),
         stored(upstream={"usage": "1", "quality": 1, "hurst": {"rs": 1, "wavelet": 1}}),
         stored(upstream={"usage": True, "quality": 1, "hurst": {"rs": 1, "wavelet": 1}}),
         stored(upstream={"usage": 10**400, "quality": 1, "hurst": {"rs": 1, "wavelet": 1}}),
@@ -138,12 +175,13 @@ def test_anything_else_is_a_bad_failed_result(content):
 
 
 NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
-DIRECTIONS = st.builds(Direction, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+DIRECTIONS = st.builds(Direction, *[NUMBERS] * 6, st.none() | st.booleans())
+VERDICTS = st.sampled_from(get_args(ClockVerdict))
 
 
-@given(DIRECTIONS, DIRECTIONS, st.integers(0, 2**32 - 1))
-def test_whatever_is_stored_is_read_back_equal(upstream, downstream, timestamp):
-    window = WindowResult("10.0.0.1", Summary(timestamp, upstream, downstream))
+@given(DIRECTIONS, DIRECTIONS, st.integers(0, 2**32 - 1), VERDICTS)
+def test_whatever_is_stored_is_read_back_equal(upstream, downstream, timestamp, clock):
+    window = WindowResult("10.0.0.1", Summary(timestamp, upstream, downstream, clock=clock))
     assert parse_failed_report(failed_report(window)) == window
 
 
