@@ -50,8 +50,10 @@ async def _work(service: ProcessingService, pool: Pool) -> None:
         await _schedule(service, pool, scheduler, publisher, lock)
     finally:
         await scheduler.stop()
-        await service.finish(pool)
-        await tasks.end(linked)
+        try:
+            await service.finish(pool)
+        finally:
+            await tasks.end(linked)
 
 
 async def _schedule(

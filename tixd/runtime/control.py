@@ -101,7 +101,8 @@ def _ask(path: str, request: str, seconds: float) -> Any:
     except (http.client.HTTPException, ValueError):
         raise errors.NotDone(f"{path}: what answers there is no tixd of this version") from None
     if status == HTTPStatus.NOT_FOUND:
-        raise errors.NotDone(f"{path}: this process does not answer {request.partition('?')[0]!r}")
+        what = request.partition("?")[0]
+        raise errors.NotDone(f"{path}: a role that stands by or collects does not answer {what!r}")
     if status != HTTPStatus.OK:
         raise errors.NotDone(answer or f"{path}: HTTP status {status}")
     return answer
