@@ -17,8 +17,8 @@ from pathlib import Path
 
 from benchmarks.memory import memory_mb
 from benchmarks.yardstick import Row, interleaved, own_cpu_ns, row, share_of_y, yardstick_ns
-from tixd.asn.install import KNOWN
 from tixd.asn.origins import Origins
+from tixd.asn.table import KNOWN
 
 #: Prefixes of each family, AS numbers, look-ups of a round, rounds.
 PREFIXES_V4, PREFIXES_V6, NUMBERS = 100_000, 20_000, 80_000
@@ -65,7 +65,7 @@ def _prefixes(chance: random.Random) -> Iterator[str]:
 def _make(source: Path, table: Path) -> Row:
     """`tixd asn build` as it is run, with its checks."""
     y_ns, before = yardstick_ns(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "tixd", "asn", "build", source, "--table", table]
+    command = [sys.executable, "-m", "tixd", "asn", "build", str(source), "--table", str(table)]
     begun = time.monotonic()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - begun

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tixd.config.settings import Secret, Settings
+from tixd.config.fields import Secret
+from tixd.config.settings import Settings
 
 _PROGRAM = Path(__file__).parents[2] / "tests" / "support" / "stand_in_api.py"
 

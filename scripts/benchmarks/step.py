@@ -100,5 +100,5 @@ async def _round(pool: Pool, base: Path, api: StandIn, yardstick: float) -> Roun
     ended = (time.perf_counter_ns(), cpu_ns(pids), own_cpu_ns(), cpu_ns([api.pid]))
     if counts["windows_posted"] != WINDOWS:
         raise RuntimeError(f"not every window was posted: {counts}")
-    figures = [(b - a) / WINDOWS for a, b in zip(begun, ended, strict=True)]
-    return Round(*figures, yardstick=yardstick)
+    wall, workers, parent, stand_in = ((b - a) / WINDOWS for a, b in zip(begun, ended, strict=True))
+    return Round(wall, workers, parent, stand_in, yardstick)

@@ -8,6 +8,7 @@ import platform
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from benchmarks import (
 from benchmarks.data import file_system
 from benchmarks.yardstick import Row, yardstick_ns
 
-PARTS = {
+PARTS: dict[str, Callable[[Path], list[Row]]] = {
     "window": window.measure,
     "estimator": estimator.measure,
     "step": step.measure,

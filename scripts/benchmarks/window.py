@@ -13,6 +13,7 @@ from tixd.analysis.observations import concatenate
 from tixd.analysis.summary import summarise
 from tixd.config.settings import Settings
 from tixd.directory import Folder
+from tixd.reports.ages import Ages
 from tixd.reports.model import Installation
 from tixd.reports.spool import Spool
 from tixd.reports.window import Window, next_step
@@ -62,6 +63,7 @@ def _load_and_analyse(installation: Installation) -> None:
             Counter(),
             now=time.time(),
             limiter=_LIMITER,
+            ages=Ages(),
             reading=lambda _: None,
         )
         spool.list_reports()
