@@ -18,7 +18,7 @@ from tixd.config.settings import Settings
 from tixd.diagnostics.host import current_user, explain_denial, make_and_remove
 from tixd.directory import Folder
 from tixd.dispatch.leader import LOCK_FILE, HostLock
-from tixd.dispatch.mounts import lock_warning, read_mountinfo
+from tixd.dispatch.mounts import lock_reach, read_mountinfo
 from tixd.logs import RateLimiter
 from tixd.reports.scan import ids_in, list_users
 from tixd.reports.spool import is_report_name
@@ -40,10 +40,9 @@ def check_reports(settings: Settings) -> str:
     if free_bytes < LEAST_FREE_BYTES:
         raise errors.Unusable(f"{base}: {free_bytes:,} bytes free: free some")
     where = f"in {tried} of its installations" if tried else "in it; it has no installation yet"
-    warning = lock_warning(base, read_mountinfo())
     return (
         f"{base}: a file made and removed {where}, as {current_user()};"
-        f" {free_space(free_bytes)}; {warning or 'locks reach other hosts'}"
+        f" {free_space(free_bytes)}; {lock_reach(base, read_mountinfo())}"
     )
 
 

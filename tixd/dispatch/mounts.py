@@ -1,4 +1,4 @@
-"""Checks that the reports folder is there, and that locks on its volume reach other hosts."""
+"""Checks that the reports folder is there, and whether locks on its volume reach other hosts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from tixd.config.settings import Settings
 
 #: File systems whose locks stay on this host, whatever their options.
 _LOCAL_TYPES = frozenset({"cifs", "smb3", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"})
+
+#: File systems of several hosts, whose locks reach them all unless an option says otherwise.
+_SHARED_TYPES = frozenset(
+    {"nfs", "nfs4", "ceph", "fuse.ceph", "fuse.glusterfs", "lustre", "gfs2", "ocfs2", "beegfs"}
+)
 
 #: Mount options that keep locks on this host (nfs(5)).
 _LOCAL_OPTIONS = frozenset({"nolock", "local_lock=all", "local_lock=flock"})
@@ -34,6 +39,18 @@ def lock_warning(path: str, mountinfo: str) -> str | None:
     if local:
         return f"mount option {local[0]} keeps locks on this host: let one host alone work on it"
     return None
+
+
+def lock_reach(path: str, mountinfo: str) -> str:
+    """Say how far locks on the volume of `path` reach, for somebody who checks the settings."""
+    if warning := lock_warning(path, mountinfo):
+        return warning
+    kind, _ = _mount_of(os.path.realpath(path), mountinfo)
+    if kind in _SHARED_TYPES:
+        return "locks reach other hosts"
+    return (
+        f"a volume of this host ({kind})" if kind else "whether locks reach other hosts is unknown"
+    )
 
 
 def read_mountinfo() -> str:

@@ -50,7 +50,7 @@ def test_a_reports_folder_that_can_be_used_says_what_was_tried_and_is_as_before(
     before = everything(tmp_path)
     text = storage.check_reports(settings)
     assert "a file made and removed in 2 of its installations, as " in text
-    assert "iB free; locks reach other hosts" in text
+    assert "iB free; a volume of this host (" in text
     assert everything(tmp_path) == before
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tixd.dispatch.mounts import lock_warning
+from tixd.dispatch.mounts import lock_reach, lock_warning
 
 ROOT = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
 
@@ -27,6 +27,21 @@ def test_a_volume_that_keeps_locks_to_itself_is_named(line: str, word: str) -> N
     warning = lock_warning("/data/reports", ROOT + line + "\n")
     assert (warning is None) == (word == "")
     assert word in (warning or "")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("30 22 0:40 / /data rw - nfs4 host:/x rw,vers=4.2", "locks reach other hosts"),
+        ("30 22 0:40 / /data rw - ceph host:/x rw", "locks reach other hosts"),
+        ("30 22 0:40 / /data rw - cifs //host/x rw", "do not reach other hosts"),
+        ("30 22 0:40 / /data rw - xfs /dev/vdb rw", "a volume of this host (xfs)"),
+        ("30 22 0:40 / /data rw - nfs host:/x rw,nolock", "keeps locks on this host"),
+    ],
+)
+def test_how_far_locks_reach_is_said_of_every_volume(line: str, words: str) -> None:
+    assert words in lock_reach("/data/reports", ROOT + line + "\n")
+    assert "unknown" in lock_reach("/data/reports", "")
 
 
 def test_the_deepest_mount_and_of_equal_ones_the_last_counts() -> None:
