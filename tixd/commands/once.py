@@ -8,6 +8,7 @@ that workers have begun.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from functools import partial
 
 import click
 
-from tixd import logs
+from tixd import errors, logs
 from tixd.commands import Invocation
 from tixd.commands.output import WORDS, count_line, count_lines, progress_bar
 from tixd.config.settings import Settings
@@ -27,6 +28,7 @@ from tixd.jobs import JobResult, ListInstallations
 from tixd.pool.pool import Pool
 from tixd.queues.base import JobSink
 from tixd.queues.local import LocalQueue
+from tixd.roles.control_commands import count_waiting
 from tixd.runtime import control, tasks
 from tixd.runtime.startup import exit_now
 
@@ -115,6 +117,10 @@ async def _cycle(settings: Settings, runtime_folder: str, counts: Counter[str]) 
             asyncio.get_running_loop().add_signal_handler(number, stop)
         with progress_bar("installations") as progress:
             await run_once(pool, settings.reports_base_path, counts, progress)
+        if not stopping:
+            with contextlib.suppress(errors.NotDone):  # told to stop just now
+                waiting = await count_waiting(pool, settings.reports_base_path)
+                counts["results_waiting"] = max(0, waiting - counts["windows_stored"])
         await (stopping[0] if stopping else pool.stop(settings.stop_seconds))
     return bool(pool.workers)
 

@@ -26,6 +26,7 @@ WORDS = {
     "results_reposted": "kept results posted now",
     "results_refused": "kept results refused by the tix-api",
     "results_rejected": "kept results rejected: they are in failed-results/rejected now",
+    "results_waiting": "results kept before that still wait in failed-results",
     "reports_deleted": "reports deleted",
     "reports_discarded_source": "reports discarded: the source address changed",
     "reports_discarded_gap": "reports discarded: a gap, too little before it",

@@ -18,6 +18,7 @@ from tixd.jobs import JobResult, ListFailed, RetryFailed
 from tixd.results.backoff import Backoff
 from tixd.results.failed_results import FailedResults
 from tixd.results.journal import Journal, peek
+from tixd.results.journal_format import JournalEntry
 
 
 def list_failed(job: ListFailed, now: float) -> JobResult:
@@ -61,9 +62,13 @@ def _counts(folder: Folder, now: float) -> tuple[tuple[int, ...], str]:
     """Results that wait, timestamp of the oldest, end of their pause, those rejected; and why."""
     with FailedResults(folder) as failed_results:
         waiting, oldest = failed_results.counts()
+        entry = peek(folder) if waiting else JournalEntry()
+        if entry.accepted:
+            failed_results.not_removed = set(entry.accepted)
+            waiting, oldest = failed_results.counts()
         rejected = failed_results.rejected()
         why = failed_results.why_rejected(rejected[-1]) if rejected else ""
-    backoff = peek(folder).backoff if waiting else Backoff()
+    backoff = entry.backoff
     paused_until = math.ceil(backoff.not_before) if backoff.paused(now) else 0
     return (waiting, oldest, paused_until, len(rejected)), backoff.reason or why
 

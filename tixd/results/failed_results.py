@@ -117,7 +117,8 @@ class FailedResults:
     def counts(self) -> tuple[int, int]:
         """Return how many results wait, and the timestamp of the oldest (0: none waits)."""
         folder = self._open_existing()
-        timestamps = [timestamp for timestamp, _, _ in _stored(folder.entries())] if folder else []
+        stored = _stored(folder.entries()) if folder else ()
+        timestamps = [second for second, _, name in stored if name not in self.not_removed]
         return len(timestamps), min(timestamps, default=0)
 
     def rejected(self) -> list[str]:

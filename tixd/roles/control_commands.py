@@ -32,6 +32,12 @@ def failed_commands(pool: Pool, base: str) -> dict[str, Command]:
     return {"GET /failed": results.list_, "POST /failed/retry": results.retry}
 
 
+async def count_waiting(pool: Pool, base: str) -> int:
+    """Count the results that wait in failed-results, of all installations; raises NotDone."""
+    done = await _FailedResults(pool, base).for_each(ListFailed, {})
+    return sum(waiting for _, _, waiting, *_ in done.rows)
+
+
 class _FailedResults:
     def __init__(self, pool: Pool, base: str) -> None:
         self._pool = pool
@@ -40,7 +46,7 @@ class _FailedResults:
     async def list_(self, request: Mapping[str, str]) -> object:
         """List what waits, of one user or installation or of all."""
         members = ("user", "installation", "waiting", "oldest", "paused_until", "rejected")
-        done = await self._each(ListFailed, request)
+        done = await self.for_each(ListFailed, request)
         rows = [
             {**dict(zip(members, row, strict=True)), "reason": reason}
             for row, reason in zip(done.rows, done.reasons, strict=True)
@@ -50,11 +56,11 @@ class _FailedResults:
     async def retry(self, request: Mapping[str, str]) -> object:
         """Bring back what was rejected, and end pauses."""
         members = ("user", "installation", "brought_back")
-        done = await self._each(RetryFailed, request)
+        done = await self.for_each(RetryFailed, request)
         rows = [dict(zip(members, row, strict=True)) for row in done.rows]
         return {"installations": rows, **done.counts}
 
-    async def _each(
+    async def for_each(
         self, kind: type[ListFailed] | type[RetryFailed], request: Mapping[str, str]
     ) -> JobResult:
         """Do such jobs for all installations that the request names, as if they were one."""

@@ -360,3 +360,11 @@ def test_what_one_installation_meets_is_told_once_an_hour(api, client, clock):
     client.close()
     assert [event for _, event in log.events] == ["result_failed", "result_refused"]
     assert client.tally == {"posts_failed": 3, "posts_refused": 2, "posts_delayed": 2}
+
+
+def test_the_log_has_the_words_of_the_tix_api_on_one_line(api, client, caplog):
+    api.answer(Behaviour(500, body=b'{"error":\n"no AS"}'))
+    client.post(ONE, result())
+    (line,) = [record for record in caplog.records if record.getMessage() == "result_failed"]
+    reason = line.values["reason"]
+    assert reason == 'HTTP 500 Internal Server Error: {"error": "no AS"}'
