@@ -221,6 +221,8 @@ def test_a_flood_of_the_smallest_chunks_keeps_no_good_bundle_waiting(tmp_path, b
     with collecting(tmp_path, broker) as collector, ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in range(AT_ONCE):
             pool.submit(sends_chunks_of_one_byte, collector.port, ended)
+        # Of each new connection 64 KiB are read before it is known how long they take.
+        until(lambda: collector.post(form(range(15))) == 200)
         with probing(collector.port, answers):
             until(lambda: answers.good.total() == 10, 60)
         ended.set()
