@@ -26,7 +26,7 @@ MOST_REPLACED = 3
 #: How a file is opened to be read: no link is followed, and a FIFO does not block.
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-#: How a file of ours is opened to be written in place; a FIFO or a device does not block.
+#: How a file is opened to be written in place; a FIFO or a device does not block.
 _WRITE_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 #: The error for each errno; any other is VolumeFailed, which has the kernel's words.
@@ -105,7 +105,7 @@ class Entry(NamedTuple):
 
 
 class OpenFile:
-    """A regular file of ours, open to be read and written in place; close it when done."""
+    """A regular file, open to be read and written in place; close it when done."""
 
     __slots__ = ("_fd", "_path")
 

@@ -1,7 +1,7 @@
 """Every exception of tixd, by where the fault is: operator, input, volume, broker, tixd itself.
 
 The first paragraph of a class's docstring is its message: what happened and what the operator
-does. The argument adds what it happened to. Imports nothing of ours.
+does. The argument adds what it happened to. Imports no other module of tixd.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from tixd.results.journal_format import JournalEntry, in_parts
 from tixd.results.payload import WindowResult
 from tixd.results.posting import Poster
 
-#: After so many windows and discards a job goes to the end of the queue: nobody starves.
+#: After so many windows and discards a job goes to the end of the queue, behind the others.
 MAX_STEPS = 32
 
 #: After so long, too.
@@ -59,7 +59,7 @@ class Worker:
 
 
 def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
-    """Do whatever there is to do in one installation; no error of it leaves."""
+    """Do what there is to do in one installation; its errors are logged and counted, not raised."""
     tally: Counter[str] = Counter()
     installation = Installation(job.user_id, job.installation_id, job.path)
     has_more = False

@@ -1,6 +1,6 @@
 """Reports in a folder, a tree of folders or a .tar.gz archive, read only.
 
-Each folder that holds reports is taken as one installation, at whatever depth. Rules: nothing is
+Each folder that holds reports is taken as one installation, at any depth. Rules: nothing is
 locked, made or written, and nothing of an archive is unpacked: the names in it are labels. Only
 regular files are read, whose names may be a report's, up to MAX_REPORT_BYTES; no link is followed;
 hidden folders, bad-reports and failed-results are passed over.

@@ -94,7 +94,7 @@ def _expired(bad: Folder, keep_files: int, oldest: float) -> list[str]:
     for entry in bad.scan():
         if not entry.is_file or entry.name.endswith(REASON_SUFFIX):
             continue
-        with contextlib.suppress(errors.VolumeError):  # one whose age nobody can tell stays
+        with contextlib.suppress(errors.VolumeError):  # one of unknown age stays
             heapq.heappush(newest, (bad.facts(entry.name).st_ctime, entry.name))
         while newest and (newest[0][0] < oldest or len(newest) > keep_files):
             expired.append(heapq.heappop(newest)[1])

@@ -55,7 +55,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What came of asking the tix-api something else than to take a post.
+    """What came of a question that is no post.
 
     answers: it did at all; may_post: it said that our user may post for others.
     """
@@ -87,7 +87,7 @@ class CircuitBreaker:
         #: The installation whose post was accepted last, and when.
         self._accepted: Key | None = None
         self._accepted_at = float("-inf")
-        #: Installations that got no answer, since the last answer to anybody.
+        #: Installations that got no answer, since the last answer to any.
         self._unanswered: set[Key] = set()
         #: The last installations that got an error (5xx), since the last accepted post.
         self._failed: deque[Key] = deque(maxlen=2)
@@ -212,7 +212,7 @@ class CircuitBreaker:
         return []
 
     def _note_trusted(self, reason: str) -> list[Change]:
-        """Our credentials are right, whatever single users meet."""
+        """End all pauses for refused credentials: ours are right, single users may be refused."""
         self._suspects.clear()
         self._tried.clear()
         if self._trial_at is None:

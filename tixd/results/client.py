@@ -22,7 +22,7 @@ from tixd.results.payload import WindowResult, payload
 from tixd.results.response import PostOutcome, skipped
 from tixd.results.transport import Transport, basic_auth
 
-#: A question that changes nothing, and that the tix-api answers whatever installations it knows.
+#: A question that changes nothing, and does not depend on any installation.
 CURRENT_USER_PATH = "/api/user/current"
 
 #: The role of a user who may post for others; the tix-api answers 403 to all else.

@@ -174,7 +174,7 @@ class Journal:
         self.delete(names)
 
     def close(self) -> None:
-        """Keep what has changed; an empty list, so that a report restored by hand is a new one."""
+        """Save what has changed; with an empty list a report restored by hand is a new one."""
         if self.entry != self._stored:
             self._save()
         self._trim()
@@ -187,7 +187,7 @@ class Journal:
         try:
             self._tally["reports_deleted"] += self._folder.unlink(name)
         except errors.UnexpectedFileType as error:
-            self._warn("report_not_deleted", name, str(error))  # a folder: never a report of ours
+            self._warn("report_not_deleted", name, str(error))  # a folder is no report
         except errors.VolumeError as error:
             self._tally["reports_not_deleted"] += 1
             self._warn("report_not_deleted", name, str(error))
@@ -233,9 +233,9 @@ class Journal:
     def _separate(self, file: OpenFile) -> OpenFile:
         """Go on in a file of our own where this one has a second name (hard link).
 
-        A backup may have linked it, or somebody a file that is none of ours: to write in place
-        would change that one too, and two installations with one file would have one lock and one
-        list of deletions. The shared file stays locked until the new one has the name.
+        A backup may have linked it, or the name was given to another file: to write in place would
+        change that one too, and two installations with one file would have one lock and one list of
+        deletions. The shared file stays locked until the new one has the name.
         """
         if file.facts().st_nlink <= 1:
             return file
