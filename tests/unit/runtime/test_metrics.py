@@ -17,6 +17,9 @@ from tixd.runtime.status import BrokerView, CycleView, Snapshot, VolumeView
 
 ROOT = Path(__file__).parents[3] / "tixd"
 
+#: What `tixd once` looks up at its end: a state, no count of a service, which `failed list` shows.
+LOOKED_UP = {"results_waiting"}
+
 MAPPED = {name for metric in COUNTERS for name in metric.counts}
 
 
@@ -49,13 +52,13 @@ def test_everything_that_is_counted_has_a_metric():
     tallies = {name for path in own for name in tallied_in(path)}
     fixed = {name for name in tallies if name.isidentifier() and "_" in name}
     assert "windows_posted" in fixed, "the search finds nothing"
-    assert fixed - MAPPED == set()
+    assert fixed - MAPPED == LOOKED_UP
     made = {name for name in tallies if "{" in name}
     assert made == {"reports_discarded_{step.reason}", "worker_restarts_{cause}"}
 
 
 def test_every_line_of_the_summary_has_a_metric():
-    assert WORDS.keys() - MAPPED == set()
+    assert WORDS.keys() - MAPPED == LOOKED_UP
 
 
 @pytest.mark.parametrize("reason", get_args(get_type_hints(Discard)["reason"]))
