@@ -1,11 +1,13 @@
 """`scripts/curves`: how far the estimators of usage and of the Hurst exponent are from the truth.
 
 In: kinds of simulated lines. Out: a table for each, of truth, mean reading and its spread over
-usage 0 to 1, in both directions; one for both Hurst estimators on fractional Gaussian noise.
+usage 0 to 1, in both directions; one for both Hurst estimators on fractional Gaussian noise; and
+one of each line's mean errors, what delayed probes read of it idle and full, and its clocks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
@@ -14,7 +16,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.judge import LINES, hurst_readings, readings
+from benchmarks.judge import LINES, Readings, hurst_readings, readings
 from tixd.analysis.observations import Floats
 from tixd.commands.output import format_option
 
@@ -39,6 +41,32 @@ class Point:
     spread: float
 
 
+@dataclass(frozen=True, slots=True)
+class LineErrors:
+    """Of one kind of line, or in the mean of some, in (down, up).
+
+    mode, delayed_probes: mean absolute error over usage 0 to 1; idle, full: what delayed probes
+    read at usage 0 and 1; windows: how many were read; clock_set, not_credible: how many of them
+    were said to have a clock that was set, or clocks that do not fit together.
+    """
+
+    line: str
+    mode: tuple[float, float]
+    delayed_probes: tuple[float, float]
+    idle: tuple[float, float]
+    full: tuple[float, float]
+    windows: int
+    clock_set: int
+    not_credible: int
+
+
+#: The lines whose mean is shown: what was judged before clocks were mended.
+_IN_THE_MEAN = (
+    *("cable", "poisson", "short-buffers", "jittery", "wifi"),
+    *("mobile", "asymmetric", "skewed", "stepping", "lossy"),
+)
+
+
 @click.command()
 @click.argument("lines", metavar="[LINE]...", nargs=-1, type=click.Choice([*LINES, "hurst"]))
 @click.option(
@@ -53,32 +81,106 @@ class Point:
 def command(*, lines: tuple[str, ...], windows: int, seed: int, form: str) -> None:
     """Show what the estimators read of simulated lines of known usage.
 
-    LINE is a kind of line (cable, poisson, short-buffers, jittery, wifi, mobile, asymmetric,
-    skewed, stepping, lossy) or hurst; none: all of them, which takes some minutes.
+    LINE is a kind of line (cable, poisson, short-buffers, jittery, very-jittery, wifi, mobile,
+    asymmetric, skewed, stepping, step-back, two-steps, skewed-step, slewed, lossy) or hurst; none:
+    all of them, which takes some minutes. Each line was idle for six windows before.
 
     \b
     Example: a Wi-Fi line, more exactly
       scripts/curves --windows 50 wifi
     """
-    console = Console(highlight=False, width=100)
+    errors = []
     for line in lines or (*LINES, "hurst"):
-        points = _hurst(windows, seed) if line == "hurst" else _usage(line, windows, seed)
-        if form == "json":
-            for point in points:
-                click.echo(orjson.dumps(point))
+        if line == "hurst":
+            points = _hurst(windows, seed)
         else:
-            console.print(_table(line, points))
+            read = [readings(LINES[line], usage, windows, seed) for usage in USAGES]
+            points = _usage(line, read)
+            errors.append(_errors(line, read))
+        _show(points, form, _table(line, points))
+    in_the_mean = [each for each in errors if each.line in _IN_THE_MEAN]
+    if len(in_the_mean) == len(_IN_THE_MEAN):
+        errors.append(_mean(in_the_mean))
+    _show(errors, form, _errors_table(errors))
 
 
-def _usage(line: str, windows: int, seed: int) -> list[Point]:
+def _show(rows: Sequence[Point | LineErrors], form: str, table: Table) -> None:
+    if form == "json":
+        for each in rows:
+            click.echo(orjson.dumps(each))
+    elif rows:
+        Console(highlight=False, width=110).print(table)
+
+
+def _usage(line: str, read: list[Readings]) -> list[Point]:
     points = []
-    for usage in USAGES:
-        found = readings(LINES[line], usage, windows, seed)
+    for found in read:
         for place, way in enumerate(_WAYS):
             truth = float(found.truth[:, place].mean())
-            for estimator, read in (("mode", found.mode), ("delayed-probes", found.delayed_probes)):
-                points.append(_point(f"{line} {way}", estimator, truth, read[:, place]))
+            for estimator, values in (
+                ("mode", found.mode),
+                ("delayed-probes", found.delayed_probes),
+            ):
+                points.append(_point(f"{line} {way}", estimator, truth, values[:, place]))
     return points
+
+
+def _errors(line: str, read: list[Readings]) -> LineErrors:
+    clocks = [clock for found in read for clock in found.clocks]
+    return LineErrors(
+        line,
+        _ways(np.concatenate([abs(found.mode - found.truth) for found in read])),
+        _ways(np.concatenate([abs(found.delayed_probes - found.truth) for found in read])),
+        idle=_ways(read[0].delayed_probes),
+        full=_ways(read[-1].delayed_probes),
+        windows=len(clocks),
+        clock_set=clocks.count("set"),
+        not_credible=clocks.count("not-credible"),
+    )
+
+
+def _ways(values: Floats) -> tuple[float, float]:
+    """The means of (w, 2), up and down, as (down, up)."""
+    up, down = values.mean(axis=0).tolist()
+    return down, up
+
+
+def _mean(errors: list[LineErrors]) -> LineErrors:
+    def mean(name: str) -> tuple[float, float]:
+        down, up = np.mean([getattr(each, name) for each in errors], axis=0).tolist()
+        return down, up
+
+    def count(name: str) -> int:
+        return sum(getattr(each, name) for each in errors)
+
+    return LineErrors(
+        f"mean of {len(errors)} lines",
+        mode=mean("mode"),
+        delayed_probes=mean("delayed_probes"),
+        idle=mean("idle"),
+        full=mean("full"),
+        windows=count("windows"),
+        clock_set=count("clock_set"),
+        not_credible=count("not_credible"),
+    )
+
+
+def _errors_table(errors: list[LineErrors]) -> Table:
+    table = Table(
+        title="mean errors, and delayed probes idle and full; down, up",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("line")
+    for heading in ("mode", "probes", "idle", "full", "windows", "clock set", "not credible"):
+        table.add_column(heading, justify="right")
+    for each in errors:
+        pairs = (each.mode, each.delayed_probes, each.idle, each.full)
+        counts = (each.windows, each.clock_set, each.not_credible)
+        cells = [f"{down:.3f}, {up:.3f}" for down, up in pairs]
+        table.add_row(each.line, *cells, *map(str, counts))
+    return table
 
 
 def _hurst(windows: int, seed: int) -> list[Point]:

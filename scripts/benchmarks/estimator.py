@@ -6,12 +6,18 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+from unittest import mock
 
 from benchmarks.data import simulated
 from benchmarks.yardstick import Row, interleaved, share_of_y
-from tixd.analysis.observations import Observations, concatenate
+from tixd.analysis import delayed_probes, noise
+from tixd.analysis.clock_steps import Repaired
+from tixd.analysis.observations import Columns, Floats, Observations, concatenate, short_packets
 from tixd.analysis.summary import summarise
 from tixd.reports.decode import decode
+
+T = TypeVar("T")
 
 #: How often all windows are gone through.
 ROUNDS = 9
@@ -21,33 +27,76 @@ WINDOWS = 30
 
 
 def measure(_: Path) -> list[Row]:
-    """The analysis with and without the second estimator, in turn; what it adds must be no more."""
+    """What the second estimator adds to the rest of the analysis, and what its two rules for bad
+    lines (clock_steps, noise) add to the rest of it; neither may be more than that rest.
+    """
     windows = [
         concatenate(decode(name, content).observations for name, content in each.files)
         for each in simulated(WINDOWS)
     ]
+    columns = [short_packets(rows) for rows in windows]
+    what = f"({WINDOWS} windows)"
+    return [
+        _added(
+            f"delayed probes, CPU: {{:.2f}} of the rest of the analysis {what}",
+            lambda: _by_mode_ns(windows),
+            lambda: _cpu_ns(windows, lambda rows: summarise(rows, both=True)),
+        ),
+        _added(
+            f"clock steps and noise, CPU: {{:.2f}} of the rest of delayed probes {what}",
+            lambda: _bare_ns(columns),
+            lambda: _cpu_ns(columns, _probe),
+        ),
+    ]
+
+
+def _added(what: str, less: Callable[[], int], more: Callable[[], int]) -> Row:
+    """What `more` costs beside `less`; `what` has a place for it."""
 
     def added() -> float:
-        one = _cpu_ns(windows, summarise)
-        shares.append((_cpu_ns(windows, lambda rows: summarise(rows, both=True)) - one) / one)
+        one = less()
+        shares.append((more() - one) / one)
         return one * shares[-1] / WINDOWS
 
     shares: list[float] = []
     added()
     figures, ratios = interleaved(added, ROUNDS)
     share = statistics.median(shares)
-    return [
-        Row(
-            f"delayed probes, CPU: {share:.2f} of the rest of the analysis ({WINDOWS} windows)",
-            f"{statistics.median(figures) / 1e6:.2f} ms",
-            share_of_y(statistics.median(ratios)),
-            "1.00 or less",
-            share <= 1,
-        )
-    ]
+    return Row(
+        what.format(share),
+        f"{statistics.median(figures) / 1e6:.2f} ms",
+        share_of_y(statistics.median(ratios)),
+        "1.00 or less",
+        share <= 1,
+    )
 
 
-def _cpu_ns(windows: list[Observations], analyse: Callable[[Observations], object]) -> int:
+def _by_mode_ns(windows: list[Observations]) -> int:
+    """The analysis by the mode, without its look at the clocks, which delayed probes need."""
+    with mock.patch.object(delayed_probes, "clock_verdict", return_value="fine"):
+        return _cpu_ns(windows, summarise)
+
+
+def _probe(columns: Columns) -> None:
+    """Delayed probes, from the packets to usage, as on a line of which a day is known."""
+    delayed_probes.usage(delayed_probes.waiting_of(columns, (1e6,) * 143).delayed(0))
+
+
+def _bare_ns(columns: list[Columns]) -> int:
+    """The same without looking for steps of the clock, and without measuring the noise."""
+
+    def trusted(seconds: Floats, trips: Floats, skew: Callable[..., float]) -> Repaired:
+        return Repaired("fine", trips, skew(seconds, trips))
+
+    with (
+        mock.patch.object(delayed_probes, "repaired", trusted),
+        mock.patch.object(noise, "spread", return_value=1e6),
+        mock.patch.object(noise, "downlink_tau", return_value=3e6),
+    ):
+        return _cpu_ns(columns, _probe)
+
+
+def _cpu_ns(windows: list[T], analyse: Callable[[T], object]) -> int:
     begun = time.process_time_ns()
     for rows in windows:
         analyse(rows)

@@ -1,17 +1,20 @@
 """Judge estimators: what they read of simulated lines and series whose truth is known.
 
 Both directions carry the same usage, each with traffic of its own. The truth of a window is the
-share of its last ten minutes, of which its result speaks, in which the link was sending. Equal
-seeds give equal readings.
+share of its last ten minutes, of which its result speaks, in which the link was sending. Each
+window is read as if the line had been idle for the six windows before, from which delayed probes
+know its noise. Equal seeds give equal readings.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 
+from tixd.analysis.clock_steps import ClockVerdict
 from tixd.analysis.hurst import rescaled_range, wavelet
 from tixd.analysis.observations import MEANINGFUL_SECONDS, Floats, concatenate
 from tixd.analysis.summary import Summary, summarise
@@ -37,6 +40,9 @@ def fractional_noise(random: np.random.Generator, hurst: float, count: int) -> F
 
 #: Reports of a window, each of a minute, and one packet more in each.
 _WINDOW_SECONDS = 19 * 61
+
+#: How many idle windows go before the one that is read.
+_WINDOWS_BEFORE = 6
 
 #: A series as long as those that a window's Hurst estimates come from.
 SERIES_VALUES = 512
@@ -84,37 +90,60 @@ LINES = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Readings:
-    """Of w windows: the exact usage, and what each estimator reads; (w, 2), up and down, 0..1."""
+    """Of w windows: the exact usage, and what each estimator reads; (w, 2), up and down, 0..1.
+
+    clocks: what is said of the clocks of each window, (w,).
+    """
 
     truth: Floats
     mode: Floats
     delayed_probes: Floats
+    clocks: tuple[ClockVerdict, ...]
 
 
 def readings(line: Scenario, usage: float, windows: int, seed: int) -> Readings:
     """What both estimators read of `windows` windows of a line that carries `usage`, 0..1."""
-    up, down = (replace(way, usage=(usage,)) for way in (line.upstream, line.downstream))
-    scenario = replace(line, upstream=up, downstream=down)
+    spreads = _noise_before(line, seed)
+    scenario = _carrying(line, usage)
     rows: list[tuple[list[float], list[float], list[float]]] = []
+    clocks: list[ClockVerdict] = []
     for number in range(windows):
         random = np.random.default_rng([seed, round(usage * 1000), number])
-        if row := _window(scenario, measured(random, scenario)):
-            rows.append(row)
+        found = measured(random, scenario)
+        summary = _analysed(found, spreads)
+        if summary and (read := _read(summary)):
+            rows.append((_truth(scenario, found, summary), *read))
+            clocks.append(summary.clock)
     truth, mode, probes = np.array(rows).reshape(-1, 3, 2).transpose(1, 0, 2)
-    return Readings(truth, mode.clip(0, 1), probes)
+    return Readings(truth, mode.clip(0, 1), probes, tuple(clocks))
 
 
-def _window(
-    scenario: Scenario, found: Measurement
-) -> tuple[list[float], list[float], list[float]] | None:
-    """Truth, mode and delayed probes of one window; None where too much of it was lost."""
-    summary = summarise(concatenate(minute.observations for minute in found.minutes), both=True)
-    ways = (summary.upstream, summary.downstream) if summary else ()
+@functools.cache
+def _noise_before(line: Scenario, seed: int) -> tuple[float, ...]:
+    """The spreads of the windows before: the line was idle then, and other seeds rule."""
+    found = [
+        _analysed(measured(np.random.default_rng([seed, 2000, number]), _carrying(line, 0.0)), ())
+        for number in range(_WINDOWS_BEFORE)
+    ]
+    return tuple(each.spread_ns for each in found if each and each.spread_ns is not None)
+
+
+def _carrying(line: Scenario, usage: float) -> Scenario:
+    up, down = (replace(way, usage=(usage,)) for way in (line.upstream, line.downstream))
+    return replace(line, upstream=up, downstream=down)
+
+
+def _analysed(found: Measurement, spreads: tuple[float, ...]) -> Summary | None:
+    rows = concatenate(minute.observations for minute in found.minutes)
+    return summarise(rows, both=True, spreads=spreads)
+
+
+def _read(summary: Summary) -> tuple[list[float], list[float]] | None:
+    """Mode and delayed probes of one window; None where too much of it was lost."""
+    ways = (summary.upstream, summary.downstream)
     mode = [way.usage for way in ways if way.usage is not None]
     probes = [way.usage_alt for way in ways if way.usage_alt is not None]
-    if summary is None or len(mode) < len(ways) or len(probes) < len(ways):
-        return None
-    return _truth(scenario, found, summary), mode, probes
+    return (mode, probes) if len(mode) == len(probes) == len(ways) else None
 
 
 def _truth(scenario: Scenario, found: Measurement, summary: Summary) -> list[float]:

@@ -46,6 +46,28 @@ def test_delayed_probes_rise_with_usage_between_idle_and_full(way):
     assert np.all(np.diff(means) > 0)
 
 
+@pytest.mark.parametrize("line", ["jittery", "very-jittery", "mobile", "wifi"])
+def test_a_downlink_that_jitters_by_itself_reads_idle(line):
+    assert read(line, 0.0).delayed_probes[:, 1].mean() <= 0.05
+
+
+@pytest.mark.parametrize("line", ["stepping", "step-back", "two-steps", "skewed-step"])
+@pytest.mark.parametrize("usage", [0.0, 0.5])
+def test_a_clock_that_is_set_is_told_and_reads_as_one_that_is_not(line, usage):
+    found, true = read(line, usage), read("skewed", usage)
+    assert set(found.clocks) == {"set"}
+    assert found.delayed_probes.mean(axis=0) == pytest.approx(
+        true.delayed_probes.mean(axis=0), abs=0.1
+    )
+
+
+def test_a_slewed_clock_is_told_and_true_clocks_are_not():
+    assert set(read("slewed", 0.25).clocks) == {"not-credible"}
+    for line in ("cable", "skewed", "mobile", "wifi", "jittery"):
+        for usage in (0.0, 0.5, 1.0):
+            assert set(read(line, usage).clocks) == {"fine"}
+
+
 def test_the_mode_does_not_see_that_an_uplink_is_full_throughout():
     assert read("cable", 1.0).mode[:, 0].min() < 0.5
 
@@ -90,7 +112,10 @@ def run(*arguments):
 def test_a_line_is_read_from_idle_to_full_in_both_directions():
     done = run("--windows", 1, "--format", "json", "cable")
     points = [json.loads(line) for line in done.stdout.splitlines()]
+    errors = points.pop()
     assert done.exit_code == 0
+    assert (errors["line"], errors["windows"], errors["clock_set"]) == ("cable", 11, 0)
+    assert 0 < errors["delayed_probes"][0] < 0.1
     assert len(points) == 11 * 2 * 2
     curve = [p for p in points if (p["curve"], p["estimator"]) == ("cable upstream", "mode")]
     truths = [point["truth"] for point in curve]
