@@ -15,8 +15,10 @@ from functools import partial
 from random import Random
 
 from tixd import errors, logs
+from tixd.analysis.clock_steps import ClockVerdict
+from tixd.analysis.noise import remembered
 from tixd.analysis.observations import concatenate
-from tixd.analysis.summary import summarise
+from tixd.analysis.summary import Summary, summarise
 from tixd.asn.origins import Origins
 from tixd.config.settings import Settings
 from tixd.directory import Folder
@@ -37,6 +39,12 @@ MAX_STEPS = 32
 
 #: After so long, too.
 MAX_JOB_SECONDS = 60.0
+
+#: What a window is counted under whose clocks do not fit together, by the verdict.
+CLOCK_COUNTS: dict[ClockVerdict, str] = {
+    "set": "windows_clock_set",
+    "not-credible": "windows_clock_not_credible",
+}
 
 #: So many discards of an installation are logged in an hour, the others counted.
 MOST_DISCARDS_TOLD = 5
@@ -216,11 +224,15 @@ class _Run:
         first = min(r.first for r in window.reports)
         self._window = (first, tuple(r.name for r in window.reports))
         result = self._analyse(window)
+        entry = replace(self._journal.entry, window=first)
         if result is None:
             self._tally["windows_without_short"] += 1
-            self._commit_then_delete(window.consumed, replace(self._journal.entry, window=first))
+            self._commit_then_delete(window.consumed, entry)
             return
-        entry = replace(self._journal.entry, window=first, timestamp=result.summary.timestamp)
+        summary = result.summary
+        entry = replace(entry, timestamp=summary.timestamp)
+        if summary.spread_ns is not None:
+            entry = replace(entry, spreads=remembered(entry.spreads, summary.spread_ns))
         self._journal.prepare(entry, next(in_parts(_names(window.consumed))))
         entry = self._make_safe(result, entry)
         self._commit_then_delete(window.consumed, entry, is_safe=True)
@@ -231,11 +243,27 @@ class _Run:
         settings = self._worker.settings
         rows = concatenate(r.observations for r in window.reports)
         both = settings.usage_post == "both"
-        summary = summarise(rows, settings.usage_estimator, both=both)
+        spreads = self._journal.entry.spreads
+        summary = summarise(rows, settings.usage_estimator, both=both, spreads=spreads)
         if summary is None:
             return None
         self._tally["observations_duplicate"] += summary.duplicates
+        if summary.clock != "fine":
+            self._tell_of_clock(summary)
         return WindowResult(window.reports[0].source, summary)
+
+    def _tell_of_clock(self, summary: Summary) -> None:
+        """Log and count a window in which a clock was set, or whose clocks do not fit together."""
+        self._tally[CLOCK_COUNTS[summary.clock]] += 1
+        self._worker.limiter.log(
+            logs.info,
+            "clock_set",
+            self._installation.path,
+            now=self._worker.now(),
+            **self._installation.labels,
+            verdict=summary.clock,
+            timestamp=summary.timestamp,
+        )
 
     def _make_safe(self, result: WindowResult, entry: JournalEntry) -> JournalEntry:
         """Post the result or store it; returns the entry with what that means for the pauses."""

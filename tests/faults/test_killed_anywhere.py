@@ -2,7 +2,8 @@
 
 Each time anew: the same installation, SIGKILL at one line of the run, then a run to the end. What
 must then be seen: every state file readable, nothing lost, the windows in the order of a run
-without a kill, at most one post repeated, the same reports left, no temporary file.
+without a kill, at most one post repeated, the noise of each window known once, the same reports
+left, no temporary file.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Scene:
     sequence: list[int] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     kept: list[tuple[int, int, int]] = field(default_factory=list)
+    spreads: tuple[float, ...] = ()
 
     def fresh(self, name: str) -> Path:
         """A copy of the installation; the files are links, as none is ever written in place."""
@@ -104,6 +106,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         scene.trace = json.loads(trace.read_text())
         scene.sequence, scene.kept = scene.attempted(), kept(base)
         scene.left = reports_left(base / "1/2")
+        scene.spreads = journal(base / "1/2").spreads
         yield scene
         scene.workers.end()
 
@@ -151,6 +154,7 @@ def go_on_to_the_same_end(scene: Scene, base: Path) -> None:
     assert scene.workers.run(base, scene.api.port)[0] == 0
     assert scene.attempted() == scene.sequence
     assert kept(base) == scene.kept
+    assert journal(base / "1/2").spreads == scene.spreads
     assert reports_left(base / "1/2") == scene.left
     assert temporary_files(base) == []
 
@@ -175,6 +179,7 @@ def kill_at_each(scene: Scene, points: list[int]) -> tuple[Counter[str], Counter
 def test_the_run_without_a_kill_meets_everything_that_can_happen(scene):
     assert len(scene.sequence) == 10, "three kept results and seven windows"
     assert len(scene.kept) == 3, "one put off, two refused"
+    assert len(scene.spreads) == 7, "the noise of each window"
     assert {phase for phase, _ in scene.trace} >= {*PHASES, "repost"}
 
 

@@ -70,7 +70,7 @@ def work(order: dict[str, Any], phases: int) -> None:
     tracer = Tracer(order["kill_at"], phases)
     logs.set_up("CRITICAL", "text", "stderr")
     later = [0.0]
-    settings = settings_for(order["port"], reports_base_path=order["base"])
+    settings = settings_for(order["port"], reports_base_path=order["base"], usage_post="both")
     worker = Worker(
         settings=settings,
         client=ApiClient(settings),

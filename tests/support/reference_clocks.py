@@ -131,7 +131,8 @@ def spread(second: Sequence[int], waits: Sequence[float]) -> float:
     parts: list[list[float]] = [[], [], []]
     for moment, wait in zip(second, waits, strict=True):
         parts[(moment >= one) + (moment >= two)].append(wait)
-    return sorted(map(part_spread, parts))[1]
+    middle = sorted(map(part_spread, parts))[1]
+    return middle if middle == math.inf else round(middle / 1000) * 1000.0
 
 
 def part_spread(waits: list[float]) -> float:

@@ -23,6 +23,8 @@ WORDS = {
     "windows_posted": "windows analysed and posted",
     "windows_stored": "windows analysed and kept in failed-results",
     "windows_without_short": "windows without a short packet, no result",
+    "windows_clock_set": "windows in which a clock was set",
+    "windows_clock_not_credible": "windows whose clocks do not fit together",
     "results_reposted": "kept results posted now",
     "results_refused": "kept results refused by the tix-api",
     "results_rejected": "kept results rejected: they are in failed-results/rejected now",

@@ -53,7 +53,9 @@ class JournalEntry:
     """window: first second of the last window, timestamp: its result's; None before the first.
 
     names: reports that are to be deleted; backoff: pause and refusals of stored results;
-    accepted: stored results that the tix-api has, and that could not be removed.
+    accepted: stored results that the tix-api has, and that could not be removed; spreads: noise of
+    the downlink in the last windows, whole microseconds in ns, oldest first; infinite where a
+    window does not tell.
     """
 
     window: int | None = None
@@ -61,6 +63,7 @@ class JournalEntry:
     names: tuple[str, ...] = ()
     backoff: Backoff = field(default_factory=Backoff)
     accepted: tuple[str, ...] = ()
+    spreads: tuple[float, ...] = ()
 
 
 def in_parts(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -95,6 +98,9 @@ def members(entry: JournalEntry) -> dict[str, object]:
         "reason": bounded.printable(backoff.reason, "?"),
         "unanswered": backoff.unanswered,
         "unfinished": backoff.unfinished,
+        **(
+            {"spreads_us": [_microseconds(each) for each in entry.spreads]} if entry.spreads else {}
+        ),
     }
 
 
@@ -115,7 +121,16 @@ def from_members(stored: object, version: int = FORMAT) -> JournalEntry:
             unfinished=stored.get("unfinished") is True,
         ),
         accepted=tuple(_name(name) for name in _list(stored.get("accepted", []))),
+        spreads=tuple(_spread(each) for each in _list(stored.get("spreads_us", []))),
     )
+
+
+def _microseconds(spread_ns: float) -> int | None:
+    return round(spread_ns / 1e3) if math.isfinite(spread_ns) else None
+
+
+def _spread(value: object) -> float:
+    return math.inf if value is None else _count(value) * 1e3
 
 
 def _list(value: object) -> list[object]:

@@ -36,6 +36,13 @@ COUNTERS = (
         },
     ),
     Metric(
+        "tixd_odd_clocks",
+        "counter",
+        "Windows in which a clock was set, or whose clocks are not credible.",
+        "reason",
+        {"windows_clock_set": "set", "windows_clock_not_credible": "not-credible"},
+    ),
+    Metric(
         "tixd_stored_results",
         "counter",
         "Posts of stored results: accepted, refused by the tix-api, or moved to rejected.",

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import orjson
 import pytest
 
+from tixd.analysis.noise import MOST_SPREADS
 from tixd.results import journal_format
 from tixd.results.backoff import Backoff, Refusal
-from tixd.results.journal_format import JournalEntry, from_members, in_parts, members
+from tixd.results.journal_format import (
+    SLOT_BYTES,
+    JournalEntry,
+    from_members,
+    in_parts,
+    lay_out,
+    members,
+)
 
 FULL = JournalEntry(
     window=1505080698,
@@ -22,6 +33,7 @@ FULL = JournalEntry(
         unfinished=True,
     ),
     accepted=("failed-report-3.json",),
+    spreads=(412_000.0, math.inf, 1_000.0),
 )
 
 PINNED = [
@@ -32,7 +44,7 @@ PINNED = [
         b'"accepted":["failed-report-3.json"],"failures":2,'
         b'"not_before":1505083000.5,"refusals":[["failed-report-7.json",1,1505082999.25,500]],'
         b'"reason":"no answer in time","unanswered":true,'
-        b'"unfinished":true}',
+        b'"unfinished":true,"spreads_us":[412,null,1]}',
     ),
     (
         JournalEntry(),
@@ -67,6 +79,7 @@ def test_a_journal_has_pinned_bytes_both_ways(stored, content):
         *({"refusals": [["a.json", count, 1.0]]} for count in (-1, "1", None, True)),
         *({"reason": value} for value in (None, 5, ["x"], "a\nb", "\x1b[2J")),
         *({"delete": value} for value in (None, "a.json", {})),
+        *({"spreads_us": value} for value in (None, 5, "1", [1.5], ["1"], [-1], [True], [[1]])),
         *({"accepted": value} for value in (None, "a.json", [5], ["../a.json"])),
     ],
 )
@@ -83,6 +96,13 @@ def test_a_journal_of_before_reasons_were_kept_is_read():
     assert from_members(orjson.loads(content), 1) == JournalEntry(
         7, 8, (), Backoff(2, 9.5, refusals)
     )
+
+
+def test_a_day_of_noise_fits_into_the_slot_beside_the_reports_of_a_window():
+    names = tuple(f"tix-report-{1_505_080_680 + 60 * number}.json" for number in range(19))
+    entry = replace(FULL, names=names, spreads=(3_599_999_000.0,) * MOST_SPREADS)
+    slot, overflow = lay_out(entry, 2**40, None)
+    assert (len(overflow), len(slot.line) <= SLOT_BYTES) == (0, True)
 
 
 def test_words_that_could_not_be_read_again_are_never_written():
