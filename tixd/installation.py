@@ -175,7 +175,7 @@ class _Run:
             self._warn("result_not_removed", name, "the tix-api has it; it is not posted again")
         if unreadable := failed_results.not_permitted:
             reason = f"not permitted: {len(unreadable)} in all"
-            self._warn("failed_result_left", unreadable[0], reason)
+            self._warn("kept_result_unreadable", unreadable[0], reason)
         self._journal.set_backoff(done.backoff, failed_results.not_removed)
 
     def _go_on_reposting(self) -> bool:

@@ -54,7 +54,7 @@ def test_what_is_no_job_lies_in_the_dead_queue_with_its_reason(tmp_path, broker)
             direct = Direct(broker.port)
             direct.publish("celery", b"{", content_type="application/json", headers={"a": 1})
             # What an earlier test's dispatcher still sent lies there too: its base is another one.
-            until(lambda: worker.log("message_refused"))
+            until(lambda: worker.log("message_dead_lettered"))
             found: list[Message] = []
             until(lambda: found.extend(direct.drain("tixd.dead")) or b"{" in bodies(found))
             [dead] = [message for message in found if message.body == b"{"]

@@ -145,7 +145,7 @@ def test_roles_over_a_broker_show_no_password_be_it_right_or_wrong(tmp_path, bro
             broker.set_password(BROKER.text)
             until(lambda: is_ready(worker) and is_ready(dispatcher) and api.accepted)
             direct.publish("celery", b"{", content_type="application/json")
-            until(lambda: worker.log("message_refused"))
+            until(lambda: worker.log("message_dead_lettered"))
             seen = refused | known_to(broker) | answers(worker, ()) | files(tmp_path)
             seen |= {f"dispatcher {at}": text for at, text in answers(dispatcher, ()).items()}
             seen["dead"] = repr(direct.drain("tixd.dead"))

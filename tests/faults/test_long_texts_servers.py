@@ -192,10 +192,10 @@ def publish(workers: Site, length: int) -> int:
 )
 def test_a_long_text_in_a_message_costs_little_and_ends_in_the_dead_queue(workers, length):
     worker, direct = workers.worker, workers.direct
-    before, idle_bytes = len(worker.log("message_refused")), memory.resident_bytes(worker.pid)
+    before, idle_bytes = len(worker.log("message_dead_lettered")), memory.resident_bytes(worker.pid)
     memory.forget_peak(worker.pid)
     begun, number = time.monotonic(), publish(workers, length)
-    until(lambda: len(worker.log("message_refused")) >= before + number, PATIENCE)
+    until(lambda: len(worker.log("message_dead_lettered")) >= before + number, PATIENCE)
     assert time.monotonic() - begun < number * MOST_SECONDS
     in_hand = 4 * length  # two messages that wait for a worker, as they came and as they go
     assert memory.peak_bytes(worker.pid) < idle_bytes + MOST_MEMORY_BYTES + in_hand

@@ -112,7 +112,7 @@ def _run_job(job: Message, worker: Worker) -> JobResult:
         failure = bounded.error(error, MAX_FAILURE_CHARACTERS)
         lacks_memory = failures.is_lack(error)
         if lacks_memory:
-            logs.error("memory_lacking", job=doing, reason=failure)
+            logs.error("out_of_memory", job=doing, reason=failure)
         else:
             logs.failure("job_failed", error, job=doing)
         return JobResult(failure=failure, lacks_memory=lacks_memory)

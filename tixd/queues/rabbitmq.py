@@ -225,7 +225,7 @@ class RabbitQueue:
                     return
             else:
                 self._count({"messages_dead": 1})
-                logs.warning("message_refused", queue=DEAD, reason=reason)
+                logs.warning("message_dead_lettered", queue=DEAD, reason=reason)
                 self.ack(channel, message.tag)
                 return
 

@@ -42,5 +42,5 @@ class FileWarnings:
         for event, names in self._more.items():
             held = self._limiter.allow("more", event, self._folder, now=self._now)
             log = logs.debug if held is None else logs.warning
-            log("more_ignored", **self._labels, of=event, names=names)
+            log("warnings_omitted", **self._labels, of=event, names=names)
         self._more.clear()

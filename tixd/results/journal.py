@@ -351,7 +351,7 @@ class Journal:
             self._folder.unlink(OLD_FILE_NAME + TEMPORARY_SUFFIX)
             self._folder.unlink(OLD_FILE_NAME)
         except errors.VolumeError as error:
-            self._warn("old_journal_left", "", str(error))
+            self._warn("old_journal_not_removed", "", str(error))
 
 
 def peek(folder: Folder) -> JournalEntry:

@@ -124,7 +124,7 @@ class Poster:
         except errors.BadFailedResult as error:
             return self._reject(name, PostOutcome("refused", str(error)), done)
         except errors.VolumeError as error:
-            self.warn("failed_result_left", name, str(error))
+            self.warn("kept_result_unreadable", name, str(error))
             return done
         return self._after_repost(name, self.post(result, done.backoff), done)
 

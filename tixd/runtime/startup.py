@@ -60,7 +60,7 @@ def begin(loaded: Loaded, *, schedules: bool) -> tuple[Loaded, logs.Form]:
     if found and found.why:
         logs.info("privileges", user=found, reason=found.why)
     if kept_all:
-        logs.warning("privileges_kept", reason=kept_all)
+        logs.warning("privileges_not_dropped", reason=kept_all)
     for text in loaded.warnings:
         logs.warning("configuration", text=text)
     return loaded, form

@@ -49,7 +49,7 @@ class Notifier:
                 self.status(status_line())
             except Exception as error:  # noqa: BLE001 - a line for people must end no service
                 reason, now = repr(error), time.monotonic()
-                limiter.log(logs.error, "status_not_told", reason, now=now, reason=reason)
+                limiter.log(logs.error, "status_line_failed", reason, now=now, reason=reason)
             await asyncio.sleep(STATUS_SECONDS)
 
     def ready(self, status: str) -> None:
@@ -94,7 +94,7 @@ class Notifier:
                 sock.sendto(message.encode(), socket.MSG_DONTWAIT, self._address)
         except OSError as error:
             if self._is_reachable:
-                logs.warning("systemd_not_told", reason=error.strerror)
+                logs.warning("systemd_notify_failed", reason=error.strerror)
             self._is_reachable = False
         else:
             self._is_reachable = True

@@ -75,7 +75,7 @@ def test_a_manager_that_has_gone_is_one_warning_and_no_error(tmp_path):
     with heard() as log:
         for _ in range(3):
             notifier.watchdog()
-    assert log.events == [("warning", "systemd_not_told")]
+    assert log.events == [("warning", "systemd_notify_failed")]
 
 
 def test_a_manager_that_does_not_read_holds_up_nothing(manager):
@@ -85,7 +85,7 @@ def test_a_manager_that_does_not_read_holds_up_nothing(manager):
             Notifier(address).watchdog()
             if log.events:
                 break
-    assert log.events == [("warning", "systemd_not_told")]
+    assert log.events == [("warning", "systemd_notify_failed")]
 
 
 def all_read(sock: socket.socket) -> str:
@@ -120,4 +120,4 @@ async def test_a_status_that_breaks_is_told_once_and_comes_back(manager, monkeyp
     with heard() as log:
         async with Notifier(address).following(lambda: f"{1 // next(jobs, 1)} job"):
             await until(lambda: all_read(sock) == "STATUS=1 job")
-    assert log.events == [("error", "status_not_told")]
+    assert log.events == [("error", "status_line_failed")]

@@ -68,7 +68,7 @@ def test_many_odd_folders_are_counted(tmp_path: Path, caplog: pytest.LogCaptureF
     for _ in range(2):
         list_users(str(tmp_path), limiter)
     told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert told == ["folder_ignored"] * MOST_NAMED + ["more_ignored"]
+    assert told == ["folder_ignored"] * MOST_NAMED + ["warnings_omitted"]
 
 
 def test_only_folders_that_changed_lately_and_those_whose_turn_it_is_are_listed(

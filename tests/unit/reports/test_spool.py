@@ -197,7 +197,7 @@ def test_whoever_makes_names_cannot_fill_the_log_with_them(
         for number in range(1000):
             put(folder, f"{look}-{number}", b"")
         assert len(Opened(folder, limiter=limiter).firsts()) == 3
-    assert warnings(caplog) == ["file_ignored"] * MOST_NAMED + ["more_ignored"]
+    assert warnings(caplog) == ["file_ignored"] * MOST_NAMED + ["warnings_omitted"]
     assert caplog.records[-1].values["names"] == 1000 - MOST_NAMED  # type: ignore[attr-defined]
 
 
@@ -441,7 +441,7 @@ def test_many_bad_reports_are_named_twenty_times_and_counted(
     opened = Opened(folder)
     opened.firsts()
     assert opened.tally["reports_bad"] == 200
-    assert warnings(caplog) == ["report_quarantined"] * MOST_NAMED + ["more_ignored"]
+    assert warnings(caplog) == ["report_quarantined"] * MOST_NAMED + ["warnings_omitted"]
     more = caplog.records[-1].values  # type: ignore[attr-defined]
     assert (more["of"], more["names"]) == ("report_quarantined", 200 - MOST_NAMED)
 

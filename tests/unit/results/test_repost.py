@@ -348,7 +348,7 @@ def test_one_result_that_cannot_be_read_holds_up_no_other(run, monkeypatch):
     monkeypatch.setattr(FailedResults, "load", failing)
     with heard() as log:
         assert run(ClientTwin()).accepted == 4
-    assert log.events == [("warning", "failed_result_left")]
+    assert log.events == [("warning", "kept_result_unreadable")]
 
 
 def fresh(answer: PostOutcome, *, broken: bool = False, backoff: Backoff | None = None) -> Backoff:
