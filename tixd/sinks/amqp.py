@@ -193,17 +193,18 @@ class AmqpSink:
 
     async def _with_probes(self, connection: Connection, probe: BrokerProbe) -> None:
         """Raise BrokerUnavailable once it is not blocked and has confirmed nothing for too long."""
+        seconds = SILENCE_SECONDS
         while True:
-            reason = await probe.confirm(SILENCE_SECONDS)
+            reason = await probe.confirm(seconds)
+            seconds = SILENCE_SECONDS
             if reason is None:
                 self.last_confirmed_at = time.monotonic()
                 self._link.mark_ready(connection)
                 await asyncio.sleep(PROBE_SECONDS)
-            elif not connection.blocked and self._is_silent():
-                raise errors.BrokerUnavailable(reason)
-
-    def _is_silent(self) -> bool:
-        return time.monotonic() - (self.last_confirmed_at or 0.0) > SILENCE_SECONDS
+            elif not connection.blocked:
+                seconds -= time.monotonic() - (self.last_confirmed_at or 0.0)
+                if seconds <= 0:
+                    raise errors.BrokerUnavailable(f"no confirm within {SILENCE_SECONDS:.0f} s")
 
     async def _without_probes(self, connection: Connection) -> None:
         """Trust the open connection, where the user may declare no queue."""
