@@ -19,7 +19,7 @@ from tixd.analysis.clock_steps import ClockVerdict
 from tixd.analysis.noise import remembered
 from tixd.analysis.observations import concatenate
 from tixd.analysis.summary import Summary, summarise
-from tixd.asn.origins import Origins
+from tixd.asn.lookup import OriginLookup
 from tixd.config.settings import Settings
 from tixd.directory import Folder
 from tixd.jobs import JobResult, Phase, PhaseName, ProcessInstallation
@@ -61,7 +61,7 @@ class Worker:
     now: Callable[[], float] = time.time
     random: Random = field(default_factory=Random)
     limiter: logs.RateLimiter = field(default_factory=logs.RateLimiter)
-    origins: Origins = field(default_factory=Origins)
+    origins: OriginLookup = field(default_factory=OriginLookup)
     ages: Ages = field(default_factory=Ages)
     unwritten: Unwritten = field(default_factory=dict)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.memory import memory_mb
 from benchmarks.yardstick import Row, interleaved, own_cpu_ns, row, share_of_y, yardstick_ns
-from tixd.asn.origins import Origins
+from tixd.asn.lookup import OriginLookup
 from tixd.asn.table import KNOWN
 
 #: Prefixes of each family, AS numbers, look-ups of a round, rounds.
@@ -34,7 +34,7 @@ def measure(base: Path) -> list[Row]:
     made = _make(source, table)
     addresses = [str(ipaddress.IPv4Address(chance.getrandbits(32))) for _ in range(LOOK_UPS)]
     rss_before, own_before = memory_mb(os.getpid())
-    origins = Origins(str(table))
+    origins = OriginLookup(str(table))
     figures, ratios = interleaved(lambda: _look_up(origins, addresses), ROUNDS)
     rss, own = memory_mb(os.getpid())
     grown = f"{rss - rss_before:.0f} ({own - own_before:.0f}) MB"
@@ -76,7 +76,7 @@ def _make(source: Path, table: Path) -> Row:
     return Row(what, f"{seconds:.0f} s", share_of_y(cpu_ns / y_ns))
 
 
-def _look_up(origins: Origins, addresses: list[str]) -> float:
+def _look_up(origins: OriginLookup, addresses: list[str]) -> float:
     """CPU time of one look-up."""
     before = own_cpu_ns()
     for address in addresses:

@@ -24,8 +24,8 @@ from tixd import bounded, errors, logs
 from tixd.analysis.noise import remembered
 from tixd.analysis.observations import MEANINGFUL_SECONDS, concatenate
 from tixd.analysis.summary import Direction, Summary
+from tixd.asn.lookup import OriginLookup
 from tixd.asn.origin import UNKNOWN, Origin
-from tixd.asn.origins import Origins
 from tixd.commands import Invocation, compare_truth, output
 from tixd.reports.archive import Found, installations
 from tixd.reports.model import Report
@@ -103,12 +103,12 @@ def command(
         sys.exit(1)
 
 
-def _origins(invocation: Invocation, *, needed: bool) -> Origins:
+def _origins(invocation: Invocation, *, needed: bool) -> OriginLookup:
     table = invocation.load().settings.asn_table
     if needed and not table:
         raise click.UsageError("--by-as needs an AS table: set TIX_ASN_TABLE")
     logs.set_up("WARNING", "text", "stderr")
-    return Origins(table)
+    return OriginLookup(table)
 
 
 # --- windows -------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def _origins(invocation: Invocation, *, needed: bool) -> Origins:
 class _Survey:
     """Go through the paths, say on standard error what is left out, remember how it went."""
 
-    def __init__(self, origins: Origins, analyse: compare_truth.Analyse) -> None:
+    def __init__(self, origins: OriginLookup, analyse: compare_truth.Analyse) -> None:
         self._origins = origins
         self._analyse = analyse
         self.failed = False
@@ -146,7 +146,7 @@ class _Survey:
 
 
 def _installation(
-    found: Found, in_order: list[Report], origins: Origins, analyse: compare_truth.Analyse
+    found: Found, in_order: list[Report], origins: OriginLookup, analyse: compare_truth.Analyse
 ) -> Iterator[Analysed]:
     """Yield the windows of one installation; complaints about its files come first."""
     for complaint in found.complaints:

@@ -15,7 +15,7 @@ from functools import partial
 from types import FrameType
 
 from tixd import bounded, errors, logs
-from tixd.asn.origins import Origins
+from tixd.asn.lookup import OriginLookup
 from tixd.config.settings import Settings
 from tixd.installation import Worker, process_installation
 from tixd.jobs import (
@@ -65,7 +65,7 @@ def _run(endpoint: str, identity: bytes, settings: Settings) -> None:
         client=client,
         say=partial(_announce, parent),
         stopping=lambda: signals.stop_requested or parent.is_orphaned,
-        origins=Origins(settings.asn_table),
+        origins=OriginLookup(settings.asn_table),
     )
     try:
         _serve(parent, worker, signals)

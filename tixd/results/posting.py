@@ -59,7 +59,10 @@ class Poster:
     warn: Callable[[str, str, str], None] = _warn
 
     def post(self, result: WindowResult, backoff: Backoff) -> PostOutcome:
-        """Post one result, once: here, and only here, a job waits for the tix-api."""
+        """Post one result, once: here, and only here, a job waits for the tix-api.
+
+        The AS is looked up at each post, so a kept result gets that of today.
+        """
         located = replace(result, origin=self.origin_of(result.ip))
         return self.client.post(self.installation, located, after_silence=backoff.unanswered)
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.log_events import heard
 from tests.support.tables import foreign, table
+from tixd.asn.lookup import OriginLookup
 from tixd.asn.origin import UNKNOWN
-from tixd.asn.origins import Origins
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,25 +25,25 @@ def path(tmp_path):
 
 
 def test_without_a_table_nothing_has_an_origin():
-    assert Origins().lookup("8.8.8.8") is None
-    assert Origins().built() is None
+    assert OriginLookup().lookup("8.8.8.8") is None
+    assert OriginLookup().built() is None
 
 
 def test_without_a_table_its_library_is_not_imported():
     program = (
-        "import tixd.pool.worker_main, sys; from tixd.asn.origins import Origins\n"
-        "Origins('').lookup('8.8.8.8'); print(*sys.modules)"
+        "import tixd.pool.worker_main, sys; from tixd.asn.lookup import OriginLookup\n"
+        "OriginLookup('').lookup('8.8.8.8'); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     loaded = set(done.stdout.split())
-    assert "tixd.asn.origins" in loaded, done.stderr
+    assert "tixd.asn.lookup" in loaded, done.stderr
     assert loaded & {"maxminddb", "mmdb_writer", "netaddr", "pymysql"} == set()
 
 
 def test_a_worker_with_a_table_imports_the_reader_and_no_writer(path):
     program = (
-        "import tixd.pool.worker_main, sys; from tixd.asn.origins import Origins\n"
-        "print(Origins(sys.argv[1]).lookup('8.8.8.8').asn, *sys.modules)"
+        "import tixd.pool.worker_main, sys; from tixd.asn.lookup import OriginLookup\n"
+        "print(OriginLookup(sys.argv[1]).lookup('8.8.8.8').asn, *sys.modules)"
     )
     command = [sys.executable, "-c", program, str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -53,14 +53,14 @@ def test_a_worker_with_a_table_imports_the_reader_and_no_writer(path):
 
 
 def test_a_replaced_file_is_taken_up_at_the_next_look_up(path):
-    origins = Origins(str(path))
+    origins = OriginLookup(str(path))
     assert origins.lookup("8.8.8.8").asn == 15169
     table(path, "8.8.8.0/24 64500\n")
     assert origins.lookup("8.8.8.8").asn == 64500
 
 
 def test_a_file_that_is_overwritten_in_place_is_taken_up_too(path, tmp_path):
-    origins = Origins(str(path))
+    origins = OriginLookup(str(path))
     other = table(tmp_path / "other", "8.8.8.0/24 64500\n9.0.0.0/8 64501\n").read_bytes()
     assert origins.lookup("8.8.8.8").asn == 15169
     with path.open("r+b") as file:
@@ -72,7 +72,7 @@ def test_a_file_that_is_overwritten_in_place_is_taken_up_too(path, tmp_path):
 
 
 def test_a_file_that_is_cut_short_kills_nobody(path):
-    origins = Origins(str(path))
+    origins = OriginLookup(str(path))
     origins.lookup("8.8.8.8")
     for length in (*range(path.stat().st_size - 1, 0, -97), 0):
         os.truncate(path, length)
@@ -81,7 +81,7 @@ def test_a_file_that_is_cut_short_kills_nobody(path):
 
 
 def test_a_lasting_fault_is_one_warning_and_its_end_one_line(path):
-    origins = Origins(str(path))
+    origins = OriginLookup(str(path))
     whole = path.read_bytes()
     path.unlink()
     with heard() as log:
@@ -93,13 +93,13 @@ def test_a_lasting_fault_is_one_warning_and_its_end_one_line(path):
 
 def test_a_file_of_another_kind_gives_nobody_an_as(path):
     foreign(path, {"8.8.8.0/24": {"country": {"iso_code": "US"}}})
-    assert Origins(str(path)).lookup("8.8.8.8") == UNKNOWN
-    assert Origins(str(path)).built() == 0
+    assert OriginLookup(str(path)).lookup("8.8.8.8") == UNKNOWN
+    assert OriginLookup(str(path)).built() == 0
 
 
 def test_a_link_to_the_table_may_be_turned_to_another(path, tmp_path):
     (tmp_path / "link").symlink_to(path)
-    origins = Origins(str(tmp_path / "link"))
+    origins = OriginLookup(str(tmp_path / "link"))
     assert origins.lookup("8.8.8.8").asn == 15169
     table(tmp_path / "next", "8.8.8.0/24 64500\n")
     (tmp_path / "turned").symlink_to(tmp_path / "next")

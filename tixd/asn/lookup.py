@@ -1,4 +1,4 @@
-"""Look up origins as a worker does, whatever happens to the table's file.
+"""Look up the origin (AS) of an address, at each post, in the table as its file is then.
 
 A replaced file is used from the next look-up on. A table that is missing, damaged or without AS
 numbers is one warning, and no address has an AS until it is replaced: nothing is raised. Without a
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tixd.asn.table import Table
 
 
-class Origins:
+class OriginLookup:
     """The table at a path, "" for none; reopened whenever the file has changed."""
 
     def __init__(self, path: str = "") -> None:
@@ -56,9 +56,9 @@ class Origins:
     def _current(self) -> Table:
         """Open the table as the file is now; raises BadTable.
 
-        The file is checked each time: reading pages of one that was cut short would kill us.
+        The file is checked each time: reading pages of a truncated one would kill the process.
         """
-        from tixd.asn import table  # noqa: PLC0415 - costs a start 15 ms, seldom needed
+        from tixd.asn import table  # noqa: PLC0415 - takes 15 ms at the start, and is seldom needed
 
         if self._table and self._table.is_current():
             return self._table
