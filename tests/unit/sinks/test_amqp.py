@@ -41,7 +41,7 @@ class UnconfirmedProbe:
 
 
 async def dropped_at(monkeypatch: pytest.MonkeyPatch, **times: float) -> float:
-    """Let a sink probe in vain; return after how long it drops the connection."""
+    """Let a sink probe without a confirm; return after how long it drops the connection."""
     sink = AmqpSink(CollectorSettings())
     probe: Any = UnconfirmedProbe(sink, **times)
     monkeypatch.setattr(amqp, "time", SimpleNamespace(monotonic=lambda: probe.now))
