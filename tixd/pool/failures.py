@@ -8,7 +8,6 @@ tix-api or the disk never count; three in a row make the installation wait. Pure
 from __future__ import annotations
 
 import errno
-import mmap
 import signal
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -38,10 +37,6 @@ _POSTING = frozenset[PhaseName](("repost", "post"))
 
 #: In place of reports: failures of jobs that were not isolated count against all reports.
 _ANY_REPORTS = None
-
-#: Address space that is free before each phase of an isolated job. The largest window takes 25 MB
-#: (measured with 117,000 observations), its largest report 16 MB.
-RESERVE_BYTES = 64 * 2**20
 
 #: Numbers of an OSError that mean lack of memory, processes or descriptors.
 _NUMBERS = frozenset({errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE})
@@ -160,11 +155,11 @@ def _ids(job: ProcessInstallation) -> _Ids:
     return job.user_id, job.installation_id
 
 
-def is_lack(error: BaseException | None) -> bool:
+def lacks_memory(error: BaseException | None) -> bool:
     """Return whether the exception, or one that led to it, comes of lack of memory and the like.
 
-    >>> is_lack(MemoryError()), is_lack(RuntimeError("can't start new thread")), is_lack(KeyError())
-    (True, True, False)
+    >>> [lacks_memory(error) for error in (RuntimeError("can't start new thread"), KeyError())]
+    [True, False]
     """
     while error:
         if isinstance(error, MemoryError):  # numpy's is one of these
@@ -176,14 +171,3 @@ def is_lack(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def prove_room() -> None:
-    """Raise MemoryError where the process cannot have RESERVE_BYTES more; takes none of them.
-
-    A crash does not tell that it came of lack of memory, so an isolated job proves the room first.
-    """
-    try:
-        mmap.mmap(-1, RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
-    except OSError as error:
-        raise MemoryError(f"less than {RESERVE_BYTES >> 20} MiB to be had") from error

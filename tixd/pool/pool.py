@@ -120,7 +120,7 @@ class Pool:
         for worker in self._workers.values():
             logs.error("worker_left_behind", worker=worker.pid)
             if worker.pending:
-                self._pending.retry(worker.pending, worker.exit())
+                self._pending.retry(worker.pending, worker.exit_status())
 
     async def _wait_until_empty(self, seconds: float) -> bool:
         """Wait until no worker is left; return False where that takes longer."""
@@ -227,7 +227,7 @@ class Pool:
             return
         self._exchange_messages()  # its last messages may still be on the way
         del self._workers[worker.identity]
-        end = worker.exit()
+        end = worker.exit_status()
         if not self.stopping:
             if not worker.recycled:
                 self.restarts[end.cause] += 1

@@ -156,7 +156,7 @@ class WorkerProcess:
         used_ns = (int(words[11]) + int(words[12])) * 10**9 // _TICKS_PER_SECOND
         return used_ns - (self.phase.cpu_ns if self.phase else 0)
 
-    def exit(self) -> WorkerExit:
+    def exit_status(self) -> WorkerExit:
         """Return how the process, which has ended, ended."""
         code = self.process.exitcode or 0
         if self.overdue_cpu_ns is not None:
