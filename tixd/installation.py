@@ -131,7 +131,7 @@ class _Run:
         self._journal.finish_deletions()
         self._spool = self._open_spool(1 if job.isolated else BATCH_FILES)
         try:
-            self._quarantine(job.quarantine)
+            self._quarantine(job.crashers)
             self._spool.leave_out(self._journal.entry.names)
             self._spool.list_reports()
             self._repost()

@@ -6,7 +6,6 @@ for each job its Phases and one JobResult. Pure.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -20,7 +19,7 @@ PhaseName = Literal["start", "read", "repost", "analyse", "post", "journal", "de
 class ProcessInstallation:
     """Process the reports of one installation.
 
-    quarantine: reports that crashed workers before; they are moved to bad-reports first.
+    crashers: reports that crashed workers before; they are moved to bad-reports first.
     isolated: read a single file at a time, and begin no phase before the parent knows of it, so
     that a crash tells which file caused it.
     """
@@ -28,7 +27,7 @@ class ProcessInstallation:
     path: str
     user_id: int
     installation_id: int
-    quarantine: tuple[str, ...] = ()
+    crashers: tuple[str, ...] = ()
     isolated: bool = False
 
 
@@ -47,7 +46,8 @@ class ListInstallations:
     """List the installations of these users that are due for a job.
 
     changed_since: epoch second; an installation whose folder changed later is due; slot, slots: of
-    the others every `slots`-th is. With one slot all are. Rows: (user id, installation id).
+    the others, those in `slot` of `slots` are. With one slot all are (reports/scan.py decides).
+    Rows: (user id, installation id).
     """
 
     base: str
@@ -55,15 +55,6 @@ class ListInstallations:
     changed_since: float = 0.0
     slot: int = 0
     slots: int = 1
-
-    def matches(self, user_id: int, installation_id: int, changed: float) -> bool:
-        """Return whether an installation whose folder changed at epoch second `changed` is due.
-
-        Only the arguments decide, so that a restart and another host decide alike.
-        """
-        if self.slots == 1 or changed > self.changed_since:
-            return True
-        return zlib.crc32(b"%d/%d" % (user_id, installation_id)) % self.slots == self.slot
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,12 +68,12 @@ def test_reports_that_end_workers_are_all_set_aside_though_one_is_killed_at_it(
     tmp_path, workers, api
 ):
     made.installation(tmp_path / "original", START, 28)
-    moving = lines_in(tmp_path / "original", workers, api, {"Folder.rename"}, quarantine=CRASHERS)
+    moving = lines_in(tmp_path / "original", workers, api, {"Folder.rename"}, crashers=CRASHERS)
     for kill_at in moving[:12]:
         base = tmp_path / f"killed-{kill_at}"
         shutil.copytree(tmp_path / "original", base)
-        assert workers.run(base, api.port, kill_at=kill_at, quarantine=CRASHERS)[0] == -9
-        assert workers.run(base, api.port, quarantine=CRASHERS)[0] == 0
+        assert workers.run(base, api.port, kill_at=kill_at, crashers=CRASHERS)[0] == -9
+        assert workers.run(base, api.port, crashers=CRASHERS)[0] == 0
         reasons = [f"{name}.reason" for name in CRASHERS]
         assert sorted(os.listdir(base / "1/2/bad-reports")) == sorted(CRASHERS + reasons)
         assert not set(CRASHERS) & set(reports_left(base / "1/2"))

@@ -1,11 +1,11 @@
 """A worker that kills itself at a chosen line: forks one for each order, tells how it ended.
 
 As a program (python -m tests.support.killed_worker): orders come in as JSON lines
-{"base", "port", "kill_at", "trace", "quarantine"}, answers go out as JSON lines {"ended", "phase"}.
+{"base", "port", "kill_at", "trace", "crashers"}, answers go out as JSON lines {"ended", "phase"}.
 The worker does what there is to do in installation 1/2, lets the pause pass and does it again. A
 line of tixd or of its HTTP library is an event; at event number `kill_at` (0: never) the worker
 sends itself SIGKILL. `trace`: a file to which phase and function of every event are written.
-`quarantine`: names of reports, as the job of a worker that was ended by them has them.
+`crashers`: names of reports, as the job of a worker that was ended by them has them.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def work(order: dict[str, Any], phases: int) -> None:
         now=lambda: time.time() + later[0],
         random=Random(1),
     )
-    job = ProcessInstallation(f"{order['base']}/1/2", 1, 2, tuple(order["quarantine"]))
+    job = ProcessInstallation(f"{order['base']}/1/2", 1, 2, tuple(order["crashers"]))
     sys.settrace(tracer)
     for later[0] in (0.0, PAUSE_SECONDS):
         while process_installation(job, worker).has_more:
@@ -127,7 +127,7 @@ class Workers:
         port: int,
         kill_at: int = 0,
         trace: str = "",
-        quarantine: Sequence[str] = (),
+        crashers: Sequence[str] = (),
     ) -> tuple[int, str]:
         """Let a worker work; returns its exit code (-9: killed) and its last phase."""
         order = {
@@ -135,7 +135,7 @@ class Workers:
             "port": port,
             "kill_at": kill_at,
             "trace": trace,
-            "quarantine": quarantine,
+            "crashers": crashers,
         }
         self.process.stdin.write(json.dumps(order) + "\n")
         answer = json.loads(self.process.stdout.readline())

@@ -1,10 +1,12 @@
-"""Starts a scan each period, and puts a job for each installation that is due into the queue.
+"""Start a scan each period, and put a job for each installation that is due into the queue.
 
 A cycle is one scan; its number is floor(epoch / period), so no local time is involved. It is due
 when the number differs from that of the last completed scan, which is remembered over a restart:
 after missed cycles one runs at once. While a scan still runs, the next cycle is skipped; an
-installation whose job is still open is skipped alone (both are counted). Only jobs of the pool
-touch the reports volume, so a volume that hangs blocks nothing here.
+installation whose job is still open is skipped alone (both are counted). An installation is due if
+its folder changed since 3 periods before the last scan began, and once an hour in any case
+(reports/scan.py, is_installation_due). Only jobs of the pool touch the reports volume, so a volume
+that hangs blocks nothing here.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ _LONGEST_BYTES = 4096
 #: Users whose installations one job lists, so that other jobs get a turn between.
 USERS_PER_JOB = 100
 
-#: An installation is due if its folder changed since so many periods before the last scan.
+#: An installation is due if its folder changed since this many periods before the last scan.
 PERIODS_LOOKED_BACK = 3
 
 #: Each installation is due once in this time, whatever the time of its folder says.
@@ -206,7 +208,7 @@ async def _rows(pool: Pool, job: ListUsers) -> tuple[tuple[int, ...], ...]:
 
 
 async def _installations(pool: Pool, job: ListInstallations) -> list[tuple[int, ...]]:
-    """List installations; leave out, with an error, users whose folder crashes or hangs workers.
+    """List installations; omit, with an error, users whose folder crashes or hangs workers.
 
     Raises CannotStart where no user's folder can be listed.
     """

@@ -118,10 +118,10 @@ class FailurePolicy:
         if not job.isolated or crashes[hash(names)] + crashes[_ANY_REPORTS] < MOST_FAILURES:
             return replace(job, isolated=True)
         del self._crashes[ids]
-        if not names or names == job.quarantine:  # nothing to quarantine, or it could not be done
+        if not names or names == job.crashers:  # nothing to quarantine, or it could not be done
             self._back_off(ids, now)
             return None
-        return replace(job, quarantine=names)
+        return replace(job, crashers=names)
 
     def _after_kill(self, job: ProcessInstallation, now: float) -> ProcessInstallation | None:
         """Try again, but not for ever in a row."""

@@ -128,7 +128,7 @@ class PendingJobs:
             logs.error("installation_backed_off", **labels)
             pending.finish(JobResult(counts={"jobs_given_up": 1}))
             return
-        if again.quarantine != job.quarantine:
-            logs.error("reports_crash_workers", **labels, reports=len(again.quarantine))
+        if again.crashers != job.crashers:
+            logs.error("reports_crash_workers", **labels, reports=len(again.crashers))
         pending.job = again
         self._waiting.appendleft(pending)

@@ -1,7 +1,8 @@
-"""The bad-reports folder of an installation: what cannot be used is kept there for a while.
+"""The bad-reports folder of an installation: reports that cannot be used, until they expire.
 
-Each file has a `.reason` beside it; nothing there is ever read as a report again (operations.md
-5.3).
+When: spool.py (`_quarantine_or_skip`) moves what cannot be read or decoded; pool/failures.py
+decides on reports over which three workers crashed. Each file has a `.reason` beside it; nothing
+there is ever read as a report again.
 """
 
 from __future__ import annotations

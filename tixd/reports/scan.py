@@ -1,7 +1,7 @@
-"""List users and installations: the two upper levels of the reports folder.
+"""List users and installations, the two upper levels of the reports folder, and decide who is due.
 
-Rules: only folders (no links) named by a positive decimal integer count; anything else is left
-alone, with a warning an hour where it is no plain file.
+Rules: only folders (no links) named by a positive decimal integer count; anything else is ignored,
+with a warning an hour where it is not a plain file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+import zlib
 from dataclasses import replace
 from itertools import islice
 
@@ -21,10 +22,10 @@ from tixd.reports.model import LOCK_FILE
 #: A user or installation id as it stands in a path: no sign, no leading zero, 63 bits.
 _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
-#: Why a folder is left alone.
+#: Why a folder is ignored.
 _NO_ID = "not a folder whose name is a number"
 
-#: So many users, and folders of each, are looked at for one that can tell the volume's clock.
+#: At most this many users, and folders of each, are tried to read the volume's clock.
 MOST_ASKED = 5
 
 
@@ -44,9 +45,9 @@ def list_users(base: str, limiter: logs.RateLimiter) -> list[int]:
 
 
 def list_installations(job: ListInstallations, limiter: logs.RateLimiter) -> list[tuple[int, int]]:
-    """List (user id, installation id) that the job matches.
+    """List (user id, installation id) of the job's users, where the installation is due.
 
-    A user whose folder cannot be listed is left out, with an error in the log.
+    A user whose folder cannot be listed is omitted, with an error in the log.
     """
     with Folder(job.base, follow=True) as folder:
         job = _on_the_volume(job, folder)
@@ -65,7 +66,7 @@ def _installations_of(
             ids = ids_in(folder, limiter)
             if job.slots == 1:
                 return ids
-            return [number for number in ids if _wanted(folder, user_id, number, job)]
+            return [number for number in ids if _is_due(folder, user_id, number, job)]
     except errors.NotFound:
         return []
     except errors.VolumeError as error:
@@ -74,10 +75,22 @@ def _installations_of(
         return []
 
 
-def _wanted(folder: Folder, user_id: int, number: int, job: ListInstallations) -> bool:
-    """Whether an installation gets a job; without its time it does, and the job tells why."""
+def is_installation_due(
+    job: ListInstallations, user_id: int, installation_id: int, changed: float
+) -> bool:
+    """Return whether an installation whose folder changed at epoch second `changed` is due.
+
+    Only the arguments decide, so that a restart and another host decide alike.
+    """
+    if job.slots == 1 or changed > job.changed_since:
+        return True
+    return zlib.crc32(b"%d/%d" % (user_id, installation_id)) % job.slots == job.slot
+
+
+def _is_due(folder: Folder, user_id: int, number: int, job: ListInstallations) -> bool:
+    """Return whether it is due; True where its time cannot be read: the job reports why."""
     try:
-        return job.matches(user_id, number, folder.facts(str(number)).st_mtime)
+        return is_installation_due(job, user_id, number, folder.facts(str(number)).st_mtime)
     except errors.NotFound:
         return False
     except errors.VolumeError:
@@ -87,7 +100,7 @@ def _wanted(folder: Folder, user_id: int, number: int, job: ListInstallations) -
 def _on_the_volume(job: ListInstallations, base: Folder) -> ListInstallations:
     """Return the job with its time, which is the host's, moved to the volume's clock.
 
-    That is asked of an installation in which tixd has worked; where none is found soon, the two
+    The clock is read from the lock file of an installation; where none is found soon, the two
     clocks are taken as equal.
     """
     for user_id in job.user_ids[:MOST_ASKED]:
@@ -107,7 +120,7 @@ def free_bytes(base: str, limiter: logs.RateLimiter) -> int:
 
 
 def _is_of_the_volume(name: str) -> bool:
-    """Whether file systems and their servers make folders of this name, as .snapshot, @eaDir."""
+    """Return whether file systems and their servers make such folders, as .snapshot, @eaDir."""
     return name.startswith((".", "@")) or name == "lost+found"
 
 

@@ -268,7 +268,7 @@ class Spool:
                 self._ages.is_finished(self._folder, name)
                 self._check(report)
                 yield report
-            elif report and not self._passed_over(name, files[name], report):
+            elif report and not self._quarantine_or_skip(name, files[name], report):
                 self._has_ended = True
                 return
 
@@ -328,10 +328,10 @@ class Spool:
             return self._folder.facts(name)
         return None
 
-    def _passed_over(
+    def _quarantine_or_skip(
         self, name: str, file: _File, fault: errors.BadReport | errors.VolumeError
     ) -> bool:
-        """Quarantine a bad report, or warn why it stays; False where it is too young for that."""
+        """Quarantine a bad report, or warn why it stays; False where it is too young for both."""
         if not self._ages.is_settled(self._folder, name, file.facts):
             return self._is_given_up(name, fault.detail)
         self._ages.is_finished(self._folder, name)

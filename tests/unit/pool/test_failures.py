@@ -53,7 +53,7 @@ def test_the_third_death_that_counts_sets_the_reports_in_hand_aside() -> None:
         assert job == ISOLATED
         job = policy.next_try(ISOLATED, crash, 0.0)
     assert job is not None
-    assert job.quarantine == ("a.json", "b.json")
+    assert job.crashers == ("a.json", "b.json")
 
 
 def test_deaths_over_different_reports_are_counted_apart() -> None:
@@ -72,12 +72,12 @@ def test_only_an_isolated_job_decides_which_reports_are_set_aside() -> None:
         assert policy.next_try(JOB, stale, 0.0) == ISOLATED
     job = policy.next_try(ISOLATED, WorkerExit("exit", 1, phase()), 0.0)
     assert job is not None
-    assert job.quarantine == ("a.json", "b.json")
+    assert job.crashers == ("a.json", "b.json")
 
 
 def test_an_installation_whose_crashers_cannot_be_set_aside_waits() -> None:
     policy, crash = FailurePolicy(), WorkerExit("exit", 1, phase())
-    told = replace(ISOLATED, quarantine=("a.json", "b.json"))
+    told = replace(ISOLATED, crashers=("a.json", "b.json"))
     jobs = [policy.next_try(told, crash, 0.0) for _ in range(3)]
     assert jobs == [told, told, None]
     assert policy.is_waiting(JOB, 1.0)
