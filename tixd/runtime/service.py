@@ -59,6 +59,7 @@ class Service(ABC, Generic[AnySettings]):
         self._started = time.time()
         self._control: ControlSocket | None = None
         self._required: list[asyncio.Task[Any]] = []
+        self._stop_signals = 0
 
     # --- what a role adds ------------------------------------------------------------------------
 
@@ -187,11 +188,12 @@ class Service(ABC, Generic[AnySettings]):
         signals.listens()
 
     def on_stop_signal(self, number: int) -> None:
-        """SIGTERM and SIGINT."""
+        """SIGTERM and SIGINT; the first does not hurry a stop that began without one."""
         logs.info("stopping", reason=signal.Signals(number).name)
-        if self.stopping.is_set():
+        self._stop_signals += 1
+        if self._stop_signals > 1:
             self.kill()
-        else:
+        elif not self.stopping.is_set():
             self.stop()
 
     def stop(self) -> None:

@@ -101,6 +101,18 @@ async def test_a_required_task_that_ends_ends_the_role(tmp_path, manager, error)
     assert manager.states() == ["STOPPING=1"]
 
 
+@in_loop
+async def test_the_first_signal_hurries_no_role_that_stops_by_itself(tmp_path, monkeypatch):
+    killed: list[str] = []
+    stopped = service(tmp_path)
+    monkeypatch.setattr(stopped, "kill", lambda: killed.append("killed"))
+    stopped.stop()
+    stopped.on_stop_signal(signal.SIGTERM)
+    assert not killed
+    stopped.on_stop_signal(signal.SIGTERM)
+    assert killed == ["killed"]
+
+
 @pytest.mark.parametrize(
     "begin",
     [
