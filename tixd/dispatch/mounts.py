@@ -16,6 +16,11 @@ _SHARED_TYPES = frozenset(
     {"nfs", "nfs4", "ceph", "fuse.ceph", "fuse.glusterfs", "lustre", "gfs2", "ocfs2", "beegfs"}
 )
 
+#: File systems of one host, in memory or on its disks. Of others it is not known.
+_HOST_TYPES = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "tmpfs", "ramfs", "overlay"}
+)
+
 #: Mount options that keep locks on this host (nfs(5)).
 _LOCAL_OPTIONS = frozenset({"nolock", "local_lock=all", "local_lock=flock"})
 
@@ -48,9 +53,10 @@ def lock_reach(path: str, mountinfo: str) -> str:
     kind, _ = _mount_of(os.path.realpath(path), mountinfo)
     if kind in _SHARED_TYPES:
         return "locks reach other hosts"
-    return (
-        f"a volume of this host ({kind})" if kind else "whether locks reach other hosts is unknown"
-    )
+    if kind in _HOST_TYPES:
+        return f"a volume of this host ({kind})"
+    on_it = f" on {kind}" if kind else ""
+    return f"whether locks{on_it} reach other hosts is unknown"
 
 
 def read_mountinfo() -> str:

@@ -37,6 +37,7 @@ def test_a_volume_that_keeps_locks_to_itself_is_named(line: str, word: str) -> N
         ("30 22 0:40 / /data rw - cifs //host/x rw", "do not reach other hosts"),
         ("30 22 0:40 / /data rw - xfs /dev/vdb rw", "a volume of this host (xfs)"),
         ("30 22 0:40 / /data rw - nfs host:/x rw,nolock", "keeps locks on this host"),
+        ("30 22 0:40 / /data rw - gpfs x rw", "whether locks on gpfs reach other hosts is unknown"),
     ],
 )
 def test_how_far_locks_reach_is_said_of_every_volume(line: str, words: str) -> None:
