@@ -47,7 +47,7 @@ CLOCK_COUNTS: dict[ClockVerdict, str] = {
 }
 
 #: So many discards of an installation are logged in an hour, the others counted.
-MOST_DISCARDS_TOLD = 5
+MAX_LOGGED_DISCARDS = 5
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Worker:
 
     settings: Settings
     client: ApiClient
-    say: Callable[[Phase], None]
+    report_phase: Callable[[Phase], None]
     stopping: Callable[[], bool]
     now: Callable[[], float] = time.time
     random: Random = field(default_factory=Random)
@@ -127,12 +127,12 @@ class _Run:
 
     def work(self, job: ProcessInstallation) -> bool:
         """Finish what was begun, then window after window; True when there is more to do."""
-        self._say("start", self._journal.entry.names)
+        self._report_phase("start", self._journal.entry.names)
         self._journal.finish_deletions()
         self._spool = self._open_spool(1 if job.isolated else BATCH_FILES)
         try:
             self._quarantine(job.crashers)
-            self._spool.leave_out(self._journal.entry.names)
+            self._spool.exclude(self._journal.entry.names)
             self._spool.list_reports()
             self._repost()
             has_more = self._take_steps()
@@ -152,8 +152,8 @@ class _Run:
             now=self._worker.now(),
             limiter=self._worker.limiter,
             ages=self._worker.ages,
-            reading=lambda names: self._say("read", names),
-            go_on=self._go_on,
+            reading=lambda names: self._report_phase("read", names),
+            may_continue=self._may_continue,
             batch_files=batch_files,
         )
 
@@ -167,7 +167,9 @@ class _Run:
         failed_results = self._failed_results
         failed_results.not_removed = set(self._journal.entry.accepted)
         backoff = self._journal.entry.backoff
-        done = self._poster.repost(backoff, limit=MAX_STEPS, go_on=self._go_on_reposting)
+        done = self._poster.repost(
+            backoff, limit=MAX_STEPS, may_continue=self._may_continue_reposting
+        )
         self._tally["results_reposted"] += done.accepted
         self._tally["results_refused"] += done.refused
         self._tally["results_rejected"] += done.rejected
@@ -178,11 +180,11 @@ class _Run:
             self._warn("kept_result_unreadable", unreadable[0], reason)
         self._journal.set_backoff(done.backoff, failed_results.not_removed)
 
-    def _go_on_reposting(self) -> bool:
+    def _may_continue_reposting(self) -> bool:
         """Asked before each result; the parent hears of it only where there are any."""
-        self._say("repost")
+        self._report_phase("repost")
         self._journal.prove()
-        return self._go_on()
+        return self._may_continue()
 
     def _take_steps(self) -> bool:
         """Windows and discards, until there is none or the job has had its share."""
@@ -195,11 +197,11 @@ class _Run:
                 self._process(step)
             else:
                 self._discard(step)
-            if not self._go_on():
+            if not self._may_continue():
                 return True
         return True
 
-    def _go_on(self) -> bool:
+    def _may_continue(self) -> bool:
         """Whether the job may take another step: no stop is asked, and its time is not up."""
         in_time = time.monotonic() - self._began < MAX_JOB_SECONDS
         return in_time and not self._worker.stopping()
@@ -212,7 +214,7 @@ class _Run:
             "reports_discarded",
             self._installation.path,
             now=self._worker.now(),
-            most=MOST_DISCARDS_TOLD,
+            most=MAX_LOGGED_DISCARDS,
             **self._installation.labels,
             reason=step.reason,
             reports=len(step.reports),
@@ -239,7 +241,7 @@ class _Run:
 
     def _analyse(self, window: Window) -> WindowResult | None:
         """Analyse a window; None where it has no short packet."""
-        self._say("analyse")
+        self._report_phase("analyse")
         settings = self._worker.settings
         rows = concatenate(r.observations for r in window.reports)
         both = settings.usage_post == "both"
@@ -267,8 +269,8 @@ class _Run:
 
     def _make_safe(self, result: WindowResult, entry: JournalEntry) -> JournalEntry:
         """Post the result or store it; returns the entry with what that means for the pauses."""
-        self._say("post")
-        answer, backoff = self._poster.post_or_store(result, entry.backoff)
+        self._report_phase("post")
+        answer, backoff = self._poster.post_or_keep(result, entry.backoff)
         if answer.outcome == "accepted":
             self._tally["windows_posted"] += 1
         else:
@@ -288,20 +290,20 @@ class _Run:
         names = _names(reports)
         try:
             for part in in_parts(names):
-                self._say("journal")
+                self._report_phase("journal")
                 self._journal.commit(entry, part)
-                self._say("delete")
+                self._report_phase("delete")
                 self._journal.delete(part)
         except errors.VolumeError:
             if is_safe:
                 self._journal.delete_unlisted(names)
             raise
-        self._spool.leave_out(names)
+        self._spool.exclude(names)
 
-    def _say(self, name: PhaseName, files: Sequence[str] = ()) -> None:
+    def _report_phase(self, name: PhaseName, files: Sequence[str] = ()) -> None:
         """Tell the parent what begins now."""
         first, names = self._window
-        self._worker.say(Phase(name, first, tuple(files) or names, time.process_time_ns()))
+        self._worker.report_phase(Phase(name, first, tuple(files) or names, time.process_time_ns()))
 
 
 def _names(reports: Sequence[Report]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from tests.support.ledger import reports_left, temporary_files
 from tests.support.made import SECOND, UNUSABLE, WHOLE
 from tests.support.program import Ended, once
 from tests.support.stand_in_api import Post, StandInApi
-from tixd.installation import MOST_DISCARDS_TOLD
+from tixd.installation import MAX_LOGGED_DISCARDS
 
 START = 1_700_000_000
 
@@ -243,7 +243,7 @@ def test_reports_that_are_discarded_one_by_one_fill_no_log(run):
     number = list(LAWFUL).index("sources in turn") + 1
     own = {"user": 3, "installation": number}
     lines = [x for x in run.ended.events("reports_discarded") if own.items() <= x.items()]
-    assert len(lines) == MOST_DISCARDS_TOLD
+    assert len(lines) == MAX_LOGGED_DISCARDS
 
 
 def test_whatever_is_dropped_is_counted_by_its_reason(run):

@@ -74,7 +74,7 @@ def work(order: dict[str, Any], phases: int) -> None:
     worker = Worker(
         settings=settings,
         client=ApiClient(settings),
-        say=tracer.say,
+        report_phase=tracer.say,
         stopping=lambda: False,
         now=lambda: time.time() + later[0],
         random=Random(1),

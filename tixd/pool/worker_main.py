@@ -68,7 +68,7 @@ def _run(endpoint: str, identity: bytes, settings: Settings) -> None:
     worker = Worker(
         settings=settings,
         client=client,
-        say=partial(_announce, parent),
+        report_phase=partial(_announce, parent),
         stopping=lambda: signals.stop_requested or parent.is_orphaned,
         origins=OriginLookup(settings.asn_table),
     )

@@ -1,9 +1,9 @@
 """Reports in a folder, a tree of folders or a .tar.gz archive, read only.
 
-Each folder that holds reports is taken as one installation, at any depth. Rules: nothing is
-locked, made or written, and nothing of an archive is unpacked: the names in it are labels. Only
+Each folder that holds reports counts as one installation, at any depth. Rules: nothing is locked,
+created or written, and nothing of an archive is unpacked: the names in it are labels. Only
 regular files are read, whose names may be a report's, up to MAX_REPORT_BYTES; no link is followed;
-hidden folders, bad-reports and failed-results are passed over.
+hidden folders, bad-reports and failed-results are skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from tixd.reports.spool import MAX_REPORT_BYTES, is_report_name, named_second
 
 #: Folders of an installation that hold no reports.
 _NO_REPORTS = frozenset({"bad-reports", "failed-results"})
-#: How many complaints about one folder are kept; what is more is only counted.
+
+#: Complaints about one folder that are listed; more are only counted.
 MAX_COMPLAINTS = 5
 
 #: Most bytes of the headers of one member of an archive: a name of MAX_NAME_BYTES, and more.
@@ -32,10 +33,10 @@ MAX_HEADER_BYTES = 64 * 1024
 #: Longest name of a member, as files have it (PATH_MAX).
 MAX_NAME_BYTES = 4096
 
-#: Most bytes of the reports of an archive, which are held together: a quarter of a million reports.
+#: Most bytes of an archive's reports, which are in memory together: a quarter of a million reports.
 MOST_HELD_BYTES = 1 << 30
 
-#: What a report or a folder takes besides, bytes.
+#: Memory of a report or a folder beside its content, bytes.
 _HELD_BESIDES_BYTES = 1000
 
 #: What reading a damaged archive may raise (ValueError: numbers and texts in its headers).
@@ -56,24 +57,24 @@ class Found:
         try:
             self._by_name[name] = decode(name, content)
         except errors.BadReport as error:
-            self.leave_out(error.detail)
+            self.exclude(error.detail)
 
-    def leave_out(self, reason: str) -> None:
-        """Count a file that is not used; `reason` names it."""
+    def exclude(self, reason: str) -> None:
+        """Count a file that is not used; `reason` names the file."""
         self.left_out += 1
         if self.left_out <= MAX_COMPLAINTS:
             self.complaints.append(bounded.printable(reason))
 
     def reports(self) -> list[Report]:
-        """Return the usable reports in the order of processor.md 2."""
+        """Return the usable reports, by the second in the name, else of the first observation."""
         return sorted(self._by_name.values(), key=_place)
 
 
 def installations(path: str) -> Iterator[Found]:
     """Find every folder in `path` that holds files named like reports, in the order of their names.
 
-    Raises VolumeError where the folder `path` cannot be read. Raises BadArchive where a file is no
-    .tar.gz or is damaged; what was found before the damage comes first.
+    Raises VolumeError where the folder `path` cannot be read. Raises BadArchive where a file is not a
+    .tar.gz, or is damaged; what was found before the damage comes first.
     """
     return _in_tree(path) if os.path.isdir(path) else _in_archive(path)
 
@@ -89,7 +90,7 @@ def _counting(name: str) -> tuple[int, str]:
     return (len(name) if name.isdecimal() else 2**31, name)
 
 
-def _passed_over(folder: str) -> bool:
+def _is_skipped(folder: str) -> bool:
     return folder in _NO_REPORTS or (folder.startswith(".") and folder not in (".", ".."))
 
 
@@ -107,7 +108,7 @@ def _in_tree(top: str) -> Iterator[Found]:
         except errors.VolumeError as error:
             if path == top:
                 raise
-            found.leave_out(error.detail)
+            found.exclude(error.detail)
             inner = []
         if found.left_out or found.reports():
             yield found
@@ -120,17 +121,17 @@ def _read_folder(folder: Folder, found: Found) -> list[str]:
     for entry in entries:
         if entry.is_file and is_report_name(entry.name):
             _read_file(folder, entry.name, found)
-    return [entry.name for entry in entries if entry.is_folder and not _passed_over(entry.name)]
+    return [entry.name for entry in entries if entry.is_folder and not _is_skipped(entry.name)]
 
 
 def _read_file(folder: Folder, name: str, found: Found) -> None:
     try:
         content, facts = folder.read(name, MAX_REPORT_BYTES)
     except errors.VolumeError as error:
-        found.leave_out(error.detail)
+        found.exclude(error.detail)
         return
     if facts.st_size > MAX_REPORT_BYTES:
-        found.leave_out(_too_large(name, facts.st_size))
+        found.exclude(_too_large(name, facts.st_size))
     else:
         found.add(name, content)
 
@@ -194,7 +195,7 @@ def _read_members(
     held_bytes = 0
     for member in _members(archive, content):
         parts = [part for part in member.name.split("/") if part not in ("", ".")]
-        if not parts or not is_report_name(parts[-1]) or any(map(_passed_over, parts[:-1])):
+        if not parts or not is_report_name(parts[-1]) or any(map(_is_skipped, parts[:-1])):
             continue
         held_bytes += min(member.size, MAX_REPORT_BYTES) + len(member.name) + _HELD_BESIDES_BYTES
         if held_bytes > MOST_HELD_BYTES:
@@ -229,6 +230,6 @@ def _read_member(
     archive: tarfile.TarFile, member: tarfile.TarInfo, name: str, found: Found
 ) -> None:
     if member.size > MAX_REPORT_BYTES:
-        found.leave_out(_too_large(name, member.size))
+        found.exclude(_too_large(name, member.size))
     elif content := archive.extractfile(member):
         found.add(name, content.read())

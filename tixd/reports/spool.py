@@ -1,15 +1,15 @@
 """The reports of one installation during a job: list, order, read, quarantine.
 
 Rules: only regular files whose names end in .json are ever opened; a bad report that is younger
-than SETTLED_SECONDS may still be being written, so reading ends before it, for an hour at most; an
-older one is quarantined and its neighbours go on.
+than SETTLED_SECONDS may still be incomplete, so reading ends before it, for an hour at most; an
+older one is quarantined, and the others are processed.
 
-An error of one file is a warning, and the file is passed over like a bad one, but stays where it
-is. It is the file's own only if, after it, another report could be read from the volume and the
-file failed once more; otherwise it is the volume's: it ends the job, and nothing is moved or
+An error of one file is a warning, and the file is skipped like a bad one, but stays where it is. It
+is an error of the file only if, after it, another report could be read from the volume and the file
+failed once more; otherwise it is an error of the volume: it ends the job, and nothing is moved or
 deleted. A file that is not found ends the job too, unless it is listed again: then its entry is
-damaged, and it is like any other error of one file. What tidies up (expiry, leftovers, quarantine)
-never ends a job.
+damaged, which is an error of the file. Cleaning up (expiry, leftovers, quarantine) never ends a
+job.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ BATCH_FILES = 32
 #: A batch ends after the file with which it has more bytes than this.
 BATCH_BYTES = 2 * 2**20
 
-#: How much of the reports that had to be opened to be sorted is kept decoded, bytes.
-_KEPT_BYTES = 4 * 2**20
+#: Reports that had to be read to be sorted stay decoded up to this size, bytes.
+_DECODED_BYTES = 4 * 2**20
 
-#: When a file cannot be read, so many others are tried, to see whether any can be.
-_MOST_WITNESSES = 16
+#: When a file cannot be read, at most this many others are tried, to see whether any can be.
+_MAX_PROBED_FILES = 16
 
-#: They are tried for so long.
-_WITNESS_SECONDS = 10.0
+#: Longest time for these tries.
+_PROBE_SECONDS = 10.0
 
 _NAMED_SECOND = re.compile(r"tix-report-([0-9]{1,19})\.json", re.ASCII)
 
@@ -65,7 +65,7 @@ def named_second(name: str) -> int | None:
 
 
 def is_report_name(name: str) -> bool:
-    """Tell whether a file may be a report: its name is visible, printable, and ends in .json."""
+    """Return whether a file may be a report: its name is visible, printable, ends in .json."""
     return name.endswith(".json") and name.isprintable() and not name.startswith(".")
 
 
@@ -91,7 +91,7 @@ class _File(NamedTuple):
 class Spool:
     """The reports of one installation during one job.
 
-    has_more: reading ended because the job's time was up.
+    has_more: reading ended because the job's time limit was reached.
     """
 
     def __init__(
@@ -105,13 +105,13 @@ class Spool:
         limiter: logs.RateLimiter,
         ages: Ages,
         reading: Callable[[Sequence[str]], None],
-        go_on: Callable[[], bool] = lambda: True,
+        may_continue: Callable[[], bool] = lambda: True,
         batch_files: int = BATCH_FILES,
     ) -> None:
         """Make it; nothing is read yet.
 
-        reading: told the names of the files that are read next; go_on: False ends the reading after
-        something was moved.
+        reading: called with the names of the files that are read next; may_continue: False ends the
+        reading after a quarantine.
         """
         self._folder = folder
         self._installation = installation
@@ -121,17 +121,17 @@ class Spool:
         self._limiter = limiter
         self._ages = ages
         self._reading = reading
-        self._go_on = go_on
+        self._may_continue = may_continue
         self._batch_files = batch_files
         self._warnings = FileWarnings(installation.path, installation.labels, limiter, now=now)
         #: Every report that was listed, and those that are still to be read, in order.
         self._names: tuple[str, ...] = ()
         self._waiting: deque[str] = deque()
-        #: Reports that have been read and not been left out, in order.
+        #: Reports that have been read and not been excluded, in order.
         self._ahead: list[Report] = []
-        #: Reports that were read only because their names do not tell their place.
+        #: Reports that were read only because their names do not contain their second.
         self._decoded: dict[str, Report] = {}
-        self._left_out: set[str] = set()
+        self._excluded: set[str] = set()
         self._has_ended = False
         self.has_more = False
 
@@ -151,15 +151,15 @@ class Spool:
             yield self._ahead[at]
             at += 1
 
-    def leave_out(self, names: Iterable[str]) -> None:
-        """Leave these reports out: their result is safe, whether they are deleted or not."""
-        self._left_out.update(names)
-        self._ahead = [r for r in self._ahead if r.name not in self._left_out]
+    def exclude(self, names: Iterable[str]) -> None:
+        """Exclude these reports: their result is safe, whether they are deleted or not."""
+        self._excluded.update(names)
+        self._ahead = [r for r in self._ahead if r.name not in self._excluded]
 
     def quarantine(self, name: str, reason: str) -> None:
-        """Move a report to bad-reports; where that cannot be done it is left and passed over."""
+        """Move a report to bad-reports; where that fails it stays and is skipped."""
         try:
-            if self._folder.exists(name):  # a worker may have died right after this move
+            if self._folder.exists(name):  # a worker may have been killed right after this move
                 quarantine(self._folder, name, reason)
                 self._tally["reports_bad"] += 1
                 self._warn("report_quarantined", name, reason)
@@ -179,7 +179,7 @@ class Spool:
         names, leftovers, has_bad = [], [], False
         for entry in self._folder.scan():
             if entry.is_file and is_report_name(entry.name):
-                if entry.name not in self._left_out:
+                if entry.name not in self._excluded:
                     names.append(entry.name)
             elif entry.is_file and entry.name.startswith(_OWN_PREFIX):
                 if entry.name.endswith(TEMPORARY_SUFFIX):
@@ -205,19 +205,19 @@ class Spool:
         return [name for second, _, name in sorted(k for k in keys if k[0] is not None)]
 
     def _first_seconds(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
-        """Read the reports whose names do not tell their place, for their first second."""
-        waiting, kept_bytes = deque(names), 0
+        """Read the reports whose names do not contain their second, for their first one."""
+        waiting, decoded_bytes = deque(names), 0
         while waiting and not self._must_end():
             for report in self._usable(waiting):
-                kept_bytes += report.observations.nbytes
-                if kept_bytes <= _KEPT_BYTES:
+                decoded_bytes += report.observations.nbytes
+                if decoded_bytes <= _DECODED_BYTES:
                     self._decoded[report.name] = report
                 yield report.name, report.first
 
     # --- tidying up ------------------------------------------------------------------------------
 
     def _sweep(self, names: Iterable[str]) -> None:
-        """Remove what a killed worker had begun to write here."""
+        """Remove temporary files of a killed worker."""
         for name in names:
             try:
                 self._folder.unlink(name)
@@ -250,8 +250,8 @@ class Spool:
         return len(self._ahead) > before
 
     def _must_end(self) -> bool:
-        """Whether reading ends: it has, or the job's time is up after something was moved."""
-        if not self._has_ended and self._tally["reports_bad"] and not self._go_on():
+        """Return whether reading ends: it has, or the job's time is over after a quarantine."""
+        if not self._has_ended and self._tally["reports_bad"] and not self._may_continue():
             self._has_ended = self.has_more = True
         return self._has_ended
 
@@ -296,13 +296,13 @@ class Spool:
                 raise
             except errors.VolumeError as found:
                 is_new = error is None or isinstance(found, errors.NotFound)
-                if is_new and not self._is_its_own(name, found):
+                if is_new and not self._is_fault_of_file(name, found):
                     raise
                 error = found
         return _File(b"", self._facts(name), error)
 
-    def _is_its_own(self, name: str, error: errors.VolumeError) -> bool:
-        """Whether the error is of this file, and neither of the volume nor of one that is gone."""
+    def _is_fault_of_file(self, name: str, error: errors.VolumeError) -> bool:
+        """Return whether the error is of this file, not of the volume, nor of a deleted file."""
         if isinstance(error, errors.NotFound) and not self._is_still_listed(name):
             return False
         of_files = (errors.NotPermitted, errors.UnexpectedFileType)
@@ -312,14 +312,14 @@ class Spool:
         return any(entry.name == name for entry in self._folder.scan())
 
     def _volume_answers(self, failed: str) -> bool:
-        """Whether another report can be read from the volume, or there is none."""
-        tried, ends = 0, time.monotonic() + _WITNESS_SECONDS
+        """Return whether another report can be read from the volume, or there is none."""
+        tried, ends = 0, time.monotonic() + _PROBE_SECONDS
         for name in self._names:
             with contextlib.suppress(errors.NotFound):
                 if name != failed and self._folder.answers(name):
                     return True
                 tried += name != failed
-            if tried == _MOST_WITNESSES or time.monotonic() > ends:
+            if tried == _MAX_PROBED_FILES or time.monotonic() > ends:
                 break
         return not tried
 
@@ -348,7 +348,7 @@ class Spool:
         return True
 
     def _is_given_up(self, name: str, reason: str) -> bool:
-        """Whether a file that keeps changing has been waited for long enough."""
+        """Return whether a file that still changes has been waited for long enough."""
         if not self._ages.was_awaited(self._folder, name):
             labels = self._installation.labels
             logs.debug("report_unfinished", **labels, file=name, reason=reason)

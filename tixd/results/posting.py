@@ -1,10 +1,14 @@
-"""Post the results of one installation: fresh ones as they come, stored ones again, oldest first.
+"""Post the results of one installation: fresh ones as they come, kept ones again, oldest first.
 
-Rules: a fresh result that is not accepted is stored; nothing stored is posted before the pause has
-passed; one result that the tix-api fails over holds up no other, as long as it takes some
-installation's; no answer, and any other answer but acceptance or refusal, ends the round; a stored
+Rules: a fresh result that is not accepted is kept; no kept result is posted before the pause has
+passed; a result that gets a 5xx holds up no other, as long as the tix-api accepts some
+installation's; no answer, and any other answer but acceptance or refusal, ends the round; a kept
 result leaves failed-results only for a 2xx, or to rejected/ after three counted refusals or errors,
-or there at once because it cannot be read. No file in failed-results stops the fresh ones.
+or at once if it cannot be read. No file in failed-results stops the fresh ones.
+
+Why results are kept: the Backoff for one installation, ApiClient.hold_reason for a user or for all.
+`tixd failed list` shows the last reason of each installation, `tixd status` only one that holds for
+all of them.
 """
 
 from __future__ import annotations
@@ -22,8 +26,8 @@ from tixd.results.failed_results import FOLDER_NAME, FailedResults
 from tixd.results.payload import WindowResult
 from tixd.results.response import PostOutcome, skipped
 
-#: Of so many times the results of one round the oldest are looked at, so that those which meet
-#: errors do not hide the others.
+#: The names of this many rounds are read, oldest first, so that results that get errors do not hide
+#: the others.
 ROUNDS_AHEAD = 2
 
 
@@ -44,10 +48,10 @@ def _warn(event: str, file: str, reason: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Poster:
-    """Posts the results of one installation, and says how long it waits afterwards.
+    """Posts the results of one installation, and decides how long it waits afterwards.
 
     clock: epoch seconds; jitter: of the pauses; origin_of: the AS of an address, which is posted
-    with it; warn: told event, file and reason of what is left alone.
+    with it; warn: called with event, file and reason for each file that is skipped.
     """
 
     installation: Installation
@@ -68,8 +72,8 @@ class Poster:
 
     # --- a fresh result --------------------------------------------------------------------------
 
-    def post_or_store(self, result: WindowResult, backoff: Backoff) -> tuple[PostOutcome, Backoff]:
-        """Post a fresh result, or store it where it is not accepted: then it is safe."""
+    def post_or_keep(self, result: WindowResult, backoff: Backoff) -> tuple[PostOutcome, Backoff]:
+        """Post a fresh result, or keep it where it is not accepted: then it is safe."""
         if backoff.holds_fresh(self.clock()):
             answer = skipped(backoff.reason)
         else:
@@ -77,10 +81,10 @@ class Poster:
         if answer.outcome == "accepted":
             return answer, backoff.answered()
         name = self.failed_results.add(result)
-        return answer, self.after_stored(name, answer, backoff)
+        return answer, self.after_kept(name, answer, backoff)
 
-    def after_stored(self, name: str, answer: PostOutcome, backoff: Backoff) -> Backoff:
-        """Return the Backoff after a fresh result, stored as `name`, got this answer."""
+    def after_kept(self, name: str, answer: PostOutcome, backoff: Backoff) -> Backoff:
+        """Return the Backoff after a fresh result, kept as `name`, got this answer."""
         backoff = backoff.because(answer.reason)
         if answer.status is not None:
             backoff = backoff.answered()
@@ -89,10 +93,10 @@ class Poster:
         backoff = self._count_refusal(name, answer, backoff)
         return self._pause(answer, backoff) if self.client.seems_broken() else backoff
 
-    # --- stored results --------------------------------------------------------------------------
+    # --- kept results ----------------------------------------------------------------------------
 
-    def repost(self, backoff: Backoff, *, limit: int, go_on: Callable[[], bool]) -> Reposted:
-        """Post at most `limit` stored results again; go_on: asked before each, False ends it."""
+    def repost(self, backoff: Backoff, *, limit: int, may_continue: Callable[[], bool]) -> Reposted:
+        """Post at most `limit` kept results again; may_continue: asked before each, False ends it."""
         if backoff.paused(self.clock()):
             return Reposted(backoff, stopped="the pause has not passed")
         if reason := self.client.hold_reason(self.installation):
@@ -100,7 +104,7 @@ class Poster:
         names = self._names(ROUNDS_AHEAD * limit)
         done = Reposted(backoff.only(names))
         for name in done.backoff.in_turn(names)[:limit]:
-            if not go_on():
+            if not may_continue():
                 return replace(done, stopped="the job must end")
             done = self._repost_one(name, done)
             if done.stopped:
@@ -108,7 +112,7 @@ class Poster:
         return done
 
     def _names(self, limit: int) -> list[str]:
-        """Return what may be posted: nothing, where an accepted result could not be removed."""
+        """Return the names to post; none where an accepted result could not be removed."""
         try:
             names = self.failed_results.oldest(limit)
         except errors.VolumeError as error:
@@ -120,7 +124,7 @@ class Poster:
         return names
 
     def _repost_one(self, name: str, done: Reposted) -> Reposted:
-        if done.backoff.must_reject(name):  # that failed before: it is not posted again
+        if done.backoff.must_reject(name):  # moving it failed before: it is not posted again
             return self._reject(name, PostOutcome("refused", done.backoff.reason), done)
         try:
             result = self.failed_results.load(name)
@@ -143,14 +147,14 @@ class Poster:
         return replace(done, backoff=self._pause(answer, done.backoff), stopped=answer.reason)
 
     def _refused(self, name: str, answer: PostOutcome, done: Reposted) -> Reposted:
-        """Count that the tix-api refuses this one, or fails over it; reject it the third time."""
+        """Count a refusal, or an error (5xx), of this result; reject it the third time."""
         backoff = self._count_refusal(name, answer, done.backoff.answered())
         refused = done.refused + (answer.outcome == "refused")
         done = replace(done, backoff=backoff, refused=refused)
         return self._reject(name, answer, done) if backoff.must_reject(name) else done
 
     def _reject(self, name: str, answer: PostOutcome, done: Reposted) -> Reposted:
-        """Reject `name`; where that fails it stays, and those after it have their turn."""
+        """Reject `name`; where that fails it stays, and the next one is tried."""
         try:
             self.failed_results.reject(name, answer.reason, answer.words)
         except errors.VolumeError as error:
@@ -167,7 +171,7 @@ class Poster:
         return backoff.refused(name, self.clock(), elsewhere, answer.status or 0)
 
     def _pause(self, answer: PostOutcome, backoff: Backoff) -> Backoff:
-        """Return the Backoff after a round's last post; only `later` makes stored ones wait."""
+        """Return the Backoff after a round's last post; only `later` makes kept results wait."""
         if answer.outcome != "later":
             return backoff
         if answer.unanswered:

@@ -66,7 +66,7 @@ def drained(kept: FailedResults, port: int, backoff: Backoff | None = None) -> R
     try:
         clock, jitter = lambda: 1_700_000_000.0, random.Random(1)
         poster = Poster(ONE, kept, client, clock=clock, jitter=jitter)
-        return poster.repost(backoff or Backoff(), limit=1000, go_on=lambda: True)
+        return poster.repost(backoff or Backoff(), limit=1000, may_continue=lambda: True)
     finally:
         client.close()
 

@@ -266,7 +266,7 @@ def test_reports_whose_result_is_safe_are_left_out_though_they_are_still_there(
     opened = Opened(folder)
     opened.firsts()
     names = ["tix-report-1000000.json", "tix-report-1000060.json", "tix-report-77.json"]
-    opened.spool.leave_out(names)
+    opened.spool.exclude(names)
     assert opened.firsts() == [1_000_120]
     assert warnings(caplog) == []
     assert len(list(folder.glob("*.json"))) == 3
@@ -472,7 +472,7 @@ def test_when_the_time_of_the_job_is_up_after_reports_were_moved_the_rest_is_lef
     for number in range(8):
         put(folder, f"tix-report-{number}.json", b"")
     opened = Opened(folder, batch_files=2)
-    opened.spool._go_on = lambda: opened.tally["reports_bad"] < 4
+    opened.spool._may_continue = lambda: opened.tally["reports_bad"] < 4
     assert opened.firsts() == []
     assert (opened.spool.has_more, opened.tally["reports_bad"]) == (True, 4)
 

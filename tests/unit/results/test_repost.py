@@ -60,7 +60,7 @@ class ClientTwin:
 Round = Callable[..., Reposted]
 
 #: How a round goes on if a test does not say otherwise.
-ROUND = {"limit": 10, "go_on": lambda: True}
+ROUND = {"limit": 10, "may_continue": lambda: True}
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_round_posts_no_more_than_its_limit(run, kept):
 def test_a_round_ends_when_the_job_must_end(run):
     client = ClientTwin()
     answers = iter([True, True, False])
-    done = run(client, go_on=lambda: next(answers))
+    done = run(client, may_continue=lambda: next(answers))
     assert (done.accepted, done.stopped, client.posted) == (2, "the job must end", [1, 2])
 
 
@@ -355,7 +355,7 @@ def fresh(answer: PostOutcome, *, broken: bool = False, backoff: Backoff | None 
     """The Backoff after a fresh result got this answer."""
     client = ClientTwin(broken=broken)
     poster = Poster(ONE, None, client, clock=lambda: NOW, jitter=random.Random(1))
-    return poster.after_stored("failed-report-9.json", answer, backoff or Backoff())
+    return poster.after_kept("failed-report-9.json", answer, backoff or Backoff())
 
 
 def test_only_a_failure_of_a_fresh_result_makes_stored_ones_wait():

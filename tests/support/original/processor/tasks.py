@@ -58,7 +58,7 @@ def _worker() -> Worker:
     return Worker(
         settings=_GIVEN,
         client=ApiClient(_GIVEN),
-        say=lambda _phase: None,
+        report_phase=lambda _phase: None,
         stopping=lambda: False,
     )
 
