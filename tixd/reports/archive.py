@@ -73,8 +73,8 @@ class Found:
 def installations(path: str) -> Iterator[Found]:
     """Find every folder in `path` that holds files named like reports, in the order of their names.
 
-    Raises VolumeError where the folder `path` cannot be read. Raises BadArchive where a file is not a
-    .tar.gz, or is damaged; what was found before the damage comes first.
+    Raises VolumeError where the folder `path` cannot be read. Raises BadArchive where a file is
+    not a .tar.gz, or is damaged; what was found before the damage comes first.
     """
     return _in_tree(path) if os.path.isdir(path) else _in_archive(path)
 

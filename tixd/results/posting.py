@@ -96,7 +96,7 @@ class Poster:
     # --- kept results ----------------------------------------------------------------------------
 
     def repost(self, backoff: Backoff, *, limit: int, may_continue: Callable[[], bool]) -> Reposted:
-        """Post at most `limit` kept results again; may_continue: asked before each, False ends it."""
+        """Post at most `limit` kept results again, while `may_continue`, asked before each."""
         if backoff.paused(self.clock()):
             return Reposted(backoff, stopped="the pause has not passed")
         if reason := self.client.hold_reason(self.installation):
