@@ -185,12 +185,16 @@ def tixd(
 ) -> None:
     """Turn TiX packet timing reports into line usage, quality and Hurst results, and post them.
 
+    Without a command tixd is the service: it runs in the foreground until a signal ends it.
+
     Settings come from these options, the environment and tixd.toml; `tixd check-config` shows
-    them all. Options of this list stand before the command.
+    them all. The options below stand before the command. `tixd manual` has everything else.
 
     \b
-    Example: one cycle over a folder of reports, with the log at level DEBUG
-      TIX_REPORTS_BASE_PATH=/var/lib/tix/reports tixd -l DEBUG once
+    Examples: the service; the collector; one cycle, with the log at level DEBUG
+      TIX_REPORTS_BASE_PATH=/srv/reports tixd
+      tixd --role collector -c gracc.toml
+      TIX_REPORTS_BASE_PATH=/srv/reports tixd -l DEBUG once
     """
     from tixd.commands import Invocation  # noqa: PLC0415 - --help needs no settings
 
@@ -266,7 +270,10 @@ def _log_options(words: tuple[str, ...], levels: frozenset[str]) -> dict[str, st
         name = "log_level" if word.upper() in levels else "log_file"
         is_plain = word not in ("stdout", "stderr") and not set(word) & set("./")
         if name == "log_file" and is_plain and levels is LEVELS:
-            raise click.UsageError(f"-l {word}: no level; for a file of that name write ./{word}")
+            raise click.UsageError(
+                f"-l {word}: not a level (DEBUG, INFO, WARNING, ERROR or CRITICAL); for a file of "
+                f"that name write ./{word}"
+            )
         if name in options:
             what = "level" if name == "log_level" else "destination"
             raise click.UsageError(f"-l names two {what}s: {options[name]} and {word}")

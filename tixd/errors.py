@@ -40,7 +40,7 @@ class ConfigError(OperatorError):
 
 
 class CannotStart(OperatorError):
-    """tixd cannot start; make available what is named and start again."""
+    """tixd cannot start; correct this, then start it again."""
 
     exit_code = 3
 
@@ -62,7 +62,7 @@ class NotDone(OperatorError):
 
 
 class Unusable(NotDone):
-    """Something that the role needs cannot be used; mend what is named and try again."""
+    """Something that the role needs cannot be used; fix what is named and try again."""
 
 
 class BadTable(OperatorError):

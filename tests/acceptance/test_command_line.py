@@ -62,7 +62,10 @@ def test_version_is_the_one_of_the_package():
         (["onec"], "No such command 'onec'"),
         (["--rol", "worker", "once"], "No such option"),
         (["-l", "info", "-l", "debug"], "-l names two levels: info and debug"),
-        (["-l", "verbose"], "-l verbose: no level; for a file of that name write ./verbose"),
+        (
+            ["-l", "verbose"],
+            "-l verbose: not a level (DEBUG, INFO, WARNING, ERROR or CRITICAL); for",
+        ),
         (["-l", "stderr", "-l", "a.log"], "-l names two destinations: stderr and a.log"),
     ],
 )

@@ -66,7 +66,7 @@ def _address(text: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-@command.command()
+@command.command(short_help="Make the table from files, or from the original's database")
 @click.argument("sources", metavar="[FILE]...", nargs=-1, type=click.Path())
 @_table
 @click.option("--mysql", metavar="URL", help="database: mysql://user@host:port/iptoas")
@@ -103,7 +103,7 @@ def build(
     least: int,
     any_change: bool,
 ) -> None:
-    """Make the table out of FILEs, plain, gzip or xz, or of the original service's database.
+    """Make the table from FILEs, plain, gzip or xz, or from the original service's database.
 
     A FILE holds prefixes ("192.0.2.0/24 64500"), CAIDA's pfx2as, ranges of iptoasn.com (TSV) or
     IP2Location, CSV ranges ("first,last,number,name"), CSV with a header (GeoLite2, IPinfo,
@@ -163,7 +163,7 @@ def _say_installed(path: str, done: Installed, left_out: int) -> None:
         print(f"{left_out:,} lines left out that make no sense")
 
 
-@command.command()
+@command.command(short_help="Show the AS of each ADDRESS")
 @click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True, callback=_addresses)
 @_table
 @_format

@@ -51,15 +51,15 @@ class Row:
 def command(invocation: Invocation | CollectorInvocation, *, form: str, connect: bool) -> None:
     """Show every setting with its source, and say whether each one is allowed.
 
-    With --connect also try the folders, tix-api, RabbitMQ and whatever else the role needs; a tixd
-    that runs is not disturbed. Run it as the user that tixd runs as. Run by root, it becomes the
-    user that tixd would become, and hands over what tixd would: its folders beside the reports.
+    With --connect also try the folders, tix-api, RabbitMQ and everything else that the role needs;
+    a running tixd is not disturbed. Run it as the user that tixd runs as. Run by root, it becomes
+    the user that tixd would become, and gives that user tixd's own folders, as tixd would.
 
-    Ends with exit code 0 where all is fine, 2 where a setting is not, and 1 where something that
-    was tried is not. Secrets are not shown.
+    Exit code 0: all is fine; 2: a setting is wrong; 1: something that was tried does not work.
+    Secrets are not shown.
 
     \b
-    Examples: what would the service, what would the collector run with? Would they work?
+    Examples: the settings of the service; those of the collector, and whether it would work
       tixd -c /etc/tixd/tixd.toml check-config
       tixd --role collector -c gracc.toml check-config --connect
     """

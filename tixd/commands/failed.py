@@ -29,7 +29,7 @@ def command() -> None:
 _format = format_option("a table to read, or one JSON object a line")
 
 
-@command.command("list")
+@command.command("list", short_help="Show the results in failed-results")
 @click.argument("user", type=click.IntRange(min=1), required=False)
 @click.argument("installation", type=click.IntRange(min=1), required=False)
 @_format
@@ -37,11 +37,12 @@ _format = format_option("a table to read, or one JSON object a line")
 def list_(invocation: Invocation, user: int | None, installation: int | None, form: str) -> None:
     """Show what is kept in failed-results, of all installations or of one USER or INSTALLATION.
 
-    Kept results are tried again with a visit of their installation, once a cycle at most; after a
-    pause, where one is shown. Rejected ones are not, until they are brought back.
+    Kept results are posted again at the next visit to their installation: in the next cycle while
+    new reports come, else within an hour; where a pause is shown, after it. Rejected results wait
+    until `tixd failed retry` brings them back.
 
     \b
-    Example: of everybody
+    Example: the results of everybody
       tixd failed list
     """
     answer = _ask(invocation, "GET /failed", user, installation)
@@ -57,7 +58,7 @@ def list_(invocation: Invocation, user: int | None, installation: int | None, fo
     _say_left_out(answer)
 
 
-@command.command()
+@command.command(short_help="Bring back rejected results, and end pauses")
 @click.argument("user", type=click.IntRange(min=1), required=False)
 @click.argument("installation", type=click.IntRange(min=1), required=False)
 @click.option("--all", "everybody", is_flag=True, help="of all installations")
@@ -73,7 +74,7 @@ def retry(
 ) -> None:
     """Bring back rejected results of a USER, of an INSTALLATION of it, or of --all, and end pauses.
 
-    They are posted with the next visit of their installation.
+    They are posted at the next visit to their installation.
 
     \b
     Example: after the rights of user 7 at the tix-api were corrected
@@ -119,7 +120,7 @@ def _next_try(found: Mapping[str, Any], now: float) -> str:
     if not found["waiting"]:
         return ""
     until = found["paused_until"]
-    return f"in {duration(until - now)}" if until else "next cycle"
+    return f"in {duration(until - now)}" if until else "next visit"
 
 
 def _print_lines(answer: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ _MEMBERS = {field.name for field in fields(Snapshot)} | {"not_ready"}
 def command(invocation: Invocation) -> None:
     """Say "ready", or why the tixd that runs here is not, for scripts and container checks.
 
-    Ends with exit code 0 where every role that runs here is ready, else 1. A stand-by is ready.
+    Exit code 0: every role that runs here is ready (a stand-by is ready too); else 1.
 
     \b
     Example: in a Dockerfile

@@ -80,9 +80,9 @@ async def drain(
 def command(invocation: Invocation) -> None:
     """Process every installation in the reports folder once, then end.
 
-    Chooses windows, analyses them, posts the results to the tix-api and deletes what is done with;
-    what cannot be posted stays in failed-results and goes out with a later cycle. Ends with exit
-    code 0 when the cycle ran, whatever the tix-api said.
+    Chooses windows, analyses them, posts the results to the tix-api and deletes the reports that
+    are no longer needed. Results that cannot be posted stay in failed-results; a later cycle posts
+    them. The exit code is 0 when the cycle ran, whatever the tix-api answered.
 
     \b
     Example: from a timer, without a daemon

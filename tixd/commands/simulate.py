@@ -140,7 +140,13 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> st
     type=click.FloatRange(-86_400, 86_400),
     help="seconds that somebody sets the client's clock ahead by, half-way through",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="of the chance")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="of the random numbers",
+)
 @click.option(
     "--start",
     default=None,
@@ -205,9 +211,11 @@ def command(
     folders = [(user, number) for number in range(1, installations + 1)]
     _refuse_to_mix(directory, folders)
     count = _write(directory, folders, scenario, seed, source)
+    of = f"{installations} installation{'s' * (installations > 1)}"
+    until = scenario.start + duration_seconds
     click.echo(
-        f"{count} reports of {installations} installations in {directory}, epoch seconds"
-        f" {scenario.start} to {scenario.start + duration_seconds}; truth: description.yml there"
+        f"{count} reports of {of} in {directory}, epoch seconds {scenario.start} to {until};"
+        " truth: description.yml there"
     )
 
 

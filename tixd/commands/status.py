@@ -31,7 +31,7 @@ from tixd.runtime.status import free_space
 def command(invocation: Invocation, form: str) -> None:
     """Show what the tixd that runs on this machine does, role by role.
 
-    Ends with exit code 1 where none runs, or none that this user may ask.
+    Exit code 1: none runs, or none that this user may ask.
 
     \b
     Example: is it working, and on what?
@@ -69,7 +69,8 @@ def _of_processing(role: Mapping[str, Any], now: float) -> Iterator[str]:
     if role["role"] != "worker":
         yield f"  cycle    {_cycle(role['cycle'], now)}"
     if role["role"] != "dispatcher":
-        yield f"  queue    {role['waiting']} waiting, {role['open']} open"
+        begun = max(role["open"] - role["waiting"], 0)
+        yield f"  queue    {role['waiting']} waiting, {begun} being done"
         yield f"  volume   {_volume(role['volume'], now)}"
         yield f"  tix-api  {_api(role['api'], now)}"
     if role["broker"]:
@@ -109,7 +110,7 @@ def _api(api: Mapping[str, Any], now: float) -> str:
     last = f"last post {duration(now - posted)} ago" if posted else "nothing posted yet"
     if since is None:
         return last
-    return f"{last}, results are kept for {duration(now - since)}: {api['reason']}"
+    return f"{last}, results have been kept for {duration(now - since)}: {api['reason']}"
 
 
 def _broker(broker: Mapping[str, Any], now: float) -> str:

@@ -99,7 +99,7 @@ def _check_answer(answer: PostOutcome, where: str, user: str) -> None:
             " correct TIX_API_HOST, TIX_API_PORT and TIX_API_SSL"
         )
     if answer.outcome == "later":
-        raise errors.Unusable(f"{where} is in trouble ({answer.reason}): see its log")
+        raise errors.Unusable(f"{where} answers with an error ({answer.reason}): see its log")
 
 
 def _check_user(answer: PostOutcome, where: str, user: str) -> None:

@@ -72,7 +72,9 @@ def check_http_address(address: str, setting: str) -> str:
     except errors.CannotStart as error:
         if _tixd_answers(address):
             return f"{address}: a running tixd answers there"
-        raise errors.Unusable(f"{error.detail}: end what has it, or correct {setting}") from None
+        detail = error.detail.removeprefix("HTTP address ")
+        remedy = "end what has it, or correct" if "in use" in detail else "correct"
+        raise errors.Unusable(f"{detail}: {remedy} {setting}") from None
     for sock in sockets:
         sock.close()
     return f"{address} is free"

@@ -39,10 +39,11 @@ def check_reports(settings: Settings) -> str:
         free_bytes = folder.free_bytes()
     if free_bytes < LEAST_FREE_BYTES:
         raise errors.Unusable(f"{base}: {free_bytes:,} bytes free: free some")
-    where = f"in {tried} of its installations" if tried else "in it; it has no installation yet"
+    where = f"in {tried} of its installations" if tried else "in it"
+    found = f"a file made and removed {where}, as {current_user()}"
+    said = [found] if tried else [found, "no installation there yet"]
     return (
-        f"{base}: a file made and removed {where}, as {current_user()};"
-        f" {free_space(free_bytes)}; {lock_reach(base, read_mountinfo())}"
+        f"{base}: {'; '.join([*said, free_space(free_bytes), lock_reach(base, read_mountinfo())])}"
     )
 
 

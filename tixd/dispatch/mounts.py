@@ -29,7 +29,10 @@ def check_reports_folder(settings: Settings) -> None:
     """Check the reports folder before the start; raises CannotStart where it is missing."""
     base = settings.reports_base_path
     if not os.path.isdir(base):
-        raise errors.CannotStart(f"reports folder {base} is not there")
+        raise errors.CannotStart(
+            f"reports folder {base} is not there; make it, mount it, or correct"
+            " TIX_REPORTS_BASE_PATH"
+        )
     warning = lock_warning(base, read_mountinfo())
     if warning:
         logs.warning("locks_not_shared", folder=base, reason=warning)

@@ -109,7 +109,7 @@ def target_identity(run_as: str, reports: str = "") -> Identity | None:
         return None
     if run_as:
         return _named(run_as)
-    return _owner(reports) if reports else Identity(0, (0,), "TIX_RUN_AS names nobody else")
+    return _owner(reports) if reports else Identity(0, (0,), "TIX_RUN_AS is not set")
 
 
 def chown_to(identity: Identity, folders: Iterable[str], file: str) -> None:

@@ -142,7 +142,7 @@ def test_failed_list_shows_what_waits_where(tmp_path):
     assert re.split(r"  +", header) == [
         *("user", "installation", "kept", "oldest", "next try", "rejected", "reason")
     ]
-    assert re.split(r"  +", first) == [*"122", "2020-09-13 12:26:40 UTC", "next cycle", "1"]
+    assert re.split(r"  +", first) == [*"122", "2020-09-13 12:26:40 UTC", "next visit", "1"]
     expected = r"30 +4 +1 +2023-11-14 22:13:20 UTC +in 50 min \d+ s +no answer in time"
     assert re.fullmatch(expected, second)
 

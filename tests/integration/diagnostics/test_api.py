@@ -114,7 +114,7 @@ def test_a_user_or_password_that_is_not_set_is_told_without_a_try(changes, name)
     [
         ("403 secret", "(HTTP 403 Forbidden): correct TIX_API_USER"),
         ("301 secret", "sends us elsewhere (HTTP 301 Moved Permanently)"),
-        ("502 secret", "is in trouble (HTTP 502 Bad Gateway): see its log"),
+        ("502 secret", "answers with an error (HTTP 502 Bad Gateway): see its log"),
     ],
 )
 def test_answers_that_no_post_would_survive_are_told(line, words):

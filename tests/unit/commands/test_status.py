@@ -26,7 +26,7 @@ def test_a_role_that_works_is_told_in_a_page():
         "standalone, pid 77: running, ready",
         "  up       10 min 0 s, since 1970-01-01 00:06:40 UTC, tixd 1.2.3",
         "  cycle    last scan 6 min 40 s ago, took 0.2 s, next in 3 min 20 s",
-        "  queue    0 waiting, 0 open",
+        "  queue    0 waiting, 0 being done",
         "  volume   answered 5 s ago, 7.0 GiB free",
         "  tix-api  nothing posted yet",
         "  worker   78 12345/67890: post, for 2 s",
@@ -71,7 +71,7 @@ def test_a_volume_that_never_answered_is_told():
 
 
 def test_a_tix_api_that_takes_nothing_is_told_with_the_last_post():
-    line = "  tix-api  last post 10 min 0 s ago, results are kept for 1 min 0 s: HTTP 401"
+    line = "  tix-api  last post 10 min 0 s ago, results have been kept for 1 min 0 s: HTTP 401"
     assert line in lines(api=ApiView(400.0, 940.0, "HTTP 401"))
     assert "  tix-api  last post 1 min 0 s ago" in lines(api=ApiView(posted=940.0))
     assert not any(line.startswith("  tix-api") for line in lines(role="dispatcher"))

@@ -55,7 +55,7 @@ def test_a_reports_folder_that_can_be_used_says_what_was_tried_and_is_as_before(
 
 
 def test_a_reports_folder_without_installations_is_tried_itself(tmp_path):
-    assert "in it; it has no installation yet" in storage.check_reports(base_of(tmp_path))
+    assert "no installation there yet" in storage.check_reports(base_of(tmp_path))
     assert everything(tmp_path) == []
 
 
