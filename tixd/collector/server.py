@@ -119,7 +119,7 @@ class Server:
                         context = RequestContext(request, connection, reservation, deadline)
                         return await self._serve(context)
                     with connection.working():
-                        return await send(request, await route(request, self.routes))
+                        return await send(request, await route(request, self.routes, SERVLET))
             except ClientGone:
                 return web.Response()
 

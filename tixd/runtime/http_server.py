@@ -108,8 +108,11 @@ def health_routes(unready: Callable[[], Sequence[str]], metrics: Callable[[], by
     return {"GET /healthz": health, "GET /readyz": readiness, "GET /metrics": scrape}
 
 
-async def route(request: web.BaseRequest, routes: Routes) -> web.Response:
-    """Call the handler of the method and path; answer 404 or 405 where there is none."""
+async def route(request: web.BaseRequest, routes: Routes, *others: str) -> web.Response:
+    """Call the handler of the method and path; answer 404 or 405 where there is none.
+
+    others: paths that are answered elsewhere; a 404 names them too.
+    """
     method = "GET" if request.method == "HEAD" else request.method
     handler = routes.get(f"{method} {request.path}")
     if handler:
@@ -117,7 +120,7 @@ async def route(request: web.BaseRequest, routes: Routes) -> web.Response:
     known = [name.split(" ") for name in routes]
     methods = [method for method, path in known if path == request.path]
     if not methods:
-        here = ", ".join(dict.fromkeys(path for _, path in known))
+        here = ", ".join(dict.fromkeys([*others, *(path for _, path in known)]))
         return plain_text(f"not found; here are {here}\n", 404)
     methods += ["HEAD"] * ("GET" in methods)
     return plain_text(f"only {' and '.join(methods)}\n", 405, Allow=", ".join(methods))

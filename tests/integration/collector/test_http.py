@@ -117,6 +117,11 @@ def test_other_methods_and_paths_are_refused(ask, status):
     assert run(lambda client, _: client.ask(*ask)).status == status
 
 
+def test_a_probe_with_a_wrong_path_is_told_the_right_one():
+    answer = run(lambda client, _: client.ask("POST", "/gratia-servlet/rmi"))
+    assert f"not found; here are {SERVLET}, ".encode() in answer.body
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
