@@ -67,6 +67,9 @@ SLOPES: Floats = np.linspace(-200e3, 200e3, 41)
 #: Then finer ones around the best slope, within these.
 REFINED_ns = (10e3, 2e3)
 
+#: Tells how fast the server's clock gains, from seconds and trips.
+_Skew = Callable[[Floats, Floats], float]
+
 _Booleans = npt.NDArray[np.bool_]
 
 
@@ -118,7 +121,7 @@ class Repaired:
     gain: float
 
 
-def repaired(seconds: Floats, trips: Floats, skew: Callable[[Floats, Floats], float]) -> Repaired:
+def repaired(seconds: Floats, trips: Floats, skew: _Skew) -> Repaired:
     """Judge the clocks of a window, and take the steps out.
 
     seconds: since the first packet, (n,); trips: t2 - t1 and t4 - t3 in ns, (2, n); skew: tells of
@@ -135,8 +138,38 @@ def repaired(seconds: Floats, trips: Floats, skew: Callable[[Floats, Floats], fl
     >>> repaired(seconds, found.trips, lambda *_: 0.0).verdict
     'fine'
     """
-    gain = skew(seconds, trips)
     round_trips = trips[0] + trips[1]
+    found = _judged(seconds, trips, round_trips, skew)
+    if found.verdict == "set" or len(seconds) < MIN_PACKETS:
+        return found
+    odd = int(round_trips.argmin())
+    if np.partition(round_trips, 1)[1] - round_trips[odd] < MIN_STEP_ns:
+        return found
+    return _with_a_packet_under_way(seconds, trips, odd, skew) or found
+
+
+def _with_a_packet_under_way(
+    seconds: Floats, trips: Floats, odd: int, skew: _Skew
+) -> Repaired | None:
+    """Take out steps, one of which came while packet `odd` was under way; None where none did.
+
+    A clock that is set back meanwhile shortens the round trip of this packet alone, which hides the
+    step. The packet's way forth is by the clock before the step, its way back by the one after it.
+    """
+    others = np.arange(len(seconds)) != odd
+    left = trips[:, others]
+    found = _judged(seconds[others], left, left[0] + left[1], skew)
+    ahead = left[1] - found.trips[1]
+    if not 0 < odd < len(ahead) or ahead[odd - 1] - ahead[odd] < MIN_STEP_ns:
+        return None
+    own = trips[0, odd] + ahead[odd - 1], trips[1, odd] - ahead[odd]
+    mended = np.insert(found.trips, odd, own, axis=1)
+    return Repaired("set", mended, skew(seconds, mended))
+
+
+def _judged(seconds: Floats, trips: Floats, round_trips: Floats, skew: _Skew) -> Repaired:
+    """Judge the clocks of a window in which no packet was under way at a step back."""
+    gain = skew(seconds, trips)
     shortest = float(round_trips.min())
     near = round_trips < shortest + NEAR_ns
     line = gain * seconds

@@ -118,6 +118,22 @@ def test_a_third_without_near_packets_is_no_witness_against_the_clock():
     assert repaired(given).verdict == "fine"
 
 
+@pytest.mark.parametrize("step_ms", [-10.0, -50.0, -3.6e6])
+def test_a_packet_that_is_under_way_when_the_clock_is_set_back_hides_no_step(step_ms):
+    given = trips(set_at((500, step_ms)))
+    given[0, 500] = trips(np.zeros(COUNT))[0, 500]  # sent by the clock before the step
+    found = repaired(given)
+    assert found.verdict == "set"
+    assert found.trips == pytest.approx(trips(np.zeros(COUNT)), abs=0.2 * MS)
+
+
+def test_a_lone_quick_packet_of_a_true_clock_is_no_step():
+    given = trips(np.zeros(COUNT))
+    given[:, 500] -= 2 * MS
+    found = repaired(given)
+    assert (found.verdict, found.trips is given) == ("fine", True)
+
+
 @pytest.mark.parametrize(("count", "verdict"), [(120, "set"), (119, "not-credible")])
 def test_a_window_of_fewer_than_120_packets_is_not_cut(count, verdict):
     ahead = 50.0 * (np.arange(count) >= 60)
@@ -131,13 +147,19 @@ def test_a_window_of_fewer_than_120_packets_is_not_cut(count, verdict):
         st.tuples(st.integers(0, 399), st.sampled_from([-50.0, -3.0, 1.5, 4.0, 80.0])), max_size=3
     ),
     ppm=st.sampled_from([0.0, 40.0, -150.0, 500.0]),
+    under_way=st.integers(0, 399),
+    step_ms=st.sampled_from([0.0, 0.0, -30.0]),
     queued=st.sampled_from([0.0, 0.5, 0.9, 0.99]),
 )
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
-def test_any_window_is_mended_as_the_specification_says(seed, count, steps, ppm, queued):
+def test_any_window_is_mended_as_the_specification_says(
+    seed, count, steps, ppm, queued, under_way, step_ms
+):
     ahead = (set_at((0, 0.0), *steps) + ppm * 1e-3 * SECONDS)[:count]
     waits = np.random.default_rng(seed).random((2, count)) < queued
     given = np.round(trips(ahead, seed) + 20 * MS * waits)
+    given[0, under_way + 1 :] -= step_ms * MS
+    given[1, under_way:] += step_ms * MS
     found = repaired(given)
     verdict, due = reference.repair(
         reference.Clocks(SECONDS[:count].tolist(), *given.tolist()),
