@@ -4,7 +4,8 @@ A link that carries traffic for a share u of the time makes a packet that comes 
 probability u, whatever the traffic looks like: Poisson arrivals see time averages (Wolff 1982);
 packets once a second come close to it (Baccelli, Machiraju, Veitch, Bolot 2006). So usage can be
 counted without knowing the line's speed or buffers, if waiting can be told from the rest of a
-delay. The constants of the four steps were fitted to three recorded experiments:
+delay. The constants of the four steps were fitted to three recorded experiments. Before them, a
+clock that was set within the window is set back (clock_steps.py).
 
 1. f = t2 - t1 and b = t4 - t3 are delay plus or minus the offset of the two clocks. Where it grows
    evenly (skew), the fastest packets lie on a straight line: of the lines below all points of
@@ -13,7 +14,8 @@ delay. The constants of the four steps were fitted to three recorded experiments
    opposite signs; the one whose packets lie nearer to their line tells it better.
 2. Without the skew, a direction's smallest value is its delay without any queue: what lies above
    is waiting, q. The clocks' offset drops out.
-3. A packet is delayed where q > tau. Downstream tau is 3 ms, above the jitter of a quiet line.
+3. A packet is delayed where q > tau. Downstream tau is 3 ms, above the jitter of a quiet line, or
+   more on a line that has jittered by more in each window of the last day (noise.py).
    Uplinks are shared in time slots and jitter even when idle, so their tau is 20 x the 10 %
    quantile of q, from 3 to 15 ms: below a usage of 0.9 a tenth of the packets meet no queue, so
    that quantile knows the jitter alone. Jitter spread evenly up to T makes it T / 10, and tau 2 T;
@@ -21,11 +23,12 @@ delay. The constants of the four steps were fitted to three recorded experiments
 4. F, the share of delayed packets among the later ones, becomes usage = ((F - 0.15) / 0.85)^0.6,
    0 below 0.15: part of an idle line's packets is late as well, and short queues pass unseen.
 
-Assumed: the clocks do not step within the window, some packet of each direction met no queue, and
-constants that were fitted to three recordings of cable lines and to simulated lines. Wrong,
-therefore: a clock that is set reads as a queue; a queue that never empties reads too low; queues of
-less than 3 ms, as smooth traffic makes, are not seen; a downlink that jitters by more than that by
-itself (mobile) reads too high. `scripts/curves` shows by how much.
+Assumed: the clocks fit together, some packet of each direction met no queue, and constants that
+were fitted to three recordings of cable lines and to simulated lines. Wrong, therefore: a clock
+that is slewed reads as a queue, and so does one that is set on a line too full to tell; a queue
+that never empties reads too low; queues of less than tau, as smooth traffic makes, are not seen; a
+downlink that jitters by more than 3 ms by itself (mobile) reads too high until six windows are
+known. `scripts/curves` shows by how much.
 
 A clock that gains 50 ppm; every fourth packet waits 20 ms on its way up, every other on its way
 down. F = 1/4 and 1/2, ((0.25 - 0.15) / 0.85)^0.6 = 0.28 and 0.59:

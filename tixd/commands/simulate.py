@@ -34,6 +34,9 @@ UPSTREAM_BUFFER_SECONDS = 0.3
 #: One way between client and server.
 PROPAGATION_SECONDS = 0.012
 
+#: How long a clock is slewed.
+SLEW_SECONDS = 300.0
+
 
 def _schedule(_context: click.Context, _option: click.Parameter, text: str) -> tuple[float, ...]:
     """Parse usages such as "0.1,0.5", each 0..1."""
@@ -141,6 +144,13 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> st
     help="seconds that somebody sets the client's clock ahead by, half-way through",
 )
 @click.option(
+    "--clock-slew",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(-1000, 1000),
+    help="ppm by which the client's clock gains for the five minutes after half-way",
+)
+@click.option(
     "--seed",
     default=0,
     show_default=True,
@@ -177,6 +187,7 @@ def command(
     access: Access,
     up_extra: float,
     clock_step: float,
+    clock_slew: float,
     seed: int,
     start: int | None,
     source: str,
@@ -191,6 +202,7 @@ def command(
       tixd simulate /tmp/reports --installations 3 --usage 0.05,0.95 --seed 1
     """
     duration_seconds = round(hours * 3600)
+    half = duration_seconds / 2
     scenario = Scenario(
         start=_minute_before_now(duration_seconds) if start is None else start,
         duration_seconds=duration_seconds,
@@ -205,7 +217,8 @@ def command(
         loss=loss,
         client_offset_seconds=clock_offset,
         client_skew_ppm=skew,
-        client_steps=((duration_seconds / 2, clock_step),) if clock_step else (),
+        client_steps=((half, clock_step),) if clock_step else (),
+        client_slews=((half, half + SLEW_SECONDS, clock_slew),) if clock_slew else (),
         access=access,
     )
     folders = [(user, number) for number in range(1, installations + 1)]

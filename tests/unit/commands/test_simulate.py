@@ -69,7 +69,7 @@ def test_a_source_that_is_no_address_is_quoted(tmp_path):
 def test_each_kind_of_line_writes_reports_of_its_own(tmp_path):
     kinds = [
         *((), ("--traffic", "poisson"), ("--access", "wifi"), ("--access", "mobile")),
-        *(("--up-extra", "30"), ("--clock-step", "0.1")),
+        *(("--up-extra", "30"), ("--clock-step", "0.1"), ("--clock-slew", "500")),
     ]
     written = set()
     for number, kind in enumerate(kinds):
