@@ -23,10 +23,10 @@ def ensure_open() -> None:
 
 def main() -> None:
     """Run `tixd` and end the process with its exit code."""
-    from tixd.runtime import signals  # noqa: PLC0415 - see above
+    from tixd.runtime import signal_masks  # noqa: PLC0415 - see above
 
     ensure_open()
-    signals.begin()
+    signal_masks.begin()
     from tixd import cli  # noqa: PLC0415 - takes its time, in which signals may come
 
     cli.run()

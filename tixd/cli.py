@@ -22,7 +22,7 @@ from click.shell_completion import CompletionItem
 
 from tixd import __version__, bounded, errors
 from tixd.config.settings import Settings
-from tixd.runtime import signals
+from tixd.runtime import signal_masks
 
 if TYPE_CHECKING:
     from tixd.commands import Invocation
@@ -199,7 +199,7 @@ def tixd(
     from tixd.commands import Invocation  # noqa: PLC0415 - --help needs no settings
 
     if context.invoked_subcommand is not None:
-        signals.is_command()
+        signal_masks.is_command()
     if role == COLLECTOR:
         _collect(context, file, log, schedule_dir, pprof or "")
         return

@@ -292,9 +292,11 @@ class TooLargeForOutput(BadRecord):
 
 
 class Unavailable(TixdError):
-    """An output did not take every record, or memory is full; the sender repeats the bundle.
+    """The collector cannot accept the bundle now; the sender repeats it.
 
-    `status` and `answer` are those of the HTTP answer.
+    Reasons: memory is short; a sink is not ready (asked again before each part); too many bundles
+    are in progress; a large one made room for a small one; it was not processed in time; a sink
+    failed, or did not confirm in time. `status` and `answer` are those of the HTTP answer.
     """
 
     status = 503

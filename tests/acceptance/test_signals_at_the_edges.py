@@ -116,9 +116,9 @@ def test_a_command_ends_with_its_terminal(tmp_path):
 
 
 def test_signals_before_anything_is_known_wait_or_end_the_process_quietly():
-    program = "import os, sys; from tixd.runtime import signals; signals.begin()\n"
+    program = "import os, sys; from tixd.runtime import signal_masks; signal_masks.begin()\n"
     program += "for number in sys.argv[1:]: os.kill(os.getpid(), int(number))\n"
-    program += "signals.is_command()"
+    program += "signal_masks.is_command()"
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         words = (sys.executable, "-c", program, str(int(signal.SIGUSR1)), str(int(number)))
         done = subprocess.run(words, cwd=ROOT, capture_output=True)

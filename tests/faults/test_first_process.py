@@ -25,12 +25,12 @@ FIRST = ("unshare", "--pid", "--fork", "--kill-child", "--")
 #: before and after it asks how its own has ended, and says who could be asked.
 BURIAL = """
 import contextlib, os, sys
-from tixd.runtime import signals
+from tixd.runtime import signal_masks
 children = {name: os.spawnlp(os.P_NOWAIT, "true", "true") for name in sys.argv[1:]}
 for pid in children.values():
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 for name in ("own", "orphan"):
-    signals.reap_orphans({children["own"]})
+    signal_masks.reap_orphans({children["own"]})
     with contextlib.suppress(ChildProcessError):
         os.waitpid(children[name], 0)
         print(name)

@@ -88,19 +88,21 @@ class Receiver:
         return plain_text("OK")
 
     async def _receive(self, context: RequestContext) -> None:
-        """Take a bundle, step by step; behind each step stand the errors that it may end in.
+        """Receive a bundle, step by step; behind each step stand the errors that it may end in.
 
         Where memory is short, the answer is 408, 413 or 503 at any step; where the sender leaves,
-        there is none.
+        there is none. All reasons of a 503: `errors.Unavailable`.
         """
         parameters = await self._read_request(context)  # 400, 408, 413, 415; 503: no memory
         with context.connection.working():
             if is_ping(parameters):  # 400
                 return
             self._sinks.check_ready()  # 503: a sink is not ready
-            with self._admission.admit(context.reservation):  # 503: as many bundles as may be
-                bundle = await self._read_bundle(parameters, context)  # 400, 413; 503: too late
-                await self._publish(bundle, context)  # 400: too large; 503: not confirmed
+            with self._admission.admit(context.reservation):  # 503: no place
+                # 400, 413; 503: too late, gave way to a small one, no memory
+                bundle = await self._read_bundle(parameters, context)
+                # 400: too large; 503: no memory, sink not ready, not confirmed
+                await self._publish(bundle, context)
 
     async def _read_request(self, context: RequestContext) -> dict[str, bytes]:
         parameters = await self._reader.read(context.request, context.reservation, context.deadline)

@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tixd import errors
 from tixd.config import loader
 from tixd.config.environment import Environment
 from tixd.config.loader import CollectorConfig, ProcessingConfig
-from tixd.runtime import startup
+from tixd.runtime import control, startup
+from tixd.runtime.status import Snapshot
+
+#: How long a running tixd may take to answer; it answers from memory.
+ANSWER_SECONDS = 5.0
+
+#: What a role is asked.
+_STATUS = "GET /status"
+
+#: What it must tell.
+_MEMBERS = {field.name for field in fields(Snapshot)} | {"not_ready"}
 
 #: How long root waits for the reports volume to say who owns it.
 OWNER_SECONDS = 2.0
@@ -61,6 +71,15 @@ class CollectorInvocation:
     def start(self) -> CollectorConfig:
         """Load the configuration, become the user it names, open the log, log its warnings."""
         return startup.begin(self.load(), schedules=False)[0]
+
+
+def ask_roles(invocation: Invocation) -> list[Mapping[str, Any]]:
+    """Return the status of every role here, or of the one that the settings name."""
+    loaded = invocation.load_for_asking()
+    roles = ask_running(loaded, control.ask_all, _STATUS, ANSWER_SECONDS)
+    if not all(isinstance(role, dict) and role.keys() >= _MEMBERS for role in roles):
+        raise errors.NotDone("another version of tixd runs here: use that version's tixd command")
+    return roles
 
 
 def ask_running(

@@ -7,25 +7,11 @@ seconds, so it imports little.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
 
 import click
 
 from tixd import errors
-from tixd.commands import Invocation, ask_running
-from tixd.runtime import control
-from tixd.runtime.status import Snapshot
-
-#: How long a running tixd may take to answer; it answers from memory.
-ANSWER_SECONDS = 5.0
-
-#: What a role is asked.
-_STATUS = "GET /status"
-
-#: What it must tell.
-_MEMBERS = {field.name for field in fields(Snapshot)} | {"not_ready"}
+from tixd.commands import Invocation, ask_roles
 
 
 @click.command()
@@ -48,12 +34,3 @@ def command(invocation: Invocation) -> None:
     reasons = [f"{role['role']}: {reason}" for role in roles for reason in role["not_ready"]]
     print("\n".join(["not ready", *reasons] if reasons else ["ready"]))
     sys.exit(1 if reasons else 0)
-
-
-def ask_roles(invocation: Invocation) -> list[Mapping[str, Any]]:
-    """Return the status of every role here, or of the one that the settings name."""
-    loaded = invocation.load_for_asking()
-    roles = ask_running(loaded, control.ask_all, _STATUS, ANSWER_SECONDS)
-    if not all(isinstance(told, dict) and told.keys() >= _MEMBERS for told in roles):
-        raise errors.NotDone("what runs here is another version of tixd: use the command of that")
-    return roles

@@ -1,7 +1,7 @@
 """`tixd status`: what the tixd that runs here does.
 
-Rules: nothing is started, no report is touched; the first line of a role says all that somebody who
-was woken by it must know.
+Asks GET /status of each role's control socket (runtime/control.py). Rules: nothing is started, no
+report is touched; the first line of a role says whether it works, and else why not.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Any
 
 import click
 
-from tixd.commands import Invocation
-from tixd.commands.health import ask_roles
+from tixd.commands import Invocation, ask_roles
 from tixd.commands.output import (
     COLLECTOR_WORDS,
     WORDS,

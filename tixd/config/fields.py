@@ -34,7 +34,9 @@ def setting(default: Any, env: str, key: str, help: str, **facts: Any) -> Any:  
     env: its environment variable; key: its place in the file; unit; minimum, maximum; empty: it may
     be, although its default is not; shape: what its text must look like, a name in `values.SHAPES`;
     written: its default as operators write it; words, aliases: the words of a choice, where they
-    are not those of its type, and other words that mean one of them.
+    are not those of its type, and other words that mean one of them; variable_words: the words that
+    its variable can be, and what they mean; any_text_is_true: its variable turns it on whatever it
+    says; note: what an error message about it adds.
     """
     return field(default=default, metadata={"env": env, "key": key, "help": help, **facts})
 
@@ -59,7 +61,7 @@ _WHOLE = re.compile(rf"([+-]?)((?:{_PART.pattern})+|0)", re.ASCII)
 
 
 def duration_seconds(text: str) -> float:
-    """Return the seconds of a duration as Go writes it; raises ValueError where it is none.
+    """Return the seconds of a duration as Go writes it; raises ValueError where it is not one.
 
     Decimal numbers, each with a unit; a plain 0 has none. It may be negative.
 
@@ -68,6 +70,6 @@ def duration_seconds(text: str) -> float:
     """
     found = _WHOLE.fullmatch(text)
     if not found:
-        raise ValueError("is no duration")
+        raise ValueError("is not a duration")
     total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(found[2]))
     return -total if found[1] == "-" else total

@@ -1,5 +1,8 @@
 """Declare every setting of the processing roles, once: name, type, unit, default and help.
 
+To add one: a field here, then `python -m tests.support.manual_tables`. One with a command-line
+option: also loader.OPTIONS and cli.py. One that `check-config --connect` tries: also
+diagnostics/runner.py.
 Workers get these values frozen, and import this module and `fields`, none that reads or checks.
 """
 
@@ -66,7 +69,7 @@ class Settings:
         "TIX_API_SSL",
         "api.ssl",
         'HTTPS to the tix-api; in the environment any text, even "False", turns it on',
-        is_on_by_any_text=True,
+        any_text_is_true=True,
     )
     api_host: str = setting(
         "localhost", "TIX_API_HOST", "api.host", "host of the tix-api", shape="host"

@@ -175,7 +175,7 @@ class SettingsTable:
             if text.upper() not in words:
                 raise ValueError(f"must be one of {', '.join(words)}; {facts['note']}")
             return words[text.upper()]
-        if facts.get("is_on_by_any_text"):
+        if facts.get("any_text_is_true"):
             return True
         return self.check(name, text, strict=False)
 

@@ -17,6 +17,7 @@ from tixd import errors, logs
 from tixd.amqp.messages import Endpoint, Tls
 from tixd.config.loader import ProcessingConfig
 from tixd.config.settings import Settings
+from tixd.config.values import PROCESSING
 from tixd.dispatch.consumer import consume
 from tixd.dispatch.leader import HostLock
 from tixd.dispatch.scheduler import Scheduler
@@ -55,7 +56,7 @@ _NO_ANSWER = frozenset(
 _POSTED = frozenset({"windows_posted", "results_reposted"})
 
 #: Settings that SIGHUP reads again; the others need a restart.
-_SECRETS = ("api_password", "api_proxy", "rabbitmq_password")
+_SECRETS = tuple(name for name in PROCESSING.fields if PROCESSING.is_secret(name))
 
 
 class ProcessingService(Service[Settings]):
@@ -139,7 +140,7 @@ class ProcessingService(Service[Settings]):
             self.pool.kill()
 
     def use_secrets(self, fresh: Settings) -> None:
-        """Replace the workers by some with these secrets."""
+        """Use these secrets: replace each worker process after its current window."""
         secrets = {name: getattr(fresh, name) for name in _SECRETS}
         self.settings = replace(self.settings, **secrets)
         if self.pool:

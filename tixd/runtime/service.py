@@ -20,7 +20,7 @@ from typing import Any, Generic
 import tixd
 from tixd import bounded, errors, logs
 from tixd.config.loader import AnySettings, Config
-from tixd.runtime import control_server, signals, tasks
+from tixd.runtime import control_server, signal_masks, tasks
 from tixd.runtime.control_server import Command, ControlSocket
 from tixd.runtime.http_server import Listener
 from tixd.runtime.status import Snapshot, State, status_line
@@ -36,7 +36,7 @@ class Service(ABC, Generic[AnySettings]):
     stopping: set once the end has begun; leader: who leads, in words.
     """
 
-    #: How long requests in hand may take when the HTTP listeners stop.
+    #: How long current requests may take when the HTTP listeners stop.
     http_stop_seconds = 1.0
 
     def __init__(
@@ -73,7 +73,7 @@ class Service(ABC, Generic[AnySettings]):
 
     @abstractmethod
     def use_secrets(self, fresh: AnySettings) -> None:
-        """Go on with the secrets of these settings."""
+        """Use the secrets of these settings from now on."""
 
     def snapshot(self) -> Snapshot:
         """Return how things are now."""
@@ -115,7 +115,7 @@ class Service(ABC, Generic[AnySettings]):
         async with self.systemd.following(self.status_line):
             await self.work()
         logs.info("stopped")
-        signals.has_ended()
+        signal_masks.has_ended()
 
     @contextlib.asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
@@ -171,7 +171,7 @@ class Service(ABC, Generic[AnySettings]):
         if logs.is_file_gone():
             self.reopen_log()
             logs.warning("log_file_replaced")
-        signals.reap_orphans(self.children())
+        signal_masks.reap_orphans(self.children())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TICK_SECONDS):
                 await self.stopping.wait()
@@ -185,7 +185,7 @@ class Service(ABC, Generic[AnySettings]):
         loop.add_signal_handler(signal.SIGHUP, self.on_reload_signal)
         loop.add_signal_handler(signal.SIGUSR1, self.reopen_log)
         loop.add_signal_handler(signal.SIGUSR2, self.toggle_debug)
-        signals.listens()
+        signal_masks.listens()
 
     def on_stop_signal(self, number: int) -> None:
         """SIGTERM and SIGINT; the first does not hurry a stop that began without one."""
@@ -203,7 +203,11 @@ class Service(ABC, Generic[AnySettings]):
         self.systemd.stopping(self.status_line())
 
     def on_reload_signal(self) -> None:
-        """SIGHUP: open the log again, read the secrets again."""
+        """SIGHUP: reopen the log, read the configuration again, use its secrets.
+
+        All other settings stay. A processing role then replaces each worker process after its
+        current window, so the AS table is read again as well.
+        """
         self.reopen_log()
         if self.stopping.is_set():
             return

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from tixd import errors, logs
-from tixd.runtime import signals
+from tixd.runtime import signal_masks
 from tixd.runtime.retry import Retry
 
 #: Pauses before an endless loop is started again.
@@ -82,7 +82,7 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
     Threads of the loop leave signals to the main thread.
     """
     loop.set_exception_handler(_on_loop_error)
-    loop.set_default_executor(ThreadPoolExecutor(initializer=signals.leave_to_main_thread))
+    loop.set_default_executor(ThreadPoolExecutor(initializer=signal_masks.leave_to_main_thread))
 
 
 async def _keep(loop: Callable[[], Awaitable[None]], what: str) -> None:

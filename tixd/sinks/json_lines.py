@@ -20,7 +20,7 @@ from functools import partial
 from tixd import errors, logs
 from tixd.config.collector_settings import Format
 from tixd.directory import lock
-from tixd.runtime import signals, tasks
+from tixd.runtime import signal_masks, tasks
 from tixd.sinks.base import OutboundMessage
 
 #: How often the sink checks that the file can be written to.
@@ -163,7 +163,7 @@ def _start_thread(work: Callable[[], str | None]) -> asyncio.Future[str | None]:
     done: asyncio.Future[str | None] = loop.create_future()
 
     def run() -> None:
-        signals.leave_to_main_thread()
+        signal_masks.leave_to_main_thread()
         try:
             report = partial(done.set_result, work())
         except Exception as error:  # noqa: BLE001 - the caller gets it

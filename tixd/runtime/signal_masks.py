@@ -1,10 +1,11 @@
-"""Signals while a process cannot listen to them yet, or no longer; and the duties of process 1.
+"""Mask signals while a process cannot handle them yet, or no longer; the duties of process 1.
 
-Rules: a start ends quietly or not at all, and no signal changes the exit code after the end.
-SIGHUP, SIGUSR1 and SIGUSR2 are for services: early ones wait until the service listens; a command
-ends by SIGHUP, because its terminal has gone, and tidies up after SIGINT. The kernel keeps from
-process 1 every signal without a handler, SIGTERM too; a process whose parent has ended becomes its
-child, and stays a zombie until process 1 asks how it ended.
+What each signal does to a service: service.py, section "signals". Rules: a start ends quietly or
+not at all, and no signal changes the exit code after the end. SIGHUP, SIGUSR1 and SIGUSR2 are for
+services: early ones wait until the service listens; a command ends by SIGHUP, because its terminal
+has gone, and tidies up after SIGINT. The kernel keeps from process 1 every signal without a
+handler, SIGTERM too; a process whose parent has ended becomes its child, and stays a zombie until
+process 1 asks how it ended.
 """
 
 from __future__ import annotations
