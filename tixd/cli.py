@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 #: tixd.commands.check_config.
 COMMANDS = MappingProxyType(
     {
-        "once": "Process what lies in the reports folder, then end",
+        "once": "Process every installation in the reports folder once",
         "analyze": "Analyse report folders without changing them",
         "simulate": "Make reports of lines whose usage is known",
         "status": "Show what the tixd that runs here does",
         "health": "Say whether the tixd that runs here can work",
         "failed": "List or retry results that could not be posted",
-        "asn": "Make or ask the table that tells the AS of addresses",
+        "asn": "Build or query the table of autonomous systems (AS)",
         "sample": "Print files for systemd, Prometheus and others",
         "manual": "Show a page of the manual",
-        "completion": "Print what makes a shell complete tixd's words",
+        "completion": "Print a shell completion script",
         "check-config": "Show every setting, its source, and what is wrong",
     }
 )
 
-#: The role that is no processing role, and has settings and options of its own.
+#: The role with settings and options of its own.
 COLLECTOR = "collector"
 
 #: Words of -l that are a level: Python's and Celery's.
@@ -57,7 +57,7 @@ COLLECTOR_LEVELS = LEVELS | {"PANIC"}
 #: Longest line about an error; a path may have 4096 characters, and more stands beside it.
 MOST_CHARACTERS = 5000
 
-#: The name of the file that Celery's -s usually has; it need not exist to be told from a folder.
+#: The usual file of Celery's -s; recognised as a file even where it does not exist.
 CELERY_SCHEDULE_FILE = "celerybeat-schedule"
 
 _HELP = MappingProxyType({field.name: field.metadata["help"] for field in fields(Settings)})

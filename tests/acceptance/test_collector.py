@@ -94,7 +94,7 @@ def test_status_and_health_tell_how_the_collector_is(tmp_path):
         assert "requests, pings too" in status
         assert "cycle" not in status
         code, kept = answered("failed", "list", **env)
-        assert (code, "does not answer 'GET /failed'" in kept) == (1, True)
+        assert (code, "do not answer 'GET /failed'" in kept) == (1, True)
         assert collector.ends()[0] == 0
     assert list(collector.runtime_folder.iterdir()) == []
 

@@ -302,7 +302,7 @@ def test_a_stop_waits_for_the_window_in_hand_and_says_so(host, api):
     host.starts()
     until(lambda: api.posts, SECONDS)
     host.systemctl("--no-block", "stop", "tixd")
-    until(lambda: host.show("StatusText") == "stopping: 1 window in hand", 10)
+    until(lambda: host.show("StatusText") == "stopping: 1 window in progress", 10)
     until(lambda: host.show("ActiveState") == "inactive", 40)
     assert (host.show("Result"), host.show("ExecMainStatus")) == ("success", "0")
     ledger.balance()
@@ -407,7 +407,7 @@ def test_a_collector_works_as_an_instance_and_by_the_environment(host):
     host.sets("collector", TIXD_OPTIONS="--role collector -c /etc/tixd/gracc.toml")
     host.starts("tixd@collector")
     assert posted(port, form(range(3))) == 200
-    collecting = "collecting; 3 records, 0 requests in hand"
+    collecting = "collecting; 3 records, 0 requests in progress"
     until(lambda: host.show("StatusText", "tixd@collector") == collecting, 20)
     assert "collector, pid" in host.did("tixd", "status")
     host.systemctl("stop", "tixd@collector")

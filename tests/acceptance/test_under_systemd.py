@@ -81,7 +81,7 @@ def test_systemd_is_told_of_the_whole_life(tmp_path, base, manager):
         assert daemon.ends()[0] == 0
     assert manager.states() == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
     assert "STATUS=starting" in manager.said()
-    assert manager.status() == "stopping: 0 windows in hand"
+    assert manager.status() == "stopping: 0 windows in progress"
 
 
 def test_the_status_follows_what_is_in_hand_and_the_stop(tmp_path, base, manager):
@@ -92,7 +92,7 @@ def test_the_status_follows_what_is_in_hand_and_the_stop(tmp_path, base, manager
             until(lambda: api.posts)
             until(lambda: "leading; 1 of 1 worker busy, 0 jobs waiting;" in manager.status())
             daemon.terminate()
-            until(lambda: manager.status() == "stopping: 1 window in hand")
+            until(lambda: manager.status() == "stopping: 1 window in progress")
             assert daemon.ends()[0] == 0
 
 
@@ -132,7 +132,7 @@ def test_a_collector_tells_what_it_has_taken(tmp_path, manager):
     with Collector(tmp_path, output) as collector:
         collector.becomes_ready()
         assert collector.post(form(range(3))) == 200
-        until(lambda: manager.status() == "collecting; 3 records, 0 requests in hand")
+        until(lambda: manager.status() == "collecting; 3 records, 0 requests in progress")
         until(lambda: manager.fed() >= 2)
         assert collector.ends()[0] == 0
     assert manager.states() == ["READY=1", "STOPPING=1"]

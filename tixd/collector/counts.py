@@ -14,29 +14,29 @@ from tixd.collector.admission import Admission
 from tixd.collector.publish import SinkGroup
 from tixd.runtime.metrics import Metric, Values, exposition
 
-#: Answers that stand at 0 before anything happened: those of the manual's table, and 500.
+#: Answers that are shown from the start, as 0: those of the manual's table, and 500.
 USUAL_CODES = (200, 400, 408, 413, 415, 500, 503)
 
 #: The metrics, those of gracc-collector first.
 METRICS = (
     Metric("gracc_records", "counter", "Records accepted by all outputs."),
     Metric("gracc_record_errors", "counter", "Records failed or unknown."),
-    Metric("gracc_requests", "counter", "Servlet requests, pings too."),
+    Metric("gracc_requests", "counter", "Servlet requests, including pings."),
     Metric("gracc_request_errors", "counter", "Servlet requests not answered 200."),
     Metric(
         "tixd_collector_requests",
         "counter",
-        "Servlet requests by answer; 0: the sender had left.",
+        "Servlet requests by status; 0: the sender disconnected.",
         "code",
     ),
     Metric("tixd_collector_request_seconds", "counter", "Time that servlet requests took."),
-    Metric("tixd_collector_requests_in_hand", "gauge", "Bundles that are worked on."),
+    Metric("tixd_collector_requests_in_hand", "gauge", "Bundles in progress."),
     Metric(
         "tixd_collector_bytes_in_hand",
         "gauge",
         "Memory that requests reserve: heads, bodies, records.",
     ),
-    Metric("tixd_collector_output_ready", "gauge", "1 where it can take records.", "output"),
+    Metric("tixd_collector_output_ready", "gauge", "1 if this output accepts records.", "output"),
 )
 
 

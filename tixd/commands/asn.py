@@ -29,7 +29,7 @@ LATEST = 253_402_300_799
 
 @click.group()
 def command() -> None:
-    """Make or ask the table that tells the AS of addresses."""
+    """Build or query the table of autonomous systems (AS)."""
 
 
 _table = click.option(
@@ -62,7 +62,7 @@ def _address(text: str) -> str:
     try:
         address = ip_address(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no IPv4 or IPv6 address") from None
+        raise click.BadParameter(f"{text!r} is not an IPv4 or IPv6 address") from None
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 

@@ -1,4 +1,4 @@
-"""`tixd completion SHELL`: what makes a shell complete tixd's commands, options and their values.
+"""`tixd completion SHELL`: a script that lets a shell complete commands, options and values.
 
 Rules: the script calls `tixd` for each completion, so it need not be made again with a new version;
 a comment in it says where to put it.
@@ -39,7 +39,7 @@ def command(context: click.Context, shell: str) -> None:
     """
     script = get_completion_class(shell)(context.find_root().command, {}, "tixd", VARIABLE)  # type: ignore[misc]
     everybody, one = PLACES[shell]
-    # fish would cut what it is told of a word at the first comma.
+    # fish would cut the help of a word at its first comma.
     text = script.source().replace('string split "," ', 'string split --max 1 "," ')
     # zsh looks at the first line alone to see what a file completes: the comment stands below.
     print(text)

@@ -130,7 +130,7 @@ def _print_lines(answer: Mapping[str, Any]) -> None:
 
 
 def _say_left_out(answer: Mapping[str, Any]) -> None:
-    """Say on standard error what could not be looked at: nobody must take a part for the whole."""
-    for member, why in (("locked", "worked on now, try again"), ("failed", "see the log")):
+    """Name on standard error what was left out, so that a part is not taken for the whole."""
+    for member, why in (("locked", "busy, try again"), ("failed", "see the log")):
         if answer[member]:
             print(f"{answer[member]:,} installations left out: {why}", file=sys.stderr)

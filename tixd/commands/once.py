@@ -101,7 +101,7 @@ def command(invocation: Invocation) -> None:
 async def _cycle(settings: Settings, runtime_folder: str, counts: Counter[str]) -> bool:
     """Run the cycle; a signal ends it early, and the counts say what was done until then.
 
-    Returns whether workers were left behind that could not be ended.
+    Returns whether workers are left that could not be ended.
     """
     async with Pool(settings, runtime_folder) as pool:
         stopping: list[asyncio.Future[None]] = []
@@ -118,7 +118,7 @@ async def _cycle(settings: Settings, runtime_folder: str, counts: Counter[str]) 
         with progress_bar("installations") as progress:
             await run_once(pool, settings.reports_base_path, counts, progress)
         if not stopping:
-            with contextlib.suppress(errors.NotDone):  # told to stop just now
+            with contextlib.suppress(errors.NotDone):  # stopped just now
                 waiting = await count_waiting(pool, settings.reports_base_path)
                 counts["results_waiting"] = max(0, waiting - counts["windows_stored"])
         await (stopping[0] if stopping else pool.stop(settings.stop_seconds))

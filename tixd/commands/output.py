@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-#: Name of a count -> words, in the order in which people are told.
+#: Name of a count -> words, in the order in which they are shown.
 WORDS = {
     "windows_posted": "windows analysed and posted",
     "windows_stored": "windows analysed and kept in failed-results",
@@ -39,40 +39,40 @@ WORDS = {
     "observations_duplicate": "observations that came twice, counted once",
     "journals_without_room": "windows without a journal: disk full",
     "reports_not_deleted": "deletions of finished reports that failed",
-    "jobs_locked": "installations another process works on",
-    "jobs_vanished": "installations whose files went away meanwhile",
+    "jobs_locked": "installations busy in another process",
+    "jobs_vanished": "installations whose files vanished meanwhile",
     "jobs_failed": "installations skipped, see the log",
-    "jobs_given_up": "installations given up: workers died, see the log",
-    "jobs_waiting": "installations left alone for now: workers died over them",
-    "worker_restarts_exit": "workers replaced: they had ended by themselves",
-    "worker_restarts_signal": "workers replaced: a signal had ended them",
-    "worker_restarts_exception": "jobs given out again: something unexpected, see the log",
-    "worker_restarts_memory": "jobs given out again: no memory was to be had",
-    "worker_restarts_time": "workers replaced: their time was up",
+    "jobs_given_up": "installations given up: they crashed workers, see the log",
+    "jobs_waiting": "installations that wait: they crashed workers",
+    "worker_restarts_exit": "workers replaced: exited unexpectedly",
+    "worker_restarts_signal": "workers replaced: ended by a signal",
+    "worker_restarts_exception": "jobs retried: unexpected error, see the log",
+    "worker_restarts_memory": "jobs retried: out of memory",
+    "worker_restarts_time": "workers replaced: time limit exceeded",
     "jobs_not_finished": "installations left unfinished: stopped",
     "jobs_not_begun": "installations not looked at, or not again: stopped",
     "cycles": "scans completed",
     "cycles_failed": "scans that could not list the reports, see the log",
     "cycles_skipped": "cycles skipped: a scan was still running",
     "installations_skipped": "installations skipped: their job was still open",
-    "messages_for_users": "cycles that asked the workers to look through the reports",
+    "messages_for_users": "cycles that asked the workers to scan the reports",
     "messages_fanned_out": "such messages turned into jobs here",
-    "messages_expired": "messages that came too late to be of use",
-    "messages_dead": "messages that are no jobs, now in tixd.dead",
+    "messages_expired": "messages dropped: expired",
+    "messages_dead": "messages that are not jobs, now in tixd.dead",
 }
 
 #: The same for the collector.
 COLLECTOR_WORDS = {
     "Records": "records accepted by all outputs",
     "RecordErrors": "records failed or unknown",
-    "Requests": "requests, pings too",
-    "RequestErrors": "requests that were not answered 200",
+    "Requests": "requests, including pings",
+    "RequestErrors": "requests not answered 200",
 }
 
 #: Units of a duration and their seconds.
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
-#: Width of a table that nobody looks at on a terminal: no line of it is ever folded.
+#: Width of a table that is not shown on a terminal: none of its lines is folded.
 PLAIN_COLUMNS = 10_000
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -138,7 +138,7 @@ def minute(epoch_second: float) -> str:
 
 
 def number(value: float | None, digits: int) -> str:
-    """Return a number with so many digits behind its point; "-" where it is undefined."""
+    """Return a number with this many decimals; "-" where it is undefined."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 

@@ -53,7 +53,7 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> st
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no IPv4 or IPv6 address") from None
+        raise click.BadParameter(f"{text!r} is not an IPv4 or IPv6 address") from None
 
 
 @click.command()
@@ -141,7 +141,7 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> st
     default=0.0,
     show_default=True,
     type=click.FloatRange(-86_400, 86_400),
-    help="seconds that somebody sets the client's clock ahead by, half-way through",
+    help="seconds by which the client's clock is set ahead, half-way through",
 )
 @click.option(
     "--clock-slew",

@@ -15,7 +15,7 @@ from tixd.config.settings import LEVEL_ALIASES
 #: Levels in the words of gracc-collector, which messages and tables show.
 LEVEL_WORDS = ("debug", "info", "warn", "error", "fatal", "panic")
 
-#: What is done about an element of an envelope that is no known record.
+#: What happens to an element of an envelope that is not a known record.
 Unknown = Literal["skip", "reject"]
 
 
@@ -54,7 +54,7 @@ class CollectorSettings:
     stop_seconds: float = _setting(
         25.0,
         "stopSeconds",
-        "how long requests in hand may take after SIGTERM, if timeout is not shorter",
+        "how long current requests may take after SIGTERM, if timeout is not shorter",
         env="TIX_STOP_SECONDS",
         unit="seconds",
         minimum=0,
@@ -80,18 +80,18 @@ class CollectorSettings:
         env="TIX_RUN_AS",
     )
 
-    amqp_enable: bool = _setting(True, "AMQP.enable", "publish to an AMQP 0.9.1 broker")  # noqa: FBT003
+    amqp_enable: bool = _setting(True, "AMQP.enable", "publish to an AMQP 0.9.1 broker")  # noqa: FBT003,
     amqp_scheme: Literal["amqp", "amqps"] = _setting(
         "amqp", "AMQP.scheme", "amqps is TLS, and the broker's certificate is checked"
     )
-    amqp_host: str = _setting("localhost", "AMQP.host", "broker", shape="host")
-    amqp_port: int = _port(5672, "AMQP.port", "its port")
+    amqp_host: str = _setting("localhost", "AMQP.host", "host of the broker", shape="host")
+    amqp_port: int = _port(5672, "AMQP.port", "port of the broker")
     amqp_vhost: str = _setting("", "AMQP.vhost", "virtual host; empty: /", shape="amqp_name")
-    amqp_user: str = _setting("guest", "AMQP.user", "user at the broker", shape="amqp_name")
+    amqp_user: str = _setting("guest", "AMQP.user", "user", shape="amqp_name")
     amqp_password: Secret = _setting(
         Secret("guest"),
         "AMQP.password",
-        "its password; AMQP.passwordFile names a file that has it",
+        "password of the user; AMQP.passwordFile names a file that holds it",
         empty=True,
     )
     amqp_exchange: str = _setting(
@@ -102,7 +102,7 @@ class CollectorSettings:
         shape="amqp_name",
     )
     amqp_exchange_type: Literal["fanout", "direct", "topic", "headers"] = _setting(
-        "fanout", "AMQP.exchangeType", "its type where it has to be declared"
+        "fanout", "AMQP.exchangeType", "type of the exchange, where it has to be declared"
     )
     amqp_routing_key: str = _setting(
         "", "AMQP.routingKey", "routing key of every record", shape="amqp_name"
@@ -110,7 +110,7 @@ class CollectorSettings:
     amqp_durable: bool = _setting(
         True,  # noqa: FBT003
         "AMQP.durable",
-        "keep the exchange over restarts of the broker, where it has to be declared",
+        "the exchange survives a restart of the broker, where it has to be declared",
     )
     amqp_auto_delete: bool = _setting(
         True,  # noqa: FBT003
@@ -120,7 +120,7 @@ class CollectorSettings:
     amqp_internal: bool = _setting(
         False,  # noqa: FBT003
         "AMQP.internal",
-        "must be false: nobody can publish to an internal exchange",
+        "must be false: no client can publish to an internal exchange",
     )
     amqp_format: Format = _setting("json", "AMQP.format", "form of the published records")
     amqp_retry_seconds: float = _duration(
@@ -130,65 +130,70 @@ class CollectorSettings:
         "60s", "AMQP.maxRetry", "longest pause between tries to connect"
     )
     amqp_ca_file: str = _setting(
-        "", "AMQP.caFile", "certificates that vouch for the broker; empty: the system's"
+        "", "AMQP.caFile", "file of CA certificates that verify the broker; empty: the system's"
     )
-    amqp_cert_file: str = _setting("", "AMQP.certFile", "certificate that the broker is shown")
-    amqp_key_file: str = _setting("", "AMQP.keyFile", "its key")
+    amqp_cert_file: str = _setting("", "AMQP.certFile", "client certificate")
+    amqp_key_file: str = _setting("", "AMQP.keyFile", "private key of the client certificate")
 
-    kafka_enable: bool = _setting(False, "kafka.enable", "publish to Kafka; needs the extra kafka")  # noqa: FBT003
+    kafka_enable: bool = _setting(False, "kafka.enable", "publish to Kafka; needs the extra kafka")  # noqa: FBT003,
     kafka_brokers: str = _setting(
         "localhost:9092",
         "kafka.brokers",
-        "host:port of brokers, with commas between",
+        "host:port of brokers, comma-separated",
         shape="brokers",
     )
     kafka_topic: str = _setting("gracc", "kafka.topic", "topic", shape="topic")
     kafka_format: Format = _setting("json", "kafka.format", "form of the published records")
     kafka_max_message_bytes: int = _bytes(
-        1_000_000, "kafka.maxMessage", "longest record that the topic takes"
+        1_000_000, "kafka.maxMessage", "largest record that the topic accepts"
     )
 
-    file_path: str = _setting("", "file.path", "append records to this file; empty: no")
+    file_path: str = _setting("", "file.path", "append records to this file; empty: do not")
     file_max_bytes: int = _bytes(
         64 * 1024 * 1024, "file.maxBytes", "size at which a new file is begun"
     )
     file_keep: int = _setting(10, "file.keep", "full files kept; 0: all", unit="files", minimum=0)
 
-    start_buffer_size: int = _bytes(4096, "StartBufferSize", "accepted, without meaning")
-    max_buffer_size: int = _bytes(524288, "MaxBufferSize", "longest part of an update")
+    start_buffer_size: int = _bytes(4096, "StartBufferSize", "accepted and ignored")
+    max_buffer_size: int = _bytes(524288, "MaxBufferSize", "longest token of an update")
     unknown_records: Unknown = _setting(
-        "skip", "unknownRecords", "unknown elements of a multiupdate: left out, or all refused"
+        "skip",
+        "unknownRecords",
+        "unknown elements of a multiupdate: skip them, or reject the bundle",
     )
     trusted_proxies: str = _setting(
         "127.0.0.0/8,::1",
         "trustedProxies",
-        "networks whose X-Real-IP and X-Forwarded-For are believed",
+        "networks of trusted proxies: their X-Real-IP and X-Forwarded-For count",
         empty=True,
         shape="networks",
     )
-    max_body_bytes: int = _bytes(16 * 1024 * 1024, "maxBody", "longest body as sent")
-    max_inflated_bytes: int = _bytes(64 * 1024 * 1024, "maxInflated", "longest body inflated")
-    max_members: int = _count(
-        2000, "maxMembers", "gzip members in a body, each compressed by itself", "members"
+    max_body_bytes: int = _bytes(16 * 1024 * 1024, "maxBody", "largest body as sent")
+    max_inflated_bytes: int = _bytes(
+        64 * 1024 * 1024, "maxInflated", "largest body after decompression"
     )
+    max_members: int = _count(2000, "maxMembers", "gzip members in a body", "members")
     max_records: int = _count(10_000, "maxRecords", "records in a bundle", "records")
-    max_depth: int = _count(64, "maxDepth", "elements within each other", "levels")
+    max_depth: int = _count(64, "maxDepth", "nesting of elements", "levels")
     max_attributes: int = _count(256, "maxAttributes", "attributes of an element", "attributes")
-    max_tags: int = _count(20_000, "maxTags", "tags of a record, and its attributes", "tags")
+    max_tags: int = _count(20_000, "maxTags", "tags of a record; also its attributes", "tags")
     max_record_bytes: int = _bytes(
-        4 * 1024 * 1024, "maxRecordSize", "longest record of a multiupdate"
+        4 * 1024 * 1024, "maxRecordSize", "largest record of a multiupdate"
     )
     max_namespace_bytes: int = _bytes(
         256, "maxNamespace", "longest namespace; an envelope may declare four times as much"
     )
-    max_requests: int = _count(64, "maxRequests", "bundles worked on at once", "bundles")
+    max_requests: int = _count(64, "maxRequests", "bundles in progress at once", "bundles")
     max_bytes_in_hand: int = _bytes(
         96 * 1024 * 1024,
         "maxBytesInHand",
-        "memory that requests hold at once: heads, bodies, records; one has three quarters of it",
+        "memory of all requests: heads, bodies, records; one may have three quarters of it",
     )
     max_connections: int = _count(
-        2048, "maxConnections", "connections at once; fewer where descriptors are", "connections"
+        2048,
+        "maxConnections",
+        "connections at once; fewer if file descriptors are short",
+        "connections",
     )
 
 

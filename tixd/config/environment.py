@@ -19,11 +19,11 @@ from pathlib import Path, PurePosixPath
 #: Runtime folder of a service of this name (Filesystem Hierarchy Standard 3.0, §3.15).
 SYSTEM_RUNTIME_FOLDER = "/run/tixd"
 
-#: Runtime folders of tixd@NAME.service; nobody but root can make one there.
+#: Runtime folders of tixd@NAME.service; only root can make one there.
 INSTANCE_RUNTIME_FOLDERS = "/run/tixd-*"
 
-#: Where a user without a runtime folder has one of tixd's; anybody may have made it before. The
-#: second is for a root that cannot be written to, as containers may have it.
+#: Fallback runtime folders, in places that are writable for all users. The second is for
+#: containers whose root is read-only.
 _OWN_RUNTIME_FOLDERS = (
     "/tmp/tixd-{uid}",  # noqa: S108 - control.py checks whose it is
     "/dev/shm/tixd-{uid}",  # noqa: S108
@@ -41,7 +41,7 @@ _LINKED_VALUES = {"_PORT": ("tcp://", "udp://", "sctp://"), "_NAME": ("/",)}
 #: Longest name of a variable that they make: that of a service has 63 characters at most.
 _LONGEST_NAME = 300
 
-#: So many names of variables are told one by one.
+#: At most this many names of variables are listed.
 _MOST_NAMES = 3
 
 #: Where the kernel shows processes and control groups.
@@ -54,8 +54,8 @@ class Environment:
 
     runtime_folders: where sockets may be, best first, only one where RUNTIME_DIRECTORY names it;
     own_runtime_folders: the last that are guessed, which tixd makes itself; journal_stream:
-    "device:inode" of systemd's log; notify_socket: where systemd hears of the state ("" for the
-    last two: not under systemd); instances: pattern of the folders of others to ask ("": none).
+    "device:inode" of systemd's log; notify_socket: where systemd receives the state ("" for
+    the last two: not under systemd); instances: pattern of the folders of others to ask ("": none).
     """
 
     runtime_folders: tuple[str, ...]
@@ -79,14 +79,14 @@ class Environment:
 def read(environ: Mapping[str, str], *, uid: int) -> Environment:
     """Read the environment of a process of the user `uid`."""
     own = tuple(folder.format(uid=uid) for folder in _OWN_RUNTIME_FOLDERS)
-    told = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    given = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     guessed = (*filter(None, [environ.get("XDG_RUNTIME_DIR")]), SYSTEM_RUNTIME_FOLDER, *own)
     return Environment(
-        runtime_folders=(told,) if told else guessed,
+        runtime_folders=(given,) if given else guessed,
         own_runtime_folders=own,
         journal_stream=environ.get("JOURNAL_STREAM", ""),
         notify_socket=environ.get("NOTIFY_SOCKET", ""),
-        instances="" if told else INSTANCE_RUNTIME_FOLDERS,
+        instances="" if given else INSTANCE_RUNTIME_FOLDERS,
     )
 
 

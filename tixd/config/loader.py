@@ -47,7 +47,7 @@ FALSE_WORDS = frozenset(
     {"0", "disable", "disabled", "f", "false", "n", "no", "none", "null", "off"}
 )
 
-#: So many problems, and so many warnings, are told one by one.
+#: At most this many problems, and this many warnings, are listed; the rest is counted.
 MOST_PROBLEMS = 50
 
 #: Largest file of settings that is read.
@@ -58,7 +58,7 @@ _CHOSEN = frozenset({"api_proxy", "api_ca_bundle"})
 
 #: Names of gracc-collector that mean nothing here, in small letters, and what to do instead.
 _SKIP_VERIFY = (
-    "the broker's certificate is always checked; name the certificates that vouch for it in"
+    "the broker's certificate is always checked; name the CA certificates that verify it in"
     " AMQP.caFile"
 )
 _GONE = MappingProxyType({"amqp.skipverify": _SKIP_VERIFY, "gracc_amqp_skipverify": _SKIP_VERIFY})
@@ -274,8 +274,7 @@ def _secret_places(
 def _read_toml(file: Path | None, problems: list[str]) -> tuple[Path, Mapping[str, Any]]:
     """Read the file, or the default one where none is named.
 
-    Nothing where it cannot be read; why is then among the problems, unless nobody named it and it
-    is not there.
+    Return {} and add a problem where it cannot be read; a default file may be missing.
     """
     path = file or DEFAULT_FILE
     try:
@@ -405,7 +404,7 @@ def _contradictions(settings: CollectorSettings, sources: Mapping[str, str]) -> 
         yield "no output is enabled: set AMQP.enable, kafka.enable or file.path"
     if settings.amqp_enable and settings.amqp_internal:
         yield (
-            f"{sources['amqp_internal']} = true: must be false, because nobody can publish "
+            f"{sources['amqp_internal']} = true: must be false, because no client can publish "
             "to an internal exchange"
         )
     if bool(settings.amqp_cert_file) is not bool(settings.amqp_key_file):

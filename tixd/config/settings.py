@@ -40,7 +40,7 @@ class Settings:
         "/tmp/reports",  # noqa: S108 - the default that existing deployments rely on
         "TIX_REPORTS_BASE_PATH",
         "reports.base_path",
-        "folder in which the tix-time-condenser drops reports",
+        "folder to which the tix-time-condenser writes reports",
     )
     bad_reports_keep_days: float = setting(
         30.0,
@@ -59,10 +59,16 @@ class Settings:
         minimum=0,
     )
     usage_estimator: Literal["mode", "delayed-probes"] = setting(
-        "mode", "TIX_USAGE_ESTIMATOR", "usage.estimator", "how usage is computed; mode: as ever"
+        "mode",
+        "TIX_USAGE_ESTIMATOR",
+        "usage.estimator",
+        "how usage is computed; mode: as tix-time-processor",
     )
     usage_post: Literal["one", "both"] = setting(
-        "one", "TIX_USAGE_POST", "usage.post", "both: upUsageAlt and downUsageAlt too, by the other"
+        "one",
+        "TIX_USAGE_POST",
+        "usage.post",
+        "both: also post the other estimate, as upUsageAlt and downUsageAlt",
     )
     api_ssl: bool = setting(
         False,  # noqa: FBT003
@@ -105,7 +111,7 @@ class Settings:
         "",
         "REQUESTS_CA_BUNDLE",
         "api.ca_bundle",
-        "file or folder of certificates that vouch for the tix-api; empty: the system's",
+        "file or folder of CA certificates that verify the tix-api; empty: the system's",
     )
     api_connect_seconds: float = setting(
         5.0,
@@ -135,7 +141,7 @@ class Settings:
         "",
         "TIX_ASN_TABLE",
         "asn.table",
-        "MMDB file that tells the AS of a source address (tixd asn); empty: results name none",
+        "MMDB file with the AS of each address (tixd asn build); empty: results name none",
     )
     rabbitmq_host: str = setting(
         "localhost",
@@ -156,7 +162,7 @@ class Settings:
         "guest", "TIX_RABBITMQ_USER", "rabbitmq.user", "RabbitMQ user (dispatcher, worker)"
     )
     rabbitmq_password: Secret = setting(
-        Secret("guest"), "TIX_RABBITMQ_PASS", "rabbitmq.password", "its password at RabbitMQ"
+        Secret("guest"), "TIX_RABBITMQ_PASS", "rabbitmq.password", "RabbitMQ password"
     )
     rabbitmq_vhost: str = setting(
         "/", "TIX_RABBITMQ_VHOST", "rabbitmq.vhost", "virtual host of RabbitMQ"
@@ -165,22 +171,25 @@ class Settings:
         False,  # noqa: FBT003
         "TIX_RABBITMQ_TLS",
         "rabbitmq.tls",
-        "whether RabbitMQ is spoken to over TLS (amqps): true or false",
+        "connect to RabbitMQ with TLS (amqps): true or false",
     )
     rabbitmq_ca_file: str = setting(
-        "", "TIX_RABBITMQ_CA_FILE", "rabbitmq.ca_file", "who vouches for it; empty: the system's"
+        "",
+        "TIX_RABBITMQ_CA_FILE",
+        "rabbitmq.ca_file",
+        "file of CA certificates that verify RabbitMQ; empty: the system's",
     )
     rabbitmq_cert_file: str = setting(
-        "", "TIX_RABBITMQ_CERT_FILE", "rabbitmq.cert_file", "our certificate for RabbitMQ"
+        "", "TIX_RABBITMQ_CERT_FILE", "rabbitmq.cert_file", "client certificate for RabbitMQ"
     )
     rabbitmq_key_file: str = setting(
-        "", "TIX_RABBITMQ_KEY_FILE", "rabbitmq.key_file", "the key of our certificate"
+        "", "TIX_RABBITMQ_KEY_FILE", "rabbitmq.key_file", "private key of the client certificate"
     )
     sender_base_path: str = setting(
         "",
         "TIX_SENDER_BASE_PATH",
         "rabbitmq.sender_base_path",
-        "the reports folder as the senders of jobs name it (worker); empty: as here",
+        "path of the reports folder on the hosts that send jobs (worker); empty: as here",
     )
     run_as: str = setting(
         "",
@@ -209,13 +218,13 @@ class Settings:
         "/tmp/celerybeat-schedule.d",  # noqa: S108 - the default of existing deployments
         "CELERY_BEAT_SCHEDULE_DIR",
         "schedule.dir",
-        "folder in which the schedule is kept",
+        "folder of the schedule and its lock",
     )
     stop_seconds: float = setting(
         25.0,
         "TIX_STOP_SECONDS",
         "stop_seconds",
-        "how long workers may take for the window in hand after SIGTERM",
+        "how long workers may take for the current window after SIGTERM",
         unit="seconds",
         minimum=0,
     )
@@ -259,7 +268,7 @@ class Settings:
 
     @property
     def api_scheme(self) -> Literal["http", "https"]:
-        """Return how the tix-api is spoken to."""
+        """Return the URL scheme of the tix-api."""
         return "https" if self.api_ssl else "http"
 
     @property

@@ -114,7 +114,7 @@ class SettingsTable:
         return self.types[name] is Secret
 
     def default_text(self, name: str) -> str:
-        """Return the default as operators write it; one that is a secret is known to everybody."""
+        """Return the default as operators write it; the default of a secret is public."""
         value = self.fields[name].default
         if isinstance(value, Secret):
             return value.reveal()
@@ -122,7 +122,7 @@ class SettingsTable:
         return str(self.facts(name).get("written", text))
 
     def choices(self, name: str) -> tuple[str, ...]:
-        """Return the words that a setting can be; none where it is no choice."""
+        """Return the words that a setting can be; none where it is not a choice."""
         kind = self.types[name]
         words = get_args(kind) if get_origin(kind) is Literal else ()
         return tuple(self.facts(name).get("words", words))
@@ -152,7 +152,7 @@ class SettingsTable:
             _check_text(value, may_be_empty=facts.get("empty") or not self.fields[name].default)
         try:
             if self.is_lenient:
-                value = _as_go_takes_it(kind, facts, value)
+                value = _as_go_reads_it(kind, facts, value)
             if get_origin(kind) is Literal and isinstance(value, str):
                 value = _word(value, get_args(kind), facts.get("aliases", {}))
             adapter = _adapter(kind, facts.get("minimum"), facts.get("maximum"))
@@ -212,7 +212,7 @@ def _check_text(text: str, *, may_be_empty: bool) -> None:
         raise ValueError("must not be empty")
 
 
-def _as_go_takes_it(kind: Any, facts: Mapping[str, Any], value: object) -> object:
+def _as_go_reads_it(kind: Any, facts: Mapping[str, Any], value: object) -> object:
     """Return the value in the type of the setting, where gracc-collector saw one in it."""
     if facts.get("shape") == "duration":
         seconds = duration_seconds(str(value))
@@ -283,7 +283,7 @@ def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, 
             found.append(ipaddress.ip_network(part))
         except ValueError:
             shown = bounded.text(part)
-            raise ValueError(f"{shown!r} is no network such as 10.0.0.0/8 or ::1") from None
+            raise ValueError(f"{shown!r} is not a network such as 10.0.0.0/8 or ::1") from None
     return tuple(found)
 
 
@@ -310,7 +310,7 @@ def _topic(text: str) -> str:
 
 
 def _brokers(text: str) -> str:
-    """Refuse what would make librdkafka look for brokers that nobody meant."""
+    """Reject texts that librdkafka would read as other brokers than intended."""
     if "@" in text:
         raise ValueError("give host:port alone, without user and password")
     found = [_BROKER.fullmatch(part.strip()) for part in text.split(",")]
@@ -347,13 +347,13 @@ def quoted(value: object) -> str:
 
 
 def word(name: str) -> str:
-    """Return a name that somebody gave for a message: quoted unless it is a plain word."""
+    """Return a name from outside for a message: quoted unless it is a plain word."""
     return bounded.text(name) if name.isidentifier() else quoted(name)
 
 
 def secret_file(path: object) -> str:
-    """Return the name of a secret's file for a message; what is no path may be the secret."""
-    return quoted(path) if os.path.isabs(str(path)) else "(no absolute path)"
+    """Return a secret's file for a message; what is not a path may be the secret itself."""
+    return quoted(path) if os.path.isabs(str(path)) else "(not an absolute path)"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -390,7 +390,7 @@ def regular_file(path: Path, most_bytes: int) -> bytes:
     # Opening or reading a FIFO or a device may block for ever.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("is no regular file")
+            raise ValueError("is not a regular file")
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise ValueError(f"is larger than {most_bytes // 1024} KiB")

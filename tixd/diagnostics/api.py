@@ -26,8 +26,8 @@ READ_SECONDS = 4.0
 #: The longest that connection and answer may take together.
 TOTAL_SECONDS = 5.0
 
-#: What to do where it takes connections and says nothing.
-_SILENT = "it takes connections and says nothing: see its log, and whether TIX_API_SSL is right"
+#: What to do where it accepts connections and sends nothing.
+_SILENT = "it accepts connections and sends nothing: see its log, and whether TIX_API_SSL is right"
 
 #: What to do, by why there was no answer.
 ADVICE: Mapping[Cause, str] = MappingProxyType(
@@ -35,7 +35,7 @@ ADVICE: Mapping[Cause, str] = MappingProxyType(
         "name": "correct TIX_API_HOST, or the name service of this host",
         "connect_time": "see TIX_API_HOST and TIX_API_PORT, and firewalls on the way",
         "connect": "start it, or correct TIX_API_HOST and TIX_API_PORT",
-        "tls": "name a file of certificates that vouch for it in REQUESTS_CA_BUNDLE;"
+        "tls": "name a file of CA certificates that verify it in REQUESTS_CA_BUNDLE;"
         " without HTTPS there, unset TIX_API_SSL",
         "proxy": "see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY",
         "setup": "see whether it speaks HTTPS there, and TIX_API_SSL",
@@ -64,8 +64,8 @@ def check_api(settings: Settings) -> str:
         who = f"user {settings.api_user}{', an admin,' if answer.says('role') else ''}"
         return f"{where} takes {who} and the password ({answer.reason})"
     return (
-        f"{where} answers ({answer.reason}), but asks nobody for a password there:"
-        " whether it takes ours shows only when the first result is posted"
+        f"{where} answers ({answer.reason}), but requires no password there:"
+        " whether it accepts ours shows only with the first post"
     )
 
 
@@ -112,5 +112,5 @@ def _check_user(answer: PostOutcome, where: str, user: str) -> None:
     if role is not None and str(role).casefold() != ADMIN:
         raise errors.Unusable(
             f"{where} takes the password, but user {user} is no admin there (its role is"
-            f" {str(role)[:40]!r}), so may post for nobody else: name an admin in TIX_API_USER"
+            f" {str(role)[:40]!r}), so may not post for other users: name an admin in TIX_API_USER"
         )

@@ -32,7 +32,7 @@ ANSWER_SECONDS = 9.0
 CONFIRM_SECONDS = 3.0
 
 #: How long Kafka's brokers may take to say whether the topic is there. All of it is taken where
-#: nobody listens, and its library must be loaded before the check as a whole is called off.
+#: none listens, and its library must be loaded before the check as a whole is called off.
 KAFKA_SECONDS = 5.0
 
 #: Says what is there, in words; raises a BrokerError or Unusable.
@@ -107,7 +107,7 @@ async def _leader(connection: Connection) -> str:
     try:
         await channel.declare_queue(QUEUE, passive=True)
     except errors.QueueLocked:
-        leader = await ask_holder(connection) or "somebody"
+        leader = await ask_holder(connection) or "a process"
         return f"{leader} leads now, another dispatcher would stand by"
     except errors.NotDeclared:
         pass

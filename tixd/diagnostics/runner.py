@@ -52,7 +52,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check has shown: that all is fine, or what is wrong and what to do."""
+    """The result of a check: all is fine, or what is wrong and what to do."""
 
     what: str
     fine: bool
@@ -68,7 +68,7 @@ def run_check(check: Check) -> CheckResult:
 
 
 def run_checks(checks: Sequence[Check], seconds: float = DEADLINE_SECONDS) -> list[CheckResult]:
-    """Run all checks at once; one that has not ended after so long has found something wrong."""
+    """Run all checks at once; one that has not ended after `seconds` counts as failed."""
     deadline = time.monotonic() + seconds
     running = [_ForkedCheck(check) for check in checks]
     with selectors.DefaultSelector() as selector:
@@ -96,14 +96,14 @@ class _ForkedCheck:
         os.close(writing)
 
     def read(self) -> bool:
-        """Read what has come; False: that is all."""
+        """Read what has arrived; False: that is all."""
         piece = os.read(self.pipe, _PIECE_BYTES)
         self._received += piece
         self._is_complete = not piece
         return bool(piece)
 
     def result(self, seconds: float) -> CheckResult:
-        """Return what it has shown, and end it."""
+        """Return its result, and end it."""
         os.close(self.pipe)
         if not self._is_complete:
             os.kill(self._pid, signal.SIGKILL)
@@ -118,7 +118,7 @@ class _ForkedCheck:
 
 
 def _run_and_end(check: Check, pipe: int) -> NoReturn:
-    """Run a check as the child; it holds no stream whose end somebody may wait for."""
+    """Run a check as the child; it keeps no stream open that another process reads."""
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
@@ -130,7 +130,7 @@ def _run_and_end(check: Check, pipe: int) -> NoReturn:
 
 
 def user(who: Callable[[], str]) -> Check:
-    """Make the check that finds out who is to run all others; `who` looks at the reports."""
+    """Make the check that finds the user for all others; `who` looks at the reports."""
     return Check("user", who, _HANGS)
 
 

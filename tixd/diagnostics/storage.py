@@ -1,8 +1,8 @@
 """Check folders and files: reports, schedule, AS table.
 
 Rules: no report is read through or touched; what is made for a check is hidden and removed at once;
-nothing is left in the schedule folder, because a folder or lock file that somebody else made could
-be one that the service may not use; its lock is released at once.
+nothing is left in the schedule folder, because the service may not be able to use a folder or lock
+file that another user made; its lock is released at once.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def check_reports_of_dispatcher(settings: Settings) -> str:
         reason = f"{base}: nothing in it"
     except errors.VolumeError as error:
         reason = error.detail
-    return f"{reason}, so tixd will ask its workers to look through their reports"
+    return f"{reason}, so tixd will ask its workers to scan their reports"
 
 
 def _users(base: str) -> list[int]:
@@ -70,7 +70,7 @@ def _users(base: str) -> list[int]:
 
 
 def _try_user(base: str, user_id: int) -> bool:
-    """Check one installation of a user; False where there is none, or it has gone meanwhile."""
+    """Check one installation of a user; False where there is none, or it vanished meanwhile."""
     path = os.path.join(base, str(user_id))
     with contextlib.suppress(errors.NotFound):
         with explain_denial(path), Folder(path) as folder:
@@ -105,7 +105,7 @@ def check_schedule(settings: Settings, *, by_root: bool = False) -> str:
     with explain_denial(path), Folder(path, follow=True) as folder:
         make_and_remove(folder)
         if not folder.exists(LOCK_FILE):
-            return f"{path}: can be written to by {current_user()}; nobody has led there yet"
+            return f"{path}: can be written to by {current_user()}; no process has led there yet"
     return f"{path}: can be written to by {current_user()}; {_leader(path)}"
 
 
@@ -127,8 +127,8 @@ def _leader(path: str) -> str:
     try:
         with HostLock(path) as lock:
             if lock.is_free():
-                return "nobody leads now"
-            return f"{lock.holder() or 'somebody'} leads now, another would stand by"
+                return "no process leads now"
+            return f"{lock.holder() or 'a process'} leads now, another would stand by"
     except errors.CannotStart as error:
         file = os.path.join(path, LOCK_FILE)
         with explain_denial(file):

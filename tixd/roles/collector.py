@@ -1,10 +1,10 @@
 """The role collector: bundles come in over HTTP, records go out to the sinks.
 
-Rules: it starts although what the sinks speak to is away.
+Rules: it starts although brokers are away.
 
-Stop order, and why: 1. listen no more (nothing new to finish); 2. requests in hand are finished, at
-most stop_seconds or the time-out (their senders repeat what is not); 3. the sinks, which those
-requests needed; 4. the log.
+Stop order, and why: 1. listen no more (nothing new to finish); 2. current requests are finished, in
+at most stop_seconds or the time-out (senders repeat the others); 3. the sinks, which those requests
+needed; 4. the log.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from tixd.sinks.json_lines import LinesSink
 if TYPE_CHECKING:
     from tixd.sinks.kafka import KafkaSink
 
-#: The word of -pprof that puts it on the collector's own address.
-HERE = "on"
+#: The value of -pprof for the collector's own address.
+OWN_ADDRESS = "on"
 
 
 def run(loaded: CollectorConfig, reload: Callable[[], CollectorConfig], pprof: str) -> None:
     """Collect until a signal ends it; `pprof`: "", "on" or host:port.
 
-    Raises ConfigError, or CannotStart where an address or the file cannot be had.
+    Raises ConfigError, or CannotStart where an address or the file is not available.
     """
     Collector(loaded, reload, pprof).live()
 
@@ -59,7 +59,7 @@ class Collector(Service[CollectorSettings]):
         self._pprof = pprof
 
     async def work(self) -> None:
-        """Collect until told to stop."""
+        """Collect until the stop."""
         async with self._running_sinks(), self.answering():
             self.require(tasks.start_loop(self._server.watch, "watch over connections"))
             names = ", ".join(sink.name for sink in self._sinks.sinks)
@@ -80,11 +80,11 @@ class Collector(Service[CollectorSettings]):
         """Listen for bundles, and for the profiler where it has an address of its own."""
         if self.listeners:
             return
-        if self._pprof == HERE:
+        if self._pprof == OWN_ADDRESS:
             self._server.routes.update(profiler.routes())
         address = f"{self.settings.address}:{self.settings.port}"
         self.listeners.append(await self._server.listen(address))
-        if self._pprof not in ("", HERE):
+        if self._pprof not in ("", OWN_ADDRESS):
             self.listeners.append(await profiler.listen(self._pprof))
 
     def snapshot(self) -> Snapshot:
@@ -97,7 +97,7 @@ class Collector(Service[CollectorSettings]):
         )
 
     def kill(self) -> None:
-        """End at once: senders repeat what they have no answer to."""
+        """End at once: senders repeat requests without an answer."""
         exit_now(0)
 
     def use_secrets(self, fresh: CollectorSettings) -> None:

@@ -1,7 +1,7 @@
 """The commands about failed results that a role with workers answers on its control socket.
 
-Rules: the volume is touched by jobs of the pool alone, some hundred installations each, so that
-other jobs get their turn between.
+Rules: only jobs of the pool touch the volume, some hundred installations each, so that other jobs
+get their turn in between.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class _FailedResults:
             found = [ids for ids in found if ids == (user, installation)]
         if user and not found:
             which = f"installation {installation}" if installation else "installation"
-            raise errors.NotDone(f"no {which} of user {user} is seen in {self._base}")
+            raise errors.NotDone(f"no {which} of user {user} is in {self._base}")
         return found
 
     async def _job(self, job: Job) -> JobResult:

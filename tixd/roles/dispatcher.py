@@ -2,7 +2,7 @@
 
 Rules: one dispatcher leads, on its host by the kernel lock of the schedule folder, over all hosts
 by an exclusive queue; jobs go only over the connection that holds it. A dispatcher that does not
-see the reports (each cycle looks anew) asks the workers to look through them.
+see the reports (each cycle looks anew) asks the workers to scan them.
 
 Stop order, and why: 1. no new cycle; 2. the scan's worker; 3. the connection, and with it the
 exclusive queue, so that a stand-by takes over; 4. HTTP and control socket; 5. the kernel lock.
@@ -26,7 +26,7 @@ from tixd.runtime.status import BrokerView
 
 
 async def run(service: ProcessingService) -> None:
-    """Live until told to stop."""
+    """Run until the stop."""
     with HostLock(service.settings.schedule_dir) as lock:
         async with service.answering():
             if await service.wait_for_leadership(lock):
@@ -35,7 +35,7 @@ async def run(service: ProcessingService) -> None:
 
 
 async def _work(service: ProcessingService, pool: Pool) -> None:
-    """Keep a connection, and tick while it is the leader's."""
+    """Keep a connection, and schedule while it leads."""
     settings = service.settings
     lock = BrokerLock(f"pid {os.getpid()} on {socket.gethostname()}")
     publisher = ConfirmedPublisher(endpoint(settings), "jobs out", lock.acquire)
@@ -63,7 +63,7 @@ async def _schedule(
     publisher: ConfirmedPublisher,
     lock: BrokerLock,
 ) -> None:
-    """Every second, look who leads over all hosts, and start a cycle when it is time."""
+    """Every second, see which host leads, and start a cycle when it is time."""
     tick, follows = Tick(scheduler.tick), False
     while not service.stopping.is_set():
         if lock.holder is not None:
@@ -79,9 +79,9 @@ async def _schedule(
 
 
 async def distribute(pool: Pool, jobs: JobPublisher, wanted: ListInstallations) -> Counter[str]:
-    """Send a job for each installation that is wanted, or ask the workers for a scan.
+    """Send a job for each wanted installation, or ask the workers for a scan.
 
-    An empty folder may be a volume that is mounted elsewhere only, as in the original's images.
+    An empty folder may be a volume that only other hosts mount, as in the original's images.
     """
     users = await pool.submit(ListUsers(wanted.base))
     if users.failure or not users.rows:

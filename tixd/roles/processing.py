@@ -41,7 +41,7 @@ from tixd.runtime.status import (
     WorkerView,
 )
 
-#: How often the reports volume is asked whether it still answers.
+#: How often the reports volume is probed.
 VOLUME_CHECK_SECONDS = 5.0
 
 #: What to do where the HTTP address is taken.
@@ -162,12 +162,12 @@ class ProcessingService(Service[Settings]):
     # --- every second ----------------------------------------------------------------------------
 
     async def tick(self) -> None:
-        """Stay the leader; then as every role."""
+        """Keep the leadership, then tick as every role."""
         self.keep_leadership()
         await super().tick()
 
     def is_alive(self) -> bool:
-        """Whether the supervision of the workers has turned since this was asked."""
+        """Return whether the supervision of the workers has run since the last call."""
         before = self._supervised
         if self.pool:
             self._supervised = self.pool.supervision_ticks
@@ -218,9 +218,9 @@ class ProcessingService(Service[Settings]):
             logs.info("volume_usable")
 
     async def _check_volume(self, pool: Pool) -> None:
-        """Ask the reports volume again and again; the age of its answer tells whether it hangs."""
+        """Probe the reports volume regularly; the age of its answer shows whether it hangs."""
         while True:
-            with contextlib.suppress(errors.CannotStart):  # told already: no worker is ready
+            with contextlib.suppress(errors.CannotStart):  # reported already: no worker is ready
                 done = await pool.submit(CheckVolume(self.settings.reports_base_path))
                 self._on_volume_checked(done)
             await asyncio.sleep(VOLUME_CHECK_SECONDS)
@@ -239,7 +239,7 @@ class ProcessingService(Service[Settings]):
         await self.enter_running(workers=pool.size, reports=self.settings.reports_base_path)
 
     async def finish(self, pool: Pool) -> None:
-        """Begin no more jobs, give those in hand their time, end the required tasks."""
+        """Begin no more jobs, give current ones their time, end the required tasks."""
         self.state = "stopping"
         self.stopping.set()
         await pool.stop(self.settings.stop_seconds)

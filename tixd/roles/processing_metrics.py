@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from tixd.runtime.metrics import Metric, Values, counted, exposition
 from tixd.runtime.status import Snapshot
 
-#: How a job of an installation can end but for "done", which has no name of its own in the counts.
+#: Outcomes of an installation job other than "done", which has no count of its own.
 _ENDS = {
     "jobs_locked": "locked",
     "jobs_vanished": "vanished",
@@ -27,7 +27,7 @@ COUNTERS = (
     Metric(
         "tixd_windows",
         "counter",
-        "Windows finished: result posted, stored in failed-results, or empty (no short packet).",
+        "Windows finished: result posted, kept in failed-results, or empty (no short packet).",
         "result",
         {
             "windows_posted": "posted",
@@ -45,7 +45,7 @@ COUNTERS = (
     Metric(
         "tixd_stored_results",
         "counter",
-        "Posts of stored results: accepted, refused by the tix-api, or moved to rejected.",
+        "Posts of kept results: accepted, refused by the tix-api, or moved to rejected.",
         "outcome",
         {
             "results_reposted": "reposted",
@@ -68,11 +68,14 @@ COUNTERS = (
             "posts_unreachable": "unreachable",
         },
     ),
-    counted("reports_deleted", "Reports deleted, their result being safe or impossible."),
+    counted(
+        "reports_deleted",
+        "Reports deleted after their result was posted or kept, or none was possible.",
+    ),
     Metric(
         "tixd_reports_discarded",
         "counter",
-        "Reports that could be part of no window, by why.",
+        "Reports discarded because no window can use them, by reason.",
         "reason",
         {
             "reports_discarded_source": "source",
@@ -81,21 +84,21 @@ COUNTERS = (
         },
     ),
     counted("reports_bad", "Bad reports moved to bad-reports."),
-    counted("reports_unreadable", "Times that a report could not be read and was passed over."),
+    counted("reports_unreadable", "Times that a report could not be read and was skipped."),
     counted("bad_reports_expired", "Bad reports deleted because of their age or number."),
     counted("journals_without_room", "Windows finished without a journal: disk full."),
     counted("reports_not_deleted", "Deletions of finished reports that failed; tried again."),
     Metric(
         "tixd_jobs",
         "counter",
-        "Visits of installations, by how they ended.",
+        "Installation jobs, by outcome.",
         "end",
         {"jobs_done": "done", **_ENDS},
     ),
     Metric(
         "tixd_worker_restarts",
         "counter",
-        "Worker processes, or jobs in them, that ended otherwise than they should.",
+        "Worker processes, or jobs in them, that failed, by reason.",
         "reason",
         {
             "worker_restarts_exit": "exit",
@@ -105,35 +108,35 @@ COUNTERS = (
             "worker_restarts_memory": "memory",
         },
     ),
-    counted("observations_duplicate", "Observations that came twice and were counted once."),
+    counted("observations_duplicate", "Duplicate observations, counted once."),
     counted("cycles", "Scans completed."),
     counted("cycles_failed", "Scans that could not list the reports."),
     counted("cycles_skipped", "Cycles skipped because a scan was still running."),
-    counted("installations_queued", "Installations that were given a job."),
+    counted("installations_queued", "Installations for which a job was queued."),
     counted("installations_skipped", "Installations skipped because their job was still open."),
-    counted("messages_for_users", "Cycles that asked the workers to look through the reports."),
+    counted("messages_for_users", "Cycles that asked the workers to scan the reports."),
     counted("messages_fanned_out", "Such messages that this worker has turned into jobs."),
-    counted("messages_expired", "Messages of jobs that came later than they were good for."),
-    counted("messages_dead", "Messages that were no jobs and lie in tixd.dead now."),
+    counted("messages_expired", "Messages of jobs that came after they had expired."),
+    counted("messages_dead", "Messages that were not jobs, moved to tixd.dead."),
 )
 
 #: Gauges.
 GAUGES = (
-    Metric("tixd_leading", "gauge", "1 where this process does its role's work, 0 on stand-by."),
+    Metric("tixd_leading", "gauge", "1 if this process works, 0 on stand-by."),
     Metric("tixd_queue_length", "gauge", "Jobs that wait for a worker."),
-    Metric("tixd_jobs_open", "gauge", "Jobs that wait or are being done."),
+    Metric("tixd_jobs_open", "gauge", "Jobs that wait or are in progress."),
     Metric("tixd_workers", "gauge", "Worker processes."),
     Metric("tixd_workers_ready", "gauge", "Worker processes that can be given jobs."),
     Metric("tixd_period_seconds", "gauge", "Time from one cycle to the next."),
     Metric("tixd_last_scan_timestamp_seconds", "gauge", "When the last completed scan began."),
-    Metric("tixd_last_scan_duration_seconds", "gauge", "How long it took."),
-    Metric("tixd_broker_usable", "gauge", "1 where RabbitMQ takes and gives messages."),
+    Metric("tixd_last_scan_duration_seconds", "gauge", "Duration of the last completed scan."),
+    Metric("tixd_broker_usable", "gauge", "1 if RabbitMQ accepts and delivers messages."),
     Metric("tixd_broker_confirm_age_seconds", "gauge", "Time since RabbitMQ last confirmed."),
     Metric("tixd_volume_free_bytes", "gauge", "Space left on the reports volume."),
     Metric(
         "tixd_volume_answer_age_seconds", "gauge", "Time since the reports volume last answered."
     ),
-    Metric("tixd_asn_table_usable", "gauge", "1 where the AS table can be used."),
+    Metric("tixd_asn_table_usable", "gauge", "1 if the AS table can be used."),
     Metric("tixd_asn_table_age_seconds", "gauge", "Time since the AS table was built."),
 )
 
@@ -160,7 +163,7 @@ class ProcessingMetrics:
         self._counts.update(counts)
 
     def set_restarts(self, causes: Mapping[str, int]) -> None:
-        """Note how many workers, or jobs in them, have ended badly so far, by cause."""
+        """Set how many workers, or jobs in them, have failed so far, by cause."""
         for cause, number in causes.items():
             self._counts[f"worker_restarts_{cause}"] = number
 

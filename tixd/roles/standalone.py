@@ -21,7 +21,7 @@ from tixd.roles.processing import ProcessingService
 
 
 async def run(service: ProcessingService) -> None:
-    """Live until told to stop; raises CannotStart where the reports folder is missing."""
+    """Run until the stop; raises CannotStart where the reports folder is missing."""
     check_reports_folder(service.settings)
     with HostLock(service.settings.schedule_dir) as lock:
         async with service.answering():
@@ -31,7 +31,7 @@ async def run(service: ProcessingService) -> None:
 
 
 async def _work(service: ProcessingService, pool: Pool) -> None:
-    """Schedule and process until told to stop."""
+    """Schedule and process until the stop."""
     settings, queue = service.settings, LocalQueue()
     service.queue_lengths = lambda: (queue.waiting, queue.open)
     find = partial(queue_installations, pool, queue=queue)

@@ -2,8 +2,8 @@
 
 Rules: no schedule; a message is acknowledged when its job is done.
 
-Stop order, and why: 1. no more messages, and what waits here goes back (somebody else begins it at
-once); 2. workers end after the window in hand, what they had not begun goes back; 3. what still
+Stop order, and why: 1. no more messages, and what waits here goes back (another host begins it at
+once); 2. workers end after their current window, what they had not begun goes back; 3. what still
 runs at the deadline is killed, its message goes back with the connection; 4. the connections; 5.
 HTTP and control socket.
 """
@@ -26,7 +26,7 @@ from tixd.runtime.status import BrokerView
 
 
 async def run(service: ProcessingService) -> None:
-    """Live until told to stop; raises CannotStart where the reports folder is missing."""
+    """Run until the stop; raises CannotStart where the reports folder is missing."""
     check_reports_folder(service.settings)
     async with service.answering(), service.workers() as pool:
         await _work(service, pool)

@@ -45,21 +45,21 @@ _ROLES = ("standalone", "worker", "dispatcher", "collector")
 #: Names of control sockets; with a process id, another process leads for the role.
 _NAME = re.compile(rf"({'|'.join(_ROLES)})(-[0-9]+)?\.sock")
 
-#: Errors of connecting to a file that nobody listens on.
-_NOBODY = (errno.ECONNREFUSED, errno.ENOENT)
+#: Errors of connecting to a socket without a listener.
+_NO_LISTENER = (errno.ECONNREFUSED, errno.ENOENT)
 
 
 def ask_all(environment: Environment, role: str, request: str, seconds: float) -> list[Any]:
     """Ask every role that runs here, or `role` alone where it is not ""; return the answers.
 
-    Each has so many seconds. Raises NotRunning where nobody answers, NotDone for an error.
+    Each has this many seconds. Raises NotRunning where none answers, NotDone for an error.
     """
     answers, problems = [], []
     for path in _sockets(environment, role):
         try:
             answers.append(_ask(path, request, seconds))
         except OSError as error:
-            if error.errno not in _NOBODY:
+            if error.errno not in _NO_LISTENER:
                 problems.append(f"{path}: {error.strerror or error}")
     if not answers:
         raise errors.NotRunning("; ".join(problems))
@@ -99,10 +99,10 @@ def _ask(path: str, request: str, seconds: float) -> Any:
         status, body = _parse(received)
         answer = sanitize(orjson.loads(body) if status == HTTPStatus.OK else body.decode().strip())
     except (http.client.HTTPException, ValueError):
-        raise errors.NotDone(f"{path}: what answers there is no tixd of this version") from None
+        raise errors.NotDone(f"{path}: the process there is not this version of tixd") from None
     if status == HTTPStatus.NOT_FOUND:
         what = request.partition("?")[0]
-        raise errors.NotDone(f"{path}: a role that stands by or collects does not answer {what!r}")
+        raise errors.NotDone(f"{path}: a stand-by and a collector do not answer {what!r}")
     if status != HTTPStatus.OK:
         raise errors.NotDone(answer or f"{path}: HTTP status {status}")
     return answer
@@ -217,9 +217,9 @@ def _usable_folder(environment: Environment) -> str:
 
 
 def _is_ours(folder: str) -> bool:
-    """Whether only this user can have put anything into the folder: anybody can make one in /tmp.
+    """Return whether only this user can write to the folder; in /tmp any user can make one.
 
-    Or else only the user in its name, whom only root asks.
+    Or only the user in its name, whose folders root alone asks.
     """
     facts = os.lstat(folder)
     private = stat.S_ISDIR(facts.st_mode) and facts.st_mode & 0o077 == 0
@@ -249,4 +249,4 @@ def _bind(folder: str, role: str, *, standby: bool) -> socket.socket:
 
 def _is_alive(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
-        return sock.connect_ex(path) not in _NOBODY
+        return sock.connect_ex(path) not in _NO_LISTENER

@@ -1,7 +1,7 @@
 """Answer commands and people on the host itself: HTTP over the control socket.
 
 Rules: answers are JSON, errors plain text; a socket file that was removed is made again; few
-requests of a kind are at work at once. A role that can have no socket works without one.
+requests of a kind run at once. A role whose socket cannot be opened works without it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tixd.runtime.status import Snapshot
 #: Answers one request, given the parameters in its URL; raises TixdError or ValueError.
 Command = Callable[[Mapping[str, str]], Awaitable[object]]
 
-#: Requests of the same kind at work at once.
+#: Requests of the same kind that run at once.
 MOST_REQUESTS = 16
 
 #: How often it is checked that the socket's file was not removed.
@@ -39,7 +39,7 @@ LONGEST_ERROR_CHARACTERS = 1000
 async def listen(
     environment: Environment, role: str, commands: Mapping[str, Command], *, standby: bool
 ) -> ControlSocket | None:
-    """Open the control socket; None, and an error in the log, where there can be none."""
+    """Open the control socket; log an error and return None where that fails."""
     opened = ControlSocket(partial(control.open_socket, environment, role, standby=standby))
     try:
         await opened.start(commands)
@@ -50,7 +50,7 @@ async def listen(
 
 
 def status_command(snapshot: Callable[[], Snapshot]) -> Command:
-    """Return the command that tells how things are, and why the role is not ready."""
+    """Return the command that shows the role's state, and why it is not ready."""
 
     async def status(_: Mapping[str, str]) -> object:
         now = snapshot()
@@ -75,7 +75,7 @@ class ControlSocket:
         self._watching = tasks.start_loop(self._watch, "watch over the control socket")
 
     async def stop(self) -> None:
-        """Take no more requests, give up those at work, remove the file."""
+        """Accept no more requests, cancel current ones, remove the file."""
         await tasks.end(self._watching)
         await self._listener.stop(0.0)
         if self._is_there():
@@ -88,7 +88,7 @@ class ControlSocket:
         return sock
 
     def _is_there(self) -> bool:
-        """Whether the file is there, and is still this socket."""
+        """Return whether the file exists and is still this socket."""
         try:
             return os.stat(self.path).st_ino == self._inode
         except OSError:
@@ -111,7 +111,7 @@ class ControlSocket:
 
 
 def _handler(command: Command) -> Handler:
-    """Return what runs the command for a request, a few times at once."""
+    """Return the HTTP handler of a command; a few run at once."""
     room = asyncio.Semaphore(MOST_REQUESTS)
 
     async def answer(request: web.BaseRequest) -> web.Response:
@@ -129,7 +129,7 @@ async def _answer(command: Command, parameters: Mapping[str, str]) -> web.Respon
     except (errors.TixdError, ValueError) as error:
         status = 400 if isinstance(error, ValueError) else 503
         return plain_text(bounded.text(str(error), LONGEST_ERROR_CHARACTERS) + "\n", status)
-    except Exception as error:  # noqa: BLE001 - the asker is told, and so is the log
+    except Exception as error:  # noqa: BLE001 - answered, and logged
         logs.failure("control_request_failed", error)
         return plain_text(f"{bounded.error(error)}: unexpected, see the log\n", 500)
     return web.Response(body=answer, content_type="application/json")

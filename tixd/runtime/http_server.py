@@ -257,7 +257,7 @@ def cut(protocol: web.RequestHandler) -> None:
 
 
 class BriefConnections:
-    """Few connections, each for seconds; the oldest that is not at work makes room."""
+    """Few connections, each for seconds; the oldest idle one makes room."""
 
     def __init__(self) -> None:
         self._timers: dict[web.RequestHandler, asyncio.TimerHandle] = {}
@@ -325,7 +325,7 @@ class Listener:
         await self.start(sockets)
 
     async def stop(self, seconds: float = 1.0) -> None:
-        """Take no more connections, let requests in hand end for so long, close the rest."""
+        """Accept no more connections, give current requests this long, close the rest."""
         loop = asyncio.get_running_loop()
         for server in self._servers:
             for sock in server.sockets:

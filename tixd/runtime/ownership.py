@@ -1,4 +1,4 @@
-"""Tell whether a path leads where root has decided, so that nobody else can have changed that.
+"""Tell whether only root can change where a path leads.
 
 Rules: a group that may write to a folder on the way is trusted; everybody is, with the sticky bit.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-#: After so many failures any pause is at its limit; 2 to any power would be no float.
+#: After this many failures any pause is at its limit; a larger power of 2 overflows a float.
 _MOST_DOUBLINGS = 32
 
 

@@ -1,8 +1,8 @@
 """The life of a role, the same for all four: one asyncio loop, from its signals to its end.
 
-A role adds what it does (`work`), how things are (`snapshot`), and what the signals mean to it.
-Rules: the first signal to stop stops in order, the second at once; a required task that ends for
-whatever reason ends the role; a role that can have no control socket works on without.
+A role adds its work (`work`), its state (`snapshot`), and what the signals mean to it. Rules: the
+first signal to stop stops in order, the second at once; a required task that ends for any reason
+ends the role; a role whose control socket cannot be opened works without it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TICK_SECONDS = 1.0
 class Service(ABC, Generic[AnySettings]):
     """One role in this process.
 
-    stopping: set once the end has begun; leader: who leads, in words.
+    stopping: set once the stop has begun; leader: the process that leads, in words.
     """
 
     #: How long current requests may take when the HTTP listeners stop.
@@ -89,18 +89,18 @@ class Service(ABC, Generic[AnySettings]):
         )
 
     def commands(self) -> Mapping[str, Command]:
-        """Return what a role that works answers on the control socket, beside GET /status."""
+        """Return the commands of a running role on the control socket, besides GET /status."""
         return {}
 
     def kill(self) -> None:
-        """End what the stop waits for: there was a second signal."""
+        """End at once what the stop waits for, after a second signal."""
 
     def is_alive(self) -> bool:
-        """Whether all that must turn has turned since the last tick, for systemd's watchdog."""
+        """Return whether every loop has run since the last tick, for systemd's watchdog."""
         return True
 
     def children(self) -> Collection[int]:
-        """Return the processes that the role reaps itself."""
+        """Return the child processes that the role reaps itself."""
         return ()
 
     # --- from start to end -----------------------------------------------------------------------
@@ -119,7 +119,7 @@ class Service(ABC, Generic[AnySettings]):
 
     @contextlib.asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
-        """Answer over HTTP, and from the first state on over the control socket."""
+        """Answer over HTTP, and once a state is entered over the control socket."""
         try:
             await self.open_http()
             yield
@@ -129,7 +129,7 @@ class Service(ABC, Generic[AnySettings]):
             await asyncio.gather(*(listener.stop(seconds) for listener in self.listeners))
 
     async def enter_standby(self, leader: str) -> None:
-        """Say that another process leads, once for each leader."""
+        """Report that another process leads, once for each leader."""
         if self.stopping.is_set() or (self.state, self.leader) == ("standing by", leader):
             return
         self.state = "standing by"
@@ -140,7 +140,7 @@ class Service(ABC, Generic[AnySettings]):
             self.systemd.ready(self.status_line())
 
     async def enter_running(self, **values: object) -> None:
-        """Say that the role's work begins; `values` are logged."""
+        """Report that the role's work begins; `values` are logged."""
         await self.open_http()
         await self._open_control(self.commands(), standby=False)
         if self.stopping.is_set():
@@ -165,7 +165,7 @@ class Service(ABC, Generic[AnySettings]):
         tasks.check(*self._required)
 
     async def tick(self) -> None:
-        """Do what is to be done every second, then wait for the next or for the stop."""
+        """Do what every second needs, then wait for the next second or for the stop."""
         if self.is_alive():
             self.systemd.watchdog()
         if logs.is_file_gone():
@@ -188,7 +188,10 @@ class Service(ABC, Generic[AnySettings]):
         signal_masks.listens()
 
     def on_stop_signal(self, number: int) -> None:
-        """SIGTERM and SIGINT; the first does not hurry a stop that began without one."""
+        """Stop in order at the first SIGTERM or SIGINT, at once at the second.
+
+        The first one does not hurry a stop that began without a signal.
+        """
         logs.info("stopping", reason=signal.Signals(number).name)
         self._stop_signals += 1
         if self._stop_signals > 1:
@@ -197,13 +200,13 @@ class Service(ABC, Generic[AnySettings]):
             self.stop()
 
     def stop(self) -> None:
-        """Begin the end, in order."""
+        """Begin to stop, in order."""
         self.state = "stopping"
         self.stopping.set()
         self.systemd.stopping(self.status_line())
 
     def on_reload_signal(self) -> None:
-        """SIGHUP: reopen the log, read the configuration again, use its secrets.
+        """Reopen the log, read the configuration again, use its secrets (SIGHUP).
 
         All other settings stay. A processing role then replaces each worker process after its
         current window, so the AS table is read again as well.
@@ -225,11 +228,11 @@ class Service(ABC, Generic[AnySettings]):
             self.systemd.reloaded(self.status_line())
 
     def reopen_log(self) -> None:
-        """SIGUSR1: open the log file again, because it was moved away."""
+        """Reopen the log file, which was moved away (SIGUSR1)."""
         logs.reopen()
 
     def toggle_debug(self) -> None:
-        """SIGUSR2: log everything, or again only what the settings say."""
+        """Log everything, or again only what the settings say (SIGUSR2)."""
         logs.toggle_debug()
         logs.info("debug_toggled", on=logs.is_debugging())
 
@@ -240,7 +243,7 @@ class Service(ABC, Generic[AnySettings]):
         return status_line(self.snapshot())
 
     async def _open_control(self, commands: Mapping[str, Command], *, standby: bool) -> None:
-        """Answer these on the control socket from now on, whose name tells a stand-by."""
+        """Answer these on the control socket from now on; a stand-by's has its pid in the name."""
         await self._close_control()
         answered = {"GET /status": control_server.status_command(self.snapshot), **commands}
         self._control = await control_server.listen(

@@ -13,7 +13,7 @@ from typing import Literal
 
 from tixd import bounded
 
-#: A volume that has not answered for longer than this hangs.
+#: A volume that is silent for longer than this hangs.
 VOLUME_SILENCE_SECONDS = 60.0
 
 #: A broker that has confirmed nothing for longer than this, though asked often, is of no use.
@@ -67,7 +67,7 @@ class VolumeView:
 
 @dataclass(frozen=True, slots=True)
 class BrokerView:
-    """Why the broker is of no use now ("": it is of use), and its last confirm (epoch).
+    """Why the broker cannot be used now ("": it can), and its last confirm (epoch).
 
     Status as JSON has these texts; scripts compare them.
     """
@@ -78,9 +78,9 @@ class BrokerView:
 
 @dataclass(frozen=True, slots=True)
 class ApiView:
-    """When the tix-api last took a result, since when it takes none, and why.
+    """When the tix-api last accepted a result, since when it accepts none, and why.
 
-    Epoch seconds; None: it took none yet, or takes them.
+    Epoch seconds; None: none was accepted yet, or they are accepted now.
     """
 
     posted: float | None = None
@@ -103,8 +103,8 @@ class CycleView:
 class Snapshot:
     """A role at one moment; `moment` and `started` are epoch seconds.
 
-    open: jobs that wait or are being done, requests of the collector; sink_problems: why the
-    collector's sinks take no records; reload_error: why the last SIGHUP was without effect.
+    open: jobs that wait or are in progress, requests of the collector; sink_problems: why the
+    collector's sinks accept no records; reload_error: why the last SIGHUP had no effect.
     """
 
     version: str
@@ -169,7 +169,7 @@ class Snapshot:
             yield "the reports volume is full"
 
 
-#: What a role does that can.
+#: What a ready role does, in a word.
 _DOING = MappingProxyType(
     {
         "standalone": "leading",
@@ -192,16 +192,16 @@ def status_line(now: Snapshot) -> str:
     >>> from dataclasses import replace
     >>> collector = Snapshot("1", "collector", 7, "running", 0.0, 0.0, open=3)
     >>> status_line(collector)
-    'collecting; 0 records, 3 requests in hand'
+    'collecting; 0 records, 3 requests in progress'
     >>> status_line(replace(collector, state="stopping"))
-    'stopping: 3 requests in hand'
+    'stopping: 3 requests in progress'
     """
     return "; ".join(part for part in (*_parts(now), now.reload_error) if part)
 
 
 def _parts(now: Snapshot) -> Iterator[str]:
     if now.state == "stopping":
-        yield f"stopping: {_in_hand(now)} in hand"
+        yield f"stopping: {_current(now)} in progress"
     elif now.state == "standing by":
         yield f"standing by for {now.leader or 'another process'}"
     elif now.state == "starting":
@@ -214,17 +214,17 @@ def _parts(now: Snapshot) -> Iterator[str]:
 
 
 def _verdict(now: Snapshot) -> str:
-    """Whether the role can work; one that has just begun is starting, not broken."""
+    """Say whether the role can work; one that was just started is starting, not broken."""
     reasons = now.unready_reasons()
     if not reasons:
         return _DOING[now.role]
-    told = "starting" if now.moment - now.started < STARTING_SECONDS else "NOT READY"
-    return f"{told}: {', '.join(reason.rstrip('.') for reason in reasons)}"
+    state = "starting" if now.moment - now.started < STARTING_SECONDS else "NOT READY"
+    return f"{state}: {', '.join(reason.rstrip('.') for reason in reasons)}"
 
 
 def _work(now: Snapshot) -> Iterator[str]:
     if now.role == "collector":
-        yield f"{_many(now.counts.get('Records', 0), 'record')}, {_in_hand(now)} in hand"
+        yield f"{_many(now.counts.get('Records', 0), 'record')}, {_current(now)} in progress"
     elif now.role != "dispatcher":
         workers = _many(len(now.workers), "worker")
         yield f"{_busy(now)} of {workers} busy, {_many(now.waiting, 'job')} waiting"
@@ -236,7 +236,7 @@ def _busy(now: Snapshot) -> int:
     return sum(worker.busy for worker in now.workers)
 
 
-def _in_hand(now: Snapshot) -> str:
+def _current(now: Snapshot) -> str:
     collecting = now.role == "collector"
     return _many(now.open, "request") if collecting else _many(_busy(now), "window")
 

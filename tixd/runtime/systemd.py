@@ -1,7 +1,7 @@
 """Tell systemd the state of a service: sd_notify(3).
 
-Rules: a socket that is full or gone is no reason to wait or to end; a line break in a text becomes
-a space, because it would begin another message.
+Rules: a socket that is full or gone neither blocks nor ends the service; a line break in a text
+becomes a space, because it would begin another message.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Notifier:
         self._send_state("STOPPING=1\n", status)
 
     def watchdog(self) -> None:
-        """Tell that all that must turn has turned."""
+        """Tell that every loop has run."""
         self._send("WATCHDOG=1")
 
     def _send_state(self, state: str, status: str) -> None:

@@ -91,7 +91,7 @@ async def _keep(loop: Callable[[], Awaitable[None]], what: str) -> None:
         begun = time.monotonic()
         try:
             return await loop()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the loop must go on
+        except Exception as error:  # noqa: BLE001 - the loop must not end
             report(error, what)
         failures = 1 if time.monotonic() - begun > STEADY_SECONDS else failures + 1
         await asyncio.sleep(RETRY.pause_seconds(failures))
@@ -105,7 +105,7 @@ def _on_end(task: asyncio.Task[Any]) -> None:
 
 
 def _is_expected(error: BaseException) -> bool:
-    """Whether the code that awaits the task handles such an error."""
+    """Return whether the code that awaits the task handles such an error."""
     if isinstance(error, BaseExceptionGroup):
         return all(_is_expected(inner) for inner in error.exceptions)
     return isinstance(error, errors.TixdError)

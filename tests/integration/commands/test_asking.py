@@ -170,7 +170,7 @@ def test_failed_retry_brings_back_the_results_of_one_installation(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "who"),
-    [(["7"], "no installation of user 7 is seen in "), (["1", "9"], "no installation 9 of user 1")],
+    [(["7"], "no installation of user 7 is in "), (["1", "9"], "no installation 9 of user 1")],
 )
 @pytest.mark.parametrize("command", ["list", "retry"])
 def test_a_user_or_installation_that_is_not_there_is_told(tmp_path, command, arguments, who):

@@ -91,7 +91,7 @@ def test_an_answer_before_the_answer_is_not_taken_for_it(there):
 def test_an_api_that_asks_nobody_for_a_password_leaves_it_open():
     with StandInApi() as server:
         text = check_api(settings_for(server.port))
-    assert "answers (HTTP 404 Not Found), but asks nobody for a password there: whether" in text
+    assert "answers (HTTP 404 Not Found), but requires no password there: whether" in text
 
 
 @pytest.mark.parametrize("changes", [{"api_password": Secret("secret2")}, {"api_user": "nobody"}])
@@ -149,7 +149,7 @@ def test_an_api_that_says_nothing_is_given_up(there):
     with Relay(there.port) as relay:
         relay.black_hole()
         text = wrong(settings_for(relay.port, api_read_seconds=0.3))
-    assert "no answer in time: it takes connections and says nothing" in text
+    assert "no answer in time: it accepts connections and sends nothing" in text
 
 
 def test_a_certificate_that_nobody_vouches_for_names_the_setting(certificate):

@@ -59,7 +59,7 @@ def test_a_dispatcher_that_leads_elsewhere_is_told(broker):
     assert "; no dispatcher leads now; " in tried.check_rabbitmq(given)
     with Direct(broker.port).channel() as channel:
         channel.queue_declare("tixd.dispatcher", exclusive=True)
-        assert "; somebody leads now, another dispatcher would stand by; " in tried.check_rabbitmq(
+        assert "; a process leads now, another dispatcher would stand by; " in tried.check_rabbitmq(
             given
         )
 

@@ -69,10 +69,10 @@ def test_an_error_is_one_line(tmp_path):
     ("answer", "words"),
     [
         (b"", "no answer"),
-        (b'{"answer": {}}\n', "no tixd of this version"),
-        (b"\xff" * 5000, "no tixd of this version"),
-        (response({})[:-1], "no tixd of this version"),
-        (response("a page"), "no tixd of this version"),
+        (b'{"answer": {}}\n', "not this version of tixd"),
+        (b"\xff" * 5000, "not this version of tixd"),
+        (response({})[:-1], "not this version of tixd"),
+        (response("a page"), "not this version of tixd"),
         (response("", "418 Teapot"), "HTTP status 418"),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_foreign_answer_is_told_in_plain_words(tmp_path, answer, words):
 def test_an_answer_without_end_is_given_up_at_a_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(control, "LONGEST_ANSWER_BYTES", 2**20)
     endless = without_end(b"x" * 65536, threading.Event())
-    refused = pytest.raises(errors.NotDone, match="no tixd of this version")
+    refused = pytest.raises(errors.NotDone, match="not this version of tixd")
     with answering(tmp_path, endless) as environment, refused:
         control.ask_all(environment, "", "GET /status", 60)
 

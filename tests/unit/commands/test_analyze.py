@@ -132,7 +132,7 @@ def test_a_fifo_in_place_of_the_truth_is_named_and_nobody_waits(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     done = run("--truth", tmp_path / "fifo", tree)
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"tixd analyze: {tmp_path}/fifo: is no regular file")
+    assert done.stderr.startswith(f"tixd analyze: {tmp_path}/fifo: is not a regular file")
 
 
 def test_a_table_of_many_windows_holds_no_observations(tmp_path, monkeypatch):

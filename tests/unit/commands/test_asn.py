@@ -100,9 +100,9 @@ def test_a_table_that_cannot_be_used_ends_with_one(path, words):
     [
         (["build"], "name a FILE, or a database"),
         (["build", "x", "--known", "8.8.8.8"], "'8.8.8.8' is not ADDRESS=ASN"),
-        (["build", "x", "--known", "8.8.8=1"], "is no IPv4 or IPv6 address"),
+        (["build", "x", "--known", "8.8.8=1"], "is not an IPv4 or IPv6 address"),
         (["build", "x", "--least", "0"], "Invalid value for '--least'"),
-        (["lookup", "host"], "'host' is no IPv4 or IPv6 address"),
+        (["lookup", "host"], "'host' is not an IPv4 or IPv6 address"),
         (["lookup"], "Missing argument"),
     ],
 )

@@ -63,7 +63,7 @@ def test_a_wrong_option_writes_nothing(tmp_path, wrong):
 
 
 def test_a_source_that_is_no_address_is_quoted(tmp_path):
-    assert "'router' is no IPv4 or IPv6 address" in run(tmp_path, "--source", "router").output
+    assert "'router' is not an IPv4 or IPv6 address" in run(tmp_path, "--source", "router").output
 
 
 def test_each_kind_of_line_writes_reports_of_its_own(tmp_path):

@@ -80,7 +80,7 @@ def test_a_tix_api_that_takes_nothing_is_told_with_the_last_post():
 def test_what_happened_is_counted_in_words():
     found = lines(counts={"cycles": 1200, "worker_restarts_signal": 1})
     assert found[-2:] == [
-        "        1  workers replaced: a signal had ended them",
+        "        1  workers replaced: ended by a signal",
         "    1,200  scans completed",
     ]
 

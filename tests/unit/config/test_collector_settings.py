@@ -137,11 +137,11 @@ def test_both_forms_in_one_file_contradict_each_other(read):
         ('[AMQP]\nenable = "yes"', 'AMQP.enable = "yes": must be true or false'),
         ('[AMQP]\nformat = "yaml"', "must be one of raw, xml, json"),
         ('[AMQP]\nhost = ""', "must not be empty"),
-        ("[AMQP]\ninternal = true", "nobody can publish to an internal exchange"),
+        ("[AMQP]\ninternal = true", "no client can publish to an internal exchange"),
         ("[AMQP]\nenable = false", "no output is enabled"),
         ('[AMQP]\ncertFile = "/x"', "set both, or none"),
         ('[AMQP]\ncaFile = "/nowhere"', "there is no such file"),
-        ('trustedProxies = "ten"', "'ten' is no network"),
+        ('trustedProxies = "ten"', "'ten' is not a network"),
         ('[AMQP]\npassword = "a"\npasswordFile = "b"', "contradict each other"),
         ("a b", "is not valid TOML"),
         *[
@@ -221,7 +221,7 @@ def test_what_switches_off_the_check_of_a_certificate_is_refused_with_advice(rea
     ):
         assert warnings[0].endswith(
             "no such setting, ignored: the broker's certificate is always checked;"
-            " name the certificates that vouch for it in AMQP.caFile"
+            " name the CA certificates that verify it in AMQP.caFile"
         )
     assert "is always checked" in problem(read, "[collector.AMQP]\nskipVerify = true")
 

@@ -92,8 +92,8 @@ def test_a_secret_file_that_could_be_waited_for_for_ever_is_not_read(tmp_path, k
     if kind == "FIFO":
         os.mkfifo(path)
     (line,) = problems({"TIX_API_PASSWORD_FILE": str(path)})
-    assert line == f'environment TIX_API_PASSWORD_FILE = "{path}": is no regular file'
-    with pytest.raises(errors.ConfigError, match=r"AMQP.passwordFile = .*: is no regular file"):
+    assert line == f'environment TIX_API_PASSWORD_FILE = "{path}": is not a regular file'
+    with pytest.raises(errors.ConfigError, match=r"AMQP.passwordFile = .*: is not a regular file"):
         loader.load_collector({}, {}, toml(tmp_path, f"[AMQP]\npasswordFile = '{path}'\n"))
 
 

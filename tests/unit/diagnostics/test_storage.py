@@ -133,7 +133,7 @@ def test_a_schedule_folder_that_is_missing_is_not_made(tmp_path):
 
 def test_a_schedule_folder_without_a_lock_file_gets_none(tmp_path):
     text = storage.check_schedule(Settings(schedule_dir=str(tmp_path)))
-    assert "nobody has led there yet" in text
+    assert "no process has led there yet" in text
     assert everything(tmp_path) == []
 
 
@@ -146,7 +146,7 @@ def test_who_leads_is_told_and_goes_on_leading(tmp_path):
         assert text.endswith(" leads now, another would stand by")
         with HostLock(str(tmp_path)) as other:
             assert not other.acquire()
-    assert storage.check_schedule(settings).endswith("; nobody leads now")
+    assert storage.check_schedule(settings).endswith("; no process leads now")
     with HostLock(str(tmp_path)) as next_one:
         assert next_one.acquire(), "the lock was let go"
 

@@ -41,7 +41,7 @@ def said(**changes: Any) -> str:
         ({"state": "standing by", "leader": "pid 7 on alpha"}, "standing by for pid 7 on alpha"),
         ({"state": "standing by"}, "standing by for another process"),
         ({"state": "starting"}, "starting"),
-        ({"state": "stopping"}, "stopping: 1 window in hand"),
+        ({"state": "stopping"}, "stopping: 1 window in progress"),
     ],
 )
 def test_each_state_of_each_role_has_its_line(changes, line):
