@@ -38,7 +38,7 @@ RESTARTS = 3
 #: Worker processes.
 WORKERS = 2
 
-#: After its port is open the first job must be done so soon (faults.md, case 24).
+#: After its port is open the first job must be done so soon.
 MOST_SECONDS = 15.0
 
 #: Longest wait for anything.

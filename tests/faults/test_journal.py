@@ -1,7 +1,7 @@
 """The journal among the real programs: what cannot be written or deleted, what 0.1.0 has left.
 
 What must then be seen: a window is posted once however often its installation is looked at, the log
-says what to do, and once that is done tixd goes on by itself (faults.md G2 and G4, field.md B1).
+says what to do, and once that is done tixd goes on by itself.
 """
 
 from __future__ import annotations

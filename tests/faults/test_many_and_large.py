@@ -27,7 +27,7 @@ PACKETS, APART_SECONDS = 6, 10
 #: Reports of a window (1084 packets), and those that go when it is posted.
 REPORTS, SPENT = 181, 90
 
-#: Most memory that one process may take: 90 MB (performance.md, the parent) and some slack.
+#: Most memory that one process may take: 90 MB for the parent and some slack.
 MOST_KIB = 100 * 1024
 
 #: What the listing of a folder takes for each report in it; its content is read as it is needed.

@@ -1,4 +1,4 @@
-"""A broker that freezes, a network that swallows all or breaks off (case 25 of faults.md)."""
+"""A broker that freezes, a network that swallows all or breaks off."""
 
 from __future__ import annotations
 

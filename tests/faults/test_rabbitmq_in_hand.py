@@ -1,6 +1,6 @@
-"""Hosts that die, hang or stop, with messages in hand, and one dispatcher that leads.
+"""Hosts that are killed, hang or stop while they have messages, and dispatchers that take over.
 
-Cases 3, 5 and 26 of faults.md, SIGTERM with prefetched messages, and a read-only root.
+Also: SIGTERM with prefetched messages, a job longer than the broker waits, a read-only root.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The queue changed under the roles, rights and passwords too, and messages that are no jobs.
 
-Cases 27 and 28 of faults.md, an alarm, and a new password by SIGHUP: one broker and one fleet for
-all of them, so each leaves everything as it was.
+Deletion, purge, withdrawn rights, an alarm, and a new password by SIGHUP: one broker and one fleet
+for all of them, so each leaves everything as it was.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Workers die, hang, or are crashed by their input: faults.md 1, 6, 8 and 9."""
+"""Workers die, hang, or are crashed by their input."""
 
 from __future__ import annotations
 

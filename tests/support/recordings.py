@@ -60,7 +60,7 @@ WINDOWS = {OWN: 13, "batch-test-report-1b": 15, "batch-test-reports-3b": 21, REC
 #: Each of them: experiment, and number in `expected`.
 CASES = [(name, number) for name, count in WINDOWS.items() for number in range(count)]
 
-#: Records that make a window: 1024 and a minute's (processor.md 3).
+#: Records that make a window: 1024 and a minute's.
 MIN_RECORDS = 1084
 
 _OWN_FOLDER = Path(__file__).parents[1] / "data" / "own"

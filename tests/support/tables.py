@@ -208,7 +208,7 @@ def database(prefixes: Sequence[str], names: Sequence[str]) -> Iterator[str]:
 
 
 def _fill(cursor: Any, prefixes: Sequence[str], names: Sequence[str]) -> None:
-    """The tables of the original (processor.md 7), with its kinds of columns."""
+    """The tables of the original, with its kinds of columns."""
     cursor.execute("CREATE TABLE routerviews (ip_router VARCHAR(50), noderouter INT, mask INT)")
     cursor.execute("CREATE TABLE namenodes (noden INT, name VARCHAR(255))")
     for lines in _batches(prefixes):

@@ -1,8 +1,8 @@
 """How old files are by the clock of their volume, which may differ from the host's.
 
 Rules: the volume's clock is the time of the installation's lock file, touched. Where it has jumped,
-a file counts as young by the time before and after the jump. Where it cannot be had, a file has
-settled once it has been seen unchanged for a while.
+a file counts as young by the time before and after the jump. Where it cannot be read, a file has
+settled once it has been unchanged for SETTLED_SECONDS.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tixd.reports.model import LOCK_FILE
 #: How long a report that cannot be used may still be on its way (the condenser writes in place).
 SETTLED_SECONDS = 60.0
 
-#: How long a report that keeps changing is waited for.
+#: How long tixd waits for a report that is still changing.
 AWAITED_SECONDS = 3600.0
 
 #: Files that are remembered; where there are more, the oldest are forgotten.
@@ -33,7 +33,7 @@ _Value = TypeVar("_Value")
 
 
 class Ages:
-    """What a worker process knows of the ages of files; kept from job to job."""
+    """What a worker process knows of the ages of files, from job to job."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -56,7 +56,7 @@ class Ages:
         return now, steady + self._offset
 
     def is_settled(self, folder: Folder, name: str, facts: os.stat_result | None) -> bool:
-        """Tell whether the file has not changed for SETTLED_SECONDS.
+        """Return whether the file has not changed for SETTLED_SECONDS.
 
         facts: None where its stat fails. A time far in the future does not mean that it changes.
         """
@@ -66,18 +66,18 @@ class Ages:
         return self._unchanged_seconds(f"{folder.path}/{name}", facts) >= SETTLED_SECONDS
 
     def was_awaited(self, folder: Folder, name: str) -> bool:
-        """Tell whether the file, which has not settled, was first awaited AWAITED_SECONDS ago."""
+        """Return whether the file, not settled yet, was first awaited AWAITED_SECONDS ago."""
         now = self._monotonic()
         since = _remembered(self._awaited, hash(f"{folder.path}/{name}"), now)
         return now - since >= AWAITED_SECONDS
 
     def is_finished(self, folder: Folder, name: str) -> None:
-        """Note that the file is not awaited any more."""
+        """Note that the file is no longer awaited."""
         if self._awaited:
             self._awaited.pop(hash(f"{folder.path}/{name}"), None)
 
     def _unchanged_seconds(self, path: str, facts: os.stat_result | None) -> float:
-        """For how long this process has seen the file as it is now."""
+        """Return for how long this process has seen the file as it is now."""
         now = self._monotonic()
         mark = (facts.st_mtime_ns, facts.st_size) if facts else None
         before, since = _remembered(self._seen, hash(path), (mark, now))

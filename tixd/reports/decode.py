@@ -1,8 +1,9 @@
-"""Decode report files, many at a time, strictly: a Report each, or a BadReport that says why not.
+"""Decode report files strictly, many at a time: a Report each, or a BadReport with the reason.
 
-Rules: processor.md §2 is the format. Messages of a batch are decoded and checked together, which
-costs a tenth of one by one; where a batch fails, its files are looked at alone. A record is 60
-base64 characters, so messages join without padding. Pure.
+Format: a JSON object with the members below; "message" is base64 of 45-byte big-endian records
+(analysis/observations.py). Rules: messages of a batch are decoded and checked together, which takes
+a tenth of the time; where a batch fails, each file is decoded alone. A record is 60 base64
+characters, so messages join without padding. Pure.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ RECORD_CHARACTERS = RECORD_BYTES * 4 // 3
 #: Longest member "from", characters: a longer one reaches no cache.
 MAX_FROM_CHARACTERS = 300
 
-#: What orjson says, as if the JSON were wrong, where it gets no memory.
+#: orjson's message where it gets no memory, as if the JSON were wrong.
 NO_MEMORY = "Not enough memory"
 
-#: What it says, with a word of Python's, of bytes that are no text.
+#: Its message, with a word of Python's, for bytes that are not text.
 _NOT_UTF8 = "is not valid UTF-8"
 
 #: Latest time of day that is believed: some clients count on past midnight, none for a week.
@@ -95,14 +96,14 @@ def _open_envelope(name: str, content: bytes) -> _Envelope | BadReport:
         if not content:
             return BadReport(f"{name}: empty file")
         why = "its text is not UTF-8" if _NOT_UTF8 in error.msg else error
-        return BadReport(f"{name}: no JSON ({why})")
+        return BadReport(f"{name}: not JSON ({why})")
     except BadReport as error:
         return BadReport(f"{name}: {error.detail}")
 
 
 def _check_members(members: object) -> None:
     if not isinstance(members, dict):
-        raise BadReport("no JSON object")
+        raise BadReport("not a JSON object")
     for key in _TEXTS:
         if type(members.get(key)) is not str:
             raise BadReport(_complaint(members, key, "a string"))
@@ -123,8 +124,8 @@ def _complaint(members: dict[str, object], key: str, expected: str) -> str:
 def source_address(text: str) -> str:
     """Return the address in a socket address such as `/1.2.3.4:80` or `[::1%0]:80`, canonical.
 
-    Raises BadReport where nothing is left, or what no stored result could hold. An IPv4 address
-    mapped into IPv6 is given as IPv4; what is no address is given as it stands.
+    Raises BadReport where nothing is left, or a text that a result cannot hold. An IPv4 address
+    mapped into IPv6 is returned as IPv4; a text that is not an address is returned as it is.
     """
     host = text.strip().removeprefix("/")
     if host.startswith("["):
@@ -178,13 +179,13 @@ def _read_together(envelopes: Sequence[_Envelope]) -> list[Report]:
 
 
 def _records(messages: Sequence[str]) -> Observations:
-    """All records of the messages, shape (n,), still as they stand on the wire."""
+    """Return all records of the messages, shape (n,), in the byte order of the wire."""
     if not all(messages):
         raise BadReport("message is empty")
     try:
         data = pybase64.b64decode("".join(messages), validate=True)
     except (binascii.Error, ValueError):
-        raise BadReport("message is no strict base64") from None
+        raise BadReport("message is not strict base64") from None
     if any(len(m) % RECORD_CHARACTERS for m in messages) or len(data) % RECORD_BYTES:
         raise BadReport(f"message is not made of {RECORD_BYTES}-byte records")
     return np.frombuffer(data, OBSERVATION)

@@ -1,6 +1,6 @@
 """Warnings about single files, bounded so that many files cannot fill the log.
 
-Rules: a name is told once an hour, but in an hour at most MOST_NAMED for a folder and event,
+Rules: a name is logged once an hour, but in an hour at most MOST_NAMED for a folder and event,
 however the names change; the others are counted, in one line an hour.
 """
 
@@ -11,12 +11,12 @@ from collections.abc import Mapping
 
 from tixd import logs
 
-#: So many names of a folder are told one by one in an hour, for each event.
+#: At most this many names of a folder are logged in an hour, for each event.
 MOST_NAMED = 20
 
 
 class FileWarnings:
-    """The warnings about one folder during one look at it; labels: the folder in the log."""
+    """The warnings about one folder during one listing; labels: the folder in the log."""
 
     def __init__(
         self, folder: str, labels: Mapping[str, object], limiter: logs.RateLimiter, *, now: float
@@ -28,7 +28,7 @@ class FileWarnings:
         self._more: Counter[str] = Counter()
 
     def warn(self, event: str, name: str, /, **values: object) -> None:
-        """Log the event with these values, unless its name or too many others have been told."""
+        """Log the event with these values, unless its name or too many others were logged."""
         if not self._limiter.would_allow(event, self._folder, name, now=self._now):
             return
         if self._limiter.allow(event, self._folder, now=self._now, most=MOST_NAMED) is None:
@@ -38,7 +38,7 @@ class FileWarnings:
         logs.warning(event, **self._labels, **values)
 
     def close(self) -> None:
-        """Log how many were not named."""
+        """Log how many names were omitted."""
         for event, names in self._more.items():
             held = self._limiter.allow("more", event, self._folder, now=self._now)
             log = logs.debug if held is None else logs.warning

@@ -15,7 +15,7 @@ LONGEST_SOURCE = 255
 
 
 def is_source(text: str) -> bool:
-    """Tell whether a report or a result may name this source: one printable line, not too long.
+    """Return whether a report or a result may have this source: one printable line, not too long.
 
     >>> is_source("203.0.113.7"), is_source("host\\nname"), is_source("\\udcff"), is_source("")
     (True, False, False, False)

@@ -24,7 +24,7 @@ REASON_SUFFIX = ".reason"
 #: Longest name of a report there, bytes: its reason must find room beside it while it is written.
 LONGEST_NAME_BYTES = 255 - len(REASON_SUFFIX) - len(TEMPORARY_SUFFIX)
 
-#: Most files that are deleted at a time, so that it takes no longer than a window.
+#: At most this many files are deleted in a job, so that it takes no longer than a window.
 MOST_EXPIRED = 5000
 
 #: Seconds of a day.
@@ -35,7 +35,7 @@ def quarantine(folder: Folder, name: str, reason: str) -> None:
     """Move the report `name` of `folder` to bad-reports and say there why.
 
     The reason is written first, so a file without one never appears; where it cannot be written,
-    as on a full disk, the move goes on without it. Raises a VolumeError where there is no move.
+    as on a full disk, the report is moved without it. Raises a VolumeError where the move fails.
     """
     with folder.subfolder(BAD_REPORTS, create=True) as bad:
         kept = _free_name(bad, name)
@@ -55,7 +55,7 @@ def _free_name(bad: Folder, name: str) -> str:
 
 
 def _cut(stem: str, most_bytes: int) -> str:
-    """Return the stem within so many bytes; one that is cut stays different from others cut there.
+    """Return the stem in at most this many bytes; a hash keeps stems that are cut different.
 
     >>> _cut("tix-report-7", 200), _cut("ä" * 20, 20)
     ('tix-report-7', 'äääää-31cb6628')
@@ -89,13 +89,13 @@ def expire(
 
 
 def _expired(bad: Folder, keep_files: int, oldest: float) -> list[str]:
-    """Names of reports that are to go; of those that stay no more than keep_files are held."""
+    """Return the names of reports to delete; at most keep_files that stay are in memory."""
     newest: list[tuple[float, str]] = []
     expired: list[str] = []
     for entry in bad.scan():
         if not entry.is_file or entry.name.endswith(REASON_SUFFIX):
             continue
-        with contextlib.suppress(errors.VolumeError):  # one of unknown age stays
+        with contextlib.suppress(errors.VolumeError):  # its age is unknown: it stays
             heapq.heappush(newest, (bad.facts(entry.name).st_ctime, entry.name))
         while newest and (newest[0][0] < oldest or len(newest) > keep_files):
             expired.append(heapq.heappop(newest)[1])

@@ -1,6 +1,10 @@
 """Choose the reports of the next window, and those that can never be part of one.
 
-The rules, numbered as here, are processor.md 3. Pure.
+Rules, applied after each report: 1. another source than the first one's: discard those before it.
+2. With MIN_OBSERVATIONS, cut at the largest gap (between neighbours, or inside the newest report)
+above MAX_GAP_SECONDS; what lies before the cut is the window, or is discarded where it is too
+small or too short. 3. Without a cut, a span of MEANINGFUL_SECONDS makes the window; a shorter one
+waits for the next report. 4. No report left: no window yet. Pure.
 """
 
 from __future__ import annotations
@@ -18,8 +22,8 @@ MIN_OBSERVATIONS = 1024 + 60
 #: Longest pause within a window.
 MAX_GAP_SECONDS = 300
 
-#: More than this within less than MEANINGFUL_SECONDS is no measurement at one packet a second;
-#: the first half is discarded so that memory stays bounded (our own bound, hundredfold slack).
+#: More than this within less than MEANINGFUL_SECONDS is not a measurement at one packet a second;
+#: the first half is discarded so that memory stays bounded (a bound of tixd, hundredfold slack).
 CROWDED_OBSERVATIONS = 100_000
 
 
@@ -75,7 +79,7 @@ def _remembering(ahead: list[Report], source: Iterator[Report]) -> Iterator[Repo
 
 
 def _span(reports: list[Report]) -> int:
-    """Seconds from the first to the last observation."""
+    """Return the seconds from the first to the last observation."""
     return max(r.last for r in reports) - min(r.first for r in reports)
 
 
@@ -120,7 +124,7 @@ class _Taken:
         return None
 
     def _cut(self) -> int:
-        """How many reports lie before the largest gap; 0 where nothing needs to be cut."""
+        """Return how many reports lie before the largest gap; 0 where no cut is needed."""
         newest = self.reports[-1]
         inside = newest.last - newest.first
         largest, at = self.gap_seconds, self.gap_at

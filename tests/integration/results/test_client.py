@@ -1,4 +1,4 @@
-"""The real client against a stand-in for the tix-api: operations.md 5.4, faults.md 20 to 22."""
+"""The real client against a stand-in for the tix-api."""
 
 from __future__ import annotations
 

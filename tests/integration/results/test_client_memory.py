@@ -1,4 +1,4 @@
-"""What the client remembers between posts, against a stand-in: operations.md 5.4, faults.md 20."""
+"""What the client remembers between posts, against a stand-in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proxies, TLS, IPv6 and names on the way to the tix-api: processor.md 6."""
+"""Proxies, TLS, IPv6 and names on the way to the tix-api."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Storing results on a disk that is really full, and through a real kill: operations.md 5.1."""
+"""Storing results on a disk that is really full, and through a real kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exactly one leader for a schedule folder (operations.md §3)."""
+"""Exactly one leader for a schedule folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Volumes whose kernel locks do not reach other hosts are named (operations.md §4)."""
+"""Volumes whose kernel locks do not reach other hosts are named."""
 
 from __future__ import annotations
 

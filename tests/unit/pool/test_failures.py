@@ -1,4 +1,4 @@
-"""Whose fault a death was, and what becomes of the job (operations.md §4)."""
+"""Whose fault a death was, and what becomes of the job."""
 
 from __future__ import annotations
 

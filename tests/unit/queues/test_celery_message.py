@@ -1,4 +1,4 @@
-"""Celery's messages: exact content both ways, and those that are never run (faults.md 28)."""
+"""Celery's messages: exact content both ways, and those that are never run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Report files: what is accepted, and the reason given for what is not (processor.md §2)."""
+"""Report files: what is accepted, and the reason given for what is not."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ def test_unknown_members_are_ignored() -> None:
     ("content", "reason"),
     [
         (b"", "empty file"),
-        (b"{", "no JSON"),
-        (report(GOOD)[:-10], "no JSON"),
-        (b"[]", "no JSON object"),
-        (b"null", "no JSON object"),
-        (b'{"from": NaN}', "no JSON"),
-        (b'{"from": "\\ud800"}', "no JSON"),
-        (b'{"from": "\xff"}', "r.json: no JSON (its text is not UTF-8)"),
-        (b'{"from": 1]', "r.json: no JSON ("),
-        (b"[" * 100_000, "no JSON"),
-        (b'{"a": ' + b"9" * 1_000_000 + b"}", "no JSON"),
-        (b'{"a": 1e400}', "no JSON"),
-        (b"\xef\xbb\xbf" + report(GOOD), "no JSON"),
+        (b"{", "not JSON"),
+        (report(GOOD)[:-10], "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"null", "not a JSON object"),
+        (b'{"from": NaN}', "not JSON"),
+        (b'{"from": "\\ud800"}', "not JSON"),
+        (b'{"from": "\xff"}', "r.json: not JSON (its text is not UTF-8)"),
+        (b'{"from": 1]', "r.json: not JSON ("),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"a": ' + b"9" * 1_000_000 + b"}", "not JSON"),
+        (b'{"a": 1e400}', "not JSON"),
+        (b"\xef\xbb\xbf" + report(GOOD), "not JSON"),
         (report(GOOD, userId="1"), 'member "userId" is not an integer'),
         (report(GOOD, userId=True), 'member "userId" is not an integer'),
         (report(GOOD, finalTimestamp=0.0), 'member "finalTimestamp" is not an integer'),

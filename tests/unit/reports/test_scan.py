@@ -1,4 +1,4 @@
-"""Which folders are installations (faults.md 15)."""
+"""Which folders are installations."""
 
 from __future__ import annotations
 

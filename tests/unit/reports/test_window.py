@@ -1,4 +1,4 @@
-"""Choosing windows: the rules of processor.md §3, against a second, plain reading of the page."""
+"""Choosing windows: each rule, against a second, plain reading of the rules."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_endless_reports_of_one_moment_are_discarded_before_memory_ends() -> Non
 
 @dataclass
 class Page:
-    """processor.md §3 read again, as plainly as can be: everything is counted anew each time."""
+    """The rules read again, as plainly as can be: everything is counted anew each time."""
 
     reports: list[Report]
 

@@ -1,4 +1,4 @@
-"""Pauses and refusals of stored results: operations.md 5.4."""
+"""Pauses and refusals of kept results."""
 
 from __future__ import annotations
 

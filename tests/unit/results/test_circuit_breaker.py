@@ -1,4 +1,4 @@
-"""When a worker may post: operations.md 5.4, with the time given and never waited for."""
+"""When a worker may post, with the time given and never waited for."""
 
 from __future__ import annotations
 

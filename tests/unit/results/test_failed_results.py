@@ -1,4 +1,4 @@
-"""failed-results: operations.md 5.1, faults.md 17, 20, 23."""
+"""failed-results: what is kept survives a kill, a full disk and odd files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a journal says (operations.md 5.2): hostile, it never names what it should not."""
+"""What a journal says: hostile, it never names what it should not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payloads and stored results, byte for byte; the shapes are processor.md 6."""
+"""Payloads and kept results, byte for byte."""
 
 from __future__ import annotations
 

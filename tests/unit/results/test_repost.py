@@ -1,4 +1,4 @@
-"""Posting stored results again: operations.md 5.4, faults.md 20, 21 and 23."""
+"""Posting kept results again."""
 
 from __future__ import annotations
 

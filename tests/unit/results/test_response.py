@@ -1,4 +1,4 @@
-"""What a response means: operations.md 5.4, Retry-After of RFC 9110."""
+"""What a response means; Retry-After is that of RFC 9110."""
 
 from __future__ import annotations
 
