@@ -1,6 +1,6 @@
-"""From a queue to the workers: the same for every role that has workers.
+"""Take jobs from a queue and give them to the workers, in every role that has workers.
 
-A job is acknowledged only after a worker has finished it; one that was not begun is released.
+A job is acknowledged only after a worker has finished it; one that was not started is released.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from tixd.jobs import JobResult
 from tixd.pool.pool import Pool
 from tixd.queues.base import JobSource
 
-#: Jobs taken from the queue for each worker, so that none waits for the parent.
+#: Jobs taken from the queue for each worker, so that no worker waits for the parent.
 JOBS_PER_WORKER = 2
 
-#: Pause before a job is tried again that no worker could be started for.
+#: Pause before a job is tried again after no worker could be started.
 START_FAILURE_SECONDS = 5.0
 
 OnJobDone = Callable[[JobResult], None]

@@ -54,13 +54,13 @@ class HostLock:
         os.close(self._fd)
 
     def is_free(self) -> bool:
-        """Return whether nobody else leads; if so nobody else can, until this is closed."""
+        """Return whether no other process leads; if so, none can until this is closed."""
         return lock(self._fd)
 
     def acquire(self) -> bool:
-        """Become the leader if nobody is; return whether this process leads now.
+        """Become the leader if there is none; return whether this process leads now.
 
-        Raises CannotStart where the folder was removed and cannot be made again.
+        Raises CannotStart where the folder was removed and cannot be created again.
         """
         self._follow()
         if not self.is_free() or self._was_removed():
@@ -71,15 +71,15 @@ class HostLock:
         return True
 
     def keep(self) -> None:
-        """Lock anew where the file was removed; raises CannotStart where another leads by now."""
+        """Lock anew where the file was removed; raises CannotStart where another leads now."""
         if not self._was_removed():
             return
         if not self.acquire():
-            raise errors.CannotStart(f"{self._path} was removed, and another process leads by now")
+            raise errors.CannotStart(f"{self._path} was removed, and another process leads now")
         logs.warning("leader_lock_replaced", file=self._path)
 
     def holder(self) -> str:
-        """Return who leads, in the words that it wrote when it became the leader."""
+        """Return the description that the leader wrote when it became the leader."""
         return _words(os.pread(self._fd, _LONGEST_BYTES, 0))
 
     def _open(self) -> int:
@@ -98,7 +98,7 @@ class HostLock:
             os.close(before)
 
     def _was_removed(self) -> bool:
-        """Whether the locked file is no longer the one that others would lock."""
+        """Return whether others would lock another file: the locked one was removed."""
         ours = os.fstat(self._fd)
         try:
             there = os.stat(self._path, follow_symlinks=False)
@@ -119,8 +119,8 @@ def _open_lock(path: str) -> int:
 class BrokerLock:
     """Waits for the exclusive queue.
 
-    me: what others are told who ask for the holder; holder: who leads instead, "" where it does not
-    say; None while no other leader is known.
+    me: the answer to those who ask for the holder; holder: the other leader, "" where it does not
+    answer; None while no other leader is known.
     """
 
     def __init__(self, me: str) -> None:
@@ -149,7 +149,7 @@ class BrokerLock:
 
 
 async def ask_holder(connection: Connection) -> str:
-    """Return who holds the queue, in words; "" where nobody answers."""
+    """Return a description of the holder of the queue; "" where there is no answer."""
     channel = await connection.channel(confirms=True)
     reply: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -168,6 +168,6 @@ async def ask_holder(connection: Connection) -> str:
 
 
 def _words(raw: bytes) -> str:
-    """Return what a holder says of itself, "" where that is not printable."""
+    """Return a holder's description of itself, "" where that is not printable."""
     words = raw[:_LONGEST_BYTES].decode("utf-8", "replace").strip()
     return words if words.isprintable() else ""

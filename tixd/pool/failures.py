@@ -1,6 +1,6 @@
 """Retry policy for jobs whose worker died or failed, and what tells lack of memory from a crash.
 
-A crash counts against the window in work (before one is chosen: against the file being read). After
+A crash counts against the current window (before one is chosen: against the file being read). After
 three, its reports are quarantined. Kills from outside, lack of memory, posting, and waiting for the
 tix-api or the disk never count; three in a row make the installation wait. Pure.
 """

@@ -1,6 +1,6 @@
-"""The jobs that wait for a worker, and what becomes of one whose worker died.
+"""The queue of jobs for the workers, and the retry of a job whose worker ended.
 
-A job waits here, or is with one worker, or is done, so the death of a worker loses none. Jobs that
+A job waits here, or is with one worker, or is done, so the end of a worker loses none. Jobs that
 only list or check are short and go before installations, which can take a minute each.
 """
 
@@ -50,7 +50,7 @@ class PendingJobs:
         return len(self._waiting)
 
     def add(self, job: Job) -> asyncio.Future[JobResult]:
-        """Queue the job, unless it is clear at once that it will not be done."""
+        """Queue the job, or finish or fail it at once where it cannot be done."""
         encode(job)  # what cannot be sent must fail here, where the caller sees it
         pending = PendingJob(job, asyncio.get_running_loop().create_future())
         if self._closed:
@@ -74,7 +74,7 @@ class PendingJobs:
         return None
 
     def close(self) -> None:
-        """Begin no job from now on."""
+        """Start no more jobs."""
         self._closed = True
         while self._waiting:
             self._waiting.popleft().finish(JobResult(counts={"jobs_not_begun": 1}))
@@ -95,14 +95,14 @@ class PendingJobs:
             self._policy.forget(pending.job)
 
     def put_back(self, pending: PendingJob) -> None:
-        """Queue a job, first of all, that could not be sent to its worker."""
+        """Queue a job at the front, because it could not be sent to its worker."""
         if self._closed:
             pending.finish(JobResult(counts={"jobs_not_begun": 1}))
         else:
             self._waiting.appendleft(pending)
 
     def retry(self, pending: PendingJob, end: WorkerExit) -> None:
-        """Queue a job, first of all, whose worker died or failed; or finish it as failed."""
+        """Queue a job again, at the front, after its worker ended or it failed; or fail it."""
         if self._closed:
             pending.finish(JobResult(counts={"jobs_not_finished": 1}))
         elif isinstance(pending.job, ProcessInstallation):
@@ -116,7 +116,7 @@ class PendingJobs:
             self._waiting.appendleft(pending)
         else:
             how = f"{end.cause} {end.number}"
-            failure = f"{pending.failures} workers ended over it, the last by {how}"
+            failure = f"it ended {pending.failures} workers, the last by {how}"
             pending.finish(JobResult(failure=failure))
 
     def _retry_installation(

@@ -1,8 +1,8 @@
-"""The parent's side of the workers: starts them, gives each one job, notices how it ends.
+"""The parent's side of the workers: start them, give each one job, notice how it ends.
 
-A worker gets exactly one job and keeps it until its result, so the death of a worker loses none. A
-dead worker is replaced once the kernel says that it is dead; one that spends too long in a phase is
-killed. One asyncio loop; nothing here blocks.
+A worker has exactly one job until its result, so the end of a worker loses none. A worker is
+replaced once the kernel reports its exit; one that spends too long in a phase is killed. One
+asyncio loop; nothing here blocks.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ PHASE_LIMIT_SECONDS = 300.0
 #: How often the time limit is checked.
 SUPERVISION_SECONDS = 1.0
 
-#: Workers that end before they are ready, in a row, before jobs are refused: something is broken.
+#: After this many workers in a row that end before they are ready, jobs fail: something is broken.
 MOST_FAILED_STARTS = 3
 
-#: From then on, pause before each further try: what is broken may be mended.
+#: From then on, pause before each further try: the cause may be mended.
 RESTART_PAUSE_SECONDS = 5.0
 
 
 class Pool:
     """Worker processes behind a private socket; an asynchronous context manager.
 
-    restarts: workers, or jobs, that ended badly, by cause; supervision_ticks: how often all were
-    checked; stopping: workers that end were told to, and are not replaced; supervision: the task
-    that checks, without which a role must end.
+    restarts: workers and jobs that failed, by cause; supervision_ticks: how often all were checked;
+    stopping: workers that end are not replaced; supervision: the task that checks, without which a
+    role must end.
     """
 
     def __init__(self, settings: Settings, runtime_folder: str = "") -> None:
@@ -72,17 +72,17 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """How many worker processes there are to be."""
+        """How many worker processes there should be."""
         return self._settings.worker_count
 
     @property
     def waiting(self) -> int:
-        """How many jobs no worker has begun."""
+        """How many jobs wait for a worker."""
         return len(self._pending)
 
     @property
     def workers(self) -> list[WorkerProcess]:
-        """The worker processes, to be looked at only."""
+        """The worker processes, for inspection only."""
         return list(self._workers.values())
 
     def submit(self, job: Job) -> asyncio.Future[JobResult]:
@@ -95,7 +95,7 @@ class Pool:
         return future
 
     async def stop(self, grace_seconds: float) -> None:
-        """Begin no job; let workers finish their window, and kill them after the grace."""
+        """Start no job; let workers finish their window, and kill them after the grace period."""
         self.stopping = True
         self._pending.close()
         for worker in self._workers.values():
@@ -110,13 +110,13 @@ class Pool:
             self._socket.close()
 
     def kill(self) -> None:
-        """End all workers at once, and soon any stop that waits; one post each may repeat."""
+        """Interrupt all workers, and soon end a waiting stop(); one post of each may repeat."""
         for worker in self._workers.values():
             worker.interrupt()
         self._loop.call_later(KILLED_SECONDS, self._empty.set)
 
     def _abandon_stuck_workers(self) -> None:
-        """Give up workers that are stuck in the kernel; their jobs are not finished."""
+        """Abandon workers that are stuck in the kernel; their jobs are not finished."""
         for worker in self._workers.values():
             logs.error("worker_left_behind", worker=worker.pid)
             if worker.pending:
@@ -137,14 +137,14 @@ class Pool:
             worker.process.terminate()
 
     def signal_workers(self, number: int) -> None:
-        """Send REOPEN_LOG or TOGGLE_DEBUG to every worker, those that start too."""
+        """Send REOPEN_LOG or TOGGLE_DEBUG to every worker, starting ones too."""
         for worker in self._workers.values():
             worker.signal(number)
 
     # --- messages --------------------------------------------------------------------------------
 
     def _exchange_messages(self) -> None:
-        """Assign jobs and read messages until there is nothing more to do."""
+        """Assign jobs and read messages until there are none left."""
         while not self._socket.closed:
             self._assign()
             received = self._socket.receive()
@@ -178,7 +178,7 @@ class Pool:
             case Phase() if worker.pending:
                 worker.begin(message)
                 if worker.is_isolated:
-                    self._socket.send(worker.identity, message)  # failing: the worker is ending
+                    self._socket.send(worker.identity, message)  # False: the worker is ending
             case JobResult() if worker.pending:
                 self._on_result(worker, worker.pending, message)
             case _:
@@ -248,7 +248,7 @@ class Pool:
             self._loop.call_soon(self._start_worker)
             return
         if not any(worker.ready for worker in self._workers.values()):
-            self._pending.fail(errors.CannotStart("no worker process gets as far as being ready"))
+            self._pending.fail(errors.CannotStart("no worker process becomes ready"))
         self._loop.call_later(RESTART_PAUSE_SECONDS, self._start_worker)
 
     async def _supervise(self) -> None:
@@ -258,7 +258,7 @@ class Pool:
             await asyncio.sleep(SUPERVISION_SECONDS)
             late_seconds = time.monotonic() - before - SUPERVISION_SECONDS
             for worker in self._workers.values():
-                # Where the parent itself was held up, it has not read what workers sent since.
+                # While the parent itself was suspended, it has not read its workers' messages.
                 worker.since += late_seconds
                 worker.kill_if_overdue(PHASE_LIMIT_SECONDS)
             self._restore_socket()

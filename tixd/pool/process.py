@@ -33,10 +33,10 @@ BLOCKED_AT_START = FOR_THE_PARENT | {REOPEN_LOG, TOGGLE_DEBUG}
 #: Pause between checks of a process that has closed its files but is stuck in the kernel.
 REAP_SECONDS = 0.05
 
-#: How long an interrupted worker may tidy up before it is killed.
+#: How long an interrupted worker may clean up before it is killed.
 TIDY_SECONDS = 0.5
 
-#: How long killed workers are waited for; one stuck in the kernel is left behind.
+#: How long tixd waits for killed workers; one that is stuck in the kernel is abandoned.
 KILLED_SECONDS = 2.0
 
 #: Clock ticks of /proc/<pid>/stat in a second.
@@ -47,9 +47,9 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 class WorkerProcess:
     """A worker process and its job.
 
-    phase: None while it starts or waits, or has not named one; since: monotonic seconds when that
-    began; closing: it gets no more jobs and its messages are ignored; recycled: it was told to end,
-    to be replaced; overdue_cpu_ns: CPU time of the phase for which it was killed.
+    phase: None while it starts or waits, or has not reported one; since: monotonic seconds when
+    that began; closing: it gets no more jobs and its messages are ignored; recycled: it was asked
+    to end, to be replaced; overdue_cpu_ns: CPU time of the phase for which it was killed.
     """
 
     identity: bytes
@@ -96,22 +96,22 @@ class WorkerProcess:
 
     @property
     def job(self) -> Job | None:
-        """The job that it does."""
+        """Its current job."""
         return self.pending.job if self.pending else None
 
     @property
     def is_isolated(self) -> bool:
-        """Whether it waits, at each Phase, until the parent has it."""
+        """Whether it waits, at each Phase, until the parent has received it."""
         return isinstance(self.job, ProcessInstallation) and self.job.isolated
 
     @property
     def has_finished_window(self) -> bool:
-        """Whether it deletes the reports of a finished window."""
+        """Whether it is deleting the reports of a finished window."""
         last = self.phase
         return last is not None and last.name == "delete" and last.window is not None
 
     def assign(self, pending: PendingJob | None) -> None:
-        """Set the job that it does from now on, None for none."""
+        """Set its current job, None for none."""
         self.pending = pending
         self.begin(None)
 
@@ -131,7 +131,7 @@ class WorkerProcess:
         self.process.kill()
 
     def interrupt(self) -> None:
-        """Let the process drop its job, and kill it where that takes long."""
+        """Let the process abandon its job; kill it where that takes long."""
         self.closing = True
         self.signal(signal.SIGALRM)
         asyncio.get_running_loop().call_later(TIDY_SECONDS, self._kill_unless_closed)

@@ -1,8 +1,9 @@
 """The sockets between the parent and its workers, both ends; the only user of ZeroMQ.
 
 Rules: a ROUTER in the parent, on a private endpoint (folder of mode 0700), a DEALER in each worker;
-the parent never waits; what a worker sends is never dropped for lack of room. The folder is locked
-as long as its process lives, so that the next one can tell what a killed one has left.
+the parent never waits; what a worker sends is never dropped because a buffer is full. The folder is
+locked while its process lives, so that the next process can recognise the leftovers of a killed
+one.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class PoolSocket:
         return self._context.closed
 
     def send(self, identity: bytes, message: Message) -> bool:
-        """Send to a worker; return False where it is gone or takes no more."""
+        """Send to a worker; return False where it has ended or receives no more."""
         try:
             self._socket.send_multipart([identity, encode(message)], zmq.NOBLOCK)
         except zmq.ZMQError as error:
@@ -130,7 +131,7 @@ class PoolSocket:
 
 
 def _lock(path: str) -> int:
-    """Return a descriptor that holds the folder's lock; raises OSError where another does."""
+    """Return a descriptor that holds the folder's lock; raises OSError where it is locked."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not lock(fd):
@@ -153,8 +154,8 @@ def _remove_leftovers(runtime_folder: str) -> None:
 class WorkerSocket:
     """A worker's socket.
 
-    isolated: wait, at every Phase, until the parent has it. ZeroMQ sends from a thread of its own,
-    and a worker that crashes at once takes with it what was not yet sent.
+    isolated: wait, at every Phase, until the parent has received it. ZeroMQ sends from its own
+    thread, so messages that are not yet sent are lost where a worker crashes.
     """
 
     def __init__(self, endpoint: str, identity: bytes, signals_fd: int) -> None:
@@ -175,7 +176,7 @@ class WorkerSocket:
                 poller.register(self._parent.sentinel, zmq.POLLIN)
 
     def close(self) -> None:
-        """Close it, once the parent has what was sent, if it still lives."""
+        """Close it, once the parent has received what was sent, if it still lives."""
         self._context.destroy(linger=0 if self.is_orphaned else LINGER_MILLISECONDS)
 
     @property

@@ -1,8 +1,8 @@
-"""A worker process: gets one job, does it, says how it went, asks for the next.
+"""A worker process: receive a job, do it, send its result, wait for the next.
 
 Rules: plain synchronous code; neither the command line nor pydantic is imported here. SIGTERM ends
-the process after the window in work, SIGALRM at once but tidily, and so does the end of its parent.
-REOPEN_LOG and TOGGLE_DEBUG, which come from the parent, act between two jobs.
+the process after the current window, SIGALRM at once but with clean-up, and so does the end of its
+parent. REOPEN_LOG and TOGGLE_DEBUG, which come from the parent, act between two jobs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tixd.reports.scan import free_bytes, list_installations, list_users
 from tixd.results.admin import list_failed, retry_failed
 from tixd.results.client import ApiClient
 
-#: So many signals are read at a time.
+#: At most this many signals are read at a time.
 MOST_SIGNALS = 100
 
 #: Address space that is free before each phase of an isolated job. The largest window takes 25 MB
@@ -51,7 +51,7 @@ MAX_FAILURE_CHARACTERS = 500
 
 
 def main(endpoint: str, identity: bytes, settings: Settings) -> None:
-    """Run until the parent ends, or says so."""
+    """Run until the parent ends, or sends SIGTERM."""
     logs.set_up(settings.log_level, settings.log_format, settings.log_file)
     logs.adopt()
     try:
@@ -179,7 +179,7 @@ class _Signals:
         self._received.append(number)
 
     def handle(self) -> None:
-        """Do what signals since the last time asked for."""
+        """Handle the signals that have arrived since the last call."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, MOST_SIGNALS)
         while self._received:
@@ -191,6 +191,6 @@ class _Signals:
 
 
 def _end_at_once(_number: int, _frame: FrameType | None) -> None:
-    """Leave the job, by way of everything that tidies up after it."""
+    """Abandon the job by an exception, so that every clean-up runs."""
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     raise SystemExit

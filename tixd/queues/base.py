@@ -1,7 +1,7 @@
-"""What a queue of jobs promises, whatever it is made of.
+"""The interface of a queue of jobs.
 
 A job that was put is delivered, first come first served, until it is acknowledged: when a consumer
-goes away, another one gets the job. So a job may be done twice, and must bear it.
+ends, another one gets the job. So a job may run twice, and must be idempotent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Delivery(Protocol):
 
     @property
     def job(self) -> ProcessInstallation:
-        """What is to be done."""
+        """The job."""
         ...
 
     async def ack(self) -> None:

@@ -1,8 +1,8 @@
 """Tasks as Celery writes and reads them: protocols 1 and 2 in, protocol 2 out.
 
-A body is JSON, or it is not read, whatever its properties promise (pickle is never loaded); what is
-not exactly a task of tixd is BadTask with a short reason. Ids go out as strings, as the original's.
-A task's ETA is ignored: what there is to do may be done at any time. A path from a message is
+Rules: only JSON bodies are read, whatever the properties say (pickle is never loaded); anything
+that is not exactly a task of tixd is BadTask with a short reason. Ids are sent as strings, as by
+the original. A task's ETA is ignored: a job may run at any time. A path from a message is
 translated step by step, so nothing outside the base is ever touched. Callbacks, chains and chords
 are ignored (Celery's manual, "Message Protocol"). Pure.
 """
@@ -23,7 +23,7 @@ from tixd.errors import BadTask
 #: The name under which the original registers the task of one installation.
 INSTALLATION_TASK = "processor.tasks.process_installation"
 
-#: The name under which it registers the task that looks for installations.
+#: The name under which it registers the task that scans for installations.
 USERS_TASK = "processor.tasks.process_users_data"
 
 #: A larger body is refused unread; one with the longest path has 4 KiB.
@@ -44,7 +44,7 @@ _SHOWN_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class InstallationTask:
-    """Process one installation, unless it is later than `expires`.
+    """Process one installation, not after `expires`.
 
     path: on the sender's host; task_id: the sender's; expires: epoch second, None for never.
     """
@@ -75,7 +75,7 @@ def encode(task: Task, *, now: float, origin: str) -> tuple[bytes, Properties]:
     """Return body and properties of the message that Celery's `send_task` makes, in protocol 2.
 
     now: epoch second, from which the broker counts to the task's expiry; origin: the sender, as
-    "pid@host". There is no reply_to: nobody waits for an answer.
+    "pid@host". There is no reply_to, because no reply is read.
     """
     name, arguments = _call(task)
     embedded = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
@@ -138,7 +138,7 @@ def decode(body: bytes, properties: Properties) -> Task:
     if build is None:
         raise BadTask(f"unknown task {shown(name)}")
     if kwargs:
-        raise BadTask("keyword arguments, which this task has not")
+        raise BadTask("keyword arguments, which this task does not take")
     if not isinstance(args, list):
         raise BadTask("the arguments are not a list")
     return build(_task_id(head.get("id")), args, _epoch(head.get("expires")))

@@ -13,7 +13,7 @@ from tixd.jobs import ProcessInstallation
 
 
 class LocalQueue:
-    """A JobSource and JobSink in memory; `taken`: how many jobs it has taken so far."""
+    """A JobSource and JobSink in memory; `taken`: how many jobs it has accepted so far."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -29,7 +29,7 @@ class LocalQueue:
 
     @property
     def open(self) -> int:
-        """How many jobs wait or are being done."""
+        """How many jobs wait or are in progress."""
         return len(self._open)
 
     async def put(self, job: ProcessInstallation) -> bool:
@@ -43,7 +43,7 @@ class LocalQueue:
         return True
 
     async def take(self) -> LocalDelivery:
-        """Wait for the next job; for ever once the queue is closed."""
+        """Wait for the next job; never return once the queue is closed."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._waiting and not self._closed)
             return LocalDelivery(self._waiting.popleft(), self)
@@ -54,17 +54,17 @@ class LocalQueue:
             await self._changed.wait_for(lambda: not self._open)
 
     async def close(self) -> None:
-        """Give no more jobs."""
+        """Deliver no more jobs."""
         self._closed = True
 
     async def forget(self, job: ProcessInstallation) -> None:
-        """Let the job's installation get another one."""
+        """Let the job's installation have another one."""
         async with self._changed:
             self._open.discard((job.user_id, job.installation_id))
             self._changed.notify_all()
 
     async def requeue(self, job: ProcessInstallation, *, first: bool) -> None:
-        """Let an open job wait, before or behind the others."""
+        """Put an open job back, before or behind the others."""
         async with self._changed:
             (self._waiting.appendleft if first else self._waiting.append)(job)
             self._changed.notify()
@@ -72,7 +72,7 @@ class LocalQueue:
 
 @dataclass(frozen=True, slots=True)
 class LocalDelivery:
-    """A job of a LocalQueue that is being done."""
+    """A job of a LocalQueue that is in progress."""
 
     job: ProcessInstallation
     queue: LocalQueue

@@ -1,9 +1,9 @@
-"""Publishes messages to RabbitMQ queues, each confirmed, over a connection of its own.
+"""Publish messages to RabbitMQ queues, each confirmed, over a separate connection.
 
 Nothing is consumed on that connection: the broker stops reading from one that publishes while it is
 short of memory or disk. A queue that is missing is declared, one that exists is used as found.
-A message whose confirm is missing may have been stored all the same. A job that nobody took within
-a period is dropped by the broker: the next cycle has made another one by then, so a backlog never
+A message whose confirm is missing may still have been stored. The broker drops a job that no worker
+has taken within a period: the next cycle has published another one by then, so a backlog never
 grows beyond the number of installations.
 """
 
@@ -34,7 +34,7 @@ PROBE_SECONDS = 5.0
 #: Queue, exchange and routing key of a Celery deployment that configures none.
 JOBS = "celery"
 
-#: Waits until a connection may be used: as long as the channel that it returns lives.
+#: Waits until a connection may be used; it may be used while the returned channel is open.
 AcquireLock = Callable[[Connection], Awaitable[Channel]]
 
 
@@ -155,7 +155,7 @@ class JobPublisher:
         await self.send(ScanTask("", base))
 
     async def send(self, task: Task) -> None:
-        """Publish a task, with an id and an expiry of its own; raises a BrokerError."""
+        """Publish a task, with a new id and expiry; raises a BrokerError."""
         now = time.time()
         fresh = replace(task, task_id=str(uuid4()), expires=now + self._period_seconds)
         body, properties = encode(fresh, now=now, origin=self._origin)

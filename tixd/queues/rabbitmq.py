@@ -2,8 +2,8 @@
 
 A message is acknowledged when its job is done, its successor stored, its installations sent, or its
 copy stored in tixd.dead; until then it returns to the queue whenever its channel ends. Consuming
-has a connection of its own: the broker stops reading from one that publishes while it is short of
-memory or disk, and acknowledgements must get through then.
+has a separate connection: while the broker is short of memory or disk it stops reading from one
+that publishes, and acknowledgements must still get through.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_HEADERS_BYTES = 16_384
 #: By these RabbitMQ would send the copy to further queues, even to the one that it comes from.
 _ROUTING_HEADERS = ("CC", "BCC")
 
-#: With nothing unanswered and no delivery for so long, check whether the queue is empty.
+#: With nothing unanswered and no delivery for this time, check whether the queue is empty.
 SILENCE_SECONDS = 20.0
 
 #: Pause before another try of what the broker or the volume refused.
@@ -96,7 +96,7 @@ class RabbitQueue:
         return await self._waiting.get()
 
     async def stop(self) -> None:
-        """Consume no more; release what waits here, while workers finish what they have."""
+        """Consume no more; release the waiting jobs, while workers finish theirs."""
         self._stopped = True
         consumer = self._consumer
         self._consumer = None
@@ -110,7 +110,7 @@ class RabbitQueue:
             await self._waiting.get_nowait().release()
 
     async def close(self) -> None:
-        """Stop, and end what goes on behind; unanswered messages return to the queue."""
+        """Stop, and cancel background tasks; unanswered messages return to the queue."""
         await self.stop()
         await tasks.end(*self._tasks)
 
@@ -140,7 +140,7 @@ class RabbitQueue:
         return time.monotonic() - self._last_delivery >= SILENCE_SECONDS
 
     async def _check_silence(self, connection: Connection) -> None:
-        """Raise BrokerUnavailable if messages wait and none comes although there is room."""
+        """Raise BrokerUnavailable if messages wait in the broker and it delivers none."""
         if self._unanswered or self._stopped or not self._is_silent():
             return
         channel = await connection.channel()
@@ -243,7 +243,7 @@ class RabbitQueue:
 
 @dataclass(frozen=True, slots=True)
 class RabbitDelivery:
-    """A job of a RabbitQueue that is being done."""
+    """A job of a RabbitQueue that is in progress."""
 
     job: ProcessInstallation
     task: InstallationTask
@@ -282,6 +282,6 @@ def _harmless(headers: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in headers.items() if name not in _ROUTING_HEADERS}
     try:
         length = len(orjson.dumps(kept, default=repr))
-    except TypeError:  # deeper than any header that means something, or a name that is no text
+    except TypeError:  # nested too deep to mean anything, or a name that is not a text
         return {}
     return kept if length <= MAX_HEADERS_BYTES else {}
