@@ -148,7 +148,7 @@ def check_file(settings: CollectorSettings) -> str:
         return f"{path}: not there yet, can be made"
     sink = LinesSink(path, settings.file_max_bytes, settings.file_keep)
     if problem := sink.probe():
-        raise errors.Unusable(f"{problem}: mend that, or correct file.path")
+        raise errors.Unusable(f"{problem}: fix that, or correct file.path")
     return f"{path}: can be appended to"
 
 

@@ -184,4 +184,4 @@ def test_a_file_that_cannot_be_written_says_why(tmp_path):
     settings = CollectorSettings(file_path=str(tmp_path / "none/records"))
     assert wrong(broker.check_file, settings).startswith(f"{tmp_path}/none is not there: make it")
     settings = CollectorSettings(file_path=str(tmp_path))
-    assert f"{tmp_path}: Is a directory: mend that" in wrong(broker.check_file, settings)
+    assert f"{tmp_path}: Is a directory: fix that" in wrong(broker.check_file, settings)
