@@ -1,6 +1,6 @@
-"""One open directory, and the few file operations that tixd makes in it.
+"""An open directory, and the few file operations that tixd needs in it.
 
-Rules: every name is relative to the descriptor, so nothing moves underneath; links below the
+Rules: every name is relative to the descriptor, so a renamed parent has no effect; links below the
 reports base are never followed; a file appears whole or not at all (temporary file, rename); an
 OSError leaves the methods as a VolumeError.
 """
@@ -20,7 +20,7 @@ from tixd import errors
 #: Ending of a file that is being written; a leftover is overwritten or removed, never read.
 TEMPORARY_SUFFIX = ".tmp"
 
-#: So many times a file that was replaced while it was locked is opened anew.
+#: At most this many times a file is opened again because it was replaced before it was locked.
 MOST_REPLACED = 3
 
 #: How a file is opened to be read: no link is followed, and a FIFO does not block.
@@ -29,7 +29,7 @@ _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: How a file is opened to be written in place; a FIFO or a device does not block.
 _WRITE_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-#: The error for each errno; any other is VolumeFailed, which has the kernel's words.
+#: The error for each errno; any other is VolumeFailed, with the kernel's message.
 _MEANING: dict[int, type[errors.VolumeError]] = {
     errno.ENOSPC: errors.DiskFull,
     errno.EDQUOT: errors.QuotaReached,
@@ -63,7 +63,7 @@ _MEANING: dict[int, type[errors.VolumeError]] = {
 class _Translated:
     """Turns an OSError about `what` within its block into the VolumeError that it means.
 
-    As a generator it would cost more than some of the system calls it stands around.
+    Not a generator: that would take longer than some of the system calls in its block.
     """
 
     __slots__ = ("_what",)
@@ -83,8 +83,8 @@ class _Translated:
 def lock(fd: int, *, wait: bool = False) -> bool:
     """Take the kernel lock on an open file or folder, until it is closed or the process ends.
 
-    Returns False where another process has it; wait: for that one to give it up. Raises OSError
-    where there are no locks.
+    Returns False where another process has it; wait: wait for that process to release it. Raises
+    OSError where there are no locks.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,7 +96,7 @@ def lock(fd: int, *, wait: bool = False) -> bool:
 class Entry(NamedTuple):
     """A name in a folder and what it is, by its own type (links are not followed).
 
-    Where the volume does not tell, it may be both: the error comes when it is opened.
+    Where the volume does not report the type, both are True: the error comes when it is opened.
     """
 
     name: str
@@ -120,7 +120,7 @@ class OpenFile:
                 raise errors.Locked(self._path)
 
     def facts(self) -> os.stat_result:
-        """Return the stat of the open file, whatever its name leads to now."""
+        """Return the stat of the open file, even if its name leads to another one now."""
         with _Translated(self._path):
             return os.fstat(self._fd)
 
@@ -136,7 +136,7 @@ class OpenFile:
         return content
 
     def write(self, content: bytes, at: int) -> None:
-        """Write every byte at the offset `at`, however little the kernel takes at a time."""
+        """Write all bytes at the offset `at`, in as many writes as the kernel needs."""
         with _Translated(self._path):
             written = os.pwrite(self._fd, content, at)
             while written < len(content):
@@ -148,7 +148,7 @@ class OpenFile:
             os.ftruncate(self._fd, size_bytes)
 
     def close(self) -> None:
-        """Close the descriptor, which gives up the lock; a network volume may fail only now."""
+        """Close the descriptor, which releases the lock; a network volume may fail only now."""
         with _Translated(self._path):
             os.close(self._fd)
 
@@ -193,7 +193,7 @@ class Folder:
         return list(self.scan())
 
     def answers(self, name: str) -> bool:
-        """Tell whether the file `name` can be read from the volume, not from what is in memory.
+        """Return whether the file `name` can be read from the volume, not only from the page cache.
 
         Raises NotFound where there is no such file.
         """
@@ -211,12 +211,12 @@ class Folder:
         return True
 
     def was_deleted(self) -> bool:
-        """Tell whether it has no name any more: a mount of it still shows it, empty for ever."""
+        """Return whether it has no name any more; a mount of it still shows it, and empty."""
         with _Translated(self.path):
             return os.fstat(self.fd).st_nlink == 0
 
     def facts(self, name: str) -> os.stat_result:
-        """Return the stat of `name` itself, not of what it may point to."""
+        """Return the stat of `name` itself, not of the target of a link."""
         with _Translated(f"{self.path}/{name}"):
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
 
@@ -260,7 +260,7 @@ class Folder:
         return content
 
     def exists(self, name: str) -> bool:
-        """Tell whether the name is taken, by a file of any kind."""
+        """Return whether the name is taken, by a file of any kind."""
         try:
             self.facts(name)
         except errors.NotFound:
@@ -285,7 +285,7 @@ class Folder:
     def write_temporary(self, name: str, content: bytes, *, durable: bool = False) -> str:
         """Write `content` beside where `name` will be; returns the temporary file's name.
 
-        A half-written temporary file is removed before the error leaves.
+        An incomplete temporary file is removed before the error is raised.
         """
         with _Translated(f"{self.path}/{name}{TEMPORARY_SUFFIX}"):
             fd, temporary = self._create_temporary(name)
@@ -304,8 +304,8 @@ class Folder:
     def _create_temporary(self, name: str) -> tuple[int, str]:
         """Make a temporary file for `name` and open it.
 
-        A leftover is deleted first, whatever it is: a FIFO would block. Where it cannot be, such as
-        a folder, another name is taken.
+        A leftover of any kind is deleted first: a FIFO would block. Where it cannot be deleted, as
+        a folder, another name is used.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         for middle in ("", ".1", ".2"):
@@ -331,8 +331,8 @@ class Folder:
     def open_locked(self, name: str) -> OpenFile:
         """Open a file as open_file does, and take the kernel lock on it; raises Locked.
 
-        A file that was replaced or deleted meanwhile is left for the one that has its name now. A
-        file system that gives a file another number each time is believed at last.
+        A file that was replaced or deleted before it was locked is closed, and the new one opened,
+        at most MOST_REPLACED times: some file systems give a file another inode number each time.
         """
         tries_left = MOST_REPLACED
         while True:
@@ -356,9 +356,9 @@ class Folder:
     def open_file(self, name: str, *, make: bool = True) -> OpenFile:
         """Open the regular file `name` to be read and written in place; make it if it is missing.
 
-        make=False: to be read alone; raises NotFound where it is missing. Raises UnexpectedFileType
+        make=False: for reading only; raises NotFound where it is missing. Raises UnexpectedFileType
         for anything but a regular file. Do not write to one with a second name (st_nlink): it may
-        be another's file, or a backup's.
+        belong to another installation or to a backup.
         """
         path = f"{self.path}/{name}"
         with _Translated(path):
@@ -388,7 +388,7 @@ def _entry(found: os.DirEntry[str]) -> Entry:
     try:
         is_file = found.is_file(follow_symlinks=False)
         return Entry(found.name, is_file, found.is_dir(follow_symlinks=False))
-    except OSError:  # one whose stat fails hides no other
+    except OSError:  # a stat that fails must not hide the others
         return Entry(found.name, is_file=True, is_folder=True)
 
 
@@ -403,7 +403,7 @@ def _read_up_to(fd: int, limit_bytes: int, size_bytes: int) -> bytes:
 
 
 def _write_all(fd: int, content: bytes) -> None:
-    """Write every byte, however little the kernel takes at a time."""
+    """Write all bytes, in as many writes as the kernel needs."""
     left = memoryview(content)
     while left:
         left = left[os.write(fd, left) :]

@@ -17,7 +17,7 @@ class TixdError(Exception):
         self.detail = detail
 
     def __str__(self) -> str:
-        """Put the detail first, because it is what differs; then what it means."""
+        """Put the detail first, because it differs; then the meaning."""
         paragraph = (inspect.getdoc(type(self)) or "").split("\n\n")[0].replace("\n", " ")
         return f"{self.detail}: {paragraph}" if self.detail else paragraph
 
@@ -26,7 +26,7 @@ class TixdError(Exception):
 
 
 class OperatorError(TixdError):
-    """tixd was asked for something it cannot do."""
+    """tixd cannot do what was asked."""
 
     exit_code = 2
 
@@ -35,7 +35,7 @@ class ConfigError(OperatorError):
     """The configuration is wrong; correct the named setting and start again."""
 
     def __str__(self) -> str:
-        """Return the problems alone, one a line: each says already what to do."""
+        """Return the problems alone, one a line: each names its remedy."""
         return self.detail or super().__str__()
 
 
@@ -57,7 +57,7 @@ class NotDone(OperatorError):
     exit_code = 1
 
     def __str__(self) -> str:
-        """Return its answer alone: that is a whole message already."""
+        """Return its answer alone: that is a complete message."""
         return self.detail or super().__str__()
 
 
@@ -83,7 +83,7 @@ class TableRefused(OperatorError):
     exit_code = 1
 
 
-# --- input: a report or a stored result is not what it must be ----------------------------------
+# --- input: a report or a kept result is not what it must be ------------------------------------
 
 
 class InputError(TixdError):
@@ -95,7 +95,7 @@ class BadReport(InputError):
 
 
 class BadFailedResult(InputError):
-    """The stored result cannot be read; it is moved to failed-results/rejected."""
+    """The kept result cannot be read; it is moved to failed-results/rejected."""
 
 
 class BadArchive(InputError):
@@ -130,7 +130,7 @@ class BadRequest(InputError):
 
     @property
     def answer(self) -> str:
-        """What the sender is told."""
+        """The body of the HTTP answer."""
         return f"Error {self.doing}: {self.detail}"
 
 
@@ -158,19 +158,19 @@ class VolumeError(TixdError):
 
 
 class DiskFull(VolumeError):
-    """No space is left on the reports volume; free some, tixd goes on by itself."""
+    """No space is left on the reports volume; free some, tixd continues by itself."""
 
 
 class QuotaReached(DiskFull):
-    """The quota of tixd's user is used up; raise it or free space, tixd goes on by itself."""
+    """The quota of tixd's user is used up; raise it or free space, tixd continues by itself."""
 
 
 class FolderFull(VolumeError):
-    """The folder can hold no more entries; remove some, tixd goes on by itself."""
+    """The folder can hold no more entries; remove some, tixd continues by itself."""
 
 
 class ReadOnlyVolume(VolumeError):
-    """The reports volume is read-only; mount it writable, tixd goes on by itself."""
+    """The reports volume is read-only; mount it writable, tixd continues by itself."""
 
 
 class NotPermitted(VolumeError):
@@ -194,11 +194,11 @@ class NotFound(VolumeError):
 
 
 class UnexpectedFileType(VolumeError):
-    """It is a link, or not the kind of file that belongs here; tixd leaves it alone, remove it."""
+    """It is a link, or not the kind of file that belongs here; tixd ignores it, remove it."""
 
 
 class TooLong(VolumeError):
-    """The file is longer than any that tixd writes under this name; tixd leaves it alone."""
+    """The file is longer than any that tixd writes under this name; tixd ignores it."""
 
 
 class NameTooLong(VolumeError):
@@ -241,7 +241,7 @@ class Locked(VolumeError):
     """Another process works on this installation; nothing to do."""
 
 
-# --- broker: RabbitMQ, or what is between it and us ---------------------------------------------
+# --- broker: RabbitMQ, or the network on the way to it ------------------------------------------
 
 
 class BrokerError(TixdError):
@@ -249,7 +249,7 @@ class BrokerError(TixdError):
 
 
 class BrokerUnavailable(BrokerError):
-    """No connection to RabbitMQ; see whether it runs, tixd tries again by itself."""
+    """No connection to RabbitMQ; check that it runs, tixd tries again by itself."""
 
 
 class BrokerRejected(BrokerError):
@@ -261,7 +261,7 @@ class NotDeclared(BrokerError):
 
 
 class QueueLocked(BrokerError):
-    """Another connection has this queue for itself; nothing to do."""
+    """Another connection has the exclusive use of this queue; nothing to do."""
 
 
 class MessageReturned(BrokerError):
@@ -269,7 +269,7 @@ class MessageReturned(BrokerError):
 
 
 class MessageRefused(BrokerError):
-    """RabbitMQ did not take the message; nothing is lost, see whether its queue is full."""
+    """RabbitMQ refused the message; nothing is lost, check whether its queue is full."""
 
 
 # --- collector: beside bad bundles, what an HTTP request can run into ----------------------------

@@ -1,4 +1,4 @@
-"""What parent, queues and workers exchange: the jobs, and what a worker says of one.
+"""The messages between parent, queues and workers: jobs, phases and results.
 
 Parent to worker: a job, and each Phase back while a job is isolated. Worker to parent: Ready, then
 for each job its Phases and one JobResult. Pure.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-#: What a worker does with an installation, in the order of a window's life.
+#: What a worker does with an installation, in the order of the steps.
 PhaseName = Literal["start", "read", "repost", "analyse", "post", "journal", "delete"]
 
 
@@ -20,8 +20,8 @@ class ProcessInstallation:
     """Process the reports of one installation.
 
     crashers: reports that crashed workers before; they are moved to bad-reports first.
-    isolated: read a single file at a time, and begin no phase before the parent knows of it, so
-    that a crash tells which file caused it.
+    isolated: read a single file at a time, and begin no phase before the parent has received it, so
+    that after a crash the parent knows which file caused it.
     """
 
     path: str
@@ -69,10 +69,10 @@ class CheckVolume:
 
 @dataclass(frozen=True, slots=True)
 class ListFailed:
-    """List what waits in failed-results of these (user, installation) pairs.
+    """List the kept results of these (user, installation) pairs.
 
-    Rows, for those that have any: (user, installation, waiting results, timestamp of the oldest or
-    0, epoch second until which they wait or 0, rejected results); reasons: why they wait.
+    Rows, for those that have any: (user, installation, kept results, timestamp of the oldest or 0,
+    epoch second until which they wait or 0, rejected results); reasons: why they wait.
     """
 
     base: str
@@ -81,7 +81,7 @@ class ListFailed:
 
 @dataclass(frozen=True, slots=True)
 class RetryFailed:
-    """Let rejected results of these (user, installation) pairs wait again, and end their pauses.
+    """Keep rejected results of these (user, installation) pairs again, and end their pauses.
 
     Rows: (user, installation, results restored); counts: "locked" and "failed" pairs.
     """
@@ -92,16 +92,16 @@ class RetryFailed:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Say that a worker has started and can be given a job."""
+    """Report that a worker has started and can be given a job."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Say what a worker begins now, before it does, so that an exit tells where it happened.
+    """Report what a worker begins next, so that the parent knows where an exit happened.
 
-    window: first second of the window in work, None before one is chosen; names: its reports;
+    window: first second of the current window, None before one is chosen; names: its reports;
     cpu_ns: CPU time that the worker process has used so far.
     """
 
@@ -113,11 +113,12 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """Say how a job ended; its worker can be given the next one.
+    """Report how a job ended; its worker can be given the next one.
 
     counts: what happened, by name; has_more: there is work left, queue the job again; rows: as each
-    kind of job says; reasons: a text for each row; failure: an unexpected exception; lacks_memory:
-    why it failed; unposted_reason: why the tix-api did not take results, "" where it does.
+    kind of job documents; reasons: a text for each row; failure: an unexpected exception;
+    lacks_memory: it is lack of memory or the like; unposted_reason: why the tix-api accepts no
+    results, "" where it does.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -132,7 +133,7 @@ class JobResult:
 Job = ProcessInstallation | ListUsers | ListInstallations | CheckVolume | ListFailed | RetryFailed
 Message = Job | Ready | Phase | JobResult
 
-#: What users are told of the jobs that process no installation.
+#: Descriptions, for users, of the jobs that process no installation.
 _WORDS: Mapping[type[Job], str] = MappingProxyType(
     {
         ListUsers: "looking for installations",
@@ -145,7 +146,7 @@ _WORDS: Mapping[type[Job], str] = MappingProxyType(
 
 
 def describe(job: Job) -> str:
-    """Return what users are told of a job."""
+    """Return a description of a job for users."""
     if isinstance(job, ProcessInstallation):
         return f"installation {job.user_id}/{job.installation_id}"
     return _WORDS[type(job)]

@@ -1,7 +1,7 @@
-"""Lines of the sources of an AS table: recognise their format, cut and read them.
+"""Lines of the sources of an AS table: recognise their format, split and parse them.
 
-The first line that is no comment tells the format. A field is taken whole or makes no sense. Of
-several origins the first counts; AS 0 is none. Pure.
+The first line that is not a comment determines the format. A field is parsed as a whole or not at
+all. Of several origins the first counts; AS 0 means none. Pure.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LONGEST_LINE = 10_000
 #: Longest field of addresses or an AS number, characters.
 _LONGEST_FIELD = 255
 
-#: Begin of a comment, pyasn's or the usual.
+#: Start of a comment: pyasn's, and the usual one.
 _COMMENTS = (";", "#")
 
 #: Digits, as many as the value of an IPv6 address has.
@@ -61,8 +61,8 @@ Value = tuple[int, str | None, str | None]
 class Format(NamedTuple):
     """The delimiter of a line (None: blanks) and its fields; addresses come first.
 
-    columns: places of the fields, where they are not the first ones; nothing: what stands in place
-    of an AS number where there is no AS.
+    columns: places of the fields, where they are not the first ones; nothing: texts in place of an
+    AS number that mean no AS.
     """
 
     delimiter: str | None
@@ -118,16 +118,16 @@ def _recognised_csv(fields: Sequence[str]) -> FormatName | None:
 
 
 def form_of(line: str) -> Format:
-    """Return the format of a file by its first line, which must be of a known one."""
+    """Return the format of a file by its first line; raises ValueError for an unknown one."""
     kind = recognised(line)
     form = _by_header(_commas(line)) if kind == "header" else FORMATS[kind] if kind else None
     if form is None:
-        raise ValueError("no line of a known form")
+        raise ValueError("not a line of a known format")
     return form
 
 
 def _by_header(names: Sequence[str]) -> Format | None:
-    """Return the format under a header of these names; None: no addresses or AS numbers."""
+    """Return the format below a header with these names; None: no addresses or AS numbers."""
     known = [name.strip().lower() for name in names]
     places = {
         field: known.index(column)
@@ -145,7 +145,7 @@ def _by_header(names: Sequence[str]) -> Format | None:
 
 
 def cut(line: str, form: Format) -> list[str]:
-    """Cut a line into fields; a line that is too long has none."""
+    """Split a line into fields; a line that is too long has none."""
     if len(line) >= LONGEST_LINE:
         return []
     if form.delimiter != ",":
@@ -157,7 +157,7 @@ def cut(line: str, form: Format) -> list[str]:
 
 
 def _commas(line: str) -> list[str]:
-    """Cut a line of CSV into fields; none where one is too long for the library."""
+    """Split a line of CSV into fields; none where one is too long for the library."""
     try:
         return next(csv.reader([line]), [])
     except csv.Error:
@@ -178,7 +178,7 @@ def span(fields: Sequence[str], form: Format) -> tuple[int, int, int]:
             return _network(fields[0], fields[1])
         (version, first), (other, last) = _address(fields[0]), _address(fields[1])
     except OSError:
-        raise ValueError("no address") from None
+        raise ValueError("not an address") from None
     if version != other or first > last:
         raise ValueError("the range ends before it begins")
     return version, first, last
@@ -191,7 +191,7 @@ def value(fields: Sequence[str], form: Format) -> Value | None:
         return None
     found = as_number_and_name(said["asn"])
     if found is None:
-        raise ValueError("no AS number")
+        raise ValueError("not an AS number")
     number, name = found
     if number == 0:
         return None
@@ -203,7 +203,7 @@ def name(fields: Sequence[str]) -> tuple[int, str]:
     asn = as_number(fields[0]) if fields else None
     text = clean(fields[1]) if len(fields) > 1 else None
     if asn is None or text is None:
-        raise ValueError("no AS number with a name")
+        raise ValueError("not an AS number with a name")
     return asn, text
 
 
@@ -212,7 +212,7 @@ def _network(text: str, length: str) -> tuple[int, int, int]:
     version, address = _address(text)
     free = BITS[version] - (int(length) if _DIGITS.fullmatch(length) else -1)
     if not 0 <= free <= BITS[version]:
-        raise ValueError("no such prefix length")
+        raise ValueError("not a prefix length")
     first = address >> free << free
     return version, first, first + (1 << free) - 1
 
@@ -221,12 +221,12 @@ def _address(text: str) -> tuple[int, int]:
     """Return IP version and value of an address, or of its number as in some CSV files."""
     text = text.strip()
     if "\0" in text:
-        raise ValueError("no address")
+        raise ValueError("not an address")
     if ":" in text:
         return 6, int.from_bytes(socket.inet_pton(socket.AF_INET6, text))
     if "." in text:
         return 4, int.from_bytes(socket.inet_pton(socket.AF_INET, text))
     number = int(text) if _DIGITS.fullmatch(text) else -1
     if not 0 <= number < 1 << BITS[6]:
-        raise ValueError("no address")
+        raise ValueError("not an address")
     return (4 if number < 1 << BITS[4] else 6), number

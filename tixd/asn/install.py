@@ -1,6 +1,6 @@
-"""Replace the AS table by a new one, if that makes sense.
+"""Replace the AS table by a new one that passes the checks.
 
-The new file is made beside the old one and checked before it replaces it in one step. Where it is
+The new file is written beside the old one and checked before it replaces it atomically. Where it is
 too small, has another AS for well-known addresses, or differs too much from the old one, the old
 one stays.
 """
@@ -54,7 +54,7 @@ class Installed:
 def install(
     entries: Entries, path: str, criteria: AcceptanceCriteria, progress: Progress
 ) -> Installed:
-    """Make the table and put it at `path`; raises TableRefused and leaves the old one then."""
+    """Build the table and put it at `path`; raises TableRefused, and then the old one stays."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         networks = write_table(entries, temporary, progress)
@@ -64,8 +64,8 @@ def install(
             size_bytes = new.facts.size_bytes
         if change is not None and change > criteria.largest_change:
             raise errors.TableRefused(
-                f"{path}: {change:.0%} differ from the table that is there, more than"
-                f" {criteria.largest_change:.0%}; --any-change takes it all the same"
+                f"{path}: {change:.0%} differ from the present table, more than"
+                f" {criteria.largest_change:.0%}; --any-change accepts it"
             )
         _replace(temporary, path)
     except OSError as error:
@@ -92,7 +92,7 @@ def _check(new: Table, networks: int, entries: Entries, criteria: AcceptanceCrit
 
 
 def _change(new: Table, path: str, entries: Entries) -> tuple[float | None, str]:
-    """Return how much differs from the table at `path`, 0..1, and why that is unknown."""
+    """Return the share that differs from the table at `path`, 0..1, or why it is unknown."""
     if not os.path.exists(path):
         return None, ""
     try:
@@ -101,12 +101,12 @@ def _change(new: Table, path: str, entries: Entries) -> tuple[float | None, str]
             pairs = [(old.find(a).asn, new.find(a).asn) for a in _sample(entries)]
     except errors.BadTable as error:
         return None, error.detail
-    told = [was != is_ for was, is_ in pairs if was or is_]
-    return min(1.0, max(size, sum(told) / len(told) if told else 0.0)), ""
+    differ = [was != is_ for was, is_ in pairs if was or is_]
+    return min(1.0, max(size, sum(differ) / len(differ) if differ else 0.0)), ""
 
 
 def _sample(entries: Entries) -> list[Address]:
-    """Choose addresses: random IPv4, the same each time; of IPv6, too large for that, entries."""
+    """Choose addresses: random ones of IPv4, the same each time; of IPv6, those of entries."""
     chance = Random(0)  # noqa: S311 - no secret
     addresses: list[Address] = [
         IPv4Address(chance.getrandbits(32)) for _ in range(_ADDRESSES_COMPARED)

@@ -1,8 +1,8 @@
 """Write an MMDB file from ranges of addresses; the only user of mmdb_writer.
 
-The file has the members of GeoLite2-ASN, and country_code, so every MMDB reader takes it. IPv4
-stands below ::/96, as in all such files, and each value is written once. The tree is built here,
-because inserting network by network costs mmdb_writer minutes for a full table.
+The file has the members of GeoLite2-ASN, and country_code, so every MMDB reader accepts it. IPv4 is
+below ::/96, as in all such files, and each value is written once. The tree is built here, because
+mmdb_writer needs minutes to insert the networks of a full table one by one.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Tree = SearchTreeNode
 def write_table(entries: Entries, path: str, progress: Progress) -> int:
     """Write the table to `path`; return how many networks it has.
 
-    progress: told ranges inserted so far and in all. Raises OSError, and BadSource for too large a
-    tree.
+    progress: called with the ranges inserted so far and in all. Raises OSError, and BadSource for
+    too large a tree.
     """
     writer = MMDBWriter(
         ip_version=6,
@@ -110,9 +110,9 @@ def _leaves(entries: Entries) -> list[SearchTreeLeaf]:
 def disjoint(ranges: Iterable[Range]) -> Iterator[Range]:
     """Cut ranges into pieces that do not overlap, in order of address.
 
-    The innermost range that holds an address has it, which for prefixes is the longest match; of
-    equal ranges the first. Pieces of neighbours are not joined, so that a network is never larger
-    than what was announced.
+    An address belongs to the innermost range that contains it, which for prefixes is the longest
+    match; of equal ranges, to the first. Pieces of neighbours are not joined, so that a network is
+    never larger than the announced one.
 
     >>> [tuple(piece) for piece in disjoint([Range(0, 9, 1), Range(2, 3, 2), Range(2, 3, 3)])]
     [(0, 1, 1), (2, 3, 2), (4, 9, 1)]

@@ -40,7 +40,7 @@ _TABLES: tuple[tuple[str, str, FormatName], ...] = (
 def read_database(entries: Entries, url: str, password: str, progress: Progress) -> None:
     """Add what the database holds; `password` goes before the one in the URL.
 
-    progress: told rows read so far and in all. Raises BadSource.
+    progress: called with the rows read so far and in all. Raises BadSource.
     """
     parts = urlsplit(url)
     where = f"mysql://{parts.hostname}{parts.path}"

@@ -1,7 +1,7 @@
 """The origin of an address: its AS, as the records of several providers give it.
 
-Private, loopback, link-local, CGNAT, documentation and other special addresses have no AS, whatever
-a table says. What a record lacks, or has in an unknown form, is None. Pure.
+Private, loopback, link-local, CGNAT, documentation and other special addresses have no AS, even if
+a table names one. What a record lacks, or has in an unknown form, is None. Pure.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Origin:
         return f"AS{self.asn} {self.name or ''}".rstrip() if self.asn else "no AS"
 
 
-#: The origin of an address that nobody knows.
+#: The origin of an address without a known AS.
 UNKNOWN = Origin()
 
 
@@ -158,7 +158,7 @@ def _number(text: str) -> int | None:
 
 
 def clean(value: object) -> str | None:
-    """Return a name as one printable line; None where nothing is left of it."""
+    """Return a name as one printable line; None where nothing is left."""
     if not isinstance(value, str):
         return None
     return bounded.printable(value, " ").strip()[:LONGEST_NAME] or None

@@ -1,7 +1,7 @@
 """Read the files that an AS table is made of: plain, gzip or xz.
 
-The content tells packing and format. A few bad lines are left out; many mean that the file is not
-what it seems. A file of any size, packed or not, takes bounded memory.
+Compression and format are recognised by content. A few bad lines are skipped; many mean another
+format or a damaged file. A file of any size, compressed or not, takes bounded memory.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _SHOWN = 60
 #: Lines between two reports of progress.
 _LINES_BETWEEN_REPORTS = 20_000
 
-#: Called with the work that is done, and all of it.
+#: Called with the work done so far, and the total.
 Progress = Callable[[int, int], object]
 
 
@@ -90,7 +90,7 @@ class Entries:
                 bad += 1
                 example = example or f"{_shown(' '.join(fields))}: {error}"
         if bad > total * LARGEST_BAD_SHARE:
-            raise errors.BadSource(f"{what}: {bad} of {total} lines make no sense, as {example}")
+            raise errors.BadSource(f"{what}: {bad} of {total} lines cannot be parsed, as {example}")
         self.left_out += bad
 
     def _add_range(self, fields: list[str], form: Format) -> None:
@@ -129,7 +129,7 @@ def _shown(text: str) -> str:
 def read_file(entries: Entries, path: str, progress: Progress) -> str:
     """Add what a file holds and return its format; raises BadSource.
 
-    progress: told bytes read so far and in all.
+    progress: called with the bytes read so far and in all.
     """
     try:
         with (
@@ -140,12 +140,12 @@ def read_file(entries: Entries, path: str, progress: Progress) -> str:
             lines = _reported(_bounded(text), file, os.fstat(file.fileno()).st_size, progress)
             return _read_lines(entries, path, filter(is_text, lines))
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or "is damaged or cut short"
+        reason = getattr(error, "strerror", None) or "is damaged or truncated"
         raise errors.BadSource(f"{path}: {reason}") from error
     except OverflowError as error:
         raise errors.BadSource(f"{path}: {error}") from error
     except ValueError:  # by open()
-        raise errors.BadSource(f"{path}: a path has no null character") from None
+        raise errors.BadSource(f"{path}: a path cannot contain a null character") from None
 
 
 def _read_lines(entries: Entries, path: str, lines: Iterator[str]) -> str:
@@ -155,10 +155,10 @@ def _read_lines(entries: Entries, path: str, lines: Iterator[str]) -> str:
     found = recognised(first)
     if found is None and "\0" in first:
         raise errors.BadSource(
-            f"{path}: is no text: an MMDB file needs no building, name it in TIX_ASN_TABLE"
+            f"{path}: is not text: an MMDB file needs no building, name it in TIX_ASN_TABLE"
         )
     if found is None:
-        raise errors.BadSource(f"{path}: {_shown(first)}: no line of a known form: {SHAPES}")
+        raise errors.BadSource(f"{path}: {_shown(first)}: not a line of a known format: {SHAPES}")
     form = form_of(first)
     rest = lines if found == "header" else chain([first], lines)
     entries.add(path, (cut(line, form) for line in rest), form)
@@ -179,7 +179,7 @@ def _bounded(text: io.TextIOBase) -> Iterator[str]:
 
 
 def _unpacked(file: BinaryIO) -> Any:
-    """Open the content of a plain or packed file, by its first bytes."""
+    """Open the content of a plain or compressed file, by its first bytes."""
     magic = file.read(6)
     file.seek(0)
     if magic.startswith(b"\x1f\x8b"):

@@ -1,7 +1,7 @@
 """The AS table: a memory-mapped MMDB file; the only user of maxminddb.
 
-It takes the files of GeoLite2-ASN, GeoIP2-Enterprise, DB-IP ASN Lite, IPinfo Lite and `tixd asn
-build`. All processes share the file's pages. Whatever is wrong with the file is BadTable.
+It reads the files of GeoLite2-ASN, GeoIP2-Enterprise, DB-IP ASN Lite, IPinfo Lite and `tixd asn
+build`. All processes share the file's pages. Every fault of the file is BadTable.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BLOCKS_LOOKED_AT = 1000
 KNOWN = (("8.8.8.8", 15169), ("1.1.1.1", 13335), ("2001:4860:4860::8888", 15169))
 
 #: Error for a file that the library cannot read.
-_DAMAGED = "is no MMDB file, or is damaged"
+_DAMAGED = "is not an MMDB file, or is damaged"
 
 #: What the library raises for a damaged file.
 _ERRORS = (ValueError, TypeError, KeyError, OverflowError, maxminddb.InvalidDatabaseError)
@@ -90,7 +90,7 @@ class Table:
         self._reader.close()
 
     def _names_an_as(self) -> bool:
-        """Look for an AS, which may stand behind many blocks without one."""
+        """Return whether there is an AS; it may come after many blocks without one."""
         known = (self.origin(text) for text, _ in KNOWN)
         walked = (islice(self._walk(version), BLOCKS_LOOKED_AT) for version in (4, 6))
         return any(found and found.asn for found in chain(known, *walked))
@@ -143,9 +143,9 @@ def _identity(path: str) -> _Identity:
     except OSError as error:
         raise errors.BadTable(f"{path}: {error.strerror}") from error
     except ValueError:
-        raise errors.BadTable(f"{path}: a path has no null character") from None
+        raise errors.BadTable(f"{path}: a path cannot contain a null character") from None
     if not stat.S_ISREG(found.st_mode):
-        raise errors.BadTable(f"{path}: no regular file")
+        raise errors.BadTable(f"{path}: not a regular file")
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 

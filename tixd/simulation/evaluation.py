@@ -1,10 +1,10 @@
 """Compare estimates of usage with the truth that a description.yml states.
 
-It is the file of a recorded experiment, in which the download speed was throttled by a schedule, or
-of a simulation. usage = scheduled speed / connection_speed. A window counts from its first second
-to its result's timestamp. A change of speed inside weighs the parts by time; a gap between two
-parts carried nothing; time before the first part of the window or after the last is unknown and
-left out. Other members are ignored; the YAML is loaded safely. Pure.
+It belongs to a recorded experiment, in which a schedule throttled the download speed, or to a
+simulation. usage = scheduled speed / connection_speed. A window lasts from its first second to its
+result's timestamp. Where the speed changes inside it, the parts are weighted by time; in a gap
+between two parts usage is 0; time before the first part or after the last one is unknown and
+ignored. Other members are ignored; the YAML is loaded safely. Pure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import yaml
 
 from tixd import errors
 
-#: A description holds a few lines; anything much larger is something else.
+#: A description has a few lines; a much larger file is something else.
 MAX_BYTES = 1 << 18
 
 
@@ -69,7 +69,7 @@ def read(content: bytes) -> Truth:
     if len(content) > MAX_BYTES:
         raise errors.BadDescription(f"over {MAX_BYTES} bytes")
     try:
-        stated = yaml.load(content, _Loader)  # noqa: S506 - it is a safe one
+        stated = yaml.load(content, _Loader)  # noqa: S506 - a SafeLoader
         downstream = _schedule(stated, "")
         upstream = _schedule(stated, "upstream_") if "upstream_experiment" in stated else ()
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -98,9 +98,9 @@ def _schedule(stated: dict[str, object], prefix: str) -> tuple[Part, ...]:
 def _number(value: object) -> float:
     """Check that a value is a finite number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("a speed, time or lapse is no number")
+        raise TypeError("a speed, time or lapse is not a number")
     if not 0 <= value < math.inf:
-        raise ValueError(f"{value} is no speed, time or lapse")
+        raise ValueError(f"{value} is not a speed, time or lapse")
     return float(value)
 
 

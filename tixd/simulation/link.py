@@ -2,7 +2,7 @@
 
 Time is in seconds since the start of the simulation; work is in seconds that the link needs to send
 it, so that nothing here depends on the speed of the link. Access networks are models of each kind's
-mechanism, no recordings; their constants are round figures of what such networks show. Pure.
+mechanism, not recordings; their constants are rounded figures of real networks. Pure.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def test_known_addresses_of_an_ip_version_without_sources_are_not_asked_for(path
 def test_a_change_of_up_to_a_fifth_is_taken_and_a_larger_one_is_not(path):
     put(path, slash_eights(lambda _: 64500))
     assert 0.05 < put(path, slash_eights(lambda first: 64500 + (first < 30))).change < 0.2
-    with pytest.raises(errors.TableRefused, match="differ from the table that is there"):
+    with pytest.raises(errors.TableRefused, match="differ from the present table"):
         put(path, slash_eights(lambda first: 64500 + (first < 150)))
     forced = put(
         path,

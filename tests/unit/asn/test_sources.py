@@ -74,7 +74,7 @@ def refused(path):
 def test_an_unknown_header_is_refused_with_the_shapes_that_are_known(tmp_path):
     (tmp_path / "source").write_text("network,geoname_id\n1.0.0.0/24,7\n")
     reason = refused(tmp_path / "source")
-    assert reason.startswith('"network,geoname_id": no line of a known form: ')
+    assert reason.startswith('"network,geoname_id": not a line of a known format: ')
     for shape in ("PREFIX ASN", "FIRST,LAST,ASN,NAME", "ASN NAME", "network", "start_ip"):
         assert shape in reason
 
@@ -82,7 +82,7 @@ def test_an_unknown_header_is_refused_with_the_shapes_that_are_known(tmp_path):
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_table_that_needs_no_building_is_sent_to_its_setting(tmp_path, pack):
     (tmp_path / "source").write_bytes(pack(b"\0\0x\0\1\xffGeoLite2-ASN\n"))
-    assert refused(tmp_path / "source").startswith("is no text: an MMDB file needs no building")
+    assert refused(tmp_path / "source").startswith("is not text: an MMDB file needs no building")
 
 
 def test_a_file_with_a_header_is_read_by_it(tmp_path):
@@ -95,16 +95,16 @@ def test_a_file_with_a_header_is_read_by_it(tmp_path):
 def test_a_column_of_something_else_is_no_as_number(tmp_path):
     (tmp_path / "source").write_text("1.0.0.0,1.0.0.255,8.8.8.0,x\n1.0.1.0,1.0.1.255,8.8.8,x\n")
     assert refused(tmp_path / "source") == (
-        '2 of 2 lines make no sense, as "1.0.0.0 1.0.0.255 8.8.8.0 x": no AS number'
+        '2 of 2 lines cannot be parsed, as "1.0.0.0 1.0.0.255 8.8.8.0 x": not an AS number'
     )
 
 
 def test_damage_is_told_in_plain_words(tmp_path):
     for content in (gzip.compress(b"x" * 99)[:-5], b"\x1f\x8b" + b"x" * 99, b"\xfd7zXZ\0x"):
         (tmp_path / "source").write_bytes(content)
-        assert refused(tmp_path / "source") == "is damaged or cut short"
+        assert refused(tmp_path / "source") == "is damaged or truncated"
     assert refused(tmp_path / "none") == "No such file or directory"
-    assert refused(f"{tmp_path}/a\0b") == "a path has no null character"
+    assert refused(f"{tmp_path}/a\0b") == "a path cannot contain a null character"
 
 
 def test_a_line_of_any_length_is_one_bad_line_and_takes_no_memory(tmp_path):

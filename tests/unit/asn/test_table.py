@@ -143,9 +143,9 @@ REASONS = {
     "Somebodys-ASN names no AS",
     "No such file or directory",
     "Too many levels of symbolic links",
-    "a path has no null character",
-    "is no MMDB file, or is damaged",
-    "no regular file",
+    "a path cannot contain a null character",
+    "is not an MMDB file, or is damaged",
+    "not a regular file",
 }
 
 
@@ -185,8 +185,8 @@ def test_a_tree_that_leads_back_to_its_root_is_a_bad_table_and_ends_no_process(t
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         1,
-        f"tixd.errors.BadTable: {tmp_path}/damaged: is no MMDB file, or is damaged: The AS table"
-        " cannot be used; replace it with another (tixd asn build makes one).",
+        f"tixd.errors.BadTable: {tmp_path}/damaged: is not an MMDB file, or is damaged: The AS"
+        " table cannot be used; replace it with another (tixd asn build makes one).",
     )
 
 

@@ -84,7 +84,7 @@ def test_what_states_no_truth_is_refused(content):
 
 
 def test_a_member_of_another_type_is_told_without_words_of_python():
-    with pytest.raises(errors.BadDescription, match=r"^a speed, time or lapse is no number"):
+    with pytest.raises(errors.BadDescription, match=r"^a speed, time or lapse is not a number"):
         read(RECORDED.replace(b"375", b"[]"))
 
 
