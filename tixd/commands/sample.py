@@ -22,18 +22,18 @@ DROP_INS = "/etc/systemd/system/tixd.service.d/"
 #: Every sample: where it goes, and what it is for.
 SAMPLES = MappingProxyType(
     {
-        "tixd.service": ("/etc/systemd/system/", "tixd as a service of systemd"),
+        "tixd.service": ("/etc/systemd/system/", "tixd as a systemd service"),
         "tixd@.service": ("/etc/systemd/system/", "several roles of it on one host"),
-        "tixd-reports.conf": (DROP_INS, "reports elsewhere than in /tmp/reports"),
-        "tixd-user.conf": (DROP_INS, "tixd as the condenser's user"),
-        "tixd-others.conf": (DROP_INS, "reports in folders that others own"),
-        "tixd-check": ("/usr/local/bin/", "tries what the service is going to do"),
-        "tixd.env": ("/etc/tixd/", "settings of the service, to be filled in"),
+        "tixd-reports.conf": (DROP_INS, "for reports outside /tmp/reports"),
+        "tixd-user.conf": (DROP_INS, "runs tixd as the condenser's user"),
+        "tixd-others.conf": (DROP_INS, "for reports in folders of other users"),
+        "tixd-check": ("/usr/local/bin/", "checks what the service needs"),
+        "tixd.env": ("/etc/tixd/", "settings of the service, for you to fill in"),
         "tixd.logrotate": ("/etc/logrotate.d/", "where the log is a file"),
-        "tixd-asn.service": ("/etc/systemd/system/", "makes the AS table anew"),
+        "tixd-asn.service": ("/etc/systemd/system/", "renews the AS table"),
         "tixd-asn.timer": ("/etc/systemd/system/", "starts it once a week"),
         "prometheus-rules.yml": ("/etc/prometheus/, rule_files", "alerts, with what to do"),
-        "grafana-dashboard.json": ("Grafana, Dashboards, Import", "what tixd does, at a glance"),
+        "grafana-dashboard.json": ("Grafana, Dashboards, Import", "a dashboard of what tixd does"),
     }
 )
 
@@ -50,7 +50,7 @@ def command(name: str | None) -> None:
     """List the files that come with tixd for the programs around it, or print one of them.
 
     \b
-    Example: tixd as a service of systemd
+    Example: the unit of the systemd service
       tixd sample tixd.service > /etc/systemd/system/tixd.service
     """
     if name is not None:
