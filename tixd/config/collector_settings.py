@@ -15,6 +15,9 @@ from tixd.config.settings import LEVEL_ALIASES
 #: Levels in the words of gracc-collector, which messages and tables show.
 LEVEL_WORDS = ("debug", "info", "warn", "error", "fatal", "panic")
 
+#: The formats in which records are published.
+Format = Literal["raw", "xml", "json"]
+
 #: What happens to an element of an envelope that is not a known record.
 Unknown = Literal["skip", "reject"]
 
@@ -195,7 +198,3 @@ class CollectorSettings:
         "connections at once; fewer if file descriptors are short",
         "connections",
     )
-
-
-#: The formats in which records are published.
-Format = Literal["raw", "xml", "json"]

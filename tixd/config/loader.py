@@ -312,7 +312,8 @@ def _read_keys(draft: _Draft, place: str, part: Mapping[str, Any], unknown: list
         if not name:
             draft.note_unknown(unknown, source, ".".join(words), table.keys)
         elif table.is_secret(name):
-            secrets.setdefault(name, {})[source] = Path(str(raw)) if is_file else raw
+            is_path = is_file and (table.is_lenient or isinstance(raw, str))
+            secrets.setdefault(name, {})[source] = Path(str(raw)) if is_path else raw
         else:
             draft.take(name, raw, source, table.check)
     for name, places in secrets.items():

@@ -103,6 +103,11 @@ def test_a_secret_of_a_wrong_type_is_not_shown(tmp_path, value):
     assert line.endswith("[api] password: must be a text")
 
 
+def test_the_file_of_a_secret_must_be_named_by_a_text(tmp_path):
+    (line,) = problems({}, toml(tmp_path, "[api]\npassword_file = 5\n"))
+    assert line.endswith("[api] password_file: must be a text")
+
+
 def test_no_representation_of_the_configuration_shows_a_secret():
     environ = {"TIX_API_PASSWORD": "geheim", "http_proxy": "http://u:geheim@proxy:1"}
     loaded = loader.load({}, environ, None)
