@@ -68,7 +68,8 @@ class Settings:
         "one",
         "TIX_USAGE_POST",
         "usage.post",
-        "both: also post the other estimate, as upUsageAlt and downUsageAlt",
+        "both: also post the other estimate (upUsageAlt, downUsageAlt), how far the one by delayed"
+        " probes may be off (upUsageWidth, downUsageWidth), and whether a clock was set (clock)",
     )
     api_ssl: bool = setting(
         False,  # noqa: FBT003
