@@ -37,11 +37,11 @@ _PRIORITIES = MappingProxyType(
     }
 )
 
-#: Prefix of a line for journald that is no event: the priority of an error.
+#: Prefix of a line for journald that is not an event: the priority of an error.
 MUST_ACT = f"<{_PRIORITIES[logging.ERROR]}>"
 
-#: Names of a log that is no file. A device stands for the open stream, because opening it anew is
-#: refused where the stream is another user's.
+#: Names of a log that is not a file. A device stands for the open stream, because opening it again
+#: is refused where the stream is another user's.
 _STREAMS = MappingProxyType(
     {
         "stderr": "stderr",
@@ -60,7 +60,7 @@ SHORTER = (100, 30, 10, 0)
 #: How many calls are named of an unexpected exception, the innermost.
 PLACES = 4
 
-#: Takes what a library logs of each try, where our log has one line per change of state.
+#: Swallows what a library logs of each try; our log has one line per change of state.
 NULL_LOGGER = logging.Logger("null", logging.CRITICAL + 1)
 
 _LOGGER = logging.getLogger("tixd")
@@ -77,7 +77,7 @@ def info(event: str, **values: object) -> None:
 
 
 def warning(event: str, **values: object) -> None:
-    """Log what somebody should look at in working hours."""
+    """Log what the operator should look at in working hours."""
     _log(logging.WARNING, event, values)
 
 
@@ -122,14 +122,14 @@ class RateLimiter:
         self._hours: dict[int, _Hour] = {}
 
     def would_allow(self, *key: str, now: float) -> bool:
-        """Tell whether `allow` would let `key` through; remember nothing."""
+        """Return whether `allow` would let `key` through; remember nothing."""
         hour = self._hours.get(_key(key))
         return hour is None or not 0 <= now - hour.began < self.PAUSE_SECONDS
 
     def allow(self, *key: str, now: float, most: int = 1) -> int | None:
         """Return how many events `key` were held back since the last hour; None: hold this back.
 
-        now: in seconds; most: how many an hour are let through.
+        now: in seconds; most: how many pass in an hour.
         """
         short = _key(key)
         hour = self._hours.get(short)
@@ -186,7 +186,7 @@ def form_for(form: Literal["auto"] | Form, file: str, journal_stream: str) -> Fo
         return form
     try:
         facts = os.fstat(_stream(file).fileno()) if file in _STREAMS else None
-    except (OSError, ValueError):  # closed, or replaced by something that is no file
+    except (OSError, ValueError):  # closed, or replaced by something that is not a file
         facts = None
     ours = facts is not None and f"{facts.st_dev}:{facts.st_ino}" == journal_stream
     return "journald" if ours else "text"
@@ -214,9 +214,9 @@ def reopen() -> None:
 
 
 def is_file_gone() -> bool:
-    """Tell whether a log file was removed, and stayed so between two calls.
+    """Return whether a log file was removed, and stayed so between two calls.
 
-    Call it about once a second: what makes a new file at once is no removal.
+    Call it about once a second: a file that is replaced at once does not count as removed.
     """
     gone = [destination.is_gone() for destination in _destinations()]
     return any(gone)
@@ -230,7 +230,7 @@ def toggle_debug() -> None:
 
 
 def is_debugging() -> bool:
-    """Tell whether everything is logged."""
+    """Return whether everything is logged."""
     return _LOGGER.isEnabledFor(logging.DEBUG)
 
 
@@ -258,7 +258,7 @@ class _Destination(logging.StreamHandler[TextIO]):
         self.usual_level = level
 
     def reopen(self) -> None:
-        """Open the file anew; go on with standard error where that fails, without losing a line."""
+        """Reopen the file; use standard error where that fails, without losing a line."""
         if self._file in _STREAMS:
             return
         self._close_file()
@@ -268,7 +268,7 @@ class _Destination(logging.StreamHandler[TextIO]):
             error("log_not_reopened", file=self._file, reason=problem.strerror, now="stderr")
 
     def is_gone(self) -> bool:
-        """Tell whether the file has lost its name, now and at the call before."""
+        """Return whether the file has lost its name, now and at the call before."""
         if self._file in _STREAMS or self.stream is sys.stderr:
             return False
         was_missing = self._was_missing
@@ -276,7 +276,7 @@ class _Destination(logging.StreamHandler[TextIO]):
         return was_missing and self._was_missing
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Tell once an hour of lines that cannot be written, as on a full disk."""
+        """Report once an hour that lines cannot be written, as on a full disk."""
         reason = str(sys.exc_info()[1])
         if self._limiter.allow(reason, now=record.created) is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -288,7 +288,7 @@ class _Destination(logging.StreamHandler[TextIO]):
         super().close()
 
     def _close_file(self) -> None:
-        """Go on with standard error; what a full disk left in the file's buffer is lost."""
+        """Switch to standard error; what a full disk left in the file's buffer is lost."""
         stream = self.stream
         self.stream = sys.stderr
         if self._file not in _STREAMS and stream is not sys.stderr:
@@ -372,7 +372,7 @@ def _quoted(value: object) -> str:
 
 
 def adopt() -> None:
-    """Turn into events what libraries log, warnings, and exceptions that nobody catches.
+    """Turn into events what libraries log, warnings, and uncaught exceptions.
 
     Call it once, when the process starts.
     """

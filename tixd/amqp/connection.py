@@ -107,7 +107,7 @@ def _ssl(endpoint: Endpoint, tls: Tls) -> pika.SSLOptions:
 class Connection:
     """An open connection.
 
-    ended: done, with the reason, once it has closed; blocked: why the broker takes no messages now
+    ended: done, with the reason, once it has closed; blocked: why it accepts no messages now
     (memory, disk). It says so only after something was published.
     """
 

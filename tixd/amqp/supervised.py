@@ -1,4 +1,4 @@
-"""A connection to RabbitMQ that is restored for ever, and a probe whether it takes messages.
+"""A connection to RabbitMQ that is restored for ever, and a probe whether it accepts messages.
 
 Pauses between tries double up to a limit, with jitter; a connection that held for a while makes the
 next pause short. There is one log line per change of state. Any fault of a connection ends it, so
@@ -72,7 +72,7 @@ class SupervisedConnection:
                 await self._connect_once()
             except errors.BrokerError as error:
                 self._drop(error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it ends this connection
+            except Exception as error:  # noqa: BLE001 - any error ends this connection
                 tasks.report(error, self.name)
                 self._drop(_unexpected(error))
             ready = time.monotonic() - self._ready_since
@@ -145,10 +145,10 @@ _LOOK_SECONDS = 1.0
 
 
 class BrokerProbe:
-    """A queue of our own that shows whether the broker takes messages.
+    """A queue of our own that shows whether the broker accepts messages.
 
     One that is short of memory or disk says so only to a connection that publishes. The queue ends
-    with the connection and holds one message at most, so probes disturb nobody.
+    with the connection and holds one message at most, so probes disturb no other client.
     """
 
     def __init__(self, connection: Connection, channel: Channel, queue: str) -> None:

@@ -1,10 +1,10 @@
-"""Decide which requests may use memory, and which bundles may be worked on.
+"""Decide which requests may use memory, and which bundles may be processed.
 
-In: sizes as they become known, a clock. Out: leave to go on, or Unavailable, OverLimit. Rules:
+In: sizes as they become known, a clock. Out: permission to continue, Unavailable, OverLimit. Rules:
 - what a request holds counts as it grows: what has arrived, what it was decoded to, its records;
 - a quarter of the bytes is kept for small requests, so that large ones never shut them out;
 - when bytes are short, requests still being received make room, the one with least progress first;
-- when as many bundles are worked on as may be, the latest large one makes room for a small one;
+- when no more bundles may be in progress, the latest large one makes room for a small one;
 - a sixteenth of the places is kept for large bundles, so that small ones never shut them out;
 - what a request reserved is free again when it ends, however it ends. Pure.
 """
@@ -18,23 +18,23 @@ from functools import partial
 
 from tixd import errors
 
-#: What is kept for small requests is one part in so many of the bytes.
+#: Divisor of the bytes that are reserved for small requests.
 RESERVED_PART = 4
 
-#: A request is small up to one part in so many of the bytes.
+#: Divisor of the bytes up to which a request is small.
 SMALL_PART = 256
 
-#: Of the bundles that may be worked on, one in so many is kept for large ones.
+#: Divisor of the places that are reserved for large bundles.
 LARGE_PART = 16
 
-#: After so many seconds a byte counts half as progress.
+#: Seconds after which a byte counts half as progress.
 HALF_LIFE_SECONDS = 0.5
 
 #: A request of whose bytes a smaller share is recent makes no progress: it may have to make room.
 STALLED = 0.5
 
-#: Progress is compared by how often it can be doubled, up to so many times, so that slow bodies
-#: differ from those that stand still; of equal ones the largest makes room.
+#: Most levels of progress, each twice the one below, so that slow bodies differ from those that
+#: stand still; of equal ones the largest makes room.
 MAX_DOUBLINGS = 16
 
 #: CPU seconds after which a request is large, whatever it holds.
@@ -47,16 +47,16 @@ HEAD_COPIES = 2
 #: that is kept keeps everything that its traceback knows.
 Reason = Callable[[], Exception]
 
-_LARGE = partial(errors.Unavailable, "it is large, and small requests needed its place")
+_LARGE = partial(errors.Unavailable, "dropped to make room for a small request")
 _STALLED = partial(errors.RequestTimeout, "others needed the memory it held")
 
 
 class ClientGone(Exception):
-    """The sender has left, so nobody waits for an answer."""
+    """The sender disconnected: no answer is needed."""
 
 
 class Admission:
-    """What all requests reserve together, and which bundles are worked on."""
+    """What all requests reserve together, and which bundles are in progress."""
 
     def __init__(self, max_requests: int, max_bytes: int, clock: Callable[[], float]) -> None:
         self._max_requests = max_requests
@@ -69,7 +69,7 @@ class Admission:
 
     @property
     def admitted_requests(self) -> int:
-        """How many bundles are worked on."""
+        """Return how many bundles are in progress."""
         return len(self._admitted)
 
     @contextmanager
@@ -83,7 +83,7 @@ class Admission:
 
     @contextmanager
     def admit(self, reservation: Reservation) -> Iterator[None]:
-        """Let a bundle be worked on in the block; raises Unavailable where too many are already."""
+        """Process a bundle in the block; raises Unavailable where too many are in progress."""
         self._make_place(is_large=self._is_large(reservation))
         self._admitted[reservation] = None
         try:
@@ -92,21 +92,23 @@ class Admission:
             self._admitted.pop(reservation, None)
 
     def _make_place(self, *, is_large: bool) -> None:
-        """See that one bundle more can be worked on; raises Unavailable."""
+        """Make place for one more bundle; raises Unavailable."""
         large = [one for one in self._admitted if self._is_large(one)]
         for_large = self._max_requests // LARGE_PART
         admitted = self.admitted_requests
         if not is_large and admitted - len(large) >= self._max_requests - for_large:
-            raise errors.Unavailable(f"{admitted} requests are worked on, most of them small")
+            raise errors.Unavailable(
+                f"{admitted} bundles in progress, no place for another small one"
+            )
         if admitted < self._max_requests:
             return
         latest = next((one for one in reversed(large[for_large:]) if one.can_cancel), None)
         if is_large or not latest:
-            raise errors.Unavailable(f"{admitted} requests are worked on")
+            raise errors.Unavailable(f"{admitted} bundles in progress")
         latest.cancel(_LARGE)
 
     def count(self, reservation: Reservation, size: int) -> None:
-        """Count so many bytes more (or fewer) for a reservation; there is room for them."""
+        """Count `size` more (or fewer) bytes for a reservation; there is room for them."""
         self.reserved_bytes += size
         if reservation.bytes + size:
             self._reservations[reservation] = None
@@ -114,11 +116,11 @@ class Admission:
             self._reservations.pop(reservation, None)
 
     def dismiss(self, reservation: Reservation) -> None:
-        """Give its place to others although its task has not noticed yet that it was cancelled."""
+        """Free its place at once, before its task has noticed that it was cancelled."""
         self._admitted.pop(reservation, None)
 
     def make_room(self, reservation: Reservation, size: int) -> None:
-        """See that a reservation can grow by so many bytes; raises Unavailable, OverLimit."""
+        """Make room for a reservation to grow by `size` bytes; raises Unavailable, OverLimit."""
         total = reservation.bytes + size
         limit = self._max_bytes
         if total > self._small_bytes:
@@ -146,7 +148,7 @@ class Admission:
 
 
 def _progress_level(progress: float) -> int:
-    """How often progress can be doubled until it is whole, negative.
+    """Return how often progress can be doubled until it is whole, as a negative number.
 
     >>> [_progress_level(progress) for progress in (0.4, 0.03, 0.0)]
     [-2, -6, -16]
@@ -174,11 +176,11 @@ class Reservation:
         self._measured_at = 0.0
 
     def add(self, size: int) -> None:
-        """Hold so many bytes more; raises Unavailable where there is no room, OverLimit."""
+        """Reserve `size` bytes more; raises Unavailable where there is no room, OverLimit."""
         self.resize(self.bytes + size)
 
     def resize(self, total: int) -> None:
-        """Hold so many bytes in all; raises as `add`, and the reason of a cancelled request."""
+        """Reserve `total` bytes in all; raises as `add`, and the reason of a cancelled request."""
         if self.cancelled:
             raise self.cancelled()
         more = total - self.bytes
@@ -190,7 +192,7 @@ class Reservation:
         self._grow(more)
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Release everything."""
         self._grow(-self.bytes)
 
     def progress(self, now: float) -> float:
@@ -199,7 +201,7 @@ class Reservation:
 
     @property
     def can_cancel(self) -> bool:
-        """Whether it can be cancelled from outside, and has not been."""
+        """Return whether it can be cancelled from outside, and was not yet."""
         return self.interrupt is not None and self.cancelled is None
 
     def cancel(self, reason: Reason) -> None:

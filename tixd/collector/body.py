@@ -3,8 +3,8 @@
 In: aiohttp's request, the reservation that counts what it holds, a deadline. Out: the parameters of
 its query and its body, or BadRequest, RequestTimeout, OverLimit, WrongType, Unavailable,
 ClientGone. Rules:
-- what can be refused by its head is refused before anything of it is read, and a client that asks
-  is told to continue only then;
+- what can be refused by its head is refused before anything of it is read, and a client that
+  expects 100-continue gets it only then;
 - what arrives is decoded at once, and only that is held;
 - a compressed body is inflated once it is whole, every byte once, in pieces of bounded size,
   straight into the form; the work grows with body and content alone, however many streams (gzip's

@@ -35,7 +35,7 @@ _STEP_BYTES = 32 * 1024
 #: What a record counts as work beside its source, bytes.
 _RECORD_BYTES = 400
 
-#: What any other piece of text counts as work: one part in so many of its bytes.
+#: Divisor of the bytes of any other text, which count as work.
 _TEXT_PART = 8
 
 #: What it counts as work whatever its length, bytes.

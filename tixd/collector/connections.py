@@ -1,9 +1,9 @@
 """Bound connections: each has its time to send a request, and there are never too many.
 
-In: aiohttp's protocol of each connection, what its request does. Out: closed connections, requests
-that are cancelled because their sender has left. Rules: a connection that has not sent its first
+In: aiohttp's protocol of each connection, what its request does. Out: closed connections,
+cancelled requests of senders that disconnected. Rules: a connection that has not sent its first
 request in time is closed; where no more may be open, the one that has been idle or sending for the
-longest makes room, never one whose request is worked on; the head of a request is reserved as it
+longest makes room, never one whose request is processed; the head of a request is reserved as it
 arrives; of a connection that has ended nothing is kept.
 """
 
@@ -26,8 +26,8 @@ from tixd.runtime.http_server import cut, has_request
 #: How often connections are looked at.
 SWEEP_SECONDS = 1.0
 
-#: How long a whole head for which there is no room may take until its request begins: the loop may
-#: be busy.
+#: How long a complete head without room may wait until its request begins, because the loop may be
+#: busy.
 GRACE_SECONDS = 1.0
 
 #: Descriptors that are not for senders: log, sinks, and connections that are being closed.
@@ -39,12 +39,12 @@ MIN_CONNECTIONS = 16
 
 @dataclass(slots=True)
 class Connection:
-    """One connection, and its request under way.
+    """One connection, and its current request.
 
     since: when it was opened or its latest request began (monotonic); head: what has arrived of the
-    next request's head; requests: how many heads were whole; request: what the one under way holds;
-    is_in_body: a body was answered before its end; is_worked_on: its request is; is_closing: it was
-    closed, which takes a turn of the loop.
+    next request's head; requests: how many heads were whole; request: what the current one holds;
+    is_in_body: a body was answered before its end; is_processed: its request is processed now;
+    is_closing: it was closed, which takes a turn of the loop.
     """
 
     since: float
@@ -52,22 +52,22 @@ class Connection:
     requests: int = 0
     request: Reservation | None = None
     is_in_body: bool = False
-    is_worked_on: bool = False
+    is_processed: bool = False
     is_closing: bool = False
 
     @property
     def expects_head(self) -> bool:
-        """Whether what arrives belongs to the head of the next request."""
+        """Return whether what arrives belongs to the head of the next request."""
         return self.request.is_whole if self.request else not self.is_in_body
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Keep the connection open while its request is worked on in the block."""
-        self.is_worked_on = True
+        """Keep the connection open while its request is processed in the block."""
+        self.is_processed = True
         try:
             yield
         finally:
-            self.is_worked_on = False
+            self.is_processed = False
 
 
 class Connections:
@@ -112,10 +112,10 @@ class Connections:
                 if not self._open[protocol].requests:
                     self._close(protocol)
 
-    # --- what the listener tells -----------------------------------------------------------------
+    # --- calls of the listener -------------------------------------------------------------------
 
     def admit(self, protocol: web.RequestHandler) -> None:
-        """Take in a new connection: another makes room where there is none."""
+        """Admit a new connection; where there is no room, another one is closed."""
         if len(self._open) >= self._max_connections:
             self._make_room(protocol)
         self._open[protocol] = Connection(time.monotonic(), self._new_head(protocol))
@@ -143,7 +143,7 @@ class Connections:
 
     def _make_room(self, newcomer: web.RequestHandler) -> None:
         present = [one for one, found in self._open.items() if not found.is_closing]
-        idle = [one for one in present if not self._open[one].is_worked_on]
+        idle = [one for one in present if not self._open[one].is_processed]
         if len(present) < self._max_connections:
             return
         if idle:
@@ -164,7 +164,7 @@ class Connections:
             loop.call_later(GRACE_SECONDS, self._close_unserved, protocol, connection.requests)
 
     def _close_unserved(self, protocol: web.RequestHandler, before: int) -> None:
-        """Close a connection that has begun no request since it had begun so many."""
+        """Close a connection that has begun no request since it had begun `before`."""
         connection = self._open.get(protocol)
         if connection and connection.requests == before:
             self._close(protocol)
@@ -177,7 +177,7 @@ class Connections:
 
 
 def _possible(wanted: int) -> int:
-    """Return as many as wanted, or as descriptors allow; asks the kernel for all it may have."""
+    """Return as many as wanted, or as descriptors allow; raises the soft limit to the hard one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         return wanted

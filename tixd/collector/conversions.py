@@ -39,7 +39,7 @@ _TIME = re.compile(
     re.ASCII,
 )
 
-#: Days of the months in a year that is no leap year.
+#: Days of the months in a year that is not a leap year.
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 #: Largest value of a signed integer of 64 bits (hop).
@@ -112,7 +112,7 @@ def time(text: str, key: str) -> str:
     """
     found = _TIME.fullmatch(text)
     if not found or not _day_exists(int(found[2]), int(found[3]), int(found[4])):
-        raise BadRecord(f"{key} {_shown(text)} is no RFC 3339 time")
+        raise BadRecord(f"{key} {_shown(text)} is not an RFC 3339 time")
     date, hour, rest, offset = found.group(1, 5, 6, 7)
     if offset != "Z":
         hours, minutes = divmod(int(found[9]) * 60 + int(found[10]), 60)
@@ -128,7 +128,7 @@ def whole(text: str, key: str, limit: int) -> int:
     """
     digits = text.strip()
     if not digits.isascii() or not digits.isdigit():
-        raise BadRecord(f"{key} {_shown(text)} is no whole number")
+        raise BadRecord(f"{key} {_shown(text)} is not a whole number")
     digits = digits.lstrip("0") or "0"
     if len(digits) > len(str(limit)) or int(digits) > limit:
         raise BadRecord(f"{key} {_shown(text)} is over {limit}")

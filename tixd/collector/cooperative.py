@@ -30,10 +30,10 @@ Steps = Generator[int, None, T]
 #: CPU time up to which requests are equals, seconds; then twice as much, and so on.
 EQUAL_SECONDS = 0.01
 
-#: Beyond so many times doubled, all are equals.
+#: Most doublings; beyond them all requests are equals.
 MAX_LEVEL = 5
 
-#: One turn in so many begins with the request that came first.
+#: Each eighth turn begins with the request that came first.
 FIRST_EACH = 8
 
 #: CPU time of the steps in one turn of the loop, seconds; one step may be longer.
@@ -61,7 +61,7 @@ async def interruptible(reservation: Reservation, deadline: float) -> AsyncItera
     """Interrupt the block at the deadline (of the loop's clock), or when its request is cancelled.
 
     Raises the reason of the cancelled request; at the deadline RequestTimeout where the request has
-    not arrived, and Unavailable where it was not worked through.
+    not arrived, and Unavailable where it was not processed.
     """
 
     def interrupt() -> None:
@@ -79,8 +79,8 @@ async def interruptible(reservation: Reservation, deadline: float) -> AsyncItera
         if reservation.cancelled:
             raise reservation.cancelled() from None
         if reservation.is_whole:
-            raise errors.Unavailable("not worked through within its time-out") from None
-        raise errors.RequestTimeout("not whole within its time-out") from None
+            raise errors.Unavailable("not processed in time") from None
+        raise errors.RequestTimeout("incomplete after the time-out") from None
 
 
 @dataclass(slots=True, eq=False)
@@ -164,7 +164,7 @@ class StepScheduler:
         self._expected_seconds += LEARNED_PART * (seconds - self._expected_seconds)
 
     def _begin_turn(self) -> None:
-        """Give steps to those that wait: the loop has turned."""
+        """Grant steps to those that wait, in the next turn of the loop."""
         self._planned_seconds = 0.0
         self._turns += 1
         waiting = [one for one in self._waiting if not one.granted.done()]

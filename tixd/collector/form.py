@@ -33,7 +33,7 @@ WANTED = MappingProxyType(
 #: Characters of an escape behind its sign.
 _DIGITS = 2
 
-#: What a growing value may have allocated beside what it holds: one part in so many.
+#: Divisor of what a growing value may have allocated beside what it holds.
 _SPARE_PART = 8
 
 _TO_QUOTED_PRINTABLE = bytes.maketrans(b"+%", b" =")

@@ -86,7 +86,7 @@ class Profiler:
 
 
 async def _wait_for_end(request: web.BaseRequest, seconds: float) -> None:
-    """Wait so long, or until the client has left."""
+    """Wait this long, or until the client disconnects."""
     end = time.monotonic() + seconds
     while request.transport and (left := end - time.monotonic()) > 0:
         await asyncio.sleep(min(left, CLIENT_CHECK_SECONDS))

@@ -1,8 +1,8 @@
 """A bundle's way from its request to its answer. READ SECOND.
 
 In: servlet requests. Out: records with every sink, and the answer. Rules: the whole bundle is read
-before anything is published; 200 is said only once every record is with every sink, because a
-sender repeats whatever is answered otherwise; a ping says only that the collector is here.
+before anything is published; 200 is answered only once every sink has every record, because a
+sender repeats what is answered otherwise; the answer to a ping says only that the collector runs.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from tixd.collector.record_parser import Limits
 from tixd.config.collector_settings import CollectorSettings
 from tixd.runtime.http_server import plain_text
 
-#: When a sender that was turned away is to come again, seconds.
+#: Seconds after which a rejected sender may repeat its bundle.
 RETRY_AFTER_SECONDS = 5
 
-#: Most of what is wrong that a sender is told, characters.
+#: Longest text of an error in an answer, characters.
 ANSWER_CHARACTERS = 900
 
 #: How much of a sender's name is kept, bytes.
@@ -37,11 +37,11 @@ NAME_BYTES = 1024
 
 @dataclass(slots=True)
 class RequestContext:
-    """One servlet request, and what its line in the log tells.
+    """One servlet request, and what is logged of it.
 
     deadline: until when it must be read, by the loop's clock; sender: the name that it gives
-    itself; records: records and handshakes by type; problem: what went wrong that its sender is not
-    told.
+    itself; records: records and handshakes by type; problem: what went wrong, if the answer
+    does not say it.
     """
 
     request: web.BaseRequest
@@ -67,13 +67,13 @@ class Receiver:
         self._reader = RequestReader(settings, self._scheduler)
 
     async def respond(self, context: RequestContext) -> web.Response | None:
-        """Receive a bundle and say how it went; None: its sender has left."""
+        """Receive a bundle and return the answer; None: its sender disconnected."""
         if context.request.method not in ("GET", "POST"):
             return plain_text("only GET and POST", 405, Allow="GET, POST")
         try:
             await self._receive(context)
         except ClientGone:
-            context.problem = "the sender has left"
+            context.problem = "the sender disconnected"
             return None
         except errors.BadRequest as error:
             return plain_text(bounded.text(error.answer, ANSWER_CHARACTERS), error.status)
@@ -81,7 +81,7 @@ class Receiver:
             context.problem = error.detail
             retry_after = str(RETRY_AFTER_SECONDS)
             return plain_text(error.answer, error.status, Retry_After=retry_after)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the sender is to repeat it
+        except Exception as error:  # noqa: BLE001 - the sender repeats the bundle
             logs.error("request_failed", reason=f"{type(error).__name__}: {error}")
             context.problem = "unexpected"
             return plain_text("Internal server error", 500)
@@ -128,7 +128,7 @@ class Receiver:
         return bundle
 
     async def _publish(self, bundle: Bundle, context: RequestContext) -> None:
-        """Have every record with every sink, and count it."""
+        """Publish every record to every sink, and count it."""
         context.reservation.add(self._sinks.memory_bytes(bundle.records))
         try:
             run = partial(self._scheduler.run, reservation=context.reservation)

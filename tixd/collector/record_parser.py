@@ -6,7 +6,7 @@ In: the source of one element. Out: its tree, and the source as it is published.
 - the tree is not many times as large as its source: what could make it so (tags, attributes, long
   namespaces) is bounded before it is made, by patterns that match whenever the parser would;
 - the source keeps every byte it has, and gets the declarations that it lacks: those of the envelope
-  around it, and `urn:undeclared:PREFIX` for a prefix that nobody declares.
+  around it, and `urn:undeclared:PREFIX` for an undeclared prefix.
 The parser is expat, which builds the trees in C and forgets every name afterwards (lxml keeps them
 until the process ends). Pure.
 """
@@ -62,7 +62,7 @@ _UNBOUND_PREFIX = expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]
 #: Prefixes that XML itself declares.
 _BUILT_IN = frozenset(("xml", "xmlns"))
 
-#: How a comment, character data and an instruction go on behind their first characters.
+#: The rest of a comment, of character data, of an instruction, after their first characters.
 COMMENT = rb"[^-]*+(?:-(?!->)[^-]*+)*+-->"
 CDATA = rb"[^\]]*+(?:\](?!\]>)[^\]]*+)*+\]\]>"
 INSTRUCTION = rb"[^?]*+(?:\?(?!>)[^?]*+)*+\?>"
@@ -195,7 +195,7 @@ def parse_element(
     """Parse the one element that the source is.
 
     outer: what the envelope declares; at: where in the bundle the source begins, for messages.
-    Raises MalformedBundle where it is no XML, OverLimit.
+    Raises MalformedBundle where it is not XML, OverLimit.
     """
     check_size(source, limits, at)
     if outer and (tag := START_TAG.match(source)):

@@ -1,8 +1,8 @@
 """The collector's HTTP server: what is answered under which path, and a log line for each bundle.
 
-In: aiohttp's requests. Out: responses. Rules: bundles are for receive.py, whose answer has been
-sent before its line is written; all else is answered from memory; a header that names the sender is
-believed only where a trusted proxy sent it.
+In: aiohttp's requests. Out: responses. Rules: bundles go to receive.py; the answer is sent before
+its line is logged; all else is answered from memory; a header that names the sender counts only if
+a trusted proxy sent it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: Where senders post bundles.
 SERVLET = "/gratia-servlets/rmi"
 
-#: Status in the log and the metrics of a request whose sender has left.
+#: Status in the log and the metrics of a request whose sender disconnected.
 _CLIENT_GONE = 0
 
 #: How long a kept connection may wait for its next request.
@@ -86,7 +86,7 @@ class Server:
 
     @property
     def admitted_requests(self) -> int:
-        """How many bundles are worked on."""
+        """Return how many bundles are in progress."""
         return self._admission.admitted_requests
 
     async def listen(self, address: str) -> Listener:

@@ -295,7 +295,7 @@ def _token_end(text: bytes, at: int) -> int:
 
 
 def _end(pattern: re.Pattern[bytes], text: bytes, at: int, limit: int) -> int:
-    """Return where a pattern that always matches ends, within so many bytes."""
+    """Return where a pattern that always matches ends, within `most` bytes."""
     found = pattern.match(text, at, at + limit)
     return found.end() if found else at
 

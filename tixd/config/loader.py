@@ -187,7 +187,7 @@ class _Draft:
     def note_unknown(self, notes: list[str], source: str, name: str, known: Iterable[str]) -> None:
         """Add a warning or a problem about a name that no setting has, and the nearest known one.
 
-        Of very many the later ones are only counted: looking for near names takes its time.
+        After many, near names are no longer looked for, which takes time.
         """
         ignored = ", ignored" if notes is self.warnings else ""
         advice = ""

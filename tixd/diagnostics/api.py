@@ -111,6 +111,6 @@ def _check_user(answer: PostOutcome, where: str, user: str) -> None:
     role = answer.says("role")
     if role is not None and str(role).casefold() != ADMIN:
         raise errors.Unusable(
-            f"{where} takes the password, but user {user} is no admin there (its role is"
+            f"{where} accepts the password, but user {user} is not an admin there (its role is"
             f" {str(role)[:40]!r}), so may not post for other users: name an admin in TIX_API_USER"
         )

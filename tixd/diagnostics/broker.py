@@ -90,7 +90,7 @@ async def _check_confirms(probe: BrokerProbe) -> None:
     """
     for _ in range(2):
         if reason := await probe.confirm(CONFIRM_SECONDS):
-            raise errors.Unusable(f"the broker takes no messages ({reason}): free memory or disk")
+            raise errors.Unusable(f"the broker accepts no messages ({reason}): free memory or disk")
 
 
 async def _jobs(connection: Connection) -> str:

@@ -88,7 +88,7 @@ class Collector(Service[CollectorSettings]):
             self.listeners.append(await profiler.listen(self._pprof))
 
     def snapshot(self) -> Snapshot:
-        """Return how things are now."""
+        """Return the current state."""
         return replace(
             super().snapshot(),
             open=self._server.admitted_requests,

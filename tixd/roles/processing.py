@@ -180,7 +180,7 @@ class ProcessingService(Service[Settings]):
     # --- what others see -------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        """Return how things are now."""
+        """Return the current state."""
         if self.pool:
             self.metrics.set_restarts(self.pool.restarts)
         waiting, opened = self.queue_lengths()

@@ -118,7 +118,7 @@ def _parse(received: bytes) -> tuple[int, bytes]:
 
 
 class _Received:
-    """What came from a socket, as HTTPResponse takes it."""
+    """The received bytes, as HTTPResponse reads them."""
 
     def __init__(self, received: bytes) -> None:
         self._received = received

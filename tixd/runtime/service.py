@@ -76,7 +76,7 @@ class Service(ABC, Generic[AnySettings]):
         """Use the secrets of these settings from now on."""
 
     def snapshot(self) -> Snapshot:
-        """Return how things are now."""
+        """Return the current state."""
         return Snapshot(
             version=tixd.__version__,
             role=self._role,

@@ -16,7 +16,7 @@ from tixd import bounded
 #: A volume that is silent for longer than this hangs.
 VOLUME_SILENCE_SECONDS = 60.0
 
-#: A broker that has confirmed nothing for longer than this, though asked often, is of no use.
+#: A broker that confirms no probe for longer than this cannot be used.
 CONFIRM_SILENCE_SECONDS = 30.0
 
 #: A reports volume with less free space than this is full.

@@ -27,7 +27,7 @@ _REPORTED = "reported by tixd"
 
 _T = TypeVar("_T")
 
-#: All tasks under way: the loop keeps weak references only.
+#: All running tasks: the loop keeps weak references only.
 _running: set[asyncio.Task[Any]] = set()
 
 
@@ -77,7 +77,7 @@ def failures() -> int:
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Report what callbacks raise, and what else only asyncio hears of, such as EMFILE.
+    """Report what callbacks raise, and what else only asyncio sees, such as EMFILE.
 
     Threads of the loop leave signals to the main thread.
     """

@@ -71,7 +71,7 @@ class AmqpSink:
         connection = self._link.connection
         if connection is None:
             return self._link.outage
-        return f"the broker takes nothing: {connection.blocked}" if connection.blocked else None
+        return f"the broker accepts nothing: {connection.blocked}" if connection.blocked else None
 
     def retry_now(self) -> None:
         """Try to connect now, unless it was tried a moment ago."""
@@ -83,7 +83,7 @@ class AmqpSink:
         self._link.set_endpoint(endpoint(settings))
 
     def check(self, messages: Sequence[OutboundMessage]) -> None:
-        """Raise TooLargeForOutput where a message is over the limit that the broker has told."""
+        """Raise TooLargeForOutput where a message is over the broker's known limit."""
         most = self._largest_bytes
         for message in messages:
             if most is not None and len(message.body) > most:
@@ -116,9 +116,9 @@ class AmqpSink:
         self.last_confirmed_at = time.monotonic()
 
     def _learn_limit(self, error: errors.BrokerRejected) -> None:
-        """Remember the broker's limit, told when it ends the channel of a larger message."""
-        if told := _TOO_LARGE.search(error.detail):
-            self._largest_bytes = int(told[1])
+        """Remember the limit that the broker names when it rejects a larger message."""
+        if found := _TOO_LARGE.search(error.detail):
+            self._largest_bytes = int(found[1])
             logs.warning("message_too_large", connection=self.name, reason=error.detail)
 
     async def _publish_on(self, channel: Channel, messages: Sequence[OutboundMessage]) -> None:
@@ -178,7 +178,7 @@ class AmqpSink:
     # --- the connection's life ------------------------------------------------------------------
 
     async def _on_connected(self, connection: Connection) -> None:
-        """Serve bundles with a new connection until it is of no use."""
+        """Serve bundles with a new connection until it fails."""
         self._idle.clear()
         self._declared = False
         self._largest_bytes = None

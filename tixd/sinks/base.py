@@ -45,7 +45,7 @@ class Sink(Protocol):
 
     @property
     def format(self) -> Format:
-        """Return how records are to be rendered."""
+        """Return the format of its records."""
 
     async def start(self) -> None:
         """Begin to connect; raises CannotStart where that can never succeed."""
@@ -54,7 +54,7 @@ class Sink(Protocol):
         """End; nothing is being published any more."""
 
     def unready_reason(self) -> str | None:
-        """Return why nothing can be published now; asks nobody, so it may be called often."""
+        """Return why nothing can be published now; from memory, so it may be called often."""
 
     def retry_now(self) -> None:
         """Try at once to become ready; called when a bundle was turned away."""

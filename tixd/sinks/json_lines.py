@@ -77,7 +77,7 @@ class LinesSink:
             raise errors.Unavailable(f"file: {problem}")
 
     async def _run_in_thread(self, work: Callable[[], str | None]) -> str | None:
-        """Run the work after that of a caller who has given up, which may hang for long."""
+        """Run the work after that of a caller that gave up, which may hang for long."""
         async with self._turn:
             if self._in_thread:
                 await asyncio.wait([self._in_thread])

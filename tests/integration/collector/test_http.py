@@ -293,7 +293,7 @@ def test_the_work_for_a_sender_that_leaves_ends_and_nothing_is_published(monkeyp
         assert run(test) == []
     assert reading.ended
     (line,) = [record for record in log.records if record.getMessage() == "request"]
-    assert (line.values["code"], line.values["reason"]) == (0, "the sender has left")
+    assert (line.values["code"], line.values["reason"]) == (0, "the sender disconnected")
 
 
 @pytest.mark.parametrize(

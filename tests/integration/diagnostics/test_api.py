@@ -65,7 +65,7 @@ def test_an_api_that_does_not_say_who_asks_is_fine_where_it_takes_the_password(t
 def test_a_user_who_is_no_admin_may_post_for_nobody_and_that_is_told(there, role):
     there.role = role
     text = wrong(settings_for(there.port))
-    assert f"user tix is no admin there (its role is {str(role)[:40]!r}), so" in text
+    assert f"user tix is not an admin there (its role is {str(role)[:40]!r}), so" in text
     assert text.endswith("name an admin in TIX_API_USER")
 
 

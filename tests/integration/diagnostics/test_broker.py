@@ -126,7 +126,7 @@ def test_a_broker_short_of_memory_is_told(broker, monkeypatch):
         )  # a connection that is blocked ends with its process only
     finally:
         broker.clear_alarm()
-    assert "the broker takes no messages (low on memory): free memory or disk" in found.text
+    assert "the broker accepts no messages (low on memory): free memory or disk" in found.text
 
 
 def test_the_collectors_exchange_is_looked_for_and_not_made(broker):

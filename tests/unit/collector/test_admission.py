@@ -131,11 +131,11 @@ def test_the_latest_large_bundle_makes_room_for_a_small_one_but_not_for_a_large_
     with contextlib.ExitStack() as work:
         for reservation in reservations:
             work.enter_context(admission.admit(reservation))
-        with pytest.raises(errors.Unavailable, match="3 requests"):
+        with pytest.raises(errors.Unavailable, match="3 bundles"):
             work.enter_context(admission.admit(receiving(admission, 400, ended)))
         for _ in range(2):
             work.enter_context(admission.admit(receiving(admission, 10, ended)))
-        with pytest.raises(errors.Unavailable, match="3 requests"):
+        with pytest.raises(errors.Unavailable, match="3 bundles"):
             work.enter_context(admission.admit(receiving(admission, 10, ended)))
         assert ended == [reservations[2], reservations[0]]
         assert admission.admitted_requests == 3
@@ -146,11 +146,11 @@ def test_places_are_kept_for_large_bundles_which_no_number_of_small_ones_takes()
     with contextlib.ExitStack() as work:
         for _ in range(30):
             work.enter_context(admission.admit(receiving(admission, 1, ended)))
-        with pytest.raises(errors.Unavailable, match="most of them small"):
+        with pytest.raises(errors.Unavailable, match="no place for another small"):
             work.enter_context(admission.admit(receiving(admission, 1, ended)))
         for _ in range(2):
             work.enter_context(admission.admit(receiving(admission, 100, ended)))
         for size in (1, 100):
-            with pytest.raises(errors.Unavailable, match="32 requests"):
+            with pytest.raises(errors.Unavailable, match="32 bundles"):
                 work.enter_context(admission.admit(receiving(admission, size, ended)))
     assert not ended

@@ -157,7 +157,7 @@ def test_a_bad_record_fails_its_bundle_and_is_named() -> None:
     records = [ONE, storage("<TotalSpace>-1</TotalSpace>")]
     for parameters in (replicated(records), enveloped("".join(records))):
         with pytest.raises(
-            BadRequest, match=r'record 2 \("u"\): TotalSpace "-1" is no whole'
+            BadRequest, match=r'record 2 \("u"\): TotalSpace "-1" is not a whole'
         ) as caught:
             read_bundle(parameters, LIMITS)
         assert caught.value.answer.startswith("Error processing record: ")
@@ -171,7 +171,7 @@ def test_a_bad_record_fails_its_bundle_and_is_named() -> None:
         (job("&nbsp;", record_id="x:2"), "undefined entity"),
         (job("<a>" * 99 + "</a>" * 99, record_id="x:2"), "elements over 64 deep"),
         (job(f'<a b="{"c" * 5 * (1 << 20)}"/>', record_id="x:2"), "over [0-9]+ bytes"),
-        (job("<StartTime/>", record_id="x:2"), 'StartTime "" is no RFC 3339'),
+        (job("<StartTime/>", record_id="x:2"), 'StartTime "" is not an RFC 3339'),
         ("<Metric recordId='x:2'></Metric>", "unknown record type Metric"),
         (f"<!DOCTYPE R>{job(record_id='x:2')}", "DOCTYPE"),
     ],

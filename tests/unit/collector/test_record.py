@@ -179,7 +179,7 @@ def test_a_child_never_takes_the_place_of_a_key_of_ours(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (job("<StartTime>yesterday</StartTime>"), 'StartTime "yesterday" is no RFC 3339 time'),
+        (job("<StartTime>yesterday</StartTime>"), 'StartTime "yesterday" is not an RFC 3339 time'),
         (job("<EndTime/>"), 'EndTime "" is no'),
         (job("<EndTime>2016-05-27T01:02:03+24:61</EndTime>"), "EndTime"),
         (job("<EndTime>2016-05-27T01:02:03+25:00</EndTime>"), "EndTime"),
@@ -187,10 +187,10 @@ def test_a_child_never_takes_the_place_of_a_key_of_ours(name: str) -> None:
         (job("<TimeInstant type='a'>2015-02-29T00:00:00Z</TimeInstant>"), "TimeInstant_a"),
         (job("<RecordIdentity createTime='2016-05-27 22:46:46Z'/>"), "CreateTime"),
         (job("<Origin><ServerDate/></Origin>"), "OriginServerDate"),
-        (job("<Origin hop='-1'/>"), 'Origin_hop "-1" is no whole number'),
+        (job("<Origin hop='-1'/>"), 'Origin_hop "-1" is not a whole number'),
         (job("<Origin hop='9223372036854775808'/>"), "Origin_hop .* is over 9223372036854775807"),
         (storage("<Timestamp>2016-13-01T00:00:00Z</Timestamp>"), "Timestamp"),
-        (storage("<FileCount>1.0</FileCount>"), 'FileCount "1.0" is no whole number'),
+        (storage("<FileCount>1.0</FileCount>"), 'FileCount "1.0" is not a whole number'),
         (storage("<FileCount> </FileCount>"), "FileCount"),
         (storage("<FreeSpace>+1</FreeSpace>"), "FreeSpace"),
         (storage("<UsedSpace>٣</UsedSpace>"), "UsedSpace"),
