@@ -91,7 +91,7 @@ def test_status_and_health_tell_how_the_collector_is(tmp_path):
         code, health = answered("health", **env)
         assert (code, "collector: AMQP: " in health) == (1, True)
         status = answered("status", **env)[1]
-        assert "requests, pings too" in status
+        assert "requests, including pings" in status
         assert "cycle" not in status
         code, kept = answered("failed", "list", **env)
         assert (code, "do not answer 'GET /failed'" in kept) == (1, True)

@@ -156,7 +156,7 @@ def test_a_certificate_that_nobody_vouches_for_names_the_setting(certificate):
     with StandInApi(user="tix", password="secret", tls=certificate.server) as server:
         settings = settings_for(server.port, api_ssl=True)
         text = wrong(settings)
-        assert "TLS failed: self-signed certificate: name a file of certificates" in text
+        assert "TLS failed: self-signed certificate: name a file of CA certificates" in text
         assert "REQUESTS_CA_BUNDLE" in text
         trusting = replace(settings, api_ca_bundle=str(certificate.file))
         assert "takes user tix, an admin, and the password" in check_api(trusting)
