@@ -1,7 +1,7 @@
 """`tixd manual [PAGE]`: the manual, which is shipped with the program.
 
-On a terminal a page is rendered and shown through a pager, as git does it; elsewhere its Markdown is
-printed as it is.
+On a terminal a page is rendered and shown through a pager, as git does it; elsewhere its Markdown
+is printed as it is.
 """
 
 from __future__ import annotations
