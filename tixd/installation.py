@@ -183,7 +183,7 @@ class _Run:
     def _may_continue_reposting(self) -> bool:
         """Asked before each result; the parent hears of it only where there are any."""
         self._report_phase("repost")
-        self._journal.prove()
+        self._journal.check_writable()
         return self._may_continue()
 
     def _take_steps(self) -> bool:

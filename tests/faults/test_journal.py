@@ -271,7 +271,8 @@ def left_by_a_former_version(base: Path) -> Path:
 def points(trace: Path) -> list[int]:
     """Lines of the take-over, evenly from its first to its last, the deletions in it included."""
     events = enumerate(json.loads(trace.read_text()), 1)
-    names = ("finish_deletions", "_old", "_save", "_make_count", "save", "delete", "unlink")
+    names = ("finish_deletions", "_old", "_save_or_remember", "_make_count", "write_now")
+    names += ("delete", "unlink")
     lines = [n for n, (said, name) in events if said == "start" and name.endswith(names)]
     return sorted({*lines[:: max(1, len(lines) // 25)], *lines[-3:]})
 

@@ -50,7 +50,7 @@ def lines_in(
 
 def test_half_written_files_of_a_killed_worker_do_not_stay(tmp_path, workers, api):
     made.installation(tmp_path / "original", START, 28)
-    writing = {"Folder.write", "_write_all", "JournalKeeper._save"}
+    writing = {"Folder.write", "_write_all", "Journal._save_or_remember"}
     for kill_at in lines_in(tmp_path / "original", workers, api, writing):
         base = tmp_path / f"killed-{kill_at}"
         shutil.copytree(tmp_path / "original", base)

@@ -120,7 +120,7 @@ def _set_back(path: Path) -> bool:
     try:
         with Folder(str(path)) as folder, Journal(folder) as file:
             backoff = replace(file.entry.backoff, not_before=0.0)
-            file.save(replace(file.entry, backoff=backoff))
+            file.write_now(replace(file.entry, backoff=backoff))
     except errors.Locked:
         return False
     return True

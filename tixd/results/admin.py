@@ -80,5 +80,5 @@ def _retry(folder: Folder) -> tuple[tuple[int, ...], str]:
         journal.write_ahead(cleared)
         restored = failed_results.restore()
         if restored or before != cleared:
-            journal.save(cleared)
+            journal.write_now(cleared)
     return (restored,), ""

@@ -1,15 +1,18 @@
 """The journal of an installation during one job: the file `.tixd.lock`.
 
-By the file's kernel lock one process works here; its content says what is done with. Rules: the
-next entry is written before a post, all but its CRC, so that a journal that cannot be written is
-known in time; a list of names counts before the first of them is deleted; what counts is never
-overwritten, so a kill or a torn page leaves the entry before; no fsync, because a power cut may
-cost a repeated post. On a full disk the work goes on without a journal (counted), because deleting
-needs no room. A report that cannot be deleted stays in the list and is passed over, in memory where
-the list cannot be written, so that its window is never posted again.
+The file's kernel lock lets one process work here; its content lists what is finished. Steps of a
+window: 1. prepare: the next entry is written, all but its CRC, so that a journal that cannot be
+written is known before the post. 2. The result is posted or kept. 3. commit: the CRC is written, so
+the names to delete count. 4. delete. 5. finish_deletions, by the next job, where step 4 was
+interrupted. Killed between 2 and 3, the next job posts the same window again.
 
-tixd 0.1.0 had its journal in `.tixd.json`, which is taken over once. tix-time-processor reads every
-file whose name ends in .json and dies of this one, so it goes once its deletions are finished.
+Rules: the current entry is never overwritten, so after a kill or a torn page the one before counts;
+no fsync, because a power cut may cause a repeated post. On a full disk jobs run without a journal
+(counted), because deleting needs no space. A report that cannot be deleted stays in the list and is
+skipped, in memory where the list cannot be written, so that its window is never posted again.
+
+tixd 0.1.0 had its journal in `.tixd.json`, which is imported once. tix-time-processor reads every
+file whose name ends in .json and crashes on this one, so it is removed after its deletions.
 """
 
 from __future__ import annotations
@@ -54,8 +57,8 @@ MAX_OLD_BYTES = 2 * 2**20
 #: Installations of which a worker remembers what it could not write; the oldest are forgotten.
 MAX_REMEMBERED = 1000
 
-#: Entries that could not be written, by the path of their installation: what a worker must not
-#: forget as long as it lives.
+#: Entries that could not be written, by the path of their installation; a worker needs them until
+#: it ends.
 Unwritten = dict[str, JournalEntry]
 
 
@@ -66,8 +69,8 @@ def _warn(event: str, file: str, reason: str) -> None:
 class Journal:
     """Lock and journal of one open installation folder; a context manager, which holds the lock.
 
-    entry: what holds now; its `names` are the reports that are still to be deleted. Without room
-    for the file there is neither lock nor journal, until there is room to write one.
+    entry: the current one; its `names` are the reports that are still to be deleted. Without space
+    for the file there is neither lock nor journal, until there is space to write one.
     """
 
     def __init__(
@@ -79,8 +82,8 @@ class Journal:
     ) -> None:
         """Make it without opening anything.
 
-        unwritten: what this worker could not write before; warn: called with event, file name and
-        reason, where something is left undone.
+        unwritten: entries that this worker could not write before; warn: called with event, file
+        name and reason of what could not be done.
         """
         self._folder = folder
         self._tally = Counter[str]() if tally is None else tally
@@ -88,7 +91,7 @@ class Journal:
         self._warn = warn
         self._file: OpenFile | None = None
         self._has_room = False
-        #: The highest number of a slot so far, and the slot that counts, with its entry.
+        #: The highest number of a slot so far, and the current slot, with its entry.
         self._sequence = 0
         self._slot: Slot | None = None
         self._stored = JournalEntry()
@@ -103,7 +106,7 @@ class Journal:
             file = self._open()
         if file:
             self._separate(file)
-        self.entry = _joined(self._unwritten.get(self._folder.path), self._stored)
+        self.entry = _merged(self._unwritten.get(self._folder.path), self._stored)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,11 +117,11 @@ class Journal:
     # --- what a job does -------------------------------------------------------------------------
 
     def finish_deletions(self) -> None:
-        """Delete exactly the reports that a job has listed which was killed while it deleted."""
+        """Delete the reports that a job had listed before it was killed while deleting them."""
         old = self._load_old()
         if old:
-            self.entry = _joined(old, self.entry)
-            self._save()
+            self.entry = _merged(old, self.entry)
+            self._save_or_remember()
         self.delete(self.entry.names)
         if old:
             self._remove_old()
@@ -128,28 +131,28 @@ class Journal:
         self.entry = replace(self.entry, backoff=backoff, accepted=tuple(sorted(accepted)))
         stored = self._stored
         if (self.entry.backoff, self.entry.accepted) != (stored.backoff, stored.accepted):
-            self._save()
+            self._save_or_remember()
 
-    def prove(self) -> None:
-        """Make sure that the journal can be written before something is done for good."""
+    def check_writable(self) -> None:
+        """Raise what makes the journal unwritable, before a step that cannot be undone."""
         if self._next is None:
             self.prepare(self.entry, ())
 
     def prepare(self, entry: JournalEntry, names: tuple[str, ...]) -> None:
-        """Write the next entry, with `names` to be deleted, but so that it does not count yet.
+        """Write the next entry, with `names` to be deleted, without making it current.
 
         Raises what makes it impossible, except a full disk.
         """
         with contextlib.suppress(errors.DiskFull):
-            self.write_ahead(self._with(entry, names))
+            self.write_ahead(self._with_names(entry, names))
 
     def commit(self, entry: JournalEntry, names: tuple[str, ...]) -> None:
-        """Make `entry`, with `names` to be deleted, the journal, at once.
+        """Make `entry`, with `names` to be deleted, the current one.
 
-        Raises what makes it impossible, except a full disk; then it is remembered in memory.
+        Raises what makes it impossible, except a full disk: then the entry is kept in memory.
         """
-        self.entry = self._with(entry, names)
-        self._save()
+        self.entry = self._with_names(entry, names)
+        self._save_or_remember()
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete reports that the journal lists; one that cannot go stays in the list.
@@ -169,35 +172,35 @@ class Journal:
 
         The journal does not list them; those that cannot go are remembered in memory.
         """
-        self.entry = self._with(self.entry, names)
+        self.entry = self._with_names(self.entry, names)
         self._remember()
         self.delete(names)
 
     def close(self) -> None:
-        """Save what has changed; with an empty list a report restored by hand is a new one."""
+        """Write what has changed; with an empty list a report restored by hand is a new one."""
         if self.entry != self._stored:
-            self._save()
+            self._save_or_remember()
         self._trim()
 
-    def _with(self, entry: JournalEntry, names: tuple[str, ...]) -> JournalEntry:
+    def _with_names(self, entry: JournalEntry, names: tuple[str, ...]) -> JournalEntry:
         return replace(entry, names=tuple(dict.fromkeys(self.entry.names + names)))
 
     def _is_gone(self, name: str) -> bool:
-        """Delete the report; whether nothing of this name must be remembered any more."""
+        """Delete the report; return whether its name can leave the list."""
         try:
             self._tally["reports_deleted"] += self._folder.unlink(name)
         except errors.UnexpectedFileType as error:
-            self._warn("report_not_deleted", name, str(error))  # a folder is no report
+            self._warn("report_not_deleted", name, str(error))  # a folder is not a report
         except errors.VolumeError as error:
             self._tally["reports_not_deleted"] += 1
             self._warn("report_not_deleted", name, str(error))
             return False
         return True
 
-    def _save(self) -> None:
-        """Write `entry`, or remember it where that cannot be done."""
+    def _save_or_remember(self) -> None:
+        """Write `entry` to the file, or keep it in memory where that fails."""
         try:
-            self.save(self.entry)
+            self.write_now(self.entry)
         except errors.VolumeError as error:
             self._remember()
             if not isinstance(error, errors.DiskFull):
@@ -207,7 +210,7 @@ class Journal:
             self._unwritten.pop(self._folder.path, None)
 
     def _remember(self) -> None:
-        """Keep in memory what must not be done again, for as long as anything is left of it."""
+        """Keep `entry` in memory as long as it lists a report or an accepted result."""
         self._unwritten.pop(self._folder.path, None)
         if self.entry.names or self.entry.accepted:
             self._unwritten[self._folder.path] = self.entry
@@ -231,11 +234,11 @@ class Journal:
         return file
 
     def _separate(self, file: OpenFile) -> OpenFile:
-        """Go on in a file of our own where this one has a second name (hard link).
+        """Copy the file where it has a second name (hard link), and return the copy.
 
-        A backup may have linked it, or the name was given to another file: to write in place would
+        A backup may have linked it, or the name leads to another file: writing in place would
         change that one too, and two installations with one file would have one lock and one list of
-        deletions. The shared file stays locked until the new one has the name.
+        deletions. The shared file stays locked until the copy has the name.
         """
         if file.facts().st_nlink <= 1:
             return file
@@ -247,7 +250,7 @@ class Journal:
         return copy
 
     def _make_copy(self) -> OpenFile:
-        """Put a locked file with the entry that counts in place of the one that is there."""
+        """Replace the file by a locked one with the current entry."""
         slot, overflow = lay_out(self._stored, 1, None)
         content = slot.line.ljust(LONG_AT, b"\0") + overflow
         temporary = self._folder.write_temporary(LOCK_FILE, content)
@@ -263,7 +266,7 @@ class Journal:
         return copy
 
     def _read(self, file: OpenFile) -> None:
-        """Find the slot that counts; raises errors.VolumeFailed where the disk is at fault."""
+        """Find the current slot; raises errors.VolumeFailed where the disk fails."""
         slots = _slots(file, self._folder.path)
         self._sequence = slots[0].sequence if slots else 0
         slot, entry = _current(slots, file, self._folder.path)
@@ -271,19 +274,19 @@ class Journal:
         self._stored = entry
 
     def write_ahead(self, entry: JournalEntry) -> None:
-        """Write `entry`, all but what makes it count.
+        """Write `entry`, all but its CRC; `write_now` then needs only that.
 
-        Raises errors.DiskFull, NotPermitted, ...: then it cannot be written, nor saved.
+        Raises errors.DiskFull, NotPermitted, ...: then `write_now` would fail, too.
         """
         file = self._file or self._separate(self._open())
         slot = self._lay_out(file, entry)
         file.write(PREPARED + slot.line[len(PREPARED) :], slot.index * SLOT_BYTES)
         self._next = slot, entry
 
-    def save(self, entry: JournalEntry) -> None:
-        """Make `entry` the journal, at once; one that was written ahead needs only its CRC.
+    def write_now(self, entry: JournalEntry) -> None:
+        """Write `entry` and make it current; one that was written ahead needs only its CRC.
 
-        Raises errors.DiskFull, NotPermitted, ...: then what was the journal before still is.
+        Raises errors.DiskFull, NotPermitted, ...: then the entry before stays current.
         """
         ahead = self._next
         self._next = None
@@ -296,13 +299,13 @@ class Journal:
         self.entry = self._stored = entry
 
     def _make_count(self, file: OpenFile, slot: Slot, content: bytes) -> None:
-        """Write the last bytes that make a slot count."""
+        """Write the last bytes, which make a slot the current one."""
         file.write(content, slot.index * SLOT_BYTES)
         self._slot = slot
         self._sequence = slot.sequence
 
     def _lay_out(self, file: OpenFile, entry: JournalEntry) -> Slot:
-        """Make the next slot, and write what does not fit into it."""
+        """Lay out the next slot, and write what does not fit into it."""
         self._next = None
         self._make_room(file)
         slot, overflow = lay_out(entry, self._sequence + 1, self._slot)
@@ -313,7 +316,7 @@ class Journal:
         return slot
 
     def _make_room(self, file: OpenFile) -> None:
-        """See to it that both slots have their place on the disk."""
+        """Extend the file, once, to the size of both slots."""
         if not self._has_room:
             size_bytes = file.facts().st_size
             if size_bytes < LONG_AT:
@@ -321,7 +324,7 @@ class Journal:
             self._has_room = True
 
     def _trim(self) -> None:
-        """Give back the room of an entry that did not fit into its slot, once it counts no more."""
+        """Free the space of an entry that did not fit into its slot and is not current any more."""
         if self._file and self._slot and not self._slot.at:
             with contextlib.suppress(errors.VolumeError):
                 if self._file.facts().st_size > LONG_AT:
@@ -340,13 +343,13 @@ class Journal:
             self._warn("journal_unreadable", "", error.detail)
         except errors.VolumeError as error:
             self._warn("journal_unreadable", "", str(error))
-            return None  # it is left where it is
+            return None  # it stays where it is
         except (ValueError, TypeError, KeyError) as error:
             self._warn("journal_unreadable", "", str(error))
         return JournalEntry()
 
     def _remove_old(self) -> None:
-        """Remove it, and what a killed 0.1.0 had begun to write."""
+        """Remove it, and a temporary file of a killed 0.1.0."""
         try:
             self._folder.unlink(OLD_FILE_NAME + TEMPORARY_SUFFIX)
             self._folder.unlink(OLD_FILE_NAME)
@@ -355,7 +358,7 @@ class Journal:
 
 
 def peek(folder: Folder) -> JournalEntry:
-    """Read the journal without the lock, for looking alone."""
+    """Read the journal without the lock, for display only."""
     try:
         file = folder.open_file(LOCK_FILE, make=False)
     except errors.NotFound:
@@ -370,16 +373,16 @@ def peek(folder: Folder) -> JournalEntry:
 
 
 def _slots(file: OpenFile, where: str) -> list[Slot]:
-    """Return the slots that are whole, the one that was written last first."""
+    """Return the valid slots, the latest first."""
     pages = file.read(LONG_AT, 0)
     slots = whole_slots(pages)
     if not slots and not is_unused(pages):
-        logs.warning("journal_unreadable", folder=where, reason="neither of its slots is whole")
+        logs.warning("journal_unreadable", folder=where, reason="neither of its slots is valid")
     return slots
 
 
 def _current(slots: list[Slot], file: OpenFile, where: str) -> tuple[Slot | None, JournalEntry]:
-    """Return the slot that counts and its entry: the newest one whose entry can be trusted."""
+    """Return the current slot and its entry: the newest one whose entry is valid."""
     for slot in slots:
         try:
             return slot, entry_in(slot, file.read)
@@ -388,8 +391,8 @@ def _current(slots: list[Slot], file: OpenFile, where: str) -> tuple[Slot | None
     return None, JournalEntry()
 
 
-def _joined(one: JournalEntry | None, other: JournalEntry) -> JournalEntry:
-    """Return the one with the later window, and what is still to be deleted and removed by both."""
+def _merged(one: JournalEntry | None, other: JournalEntry) -> JournalEntry:
+    """Return the entry with the later window, with the names and accepted results of both."""
     if one is None:
         return other
     late = one if other == JournalEntry() or (one.window or 0) > (other.window or 0) else other
@@ -398,7 +401,7 @@ def _joined(one: JournalEntry | None, other: JournalEntry) -> JournalEntry:
 
 
 def _owned(folder: Folder, detail: str) -> str:
-    """Return the detail, and whose the file is."""
+    """Return the detail, with owner and mode of the file."""
     try:
         facts = folder.facts(LOCK_FILE)
     except errors.VolumeError:

@@ -1,10 +1,10 @@
-"""What an installation's journal says, and how its bytes lie in the file.
+"""The content of an installation's journal, and its layout in the file.
 
 File: two slots of a page each, written in turn and in place, then room for an entry that does not
 fit into its slot. A slot is one line: CRC-32, blank, JSON with a sequence number; the valid slot
-with the higher number counts. Rules: what is not exactly a journal entry is refused whole; it names
-nothing but plain report names in the folder itself, and names of results in failed-results. A new
-entry overlaps nothing that counts. Pure.
+with the higher number is the current one. Rules: anything but an exact journal entry is refused as
+a whole; it contains only plain names of reports in the folder itself, and names of results in
+failed-results. A new entry overlaps no byte of the current one. Pure.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from tixd.results.backoff import LONGEST_REASON, Backoff, Refusal
 #: Version of the format; an entry of another version counts as absent.
 FORMAT = 2
 
-#: A slot is a page: a write within one is done whole or not at all, whenever its process is killed.
+#: A slot is a page: a kill of the process leaves a write within one complete or not begun.
 SLOT_BYTES = 4096
 
 #: Where an entry that fits in no slot may begin.
 LONG_AT = 2 * SLOT_BYTES
 
-#: Longest list of names that is written at once: a longer one is worked off in parts.
+#: Longest list of names in one entry; a longer one is processed in parts.
 MAX_NAMES_BYTES = 2**19
 
-#: Longest entry: a list of names, each of its characters escaped, and as much again for all else.
+#: Longest entry: a list of names, every character escaped, and as much again for the rest.
 MAX_ENTRY_BYTES = 4 * MAX_NAMES_BYTES
 
-#: With more reports or results that are done with and cannot be deleted, the installation stands
-#: still: the list would grow for ever.
+#: With more finished reports or results that cannot be deleted, an installation is not processed:
+#: the list would grow without bound.
 MAX_LEFT = 1000
 
-#: Stands in place of the CRC until the entry counts.
+#: In place of the CRC until the entry is current.
 PREPARED = b"--------"
 
 #: Counts, sequence numbers and offsets below this one can be added to, and written again.
@@ -50,12 +50,12 @@ _LONGEST_NAME_BYTES = 255
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """window: first second of the last window, timestamp: its result's; None before the first.
+    """window: first second of the last window; timestamp: its result's, only for people to read.
 
-    names: reports that are to be deleted; backoff: pause and refusals of stored results;
-    accepted: stored results that the tix-api has, and that could not be removed; spreads: noise of
-    the downlink in the last windows, whole microseconds in ns, oldest first; infinite where a
-    window does not tell.
+    names: reports to be deleted; backoff: pause and refusals of kept results; accepted: kept
+    results that the tix-api has accepted and that could not be removed; spreads: noise of the
+    downlink in the last windows, whole microseconds in ns, oldest first; infinite where a window
+    shows none. window and timestamp are None before the first window.
     """
 
     window: int | None = None
@@ -67,7 +67,7 @@ class JournalEntry:
 
 
 def in_parts(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Cut the names, in order, into as few parts as fit; at least one, which may be empty."""
+    """Split the names, in order, into as few parts as fit; at least one, which may be empty."""
     part: list[str] = []
     size_bytes = 0
     for name in names:
@@ -167,7 +167,7 @@ def _moment(value: object) -> float:
 
 
 def _name(value: object) -> str:
-    """Accept a plain name of a visible .json file only: a journal deletes nothing else."""
+    """Accept only a plain name of a visible .json file: a journal deletes nothing else."""
     if not isinstance(value, str) or not value.isprintable() or "/" in value:
         raise ValueError("expected a file name")
     if value.startswith(".") or not value.endswith(".json"):
@@ -184,7 +184,7 @@ def _name(value: object) -> str:
 class Slot:
     """One slot: which one, and its sequence number.
 
-    at, size_bytes: where the entry lies if it does not fit into the slot, else 0; line: what is to
+    at, size_bytes: place of the entry if it does not fit into the slot, else 0; line: the bytes to
     be written; members: the JSON object that was read.
     """
 
@@ -209,30 +209,30 @@ def lay_out(entry: JournalEntry, sequence: int, current: Slot | None) -> tuple[S
 
 
 def whole_slots(pages: bytes) -> list[Slot]:
-    """Return the slots that are whole, the one that was written last first."""
+    """Return the valid slots, the latest first."""
     halves = pages[:SLOT_BYTES], pages[SLOT_BYTES:]
     slots = [slot for index, half in enumerate(halves) if (slot := _slot(index, half))]
     return sorted(slots, key=lambda slot: -slot.sequence)
 
 
 def is_unused(pages: bytes) -> bool:
-    """Whether the slots are as they were made, or their first entry was never committed."""
+    """Return whether the slots are new, or their first entry was never committed."""
     halves = pages[:SLOT_BYTES], pages[SLOT_BYTES:]
     return all(half.startswith(PREPARED) or not half.strip(b"\0") for half in halves)
 
 
 def entry_in(slot: Slot, read: Callable[[int, int], bytes]) -> JournalEntry:
-    """Return the entry of a slot; ValueError, TypeError or KeyError where it cannot be trusted.
+    """Return the entry of a slot; ValueError, TypeError or KeyError where it is not valid.
 
-    read: gives so many bytes of the file from an offset.
+    read: returns a number of bytes of the file from an offset.
     """
     if not slot.at:
         return from_members(slot.members)
     if slot.at < LONG_AT or slot.size_bytes > MAX_ENTRY_BYTES:
-        raise ValueError("an entry where tixd writes none")
+        raise ValueError("an entry at an offset where tixd writes none")
     content = read(slot.size_bytes, slot.at)
     if crc32(content) != slot.members.get("crc32"):
-        raise ValueError("a long list that is not whole")
+        raise ValueError("a long entry whose checksum is wrong")
     return from_members(orjson.loads(content))
 
 
@@ -241,14 +241,14 @@ def _line(head: bytes) -> bytes:
 
 
 def _free_place(size_bytes: int, current: Slot | None) -> int:
-    """Where so many bytes can be written without touching the entry that counts."""
+    """Return an offset for this many bytes that does not overlap the current entry."""
     if current and current.at and current.at < LONG_AT + size_bytes:
         return current.at + current.size_bytes
     return LONG_AT
 
 
 def _slot(index: int, half: bytes) -> Slot | None:
-    """Return the slot in these bytes; None where it is not whole."""
+    """Return the slot in these bytes; None where it is not valid."""
     checksum, _, head = half.partition(b"\n")[0].partition(b" ")
     if checksum != b"%08x" % crc32(head):
         return None

@@ -135,7 +135,7 @@ def test_failed_list_shows_what_waits_where(tmp_path):
     (tmp_path / "5" / "6").mkdir(parents=True)
     with Folder(str(tmp_path / "30/4")) as folder, Journal(folder) as journal:
         silent = Backoff().got_no_answer(time.time() + 3000, Random(1)).because("no answer in time")
-        journal.save(JournalEntry(backoff=silent))
+        journal.write_now(JournalEntry(backoff=silent))
     done = asked(tmp_path, "failed", "list")
     assert (done.code, done.err) == (0, "")
     header, first, second = done.out

@@ -43,7 +43,7 @@ def waiting(folder: Path) -> list[str]:
 def put_journal(folder: Path, entry: JournalEntry) -> None:
     """Give the installation this journal."""
     with Folder(str(folder)) as opened, Journal(opened) as file:
-        file.save(entry)
+        file.write_now(entry)
 
 
 def in_journal(folder: Path) -> JournalEntry:

@@ -103,7 +103,7 @@ def test_the_next_job_finishes_a_list_and_nothing_else(folder, job):
 def test_a_listed_folder_holds_up_nothing_and_is_forgotten(folder, tmp_path):
     (tmp_path / "1.json").mkdir()
     with Journal(folder) as file:
-        file.save(replace(ENTRY, names=("1.json", "2.json")))
+        file.write_now(replace(ENTRY, names=("1.json", "2.json")))
     job = next_job(folder)
     assert (job.tally, job.warned) == ({"reports_deleted": 1}, ["report_not_deleted"])
     assert (peek(folder), (tmp_path / "1.json").is_dir()) == (ENTRY, True)
@@ -151,7 +151,7 @@ def test_what_could_not_be_written_is_remembered_until_it_is(
     folder, job, unwritten, monkeypatch, error
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "save", failing_with(error))
+        patch.setattr(Journal, "write_now", failing_with(error))
         patch.setattr(Folder, "unlink", failing_with(error))
         if isinstance(error, errors.DiskFull):
             job.journal.commit(ENTRY, NAMES)
@@ -167,7 +167,7 @@ def test_what_could_not_be_written_is_remembered_until_it_is(
 
 
 def test_without_room_what_could_be_deleted_is_forgotten_again(job, unwritten, monkeypatch):
-    monkeypatch.setattr(Journal, "save", failing_with(errors.DiskFull()))
+    monkeypatch.setattr(Journal, "write_now", failing_with(errors.DiskFull()))
     job.journal.commit(ENTRY, NAMES)
     job.journal.delete(NAMES)
     assert job.tally == {"journals_without_room": 1, "reports_deleted": 2}
@@ -200,7 +200,7 @@ def test_an_old_journal_is_taken_over_its_deletions_finished_and_removed(folder,
 def test_an_older_old_journal_gives_its_deletions_alone(folder, tmp_path):
     newer = replace(ENTRY, window=FULL.window + 1)
     with Journal(folder) as file:
-        file.save(newer)
+        file.write_now(newer)
     (tmp_path / OLD_FILE_NAME).write_bytes(orjson.dumps(OLD))
     assert next_job(folder).tally == {"reports_deleted": 1}
     assert peek(folder) == newer

@@ -48,7 +48,7 @@ def saved(folder: Folder, *entries: JournalEntry) -> bytes:
     """Write these entries one after the other; returns what the file holds then."""
     for entry in entries:
         with Journal(folder) as file:
-            file.save(entry)
+            file.write_now(entry)
     return content(folder)
 
 
@@ -98,7 +98,7 @@ def test_what_is_prepared_counts_only_once_it_is_committed(folder, entry):
             file.write_ahead(entry)
             assert peek(folder) == before
             file.write_ahead(entry)
-            file.save(entry)
+            file.write_now(entry)
             assert peek(folder) == entry
         assert log.events == []
 
@@ -116,7 +116,7 @@ def test_a_file_that_had_a_long_list_gives_its_room_back(folder):
     with Journal(folder) as file:
         file.close()
         assert file.entry == peek(folder) == LONG
-        file.save(FULL)
+        file.write_now(FULL)
         file.close()
     assert len(content(folder)) == LONG_AT
     assert loaded(folder) == FULL
@@ -173,7 +173,7 @@ def test_what_somebody_else_has_written_there_is_none_with_a_warning(folder, jun
     Path(folder.path, LOCK_FILE).write_bytes(junk)
     with heard() as log, Journal(folder) as file:
         assert file.entry == JournalEntry()
-        file.save(FULL)
+        file.write_now(FULL)
         assert peek(folder) == FULL
     assert log.events == [("warning", "journal_unreadable")]
 
@@ -234,7 +234,7 @@ def test_a_journal_that_a_backup_has_linked_goes_on_in_a_file_of_its_own(folder,
         assert journal.entry == peek(folder) == entry
         with pytest.raises(errors.Locked), Journal(folder):
             pass
-        journal.save(JournalEntry(5, 6))
+        journal.write_now(JournalEntry(5, 6))
     assert loaded(folder) == JournalEntry(5, 6)
     assert snapshot.read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == [LOCK_FILE, "snapshot"]
@@ -260,7 +260,7 @@ def test_a_lock_of_a_file_that_was_replaced_meanwhile_is_no_lock(folder, monkeyp
 
     monkeypatch.setattr(OpenFile, "lock", replaced_first)
     with Journal(folder) as journal:
-        journal.save(FULL)
+        journal.write_now(FULL)
         assert peek(folder) == FULL
 
 
@@ -314,7 +314,7 @@ def test_a_file_for_which_there_was_no_room_at_first_is_read_before_it_is_writte
         patch.setattr(Folder, "open_file", lambda *_: (_ for _ in ()).throw(errors.DiskFull))
         file = Journal(folder).__enter__()
         assert file.entry == JournalEntry()
-    file.save(JournalEntry(3, 4))
+    file.write_now(JournalEntry(3, 4))
     file.__exit__()
     assert loaded(folder) == JournalEntry(3, 4)
 
