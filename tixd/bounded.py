@@ -12,16 +12,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 #: Characters of a text that are shown.
-MOST_CHARACTERS = 300
+MAX_CHARACTERS = 300
 
 #: Larger integers are described by their number of bits: writing them takes quadratic time.
-MOST_BITS = 256
+MAX_BITS = 256
 
 #: Characters that each level of nested lists uses up, so that none is too deep.
 LEVEL_CHARACTERS = 10
 
 
-def text(value: str, most: int = MOST_CHARACTERS) -> str:
+def text(value: str, most: int = MAX_CHARACTERS) -> str:
     """Return the text, cut where it is longer than `most` characters.
 
     >>> text("abcdef", 3)
@@ -45,7 +45,7 @@ def _escape(character: str, instead: str | None) -> str:
     return ascii(character)[1:-1] if instead is None else instead
 
 
-def value(found: object, most: int = MOST_CHARACTERS) -> object:
+def value(found: object, most: int = MAX_CHARACTERS) -> object:
     """Return what stands for a value in a log line; numbers and short lists stay as they are.
 
     >>> value({"sizes": [1, 2], "name": "abcdef"}, 50)
@@ -64,7 +64,7 @@ def value(found: object, most: int = MOST_CHARACTERS) -> object:
     return text(found if isinstance(found, str) else _as_text(found), most)
 
 
-def error(found: BaseException, most: int = MOST_CHARACTERS) -> str:
+def error(found: BaseException, most: int = MAX_CHARACTERS) -> str:
     """Return kind and message of an exception: `ValueError: no number`.
 
     >>> error(ValueError("no number"))
@@ -89,7 +89,7 @@ def forget_oldest(memory: dict[Any, Any], most: int) -> None:
 def _number(found: int | float | None) -> object:
     if isinstance(found, float):
         return found if math.isfinite(found) else str(found)
-    if found is not None and found.bit_length() > MOST_BITS:
+    if found is not None and found.bit_length() > MAX_BITS:
         return f"a number of {found.bit_length()} bits"
     return found
 

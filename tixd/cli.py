@@ -55,7 +55,7 @@ LEVELS = frozenset({"DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FA
 COLLECTOR_LEVELS = LEVELS | {"PANIC"}
 
 #: Longest line about an error; a path may have 4096 characters, and more stands beside it.
-MOST_CHARACTERS = 5000
+MAX_CHARACTERS = 5000
 
 #: The usual file of Celery's -s; recognised as a file even where it does not exist.
 CELERY_SCHEDULE_FILE = "celerybeat-schedule"
@@ -288,7 +288,7 @@ def run() -> None:
         tixd(prog_name="tixd")
     except errors.OperatorError as error:
         for line in str(error).splitlines():
-            shown = bounded.text(line, MOST_CHARACTERS)
+            shown = bounded.text(line, MAX_CHARACTERS)
             click.echo(f"{_priority()}tixd: {shown}", err=True)
         sys.exit(error.exit_code)
 
@@ -309,5 +309,5 @@ def _report_unexpected(
     if logging.getLogger("tixd").getEffectiveLevel() <= logging.DEBUG:
         traceback.print_exception(kind, error, trace)
     what = str(error) if isinstance(error, errors.TixdError) else bounded.error(error)
-    line = " ".join(bounded.text(what, MOST_CHARACTERS).split())
+    line = " ".join(bounded.text(what, MAX_CHARACTERS).split())
     click.echo(f"tixd: {line} (-l DEBUG shows where)", err=True)

@@ -52,7 +52,7 @@ _STREAMS = MappingProxyType(
 )
 
 #: Longest line of the log.
-MOST_BYTES = 4096
+MAX_LINE_BYTES = 4096
 
 #: Longest values in a line that would be too long otherwise, tried in this order.
 SHORTER = (100, 30, 10, 0)
@@ -116,7 +116,7 @@ class RateLimiter:
     #: How long the same event is held back.
     PAUSE_SECONDS = 3600.0
     #: How many keys are remembered; when there are more, the oldest are forgotten.
-    MOST_KEYS = 10_000
+    MAX_KEYS = 10_000
 
     def __init__(self) -> None:
         self._hours: dict[int, _Hour] = {}
@@ -137,7 +137,7 @@ class RateLimiter:
             held = hour.held if hour else 0
             self._hours.pop(short, None)  # so that the newest are last
             self._hours[short] = _Hour(now)
-            bounded.forget_oldest(self._hours, self.MOST_KEYS)
+            bounded.forget_oldest(self._hours, self.MAX_KEYS)
             return held
         if hour.said < most:
             hour.said += 1
@@ -319,7 +319,7 @@ class _Lines(logging.Formatter):
         values = dict(_values(record))
         line = self._form(record, values)
         for most in SHORTER:
-            if len(line) < MOST_BYTES:  # and a line break; all that is not ASCII is escaped
+            if len(line) < MAX_LINE_BYTES:  # and a line break; all that is not ASCII is escaped
                 break
             values = {key: bounded.value(value, most) for key, value in values.items()}
             line = self._form(record, values)
@@ -414,7 +414,7 @@ class _Library(logging.Handler):
 _NOTICES = RateLimiter()
 
 #: Lines an hour about one library, however its messages differ.
-MOST_NOTICES = 20
+MAX_NOTICES = 20
 
 
 def uncaught(source: str, reason: str, problem: BaseException | None) -> None:
@@ -430,7 +430,7 @@ def _notice(
     now = time.monotonic()
     if (held := _NOTICES.allow(event, source, subject, now=now)) is None:
         return
-    more = _NOTICES.allow(event, source, now=now, most=MOST_NOTICES)
+    more = _NOTICES.allow(event, source, now=now, most=MAX_NOTICES)
     if more is not None:
         held += more
         log(event, source=source, **values, **({"held_back": held} if held else {}))

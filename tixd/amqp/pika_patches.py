@@ -29,7 +29,7 @@ _SECONDS = struct.Struct(">Q")
 _FRAME = struct.Struct(">BHL")
 
 #: Longest content of a frame.
-_LONGEST_BYTES = pika.ConnectionParameters.DEFAULT_FRAME_MAX
+_MAX_FRAME_BYTES = pika.ConnectionParameters.DEFAULT_FRAME_MAX
 
 #: First bytes from a broker that speaks another version of AMQP.
 _OTHER_VERSION = b"AMQP"
@@ -60,7 +60,7 @@ def _report(workflow: Any, result: Any) -> None:
 def _frame(received: bytes) -> Any:
     if len(received) >= _FRAME.size and not received.startswith(_OTHER_VERSION):
         size = _FRAME.unpack_from(received)[2]
-        if size > _LONGEST_BYTES:
+        if size > _MAX_FRAME_BYTES:
             raise InvalidFrameError(f"a frame of {size} bytes; that is not AMQP")
     return _pikas_frame(received)
 

@@ -52,7 +52,7 @@ class Limits:
 _REMEMBERED_NAMES = 2000
 
 #: Longest local name, characters: keys are made of it, up to seven of one.
-_LONGEST_NAME = 1000
+_MAX_NAME_CHARACTERS = 1000
 
 #: Longest name that is remembered, characters.
 _REMEMBERED_CHARACTERS = 100
@@ -72,7 +72,7 @@ INSTRUCTION = rb"[^?]*+(?:\?(?!>)[^?]*+)*+\?>"
 NO_ELEMENT = re.compile(rb"(?:[^<|]++|<\?%b|<!--%b)*+" % (INSTRUCTION, COMMENT))
 
 #: How far a start tag is looked for, bytes.
-_LONGEST_PROLOG = 1 << 20
+_MAX_PROLOG_BYTES = 1 << 20
 
 #: The beginning of a start tag.
 _TAG = re.compile(rb"<[^\s/>!?]")
@@ -115,8 +115,8 @@ class _LocalNames(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         local = name.rpartition("}")[2]
-        if len(local) > _LONGEST_NAME:
-            raise OverLimit(f"a name of over {_LONGEST_NAME} characters")
+        if len(local) > _MAX_NAME_CHARACTERS:
+            raise OverLimit(f"a name of over {_MAX_NAME_CHARACTERS} characters")
         if len(self) < _REMEMBERED_NAMES and len(name) < _REMEMBERED_CHARACTERS:
             self[name] = local
         return local
@@ -145,7 +145,7 @@ def find_root(source: bytes, start: int = 0) -> int:
     >>> find_root(b" <?xml version='1.0'?><!-- > --> <R/>")
     33
     """
-    found = NO_ELEMENT.match(source, start, start + _LONGEST_PROLOG)
+    found = NO_ELEMENT.match(source, start, start + _MAX_PROLOG_BYTES)
     at = found.end() if found else start
     if source.startswith(b"<!DOCTYPE", at):
         raise _doctype(at)

@@ -39,10 +39,10 @@ _LINKED = re.compile(
 _LINKED_VALUES = {"_PORT": ("tcp://", "udp://", "sctp://"), "_NAME": ("/",)}
 
 #: Longest name of a variable that they make: that of a service has 63 characters at most.
-_LONGEST_NAME = 300
+_MAX_NAME_CHARACTERS = 300
 
 #: At most this many names of variables are listed.
-_MOST_NAMES = 3
+_MAX_NAMES = 3
 
 #: Where the kernel shows processes and control groups.
 _ROOT = Path("/")
@@ -113,7 +113,7 @@ def service_links(environ: Mapping[str, str], prefix: str) -> frozenset[str]:
         name
         for name, text in environ.items()
         if name.startswith(prefix)
-        and len(name) <= _LONGEST_NAME
+        and len(name) <= _MAX_NAME_CHARACTERS
         and (
             _LINKED.fullmatch(name)
             or any(
@@ -126,7 +126,7 @@ def service_links(environ: Mapping[str, str], prefix: str) -> frozenset[str]:
 
 def about_links(names: frozenset[str]) -> str:
     """Return the warning about such variables, in one line however many they are."""
-    first, more = sorted(names)[:_MOST_NAMES], len(names) - _MOST_NAMES
+    first, more = sorted(names)[:_MAX_NAMES], len(names) - _MAX_NAMES
     shown = ", ".join(name[:100] for name in first) + (f" and {more} more" if more > 0 else "")
     return (
         f"environment {shown}: made by Kubernetes or docker for a service of that name, ignored; "

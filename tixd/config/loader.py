@@ -48,7 +48,7 @@ FALSE_WORDS = frozenset(
 )
 
 #: At most this many problems, and this many warnings, are listed; the rest is counted.
-MOST_PROBLEMS = 50
+MAX_PROBLEMS = 50
 
 #: Largest file of settings that is read.
 MAX_FILE_BYTES = 1024 * 1024
@@ -146,8 +146,8 @@ def _read_processing(
 
 def few(texts: Sequence[str]) -> list[str]:
     """Return the first problems or warnings of very many, and how many more there are."""
-    more = len(texts) - MOST_PROBLEMS
-    return [*texts[:MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
+    more = len(texts) - MAX_PROBLEMS
+    return [*texts[:MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
 
 
 class _Draft:
@@ -193,7 +193,7 @@ class _Draft:
         advice = ""
         if instead := _GONE.get(name.lower()):
             advice = f": {instead}"
-        elif len(notes) <= MOST_PROBLEMS:
+        elif len(notes) <= MAX_PROBLEMS:
             advice = values.did_you_mean(name, known)
         notes.append(f"{source}: no such setting{ignored}{advice}")
 

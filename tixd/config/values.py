@@ -362,7 +362,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("amqp.hots", ["AMQP.host", "port"])
     '; did you mean "AMQP.host"?'
     """
-    if len(name) > bounded.MOST_CHARACTERS:
+    if len(name) > bounded.MAX_CHARACTERS:
         return ""
     written = {each.lower(): each for each in known}
     near = difflib.get_close_matches(name.lower(), written, n=1)

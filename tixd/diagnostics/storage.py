@@ -25,14 +25,14 @@ from tixd.reports.spool import is_report_name
 from tixd.runtime.status import LEAST_FREE_BYTES, free_space
 
 #: Users of whom one installation each is tried; the condenser makes all of them alike.
-MOST_USERS = 10
+MAX_USERS = 10
 
 
 def check_reports(settings: Settings) -> str:
     """Check the reports folder as a worker needs it."""
     base = settings.reports_base_path
     users = _users(base)
-    tried = sum(_try_user(base, user_id) for user_id in users[:MOST_USERS])
+    tried = sum(_try_user(base, user_id) for user_id in users[:MAX_USERS])
     with explain_denial(base), Folder(base, follow=True) as folder:
         if not tried:
             make_and_remove(folder)

@@ -28,10 +28,10 @@ from tixd import bounded, errors
 from tixd.config.environment import Environment
 
 #: The longest answer; 100,000 installations whose results wait are about 12 MB.
-LONGEST_ANSWER_BYTES = 64 * 2**20
+MAX_ANSWER_BYTES = 64 * 2**20
 
 #: Characters of a text that are shown.
-LONGEST_TEXT = 1000
+MAX_TEXT_CHARACTERS = 1000
 
 #: Bytes taken from a socket at once.
 _PIECE_BYTES = 2**18
@@ -110,7 +110,7 @@ def _ask(path: str, request: str, seconds: float) -> Any:
 
 def _parse(received: bytes) -> tuple[int, bytes]:
     """Return status and body of a response; raises HTTPException or ValueError."""
-    if len(received) > LONGEST_ANSWER_BYTES:
+    if len(received) > MAX_ANSWER_BYTES:
         raise ValueError
     response = http.client.HTTPResponse(_Received(received))  # type: ignore[arg-type]
     response.begin()
@@ -135,7 +135,7 @@ def _exchange(path: str, request: bytes, deadline: float) -> bytes:
         _connect(sock, path, deadline)
         sock.sendall(request)
         piece = request
-        while piece and len(received) <= LONGEST_ANSWER_BYTES:
+        while piece and len(received) <= MAX_ANSWER_BYTES:
             sock.settimeout(_left(deadline))
             piece = sock.recv(_PIECE_BYTES)
             received += piece
@@ -168,7 +168,7 @@ def sanitize(value: Any) -> Any:
     {'a': ['red?[31m', 1]}
     """
     if isinstance(value, str):
-        return bounded.printable(bounded.text(value, LONGEST_TEXT), "?")
+        return bounded.printable(bounded.text(value, MAX_TEXT_CHARACTERS), "?")
     if isinstance(value, dict):
         return {sanitize(name): sanitize(member) for name, member in value.items()}
     return [sanitize(member) for member in value] if isinstance(value, list) else value

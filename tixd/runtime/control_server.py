@@ -27,13 +27,13 @@ from tixd.runtime.status import Snapshot
 Command = Callable[[Mapping[str, str]], Awaitable[object]]
 
 #: Requests of the same kind that run at once.
-MOST_REQUESTS = 16
+MAX_REQUESTS = 16
 
 #: How often it is checked that the socket's file was not removed.
 LOOK_SECONDS = 1.0
 
 #: Longest text of an error.
-LONGEST_ERROR_CHARACTERS = 1000
+MAX_ERROR_CHARACTERS = 1000
 
 
 async def listen(
@@ -112,7 +112,7 @@ class ControlSocket:
 
 def _handler(command: Command) -> Handler:
     """Return the HTTP handler of a command; a few run at once."""
-    room = asyncio.Semaphore(MOST_REQUESTS)
+    room = asyncio.Semaphore(MAX_REQUESTS)
 
     async def answer(request: web.BaseRequest) -> web.Response:
         if room.locked():
@@ -128,7 +128,7 @@ async def _answer(command: Command, parameters: Mapping[str, str]) -> web.Respon
         answer = orjson.dumps(await command(parameters)) + b"\n"
     except (errors.TixdError, ValueError) as error:
         status = 400 if isinstance(error, ValueError) else 503
-        return plain_text(bounded.text(str(error), LONGEST_ERROR_CHARACTERS) + "\n", status)
+        return plain_text(bounded.text(str(error), MAX_ERROR_CHARACTERS) + "\n", status)
     except Exception as error:  # noqa: BLE001 - answered, and logged
         logs.failure("control_request_failed", error)
         return plain_text(f"{bounded.error(error)}: unexpected, see the log\n", 500)

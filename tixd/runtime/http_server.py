@@ -38,13 +38,13 @@ CONNECTION_SECONDS = 10.0
 IDLE_SECONDS = 5.0
 
 #: Connections open at once; a further one closes the oldest.
-MOST_CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 
 #: Longest request line, and longest header field, of a short request.
-LONGEST_LINE_BYTES = 2048
+MAX_LINE_BYTES = 2048
 
 #: Header fields of a short request.
-MOST_HEADERS = 32
+MAX_HEADERS = 32
 
 #: Bytes read of a connection at once: so much of each may wait in memory.
 READ_BYTES = 64 * 1024
@@ -155,9 +155,9 @@ async def serve(sockets: list[socket.socket], routes: Routes) -> Listener:
         connections,
         keepalive_timeout=IDLE_SECONDS,
         lingering_time=0,
-        max_line_size=LONGEST_LINE_BYTES,
-        max_field_size=LONGEST_LINE_BYTES,
-        max_headers=MOST_HEADERS,
+        max_line_size=MAX_LINE_BYTES,
+        max_field_size=MAX_LINE_BYTES,
+        max_headers=MAX_HEADERS,
     )
     listener = Listener(http)
     await listener.start(sockets)
@@ -266,7 +266,7 @@ class BriefConnections:
     def admit(self, protocol: web.RequestHandler) -> None:
         """Limit the time of a new connection, and make room for it."""
         loop = asyncio.get_running_loop()
-        if len(self._timers) >= MOST_CONNECTIONS:
+        if len(self._timers) >= MAX_CONNECTIONS:
             idle = (one for one in self._timers if one not in self._at_work)
             if oldest := next(idle, None):
                 self._end(oldest)

@@ -69,7 +69,7 @@ def _call(function: ctypes._NamedFuncPointer, *arguments: object) -> None:
 
 
 #: Most users' folders whose owners are looked at.
-MOST_FOLDERS = 1000
+MAX_FOLDERS = 1000
 
 #: The id above it means "no change" to the kernel (setresuid(2)).
 HIGHEST_ID = 2**32 - 2
@@ -226,7 +226,7 @@ def _owners(reports: str) -> Iterator[int]:
     """Owners of the folders of users; none where root may not look, as on some NFS volumes."""
     with contextlib.suppress(OSError), os.scandir(reports) as found:
         users = (entry for entry in found if entry.name.isdecimal())
-        for entry in islice(users, MOST_FOLDERS):
+        for entry in islice(users, MAX_FOLDERS):
             with contextlib.suppress(FileNotFoundError):
                 yield entry.stat(follow_symlinks=False).st_uid
 

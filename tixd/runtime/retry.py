@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 #: After this many failures any pause is at its limit; a larger power of 2 overflows a float.
-_MOST_DOUBLINGS = 32
+_MAX_DOUBLINGS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Retry:
         >>> [Retry(60, 3600).pause_seconds(failures) for failures in (1, 2, 6, 7, 1000)]
         [60.0, 120.0, 1920.0, 3600, 3600]
         """
-        doubled = self.first_seconds * 2.0 ** min(failures - 1, _MOST_DOUBLINGS)
+        doubled = self.first_seconds * 2.0 ** min(failures - 1, _MAX_DOUBLINGS)
         return min(doubled, self.longest_seconds)
 
     def draw_seconds(self, failures: int, jitter: random.Random, least_share: float = 0.5) -> float:

@@ -20,7 +20,7 @@ from tixd.runtime import tasks
 STATUS_SECONDS = 2.0
 
 #: Characters of a status; a datagram is not sent where it is too long.
-LONGEST_STATUS = 1000
+MAX_STATUS_CHARACTERS = 1000
 
 
 class Notifier:
@@ -102,4 +102,4 @@ class Notifier:
 
 
 def _line(text: str) -> str:
-    return " ".join(bounded.text(text, LONGEST_STATUS).split())
+    return " ".join(bounded.text(text, MAX_STATUS_CHARACTERS).split())

@@ -33,7 +33,7 @@ SILENCE_SECONDS = 30.0
 SLICE = 100
 
 #: Most channels without a bundle that stay open for the next.
-MOST_IDLE_CHANNELS = 32
+MAX_IDLE_CHANNELS = 32
 
 #: What RabbitMQ says of a message that is larger than its max_message_size.
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
@@ -155,7 +155,7 @@ class AmqpSink:
         """Keep the channel for the next bundle, or close one that still owes a confirm."""
         if channel.ended.done():
             return
-        if not channel.unconfirmed and len(self._idle) < MOST_IDLE_CHANNELS:
+        if not channel.unconfirmed and len(self._idle) < MAX_IDLE_CHANNELS:
             self._idle.append(channel)
             return
         tasks.start(channel.close(), "closing of a channel")

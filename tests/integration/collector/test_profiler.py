@@ -40,7 +40,7 @@ def test_a_profile_ends_when_its_asker_leaves():
 
 
 def test_many_idle_connections_neither_stay_nor_end_a_profile(monkeypatch):
-    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 5)
+    monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 5)
 
     async def run() -> None:
         listener = await profiler.listen("127.0.0.1:0")

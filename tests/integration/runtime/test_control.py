@@ -132,7 +132,7 @@ def test_few_requests_of_a_kind_are_answered_at_once(environment):
         opened = await control_server.listen(
             environment, "standalone", {"GET /wait": wait}, standby=False
         )
-        most = control_server.MOST_REQUESTS
+        most = control_server.MAX_REQUESTS
         asked = [exchange(opened.path, head("GET /wait")) for _ in range(most + 1)]
         asking = {asyncio.ensure_future(one) for one in asked}
         first, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)

@@ -85,7 +85,7 @@ def test_a_foreign_answer_is_told_in_plain_words(tmp_path, answer, words):
 
 
 def test_an_answer_without_end_is_given_up_at_a_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(control, "LONGEST_ANSWER_BYTES", 2**20)
+    monkeypatch.setattr(control, "MAX_ANSWER_BYTES", 2**20)
     endless = without_end(b"x" * 65536, threading.Event())
     refused = pytest.raises(errors.NotDone, match="not this version of tixd")
     with answering(tmp_path, endless) as environment, refused:

@@ -132,7 +132,7 @@ def test_one_who_sends_nothing_is_cut_off_after_its_time(monkeypatch):
 def test_a_good_sender_is_served_while_many_say_nothing():
     async def run() -> bytes:
         async with listening() as listener:
-            silent = [await connect(listener) for _ in range(3 * http_server.MOST_CONNECTIONS)]
+            silent = [await connect(listener) for _ in range(3 * http_server.MAX_CONNECTIONS)]
             answer = await ask(listener, "/healthz")
             for _, writer in silent:
                 writer.close()
