@@ -426,7 +426,7 @@ def uncaught(source: str, reason: str, problem: BaseException | None) -> None:
 def _notice(
     log: Callable[..., None], event: str, source: str, subject: str, **values: object
 ) -> None:
-    """Log once an hour for each subject, and at most MOST_NOTICES lines an hour for a source."""
+    """Log once an hour for each subject, and at most MAX_NOTICES lines an hour for a source."""
     now = time.monotonic()
     if (held := _NOTICES.allow(event, source, subject, now=now)) is None:
         return

@@ -239,9 +239,14 @@ class Channel:
     # --- consuming -------------------------------------------------------------------------------
 
     async def consume(
-        self, queue: str, prefetch: int, take: Callable[[Message], None], *, no_ack: bool = False
+        self,
+        queue: str,
+        prefetch: int,
+        on_message: Callable[[Message], None],
+        *,
+        no_ack: bool = False,
     ) -> str:
-        """Deliver messages of the queue to `take`; return the consumer's tag.
+        """Call `on_message` with each message of the queue; return the consumer's tag.
 
         At most `prefetch` messages (0: any number) are delivered without an answer; with `no_ack`
         none needs one.
@@ -251,17 +256,17 @@ class Channel:
             self.ended,
             self._raw.basic_consume,
             queue=queue,
-            on_message_callback=partial(self._on_message, take),
+            on_message_callback=partial(self._on_message, on_message),
             auto_ack=no_ack,
         )
         return str(frame.method.consumer_tag)
 
     @staticmethod
     def _on_message(
-        take: Callable[[Message], None], _: Any, method: Any, properties: Any, body: bytes
+        on_message: Callable[[Message], None], _: Any, method: Any, properties: Any, body: bytes
     ) -> None:
         try:
-            take(Message(method.delivery_tag, body, _from_raw(properties)))
+            on_message(Message(method.delivery_tag, body, _from_raw(properties)))
         except errors.BrokerError:
             pass  # the channel is ending
         except Exception as error:  # noqa: BLE001 - in pika it would end the connection

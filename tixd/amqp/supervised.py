@@ -1,4 +1,4 @@
-"""A connection to RabbitMQ that is restored for ever, and a probe whether it accepts messages.
+"""A connection to RabbitMQ that reconnects until it is stopped, and a probe of the broker.
 
 Pauses between tries double up to a limit, with jitter; a connection that held for a while makes the
 next pause short. There is one log line per change of state. Any fault of a connection ends it, so
@@ -26,7 +26,7 @@ from tixd.runtime.retry import Retry
 #: Pauses between tries, where the settings name none.
 RETRY = Retry(0.5, 8.0)
 
-#: A connection that was ready for so long has worked: the pauses begin anew.
+#: After a connection was ready for this long, the pauses start over.
 STEADY_SECONDS = 5.0
 
 OnConnected = Callable[[Connection], Coroutine[Any, Any, None]]

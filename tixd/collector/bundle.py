@@ -70,7 +70,7 @@ class Bundle:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many of each type, handshakes too."""
+        """Return how many of each type, handshakes too."""
         found = Counter(record.kind for record in self.records)
         return found + Counter({HANDSHAKE: self.handshakes})
 

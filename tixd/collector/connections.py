@@ -103,7 +103,7 @@ class Connections:
             connection.is_in_body = not request.content.at_eof()
 
     async def watch(self) -> None:
-        """Close connections that have not sent a request in time, for ever."""
+        """Close connections that have not sent a request in time, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             latest = time.monotonic() - self._seconds

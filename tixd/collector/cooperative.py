@@ -39,7 +39,7 @@ FIRST_EACH = 8
 #: CPU time of the steps in one turn of the loop, seconds; one step may be longer.
 TURN_SECONDS = 0.04
 
-#: What a step is expected to take while nothing is known of its request; learned from all steps.
+#: Expected time of the first step of a request, seconds; then learned from all steps.
 FIRST_EXPECTED_SECONDS = 0.005
 
 #: How much of each step's time goes into what is expected of the next.
@@ -155,7 +155,7 @@ class StepScheduler:
         self._planned_seconds += self._seconds_of(reservation)
 
     def _seconds_of(self, reservation: Reservation) -> float:
-        """Return what the next step of a request is expected to take."""
+        """Return the expected time of the next step of a request."""
         return reservation.step_seconds or self._expected_seconds
 
     def _learn(self, reservation: Reservation, seconds: float) -> None:

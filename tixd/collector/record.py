@@ -50,7 +50,7 @@ class Record:
 
     @property
     def memory_bytes(self) -> int:
-        """How much memory it takes, about."""
+        """Return about how much memory it takes."""
         return len(self.source) + len(self.flat) + _OBJECTS_BYTES
 
     @property

@@ -48,7 +48,7 @@ class Limits:
 
 
 #: How many names are remembered with their local names; real bundles have about 100. Those that a
-#: hostile sender makes up are computed anew each time.
+#: hostile sender makes up are computed each time.
 _REMEMBERED_NAMES = 2000
 
 #: Longest local name, characters: keys are made of it, up to seven of one.

@@ -106,7 +106,7 @@ class Server:
         return listener
 
     async def watch(self) -> None:
-        """Close connections that take too long, for ever."""
+        """Close connections that take too long, until cancelled."""
         await self._connections.watch()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -27,7 +27,7 @@ from tixd.runtime import startup
 if TYPE_CHECKING:
     from tixd.diagnostics.runner import CheckResult
 
-#: How long it may take to see whose the reports are.
+#: How long it may take to find the owner of the reports.
 WHO_SECONDS = 2.0
 
 #: A terminal narrower than this many columns has no room for the key in tixd.toml as well.

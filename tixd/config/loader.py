@@ -42,7 +42,7 @@ IMAGE_DEFAULTS = MappingProxyType(
     {"GRACC_DEFAULT_ADDRESS": "address", "GRACC_DEFAULT_PORT": "port"}
 )
 
-#: Texts after which an operator may think that TIX_API_SSL is off; they turn it on all the same.
+#: Texts that look like "off", although they too turn TIX_API_SSL on.
 FALSE_WORDS = frozenset(
     {"0", "disable", "disabled", "f", "false", "n", "no", "none", "null", "off"}
 )
@@ -68,7 +68,7 @@ AnySettings = TypeVar("AnySettings", Settings, CollectorSettings)
 
 @dataclass(frozen=True, slots=True)
 class Config(Generic[AnySettings]):
-    """The settings, where each of them came from, and what the operator should know of them.
+    """The settings, their sources, and warnings about them.
 
     sources: by name of the setting, "default", "environment TIX_API_HOST",
     "/etc/tixd/tixd.toml [api] host", "option --role"; warnings: sentences; environment: what the
@@ -101,9 +101,9 @@ def load(
 def load_for_asking(
     options: Mapping[str, str], environ: Mapping[str, str], file: Path | None
 ) -> ProcessingConfig:
-    """Read what may be used, for a command that only asks a running tixd.
+    """Read what can be read, for a command that only asks a running tixd.
 
-    A setting that is wrong has its default; so has each of a file that cannot be read.
+    A wrong setting has its default; so has every setting of a file that cannot be read.
     """
     return _read_processing(options, environ, file).config(Settings)
 
@@ -118,7 +118,7 @@ def load_collector(
     draft = _Draft(COLLECTOR, environ)
     for variable, name in IMAGE_DEFAULTS.items():
         if environ.get(variable):
-            draft.take(name, environ[variable], f"the image's {variable}", COLLECTOR.check)
+            draft.set_value(name, environ[variable], f"the image's {variable}", COLLECTOR.check)
     _read_collector_document(draft, *_read_toml(file, draft.problems))
     _read_environment(draft)
     _read_options(draft, options)
@@ -161,8 +161,8 @@ class _Draft:
         self.problems: list[str] = []
         self.warnings: list[str] = []
 
-    def take(self, name: str, raw: Any, source: str, check: Callable[[str, Any], Any]) -> None:
-        """Let `raw` be the setting's value, or note why it cannot be."""
+    def set_value(self, name: str, raw: Any, source: str, check: Callable[[str, Any], Any]) -> None:
+        """Set the setting to `raw`, or note why that is not allowed."""
         shown = "" if self.table.is_secret(name) else f" = {self.table.shown(name, raw)}"
         try:
             self.values[name] = check(name, raw)
@@ -171,8 +171,8 @@ class _Draft:
         else:
             self.sources[name] = source
 
-    def take_secret(self, name: str, places: Mapping[str, Any]) -> None:
-        """Take a secret from the one place that gives it: a text, or the Path that holds it."""
+    def set_secret(self, name: str, places: Mapping[str, Any]) -> None:
+        """Set a secret from the one place that gives it: a text, or the Path of its file."""
         if len(places) > 1:
             self.problems.append(f"{' and '.join(places)} contradict each other: keep one of them")
             return
@@ -182,7 +182,7 @@ class _Draft:
             except ValueError as error:
                 self.problems.append(f"{source} = {values.secret_file(place)}: {error}")
             else:
-                self.take(name, text, source, self.table.check)
+                self.set_value(name, text, source, self.table.check)
 
     def note_unknown(self, notes: list[str], source: str, name: str, known: Iterable[str]) -> None:
         """Add a warning or a problem about a name that no setting has, and the nearest known one.
@@ -198,7 +198,7 @@ class _Draft:
         notes.append(f"{source}: no such setting{ignored}{advice}")
 
     def settings(self, kind: Callable[..., AnySettings]) -> AnySettings:
-        """Return the settings as they are known by now."""
+        """Return the settings found so far."""
         return kind(**self.values)
 
     def raise_problems(self) -> None:
@@ -207,7 +207,7 @@ class _Draft:
             raise errors.ConfigError("\n".join(few(self.problems)))
 
     def config(self, kind: Callable[..., AnySettings]) -> Config[AnySettings]:
-        """Return what has been found; settings with a problem have their default."""
+        """Return the configuration; settings with a problem have their default."""
         return Config(
             self.settings(kind),
             MappingProxyType(self.sources),
@@ -222,7 +222,7 @@ class _Draft:
 def _read_options(draft: _Draft, options: Mapping[str, str]) -> None:
     for name, text in options.items():
         check = _check_role if name == "role" else partial(draft.table.check, strict=False)
-        draft.take(name, text, f"option {OPTIONS[name]}", check)
+        draft.set_value(name, text, f"option {OPTIONS[name]}", check)
 
 
 def _check_role(name: str, text: str) -> Any:
@@ -242,9 +242,9 @@ def _read_environment(draft: _Draft, *, apart_from: frozenset[str] = frozenset()
             continue
         if table.is_secret(name):
             places = _secret_places(environ, variable, f"{variable}{table.file_suffix.upper()}")
-            draft.take_secret(name, places)
+            draft.set_secret(name, places)
         elif text := environ.get(variable):
-            draft.take(name, text, f"environment {variable}", table.check_variable)
+            draft.set_value(name, text, f"environment {variable}", table.check_variable)
     known = {*table.variables, *IMAGE_DEFAULTS}
     for variable in sorted(environ.keys() - known):
         if variable.startswith(table.prefix) and environ[variable]:
@@ -255,7 +255,7 @@ def _read_environment(draft: _Draft, *, apart_from: frozenset[str] = frozenset()
 def _secret_places(
     environ: Mapping[str, str], variable: str, file_variable: str
 ) -> dict[str, str | Path]:
-    """Find every place that gives a secret, by how messages call it."""
+    """Find every place that gives a secret, by its name in messages."""
     places: dict[str, str | Path] = {}
     if environ.get(variable):
         places[f"environment {variable}"] = environ[variable]
@@ -297,7 +297,7 @@ def _content(path: Path) -> str:
 
 
 def _read_keys(draft: _Draft, place: str, part: Mapping[str, Any], unknown: list[str]) -> None:
-    """Take every value of a document, or of a part of it; unknown keys are noted in `unknown`."""
+    """Set every value of a document, or of a part of it; unknown keys are noted in `unknown`."""
     table = draft.table
     secrets: dict[str, dict[str, Any]] = {}
     seen: set[str] = set()
@@ -306,7 +306,7 @@ def _read_keys(draft: _Draft, place: str, part: Mapping[str, Any], unknown: list
     for words, raw in _entries(part, sections, table.fold):
         source, key = f"{place} {table.shown_key(words)}", table.key_of(words)
         if key in seen:
-            draft.problems.append(f"{source}: stands there twice, in different letter case")
+            draft.problems.append(f"{source}: is set twice, in different letter case")
         seen.add(key)
         name, is_file = keys.get(key, ("", False))
         if not name:
@@ -315,9 +315,9 @@ def _read_keys(draft: _Draft, place: str, part: Mapping[str, Any], unknown: list
             is_path = is_file and (table.is_lenient or isinstance(raw, str))
             secrets.setdefault(name, {})[source] = Path(str(raw)) if is_path else raw
         else:
-            draft.take(name, raw, source, table.check)
+            draft.set_value(name, raw, source, table.check)
     for name, places in secrets.items():
-        draft.take_secret(name, places)
+        draft.set_secret(name, places)
 
 
 def _entries(
@@ -379,7 +379,7 @@ def _choose_proxy(draft: _Draft) -> None:
     text, source = api.api_proxy.reveal(), draft.sources["api_proxy"]
     if choice is not None:
         text, source = choice.text, f"environment {choice.variable}"
-    draft.take("api_proxy", text, source, _check_proxy)
+    draft.set_value("api_proxy", text, source, _check_proxy)
 
 
 def _check_proxy(name: str, raw: str) -> Secret:
@@ -390,7 +390,7 @@ def _check_proxy(name: str, raw: str) -> Secret:
 def _choose_ca_bundle(draft: _Draft) -> None:
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if text := draft.environ.get(variable):
-            draft.take("api_ca_bundle", text, f"environment {variable}", PROCESSING.check)
+            draft.set_value("api_ca_bundle", text, f"environment {variable}", PROCESSING.check)
             break
     api = draft.settings(Settings)
     if api.api_ssl and api.api_ca_bundle and not os.path.exists(api.api_ca_bundle):

@@ -49,7 +49,7 @@ def proxy_url(text: str) -> str:
 
 
 def _is_http(url: str) -> bool:
-    """Tell whether the URL has a scheme that urllib3 speaks to a proxy, a host, and no odd port."""
+    """Return whether the URL has a proxy scheme that urllib3 knows, a host, and a valid port."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -61,7 +61,7 @@ def _is_http(url: str) -> bool:
 
 
 def _is_named(no_proxy: str, host: str, port: int) -> bool:
-    """Tell whether a no_proxy text names the host: *, its end, its end with port, a network."""
+    """Return whether a no_proxy text names the host: *, its end, its end with port, a network."""
     host = host.lower()
     entries = [entry for entry in no_proxy.lower().replace(" ", "").split(",") if entry]
     if "*" in entries:
@@ -74,7 +74,7 @@ def _is_named(no_proxy: str, host: str, port: int) -> bool:
 
 
 def _holds(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> bool:
-    """Tell whether an entry is the address, the address with its port, or a network with it."""
+    """Return whether an entry is the address, the address with its port, or a network with it."""
     text = f"[{address}]" if address.version == 6 else str(address)
     if entry in (text, f"{text}:{port}"):
         return True

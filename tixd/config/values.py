@@ -110,7 +110,7 @@ class SettingsTable:
         return self.fields[name].metadata
 
     def is_secret(self, name: str) -> bool:
-        """Tell whether the setting's value is shown nowhere."""
+        """Return whether the setting's value is shown nowhere."""
         return self.types[name] is Secret
 
     def default_text(self, name: str) -> str:

@@ -24,7 +24,7 @@ from tixd.reports.scan import ids_in, list_users
 from tixd.reports.spool import is_report_name
 from tixd.runtime.status import LEAST_FREE_BYTES, free_space
 
-#: Users of whom one installation each is tried; the condenser makes all of them alike.
+#: At most this many users are checked, one installation of each; the condenser makes all alike.
 MAX_USERS = 10
 
 

@@ -95,7 +95,7 @@ class ControlSocket:
             return False
 
     async def _watch(self) -> None:
-        """Listen anew where the file or its folder was removed."""
+        """Open the socket again where its file or folder was removed."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self._is_there():

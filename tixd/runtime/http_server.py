@@ -244,7 +244,7 @@ class _Connection(web.RequestHandler):
 
 
 def has_request(protocol: web.RequestHandler) -> bool:
-    """Tell whether a whole head has arrived whose request has not been answered."""
+    """Return whether a whole head has arrived whose request has not been answered."""
     return bool(protocol._messages) or protocol._current_request is not None  # noqa: SLF001
 
 

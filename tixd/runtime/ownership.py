@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def is_root_controlled(path: str, *, there: bool = True) -> bool:
-    """Tell whether every folder and link on the way to `path`, and it itself, is root's.
+    """Return whether every folder and link on the way to `path`, and it itself, is root's.
 
     there: what is missing counts as another user's, who may make it sooner than root.
     """
@@ -20,7 +20,7 @@ def is_root_controlled(path: str, *, there: bool = True) -> bool:
 
 
 def is_strangers_link(path: str) -> bool:
-    """Tell whether the last name of the path is a link that is not root's."""
+    """Return whether the last name of the path is a link that is not root's."""
     try:
         facts = os.lstat(path)
     except OSError:  # nothing there leads nowhere

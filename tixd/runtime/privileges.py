@@ -68,7 +68,7 @@ def _call(function: ctypes._NamedFuncPointer, *arguments: object) -> None:
         raise OSError(number, os.strerror(number))
 
 
-#: Most users' folders whose owners are looked at.
+#: At most this many users' folders are checked for their owners.
 MAX_FOLDERS = 1000
 
 #: The id above it means "no change" to the kernel (setresuid(2)).
@@ -83,7 +83,7 @@ _WRITABLE_BY_OTHERS = 0o022
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user, its groups (the first is its own), and why it was chosen ("": nothing to tell)."""
+    """A user, its groups (the first is its own), and why it was chosen ("": not logged)."""
 
     uid: int
     groups: tuple[int, ...]
@@ -95,7 +95,7 @@ class Identity:
 
 
 def target_identity(run_as: str, reports: str = "") -> Identity | None:
-    """Return the user that a process of root is to change to; None: it is not root's.
+    """Return the user that a process of root changes to; None: it is not root's.
 
     run_as: user or user:group, by name or number; reports: the reports folder, "" for none.
     Raises ConfigError.
@@ -124,7 +124,7 @@ def chown_to(identity: Identity, folders: Iterable[str], file: str) -> None:
 def drop_privileges(identity: Identity, kept: Iterable[int]) -> str | None:
     """Change to the user for good; root keeps only the capabilities `kept`.
 
-    Returns why root keeps all, None where it does not. Raises CannotStart where it may not change.
+    Return why root's rights were not dropped, else None. Raises CannotStart where it is denied.
     """
     if identity.uid or identity.groups != (0,):
         try:
@@ -194,7 +194,7 @@ def _gid(group: str) -> int:
 
 
 def _number(text: str) -> int:
-    """Return an id; raises KeyError for what the kernel takes for none."""
+    """Return an id; raises KeyError where the kernel does not accept it."""
     if len(text) > len(str(HIGHEST_ID)) or int(text) > HIGHEST_ID:
         raise KeyError
     return int(text)
@@ -214,7 +214,7 @@ def _owner(reports: str) -> Identity:
     """Return the owner of the reports folder, or root where its folders have several owners."""
     try:
         facts = os.stat(reports)
-    except OSError:  # told later, where the folder is needed
+    except OSError:  # reported where the folder is needed
         return Identity(0, (0,), "")
     if any(uid != facts.st_uid for uid in _owners(reports)):
         return Identity(0, (0,), f"what is in {reports} belongs to several users")
@@ -223,7 +223,7 @@ def _owner(reports: str) -> Identity:
 
 
 def _owners(reports: str) -> Iterator[int]:
-    """Owners of the folders of users; none where root may not look, as on some NFS volumes."""
+    """Yield the owners of users' folders; none where root may not list them (some NFS)."""
     with contextlib.suppress(OSError), os.scandir(reports) as found:
         users = (entry for entry in found if entry.name.isdecimal())
         for entry in islice(users, MAX_FOLDERS):
@@ -231,7 +231,7 @@ def _owners(reports: str) -> Iterator[int]:
                 yield entry.stat(follow_symlinks=False).st_uid
 
 
-# --- what is needed first ------------------------------------------------------------------------
+# --- folders and files ---------------------------------------------------------------------------
 
 
 def _hand_over_folder(path: str, identity: Identity) -> None:
@@ -260,7 +260,7 @@ def _hand_over_folder(path: str, identity: Identity) -> None:
 def _hand_over_file(path: str, identity: Identity) -> None:
     """Make the log file if it is missing, and give it to the identity if it is root's.
 
-    Not where another user could lead root to another file by a link.
+    Do nothing where another user could redirect root by a link.
     """
     if not is_root_controlled(os.path.dirname(os.path.abspath(path))):
         return
@@ -274,7 +274,7 @@ def _hand_over_file(path: str, identity: Identity) -> None:
 
 
 def _give(what: str | int, identity: Identity, dir_fd: int | None = None) -> None:
-    """Change the owner of a file of root's that has no other name elsewhere."""
+    """Change the owner of a file of root that has no other hard link."""
     if isinstance(what, int):
         facts = os.fstat(what)
     else:

@@ -1,7 +1,7 @@
-"""How a service begins: with its user, then its log; and how a process exits at once.
+"""Start a service: change to its user, then open its log; and exit a process at once.
 
-Rules: nothing is done before the whole configuration is known to be fine; the folders that tixd
-writes to are handed over before root's rights are given up.
+Rules: nothing is done before the whole configuration is valid; the folders that tixd writes to are
+handed over before root's rights are dropped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tixd.runtime.ownership import is_strangers_link
 #: Capabilities of a processing role where root owns the reports, or several users do.
 KEPT = (privileges.DAC_OVERRIDE, privileges.FOWNER)
 
-#: Capabilities of a collector that is to run as root.
+#: Capabilities of a collector that runs as root.
 KEPT_BY_COLLECTOR = (privileges.DAC_OVERRIDE, privileges.NET_BIND_SERVICE)
 
 Loaded = TypeVar("Loaded", bound=ProcessingConfig | CollectorConfig)
@@ -39,7 +39,7 @@ def identity(loaded: ProcessingConfig | CollectorConfig) -> privileges.Identity 
 
 
 def become_service(loaded: Loaded) -> Loaded:
-    """Change to the service's user, to try what it needs; make no schedule folder."""
+    """Change to the service's user, to check what it needs; make no schedule folder."""
     sockets, *schedule = _own_folders(loaded, schedules=True)
     folders = [sockets, *filter(os.path.isdir, schedule)]
     return _change_user(loaded, identity(loaded), folders, "")[0]
@@ -55,19 +55,19 @@ def begin(loaded: Loaded, *, schedules: bool) -> tuple[Loaded, logs.Form]:
     if os.geteuid() == 0:
         _check_links([*folders, file], loaded)
     found = identity(loaded)
-    loaded, kept_all = _change_user(loaded, found, folders, file)
+    loaded, not_dropped = _change_user(loaded, found, folders, file)
     form = _open_log(loaded)
     if found and found.why:
         logs.info("privileges", user=found, reason=found.why)
-    if kept_all:
-        logs.warning("privileges_not_dropped", reason=kept_all)
+    if not_dropped:
+        logs.warning("privileges_not_dropped", reason=not_dropped)
     for text in loaded.warnings:
         logs.warning("configuration", text=text)
     return loaded, form
 
 
 def _check_links(paths: list[str], loaded: ProcessingConfig | CollectorConfig) -> None:
-    """Raise CannotStart where another user's link would lead root to what tixd works with."""
+    """Raise CannotStart where a link of another user leads to a file or folder of tixd."""
     reports = [loaded.settings.reports_base_path] if isinstance(loaded.settings, Settings) else []
     for path in filter(is_strangers_link, [*reports, *paths]):
         raise errors.CannotStart(
@@ -76,7 +76,7 @@ def _check_links(paths: list[str], loaded: ProcessingConfig | CollectorConfig) -
 
 
 def _own_folders(loaded: ProcessingConfig | CollectorConfig, *, schedules: bool) -> list[str]:
-    """List the folders that tixd writes to beside the reports: for sockets, and the schedule's."""
+    """List the folders that tixd writes to besides the reports: for sockets and the schedule."""
     folders = [_runtime_folder(loaded.environment)]
     if schedules and isinstance(loaded.settings, Settings) and loaded.settings.role != "worker":
         folders.append(loaded.settings.schedule_dir)
@@ -84,7 +84,7 @@ def _own_folders(loaded: ProcessingConfig | CollectorConfig, *, schedules: bool)
 
 
 def _runtime_folder(found: Environment) -> str:
-    """Return the service manager's, else the system's: not one of root's own."""
+    """Return the service manager's runtime folder, else the system's, never one of root's own."""
     system = SYSTEM_RUNTIME_FOLDER in found.runtime_folders
     return SYSTEM_RUNTIME_FOLDER if system else found.runtime_folders[0]
 
@@ -92,18 +92,18 @@ def _runtime_folder(found: Environment) -> str:
 def _change_user(
     loaded: Loaded, found: privileges.Identity | None, folders: list[str], file: str
 ) -> tuple[Loaded, str | None]:
-    """Change to the identity, if any; return the configuration with that one's folders.
+    """Change to the identity, if any; return the configuration with its runtime folders.
 
-    Also why root kept all its rights; None where it gave them up.
+    Also return why root's rights were not dropped; None where they were.
     """
     if found is None:
         return loaded, None
     privileges.check(found)
     privileges.chown_to(found, folders, file)
     kept = KEPT if isinstance(loaded.settings, Settings) else KEPT_BY_COLLECTOR
-    kept_all = privileges.drop_privileges(found, kept)
+    not_dropped = privileges.drop_privileges(found, kept)
     now = environment.read(os.environ, uid=os.geteuid())
-    return replace(loaded, environment=now), kept_all
+    return replace(loaded, environment=now), not_dropped
 
 
 def _open_log(loaded: ProcessingConfig | CollectorConfig) -> logs.Form:
@@ -124,8 +124,8 @@ def _open_log(loaded: ProcessingConfig | CollectorConfig) -> logs.Form:
 def exit_now(code: int) -> NoReturn:
     """Exit without waiting for worker processes that are stuck; flush streams and log first.
 
-    Python would wait at its end for every process that it has started. One that was killed but is
-    stuck in the kernel, as on a volume that hangs, ends by itself as soon as the volume answers.
+    At its end Python waits for every process that it has started. A killed one that is stuck in the
+    kernel, as on a volume that hangs, ends as soon as the volume answers.
     """
     sys.stdout.flush()
     logging.shutdown()

@@ -153,7 +153,7 @@ class Snapshot:
         return f"RabbitMQ has confirmed nothing for {silent_seconds:.0f} s" if silent else ""
 
     def _cycle_problem(self) -> str:
-        """Tell whether the last scan is more than three periods ago."""
+        """Return whether the last scan is more than three periods ago."""
         age = self.moment - (self.cycle.scanned or self.started)
         stale = age > 3 * self.period_seconds + CONFIRM_SILENCE_SECONDS
         return f"the last scan was {age:.0f} s ago" if stale else ""

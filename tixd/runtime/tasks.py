@@ -19,7 +19,7 @@ from tixd.runtime.retry import Retry
 #: Pauses before an endless loop is started again.
 RETRY = Retry(1.0, 60.0)
 
-#: After a loop has run for so long, the pauses begin anew.
+#: After a loop has run this long, the pauses start over.
 STEADY_SECONDS = 120.0
 
 #: Note on an exception that has been reported.
