@@ -165,7 +165,7 @@ def test_a_link_of_somebody_elses_leads_root_nowhere(place, led):
     log = {"TIX_LOG_FILE": str(place / "log" if led == "log" else place / "log" / "log")}
     with Service(place / "base", place, 1, name="stderr", **log) as daemon:
         assert daemon.wait(PATIENCE_SECONDS) == 3
-        said = f"tixd: {place / led} is a link that is not root's, who started tixd"
+        said = f"tixd: {place / led} is a link that is not root's, and root started tixd"
         assert daemon.log_file.read_text().startswith(said)
 
 
