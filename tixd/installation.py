@@ -1,6 +1,6 @@
 """READ FIRST: one job, from an installation's folder to posted results.
 
-Rules: no report is deleted before its window's result is accepted by the tix-api or stored in
+Rules: no report is deleted before its window's result is accepted by the tix-api or kept in
 failed-results, and before the deletion is in the journal; a kill at any moment repeats at most the
 post of one window.
 """
@@ -34,25 +34,25 @@ from tixd.results.journal_format import JournalEntry, in_parts
 from tixd.results.payload import WindowResult
 from tixd.results.posting import Poster
 
-#: After so many windows and discards a job goes to the end of the queue, behind the others.
+#: After this many windows and discards a job is queued again, behind the others.
 MAX_STEPS = 32
 
-#: After so long, too.
+#: After this time, too.
 MAX_JOB_SECONDS = 60.0
 
-#: What a window is counted under whose clocks do not fit together, by the verdict.
+#: Counts of windows whose clocks disagree, by the verdict.
 CLOCK_COUNTS: dict[ClockVerdict, str] = {
     "set": "windows_clock_set",
     "not-credible": "windows_clock_not_credible",
 }
 
-#: So many discards of an installation are logged in an hour, the others counted.
+#: At most this many discards of an installation are logged in an hour; the others are counted.
 MAX_LOGGED_DISCARDS = 5
 
 
 @dataclass(slots=True)
 class Worker:
-    """What a worker process keeps from job to job."""
+    """The state of a worker process from job to job."""
 
     settings: Settings
     client: ApiClient
@@ -67,7 +67,7 @@ class Worker:
 
 
 def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
-    """Do what there is to do in one installation; its errors are logged and counted, not raised."""
+    """Process one installation; its errors are logged and counted, not raised."""
     tally: Counter[str] = Counter()
     installation = Installation(job.user_id, job.installation_id, job.path)
     has_more = False
@@ -94,7 +94,7 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
 
 
 class _Run:
-    """One job at work: the steps in the order in which they happen."""
+    """One job in progress: the steps in their order."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class _Run:
         self._tally = tally
         self._warn = partial(_warn, worker, installation)
         self._began = time.monotonic()
-        #: First second and reports of the window that is at work, for the parent.
+        #: First second and reports of the current window, for the parent.
         self._window: tuple[int | None, tuple[str, ...]] = (None, ())
         self._poster = Poster(
             installation,
@@ -126,7 +126,7 @@ class _Run:
         )
 
     def work(self, job: ProcessInstallation) -> bool:
-        """Finish what was begun, then window after window; True when there is more to do."""
+        """Finish an interrupted job, then window after window; return whether more is left."""
         self._report_phase("start", self._journal.entry.names)
         self._journal.finish_deletions()
         self._spool = self._open_spool(1 if job.isolated else BATCH_FILES)
@@ -158,12 +158,12 @@ class _Run:
         )
 
     def _quarantine(self, crashers: Sequence[str]) -> None:
-        """Move reports that ended three workers out of the way, with the reason beside them."""
+        """Move reports that crashed three workers to bad-reports, with the reason beside them."""
         for name in crashers:
-            self._spool.quarantine(name, "reading or analysing it ended three worker processes")
+            self._spool.quarantine(name, "reading or analysing it crashed three worker processes")
 
     def _repost(self) -> None:
-        """Post stored results first, oldest first."""
+        """Post kept results, oldest first, before new ones."""
         failed_results = self._failed_results
         failed_results.not_removed = set(self._journal.entry.accepted)
         backoff = self._journal.entry.backoff
@@ -181,13 +181,13 @@ class _Run:
         self._journal.set_backoff(done.backoff, failed_results.not_removed)
 
     def _may_continue_reposting(self) -> bool:
-        """Asked before each result; the parent hears of it only where there are any."""
+        """Report the phase, only where there are results; return whether to post the next one."""
         self._report_phase("repost")
         self._journal.check_writable()
         return self._may_continue()
 
     def _take_steps(self) -> bool:
-        """Windows and discards, until there is none or the job has had its share."""
+        """Process windows and discards until there is none, or the job has reached its limits."""
         for _ in range(MAX_STEPS):
             self._window = (None, ())
             step = next_step(self._spool.reports())
@@ -202,7 +202,7 @@ class _Run:
         return True
 
     def _may_continue(self) -> bool:
-        """Whether the job may take another step: no stop is asked, and its time is not up."""
+        """Return whether the job may take another step: no stop was requested, and time is left."""
         in_time = time.monotonic() - self._began < MAX_JOB_SECONDS
         return in_time and not self._worker.stopping()
 
@@ -222,7 +222,7 @@ class _Run:
         self._commit_then_delete(step.reports, self._journal.entry)
 
     def _process(self, window: Window) -> None:
-        """Analyse a window, post or store its result, then delete the reports that it consumed."""
+        """Analyse a window, post or keep its result, then delete the reports that it consumed."""
         first = min(r.first for r in window.reports)
         self._window = (first, tuple(r.name for r in window.reports))
         result = self._analyse(window)
@@ -251,11 +251,11 @@ class _Run:
             return None
         self._tally["observations_duplicate"] += summary.duplicates
         if summary.clock != "fine":
-            self._tell_of_clock(summary)
+            self._log_clock(summary)
         return WindowResult(window.reports[0].source, summary)
 
-    def _tell_of_clock(self, summary: Summary) -> None:
-        """Log and count a window in which a clock was set, or whose clocks do not fit together."""
+    def _log_clock(self, summary: Summary) -> None:
+        """Log and count a window in which a clock was set, or whose clocks disagree."""
         self._tally[CLOCK_COUNTS[summary.clock]] += 1
         self._worker.limiter.log(
             logs.info,
@@ -268,7 +268,7 @@ class _Run:
         )
 
     def _make_safe(self, result: WindowResult, entry: JournalEntry) -> JournalEntry:
-        """Post the result or store it; returns the entry with what that means for the pauses."""
+        """Post the result or keep it; returns the entry with the pauses that follow."""
         self._report_phase("post")
         answer, backoff = self._poster.post_or_keep(result, entry.backoff)
         if answer.outcome == "accepted":
@@ -282,10 +282,10 @@ class _Run:
     def _commit_then_delete(
         self, reports: Sequence[Report], entry: JournalEntry, *, is_safe: bool = False
     ) -> None:
-        """Delete reports whose result is safe, or that have none: first the journal lists them.
+        """Delete reports whose result is safe, or that have none; the journal lists them first.
 
-        entry: what the journal says beside that from now on; is_safe: a result of theirs was posted
-        or stored, so they must not be analysed again.
+        entry: the journal's next entry, without their names; is_safe: their result was posted or
+        kept, so they must not be analysed again.
         """
         names = _names(reports)
         try:
@@ -301,7 +301,7 @@ class _Run:
         self._spool.exclude(names)
 
     def _report_phase(self, name: PhaseName, files: Sequence[str] = ()) -> None:
-        """Tell the parent what begins now."""
+        """Report to the parent what begins now."""
         first, names = self._window
         self._worker.report_phase(Phase(name, first, tuple(files) or names, time.process_time_ns()))
 
@@ -311,7 +311,7 @@ def _names(reports: Sequence[Report]) -> tuple[str, ...]:
 
 
 def _warn(worker: Worker, installation: Installation, event: str, file: str, reason: str) -> None:
-    """Warn of a side duty that failed, once an hour."""
+    """Warn, once an hour, of a failure that does not end the job."""
     path, labels, now = installation.path, installation.labels, worker.now()
     worker.limiter.log(logs.warning, event, path, now=now, **labels, file=file, reason=reason)
 

@@ -1,7 +1,7 @@
-"""What a worker does for `tixd failed`: list what waits, and restore what was rejected.
+"""The jobs behind `tixd failed`: list kept results, and restore rejected ones.
 
-Rules: looking takes no lock, changing takes the installation's; an installation that is not there
-has nothing; one that cannot be read, or that another process works on, holds up no other.
+Rules: listing takes no lock, restoring takes the installation's; a missing installation has no
+results; one that cannot be read, or that another process has locked, holds up no other.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from tixd.results.journal_format import JournalEntry
 
 
 def list_failed(job: ListFailed, now: float) -> JobResult:
-    """List what waits at the epoch second `now`; raises a VolumeError if there is no base."""
+    """List kept results at the epoch second `now`; raises a VolumeError if there is no base."""
     return _for_each(job, partial(_counts, now=now))
 
 
 def retry_failed(job: RetryFailed) -> JobResult:
-    """Restore what was rejected; raises a VolumeError if there is no base."""
+    """Restore rejected results; raises a VolumeError if there is no base."""
     return _for_each(job, _retry)
 
 
 def _for_each(
     job: ListFailed | RetryFailed, look: Callable[[Folder], tuple[tuple[int, ...], str]]
 ) -> JobResult:
-    """Return the numbers, and a text, of each installation that has any but zeros."""
+    """Return the numbers, and a text, of each installation whose numbers are not all 0."""
     found, reasons, counts = [], [], Counter[str]()
     with Folder(job.base, follow=True) as base:
         for user_id, installation_id in job.installations:
@@ -59,7 +59,7 @@ def _for_each(
 
 
 def _counts(folder: Folder, now: float) -> tuple[tuple[int, ...], str]:
-    """Results that wait, timestamp of the oldest, end of their pause, those rejected; and why."""
+    """Return kept results, timestamp of the oldest, end of the pause, rejected results; why."""
     with FailedResults(folder) as failed_results:
         waiting, oldest = failed_results.counts()
         entry = peek(folder) if waiting else JournalEntry()
@@ -74,7 +74,7 @@ def _counts(folder: Folder, now: float) -> tuple[tuple[int, ...], str]:
 
 
 def _retry(folder: Folder) -> tuple[tuple[int, ...], str]:
-    """Restore what was rejected and end the pause; returns how many results were restored."""
+    """Restore rejected results and end the pause; returns how many were restored."""
     with Journal(folder) as journal, FailedResults(folder) as failed_results:
         before, cleared = journal.entry, replace(journal.entry, backoff=Backoff())
         journal.write_ahead(cleared)

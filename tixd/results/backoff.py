@@ -1,10 +1,10 @@
-"""How long the stored results of an installation wait, and when one of them is rejected.
+"""How long the kept results of an installation wait, and when one of them is rejected.
 
-Rules: pauses double from 1 minute to 1 hour, with full jitter (a draw between nothing and the
-pause, so that installations do not come back together); a refusal counts only if another
-installation's post was accepted since the one before, because else the tix-api itself may be at
-fault. A 5xx on one result counts as a refusal of that result; no answer pauses fresh results of the
-installation too, for at least half the pause, because each try costs a whole read time-out. Pure.
+Rules: pauses double from 1 minute to 1 hour, with full jitter (a random time up to the pause, so
+that installations do not retry together); a refusal counts only if another installation's post was
+accepted since the last one, because otherwise the tix-api itself may have failed. A 5xx for a
+result counts as a refusal of it; after no answer fresh results of the installation wait too, for at
+least half the pause, because each try takes a whole read time-out. Pure.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ from dataclasses import dataclass, replace
 
 from tixd.runtime.retry import Retry
 
-#: Pause after the first failure (operations.md 5.4).
+#: Pause after the first failure.
 FIRST_PAUSE_SECONDS = 60.0
 
-#: Longest pause, however many failures (operations.md 5.4).
+#: Longest pause.
 LONGEST_PAUSE_SECONDS = 3600.0
 
-#: After how many counted refusals a stored result is rejected (operations.md 5.4).
+#: After this many counted refusals a kept result is rejected.
 REFUSALS_TO_REJECT = 3
 
-#: From this HTTP status on the other side has failed.
+#: Lowest HTTP status that means a failure of the tix-api.
 FIRST_ERROR = 500
 
-#: So many results with refusals are remembered, those that came furthest; the journal stays small.
+#: At most this many results with refusals are remembered, those with the most refusals.
 MOST_REFUSALS = 32
 
 #: Longest reason that is remembered, characters.
 LONGEST_REASON = 200
-
 
 #: Pauses of an installation.
 RETRY = Retry(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
@@ -39,7 +38,7 @@ RETRY = Retry(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How often a stored result was refused so far, when last (epoch seconds), with what status."""
+    """How often a kept result was refused, when last (epoch seconds), with which status."""
 
     name: str
     count: int
@@ -63,17 +62,17 @@ class Backoff:
     unfinished: bool = False
 
     def paused(self, now: float) -> bool:
-        """Tell whether stored results still wait; too long a pause means that a clock was set."""
+        """Return whether kept results still wait; too long a pause means that a clock was set."""
         return 0.0 < self.not_before - now <= LONGEST_PAUSE_SECONDS
 
     def holds_fresh(self, now: float) -> bool:
-        """Tell whether fresh results wait as well."""
+        """Return whether fresh results wait as well."""
         return self.unanswered and self.paused(now)
 
     def failed(self, now: float, retry_after: float | None, jitter: random.Random) -> Backoff:
-        """Pause after a post that must come later; within a pause a failure does not lengthen it.
+        """Pause after a post that must come later; a failure within a pause does not extend it.
 
-        retry_after: seconds that the tix-api asked for, already limited; they are kept in any case.
+        retry_after: seconds that the tix-api asked for, already limited; they always apply.
         """
         asked = now + (retry_after or 0.0)
         if self.paused(now):
@@ -83,13 +82,13 @@ class Backoff:
         return replace(self, failures=failures, not_before=max(drawn, asked), unanswered=False)
 
     def got_no_answer(self, now: float, jitter: random.Random) -> Backoff:
-        """Pause after a post that was never answered; fresh results keep this pause as well."""
+        """Pause after a post without an answer; fresh results wait as well."""
         failures = self.failures + 1
         until = now + RETRY.draw_seconds(failures, jitter)
         return replace(self, failures=failures, not_before=until, unanswered=True)
 
     def answered(self) -> Backoff:
-        """End a pause that began because there was no answer: now there is one."""
+        """End a pause that began because there was no answer."""
         if not self.unanswered:
             return self
         return replace(self, failures=0, not_before=0.0, unanswered=False)
@@ -99,11 +98,11 @@ class Backoff:
         return replace(self, reason=reason[:LONGEST_REASON])
 
     def accepted(self, name: str) -> Backoff:
-        """End the pause: the stored result `name` was accepted, and is gone."""
+        """End the pause: the kept result `name` was accepted and removed."""
         return replace(self.removed(name), failures=0, not_before=0.0, unanswered=False)
 
     def removed(self, name: str) -> Backoff:
-        """Forget the stored result `name`, which has gone; without refusals there is no reason."""
+        """Forget the kept result `name`, which was removed; without refusals there is no reason."""
         left = self.without(name)
         return left if left.refusals else replace(left, reason="")
 
@@ -123,24 +122,24 @@ class Backoff:
         return self.with_refusal(Refusal(name, count, now, status))
 
     def with_refusal(self, refusal: Refusal) -> Backoff:
-        """Put this refusal in place of the one before; of too many keep the highest counts."""
+        """Replace the refusal of this name; of too many, those with the highest counts stay."""
         refusals = (*self.without(refusal.name).refusals, refusal)
         furthest = sorted(refusals, key=lambda one: -one.count)[:MOST_REFUSALS]
         return replace(self, refusals=tuple(r for r in refusals if r in furthest))
 
     def must_reject(self, name: str) -> bool:
-        """Tell whether `name` was refused often enough to be rejected."""
+        """Return whether `name` was refused often enough to be rejected."""
         refusal = self._refusal(name)
         return refusal is not None and refusal.count >= REFUSALS_TO_REJECT
 
     def in_turn(self, names: list[str]) -> list[str]:
         """Return the names in the order of their tries: those never refused first.
 
-        Those that met an error have had their try of this cycle where the job is a continuation.
+        Where the job continues an unfinished one, results that got a 5xx are not tried again.
         """
         refused = {r.name: r.status for r in self.refusals}
-        had = {n for n, status in refused.items() if self.unfinished and status >= FIRST_ERROR}
-        left = [name for name in names if name not in had]
+        tried = {n for n, status in refused.items() if self.unfinished and status >= FIRST_ERROR}
+        left = [name for name in names if name not in tried]
         return sorted(left, key=lambda name: name in refused)
 
     def without(self, name: str) -> Backoff:
@@ -150,7 +149,7 @@ class Backoff:
         return replace(self, refusals=tuple(r for r in self.refusals if r.name != name))
 
     def only(self, names: list[str]) -> Backoff:
-        """Forget all refusals but those of `names`, so that the list stays short."""
+        """Forget all refusals except those of `names`, so that the list stays short."""
         known = set(names)
         return replace(self, refusals=tuple(r for r in self.refusals if r.name in known))
 

@@ -1,11 +1,11 @@
-"""When a worker may post, and what it has learnt of the tix-api from the outcomes of its posts.
+"""When a worker may post, by the outcomes of its posts.
 
-Times are seconds of a clock that never steps. Rules: a tix-api that cannot be reached, or leaves
-two different installations in a row and a probe without an answer, is left alone for most of a
-period, so a dead one costs a cycle one connect time-out or two posts; one installation that is
-never answered stops no other. 401 and 403 pause the user; refused for three users in a row, the
-credentials are wrong, unless the tix-api says that ours may post for others: everything waits but
-one trial in five minutes, until a post is accepted. What is remembered is bounded. Pure.
+Times are seconds of a clock that never steps. Rules: a tix-api that cannot be reached, or does not
+answer two different installations in a row and a probe, gets no posts for most of a period, so a
+dead one costs a cycle one connect time-out or two posts; one installation that gets no answer stops
+no other. 401 and 403 pause the user; after them for three users in a row the credentials are wrong,
+unless the tix-api says that ours may post for others: all posts wait, except one trial in five
+minutes, until a post is accepted. Memory is bounded. Pure.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from tixd.bounded import forget_oldest
 from tixd.results.backoff import RETRY
 from tixd.results.response import PostOutcome
 
-#: Share of the period for which an unreachable tix-api is left alone; below 1, so that the first
+#: Share of the period for which an unreachable tix-api gets no posts; below 1, so that the first
 #: job of the next cycle tries again although cycles are not exact.
 BREAKER_PERIODS = 0.9
 
-#: So many installations without an answer, in a row, put the tix-api itself in doubt (field.md A1).
+#: After this many installations in a row without an answer the tix-api itself is probed.
 UNANSWERED_TO_DOUBT = 2
 
-#: So many, and it takes no posts, though it answers other questions.
+#: After this many it gets no posts, even if it answers probes.
 UNANSWERED_TO_STOP = 4
 
-#: So many users refused, with no post accepted between, mean wrong credentials (operations.md 5.4).
+#: This many users refused, with no accepted post between, mean wrong credentials.
 USERS_TO_PAUSE_ALL = 3
 
-#: Time between two trial posts while all posting is paused (operations.md 5.4).
+#: Time between two trial posts while all posting is paused.
 TRIAL_SECONDS = 300.0
 
-#: Pauses of so many users are remembered; where there are more, the oldest are forgotten.
+#: At most this many users' pauses are remembered; then the oldest are forgotten.
 MOST_USERS = 10_000
 
 #: User and installation.
@@ -55,9 +55,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What came of a question that is no post.
+    """The outcome of a request other than a post.
 
-    answers: it did at all; may_post: it said that our user may post for others.
+    answers: there was an answer; may_post: it says that our user may post for others.
     """
 
     answers: bool
@@ -71,7 +71,7 @@ class _UserPause:
 
 
 class CircuitBreaker:
-    """What one worker knows about the tix-api and its users; forgotten when it ends."""
+    """What one worker process knows about the tix-api and its users."""
 
     def __init__(self, period_seconds: float) -> None:
         self._period_seconds = period_seconds
@@ -99,7 +99,7 @@ class CircuitBreaker:
         if self._retry_at is not None and now < self._retry_at:
             return "the tix-api is unreachable"
         if self._trial_at is not None:
-            # Whose trial was refused lets a cycle pass, so that the others have theirs.
+            # A user whose trial was refused waits for a cycle, so that the others get theirs.
             wait_seconds = self._period_seconds if user in self._tried else 0.0
             ready = now >= self._trial_at + wait_seconds
             return None if ready else "the tix-api refuses the credentials"
@@ -107,7 +107,7 @@ class CircuitBreaker:
         return "the tix-api refuses this user" if pause and now < pause.until else None
 
     def needs_probe(self, key: Key, answer: PostOutcome) -> bool:
-        """Tell whether the tix-api must be asked something else before `answer` can be judged."""
+        """Return whether the tix-api must be probed before `answer` can be judged."""
         if answer.outcome == "unauthorised":
             suspects = self._suspects | {key[0]}
             return self._trial_at is not None or len(suspects) >= USERS_TO_PAUSE_ALL
@@ -117,17 +117,17 @@ class CircuitBreaker:
         return self._retry_at is not None or len(silent) >= UNANSWERED_TO_DOUBT
 
     def seems_broken(self, now: float) -> bool:
-        """Tell whether errors are the tix-api's own: two in a row, and nothing accepted lately."""
+        """Return whether the tix-api itself fails: two errors in a row, nothing accepted lately."""
         quiet = now - self._accepted_at > self._left_alone_seconds
         return quiet and len(self._failed) == self._failed.maxlen
 
     def record(
         self, key: Key, answer: PostOutcome, now: float, probe: Probe | None = None
     ) -> list[Change]:
-        """Learn from the outcome of an installation's post; returns what changed.
+        """Record the outcome of an installation's post; returns what changed.
 
-        Another silence in a row of one installation says nothing about the tix-api. probe: what
-        came of it where it was needed.
+        A repeated missing answer to one installation says nothing about the tix-api. probe: its
+        outcome, where it was needed.
         """
         if answer.outcome == "skipped":
             return []
@@ -140,12 +140,12 @@ class CircuitBreaker:
             changes += self._note_trusted("the tix-api says that the user may post for others")
         changes += self._authority(key, answer, now)
         first_silence = answer.newly_unanswered and self._retry_at is None
-        if not first_silence:  # others may be accepted elsewhere: the next one tells
+        if not first_silence:  # others may be accepted: the next post decides
             self.outage = self._general_reason(key, answer)
         return changes
 
     def _authority(self, key: Key, answer: PostOutcome, now: float) -> list[Change]:
-        """Return what the answer says about the user, or about our credentials."""
+        """Record what the answer says about the user, or about our credentials."""
         user = key[0]
         if answer.outcome == "accepted":
             return self._note_accepted(key, now)
@@ -158,7 +158,7 @@ class CircuitBreaker:
         return []
 
     def _general_reason(self, key: Key, answer: PostOutcome) -> str | None:
-        """Why no installation's posts are accepted: what a single one gets is no such reason."""
+        """Return why no installation's posts are accepted; a reason of a single one is not."""
         alone = self._accepted is None or self._accepted == key
         if answer.outcome == "later":
             general = alone or self._retry_at is not None or len(set(self._failed)) > 1
@@ -185,7 +185,7 @@ class CircuitBreaker:
         return [Change("info", "api_recovered", answer.reason)]
 
     def _takes_nothing(self, probe: Probe | None) -> bool:
-        """Whether a post without an answer is not the fault of its installation."""
+        """Return whether the tix-api, not the installation, is why a post got no answer."""
         if probe is None:
             return False
         return not probe.answers or len(self._unanswered) >= UNANSWERED_TO_STOP
@@ -212,7 +212,7 @@ class CircuitBreaker:
         return []
 
     def _note_trusted(self, reason: str) -> list[Change]:
-        """End all pauses for refused credentials: ours are right, single users may be refused."""
+        """End all pauses for refused credentials: they are right, single users may be refused."""
         self._suspects.clear()
         self._tried.clear()
         if self._trial_at is None:
@@ -223,7 +223,7 @@ class CircuitBreaker:
 
 
 def _remember(memory: dict[int, _Value], user: int, value: _Value) -> None:
-    """Note the value; where too many are known, forget the oldest."""
+    """Note the value; of too many, forget the oldest."""
     memory.pop(user, None)
     memory[user] = value
     forget_oldest(memory, MOST_USERS)

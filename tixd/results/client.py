@@ -1,4 +1,4 @@
-"""The client of the tix-api, one for each worker process: posts, and knows when not to.
+"""The client of the tix-api, one in each worker process: posts results, and knows when not to.
 
 Rules: one try; nothing is raised for what the tix-api does, it is a PostOutcome; what the outcomes
 say about when to post is remembered here, within bounds; what one installation or user meets is one
@@ -22,13 +22,13 @@ from tixd.results.payload import WindowResult, payload
 from tixd.results.response import PostOutcome, skipped
 from tixd.results.transport import Transport, basic_auth
 
-#: A question that changes nothing, and does not depend on any installation.
+#: A request that changes nothing, and does not depend on any installation.
 CURRENT_USER_PATH = "/api/user/current"
 
 #: The role of a user who may post for others; the tix-api answers 403 to all else.
 ADMIN = "admin"
 
-#: How long the tix-api may take to answer this, where it is in doubt.
+#: Time limit for the answer to a probe.
 ASK_SECONDS = 5.0
 
 #: Count and event of a post, by its outcome, or "failed" for a 5xx.
@@ -93,7 +93,7 @@ class ApiClient:
         return self._disabled or self._breaker.hold_reason(installation.user_id, self._steady())
 
     def seems_broken(self) -> bool:
-        """Tell whether an error in an answer is the tix-api's own, and not that of one result."""
+        """Return whether the tix-api itself fails, not only on a single result."""
         return self._breaker.seems_broken(self._steady())
 
     def post(
@@ -125,7 +125,7 @@ class ApiClient:
     def ask(
         self, path: str, *, anonymous: bool = False, seconds: float = float("inf")
     ) -> PostOutcome:
-        """Send a GET, which changes nothing; with our credentials, or none."""
+        """Send a GET request, with our credentials or none."""
         left_out = {"Content-Type"} | ({"Authorization"} if anonymous else set())
         headers = {name: text for name, text in self._headers.items() if name not in left_out}
         return self._transport.request(path, None, headers, seconds)
@@ -141,7 +141,7 @@ class ApiClient:
         return max((min(clock, steady + ahead) for clock, steady in others), default=None)
 
     def _note(self, installation: Installation, key: Key, answer: PostOutcome) -> None:
-        """Count what became of a post, and log what is worth a look, with the tix-api's words."""
+        """Count the outcome of a post; log failures with the text of the tix-api."""
         count, event = _count_and_event(answer)
         self.tally[count] += 1
         if answer.outcome == "accepted":
@@ -157,14 +157,14 @@ class ApiClient:
             )
 
     def _remember(self, key: Key) -> None:
-        """Note an accepted post; two installations are enough to know of another one."""
+        """Note an accepted post; two installations are enough to find another one."""
         self._accepted.pop(key, None)
         self._accepted[key] = self._clock(), self._steady()
         bounded.forget_oldest(self._accepted, 2)
 
 
 def _may_post(asked: PostOutcome) -> bool:
-    """Whether the tix-api says that our user may post for others."""
+    """Return whether the tix-api says that our user may post for others."""
     is_admin = str(asked.says("role")).casefold() == ADMIN
     return is_admin and asked.says("enabled") is not False
 

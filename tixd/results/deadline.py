@@ -1,4 +1,4 @@
-"""A deadline over a whole call, however many waits it is made of.
+"""A deadline for a whole call with any number of waits in it.
 
 Rules: a time-out per read cannot do this, because a server that sends a byte a second never reaches
 it, nor can a signal interrupt a name look-up in the C library. So the function runs in a thread,
@@ -22,7 +22,7 @@ class DeadlinePassed(Exception):
 
 
 class _Call(Generic[_Returned]):
-    """A function, and what came of it."""
+    """A function, and its result or exception."""
 
     __slots__ = ("_ended", "_function", "_raised", "_returned")
 
@@ -50,7 +50,7 @@ class _Call(Generic[_Returned]):
 
 
 class TimedCaller:
-    """Calls functions one after the other, in a thread that is kept between calls."""
+    """Calls functions one after the other, in a thread that stays between calls."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[_Call[object] | None] | None = None
@@ -58,7 +58,7 @@ class TimedCaller:
     def call_with_deadline(self, seconds: float, function: Callable[[], _Returned]) -> _Returned:
         """Return what `function` returns; raises DeadlinePassed once `seconds` have passed.
 
-        The thread is left behind then, and ends when the function does.
+        The thread is abandoned then, and ends when the function does.
         """
         call = _Call(function)
         self._thread_calls().put(call)  # type: ignore[arg-type]

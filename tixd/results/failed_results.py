@@ -1,8 +1,8 @@
-"""An installation's failed-results: results that the tix-api does not have yet.
+"""An installation's failed-results: kept results, which the tix-api does not have yet.
 
-Rules: a result is safe once `add` returns (temporary file, fsync, rename, fsync of the folder);
-a stored one is never overwritten; names that are not ours, temporary files, links and folders are
-left alone; the folder is made when there is something to add.
+Rules: a result is safe once `add` returns (temporary file, fsync, rename, fsync of the folder); a
+kept result is never overwritten; other names, temporary files, links and folders are ignored; the
+folder is created with the first result.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from tixd.results.payload import WindowResult, failed_report, parse_failed_repor
 #: Folder, in the installation's own, where results wait.
 FOLDER_NAME = "failed-results"
 
-#: Folder in that one, where those lie that the tix-api refused for good.
+#: Folder in that one for rejected results.
 REJECTED_NAME = "rejected"
 
 #: Ending of the file beside a rejected result that says why.
 REASON_SUFFIX = ".reason"
 
-#: Longest reason that is told, characters.
+#: Longest reason that is shown, characters.
 LONGEST_REASON = 200
 
-#: A larger file is no stored result; one that tixd writes has about 300 bytes.
+#: A larger file is not a kept result; one that tixd writes has about 300 bytes.
 LONGEST_BYTES = 64 * 2**10
 
 #: failed-report-<timestamp>.json, and with a suffix where that name was taken.
@@ -45,9 +45,9 @@ class FailedResults:
     def __init__(self, installation: Folder) -> None:
         self._installation = installation
         self._folder: Folder | None = None
-        #: Results that the tix-api has and that could not be removed: never to be posted again.
+        #: Results that the tix-api has and that could not be removed: they are not posted again.
         self.not_removed: set[str] = set()
-        #: Results that `oldest` passed over, because this process may not read them.
+        #: Results that `oldest` skipped, because this process may not read them.
         self.not_permitted: list[str] = []
 
     def __enter__(self) -> Self:
@@ -62,10 +62,10 @@ class FailedResults:
         """Keep `result` for later; returns its name. It survives a kill and a power cut.
 
         Raises errors.DiskFull, ReadOnlyVolume, NotPermitted, ..., or BadFailedResult for a result
-        that could not be read again: then nothing is stored.
+        that could not be read again: then nothing is written.
         """
         content = failed_report(result)
-        parse_failed_report(content)  # what could not be read again must never be kept
+        parse_failed_report(content)  # raises where it could not be read again
         folder = self._open_or_make()
         suffix = 0
         while True:
@@ -81,8 +81,8 @@ class FailedResults:
     def oldest(self, limit: int) -> list[str]:
         """Return at most `limit` names, by timestamp and suffix; lists the folder once.
 
-        Those that may not be read are passed over, so that they hide no others. What a killed
-        worker had begun to write is removed on the way, and what could not be removed before.
+        Those that may not be read are skipped, so that they hide no others. Temporary files of a
+        killed worker are removed, and results that could not be removed before.
         """
         folder = self._open_existing()
         if folder is None:
@@ -102,7 +102,7 @@ class FailedResults:
     def _readable(
         self, folder: Folder, waiting: list[tuple[int, int, str]], most: int
     ) -> list[str]:
-        """Return the names of the oldest that may be read, at most so many."""
+        """Return the names of the oldest that may be read, at most `most`."""
         heapq.heapify(waiting)
         names: list[str] = []
         self.not_permitted.clear()
@@ -115,7 +115,7 @@ class FailedResults:
         return names
 
     def counts(self) -> tuple[int, int]:
-        """Return how many results wait, and the timestamp of the oldest (0: none waits)."""
+        """Return how many results are kept, and the timestamp of the oldest (0: none)."""
         folder = self._open_existing()
         stored = _stored(folder.entries()) if folder else ()
         timestamps = [second for second, _, name in stored if name not in self.not_removed]
@@ -144,7 +144,7 @@ class FailedResults:
         return bounded.printable(first, "")[:LONGEST_REASON]
 
     def restore(self) -> int:
-        """Let what was rejected wait again, overwriting nothing; returns how many there were."""
+        """Keep rejected results again, overwriting nothing; returns how many there were."""
         names = self.rejected()
         if not names:
             return 0
@@ -157,14 +157,14 @@ class FailedResults:
         return len(names)
 
     def is_writable(self) -> bool:
-        """Tell whether an accepted result can be removed: else it would be posted for ever."""
+        """Return whether an accepted result can be removed: else it would be posted for ever."""
         folder = self._open_existing()
         return folder is None or _is_usable(folder)
 
     def load(self, name: str) -> WindowResult:
-        """Read the result stored as `name`.
+        """Read the kept result `name`.
 
-        Raises errors.BadFailedResult where it holds none, NotFound where it is gone.
+        Raises errors.BadFailedResult where it is not one, NotFound where it was removed.
         """
         try:
             content = self._required().load(name, LONGEST_BYTES)
@@ -173,7 +173,7 @@ class FailedResults:
         return parse_failed_report(content)
 
     def remove(self, name: str) -> None:
-        """Delete `name`, which the tix-api has now; where that fails it is in `not_removed`."""
+        """Delete `name`, which the tix-api has now; where that fails it joins `not_removed`."""
         try:
             self._required().unlink(name)
         except errors.VolumeError:
@@ -184,7 +184,7 @@ class FailedResults:
     def reject(self, name: str, *reasons: str) -> None:
         """Move `name` to failed-results/rejected, where nothing is overwritten either.
 
-        Lines that say why lie beside it; on a full disk it is moved without them.
+        A file with the reasons is written beside it; on a full disk it is moved without that.
         """
         folder = self._required()
         with folder.subfolder(REJECTED_NAME, create=True) as rejected:
@@ -220,17 +220,17 @@ class FailedResults:
 
 
 def _stored(entries: Iterable[Entry]) -> Iterator[tuple[int, int, str]]:
-    """Timestamp, suffix and name of every stored result among the entries, unsorted."""
+    """Return timestamp, suffix and name of every kept result among the entries, unsorted."""
     names = (entry.name for entry in entries if entry.is_file)
     found = ((match, match[0]) for name in names if (match := _NAME.fullmatch(name)))
     return ((int(match[1]), int(match[2] or 0), name) for match, name in found)
 
 
 def _free_name(folder: Folder, name: str) -> str:
-    """Return the name of a stored result, with the next suffix that the folder has not yet."""
+    """Return the name of a kept result, with the next suffix that is free in the folder."""
     match = _NAME.fullmatch(name)
     if match is None:
-        raise errors.InternalError(f"{name} is no stored result")
+        raise errors.InternalError(f"{name} is not the name of a kept result")
     timestamp, suffix = int(match[1]), int(match[2] or 0)
     while folder.exists(free := _name(timestamp, suffix)):
         suffix += 1
@@ -244,7 +244,7 @@ def _name(timestamp: int, suffix: int) -> str:
 
 
 def _content(folder: Folder, name: str) -> bytes | None:
-    """Return what the regular file `name` holds; None for anything that cannot be read as one."""
+    """Return the content of the regular file `name`; None where it is not one or unreadable."""
     try:
         if not stat.S_ISREG(folder.facts(name).st_mode):
             return None
@@ -254,6 +254,6 @@ def _content(folder: Folder, name: str) -> bytes | None:
 
 
 def _is_usable(folder: Folder) -> bool:
-    """Whether files can be moved and deleted there, also by a capability of this process."""
+    """Return whether this process can move and delete files there, also by a capability."""
     rights = os.W_OK | os.X_OK
     return os.access(".", rights, dir_fd=folder.fd, effective_ids=True)

@@ -1,8 +1,8 @@
 """The result of a window as JSON: for the tix-api, and for failed-results, and back again.
 
 Rules: usage is limited to 0..1 for the tix-api only; files keep the raw values and no AS, which is
-looked up for each post; a file that the tix-time-processor wrote (Python's json.dump, so NaN too)
-reads as well. Pure.
+looked up for each post; files of tix-time-processor (Python's json.dump, so NaN too) can be read as
+well. Pure.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def failed_report(result: WindowResult) -> bytes:
 
 
 def parse_failed_report(content: bytes) -> WindowResult:
-    """Read the result in a file of failed-results; values that are no finite number are None.
+    """Read the result in a file of failed-results; values that are not finite numbers are None.
 
-    Raises errors.BadFailedResult where the content is anything else than such a result.
+    Raises errors.BadFailedResult where the content is not such a result.
     """
     try:
         report = json.loads(content.decode())
@@ -139,7 +139,7 @@ def _stored(direction: Direction) -> dict[str, object]:
 def _direction(stored: dict[str, object]) -> Direction:
     hurst = stored["hurst"]
     if not isinstance(hurst, dict):
-        raise TypeError("hurst is no object")
+        raise TypeError("hurst is not an object")
     return Direction(
         _number(stored["usage"]),
         _number(stored["quality"]),
@@ -161,25 +161,25 @@ def _clock(value: object) -> ClockVerdict:
     for verdict in get_args(ClockVerdict):
         if value == verdict:
             return cast(ClockVerdict, verdict)
-    raise TypeError("clock is no verdict")
+    raise TypeError("clock is not a verdict")
 
 
 def _number(value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("a value is no number")
+        raise TypeError("a value is not a number")
     number = float(value)
     return number if math.isfinite(number) else None
 
 
 def _second(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LAST_SECOND:
-        raise ValueError("the timestamp is no epoch second")
+        raise ValueError("the timestamp is not an epoch second")
     return value
 
 
 def _address(value: object) -> str:
     if not isinstance(value, str) or not is_source(value):
-        raise ValueError("the ip is no address")
+        raise ValueError("the ip is not an address")
     return value

@@ -1,7 +1,7 @@
-"""What became of one post, and how the status of an HTTP response reads.
+"""The outcome of a post, and the meaning of an HTTP status.
 
-Rules: only 2xx is acceptance; 408, 429, 5xx and everything below HTTP mean later; 401 and 403 speak
-about the credentials; other 4xx, and 3xx because redirects are not followed, are refusals. Pure.
+Rules: only 2xx is acceptance; 408, 429, 5xx and every error below HTTP mean later; 401 and 403
+concern the credentials; other 4xx, and 3xx because redirects are not followed, are refusals. Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import orjson
 
 from tixd import bounded
 
-#: Longest wait that a Retry-After may ask for, the longest pause there is (operations.md 5.4).
+#: Longest wait that a Retry-After may ask for: the longest pause of backoff.py.
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 #: accepted: the tix-api has it. later: try again after a pause. refused: it does not want this one.
@@ -39,7 +39,7 @@ Cause = Literal[
     "idle",
 ]
 
-#: The request has gone out, so it may be what the other side does not survive.
+#: The request was sent, so it may be what the tix-api crashed on.
 _AFTER_SENDING = frozenset[Cause | None](("silent", "late", "cut"))
 
 #: Longest excerpt of a body that is shown to people, characters.
@@ -48,7 +48,7 @@ _LONGEST_WORDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class PostOutcome:
-    """What became of one post.
+    """The outcome of a post.
 
     status: of the response, None without one; reason: for the log, never a secret;
     retry_after_seconds: what the tix-api asked for, 0..3600; cause: why there was no response;
@@ -66,22 +66,22 @@ class PostOutcome:
 
     @property
     def unreachable(self) -> bool:
-        """Tell whether the request could not even be sent, as no other could."""
+        """Whether the request could not be sent, so no other one could be, either."""
         return self.cause not in (None, "idle") and not self.unanswered
 
     @property
     def unanswered(self) -> bool:
-        """Tell whether the request was taken and nothing came back, maybe for what was in it."""
+        """Whether the request was sent and got no answer, maybe because of its content."""
         return self.cause in _AFTER_SENDING
 
     @property
     def newly_unanswered(self) -> bool:
-        """Tell whether it is the first unanswered post of its installation in a row."""
+        """Whether it is the first unanswered post of its installation in a row."""
         return self.unanswered and not self.after_silence
 
     @property
     def is_error(self) -> bool:
-        """Tell whether the tix-api failed over it (5xx) without asking for a pause."""
+        """Whether the tix-api failed on it (5xx) without asking for a pause."""
         failed = self.status is not None and self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         return failed and self.retry_after_seconds is None
 
@@ -97,10 +97,10 @@ class PostOutcome:
         if self.outcome != "accepted":
             return None
         try:
-            told = orjson.loads(self.body)
+            content = orjson.loads(self.body)
         except ValueError:
             return None
-        return told.get(name) if isinstance(told, dict) else None
+        return content.get(name) if isinstance(content, dict) else None
 
 
 def skipped(reason: str) -> PostOutcome:
@@ -130,7 +130,7 @@ def _outcome(status: int) -> Outcome:
 
 
 def _phrase(status: int) -> str:
-    """Return the status in our words: those of the other side may be anything."""
+    """Return the status with its standard phrase: that of the response may be anything."""
     try:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -138,7 +138,7 @@ def _phrase(status: int) -> str:
 
 
 def _seconds(retry_after: str | None, now: float) -> float | None:
-    """Seconds from now that Retry-After (a number or a date, RFC 9110) asks for; None: nothing."""
+    """Return the seconds from now in a Retry-After (number or date, RFC 9110); None: nothing."""
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
         seconds = float(text[:9])

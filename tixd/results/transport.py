@@ -1,9 +1,10 @@
 """One HTTP request to the tix-api and its response; the only user of urllib3.
 
-Rules: one try, no redirects, one kept connection, not reused after 5 s; what the other side does
-raises nothing, it is a PostOutcome. A connection that breaks before the response leaves open
-whether the result was stored: it is not sent again here but counts as failed. Interim responses
-(1xx) do not count. The status decides, whatever becomes of the body. No message shows a password.
+Rules: one try, no redirects, one kept-alive connection, not reused after 5 s; a failure of the
+tix-api or the network is a PostOutcome, not an exception. After a connection that breaks before the
+response it is unknown whether the result was stored: it is not sent again here but counts as
+failed. Interim responses (1xx) do not count. The status decides, even if the body breaks off. No
+message shows a password.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def basic_auth(user: str, password: str) -> str:
 def proxy(setting: Secret) -> tuple[str, dict[str, str]]:
     """Split the setting into the proxy's URL and the headers with its credentials.
 
-    Raises ConfigError where it is no such URL.
+    Raises ConfigError where it is not such a URL.
     """
     text = setting.reveal()
     try:
@@ -89,13 +90,13 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-#: A kept connection idle for longer may be closed by the other side at any moment (operations 5.4).
+#: A kept-alive connection that is idle for longer may be closed by the server at any moment.
 LONGEST_IDLE_SECONDS = 5.0
 
-#: Of a longer body nothing more is read; the tix-api answers with some hundred bytes.
+#: At most this much of a body is read; the tix-api answers with some hundred bytes.
 LONGEST_BODY_BYTES = 64 * 2**10
 
-#: So many interim responses (1xx) may come before the one that counts.
+#: At most this many interim responses (1xx) may come before the final one.
 MOST_INTERIM = 100
 
 #: What broke before the request was sent; the first match counts: some are kinds of a later one.
@@ -107,7 +108,7 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (SSLError, "tls"),
 )
 
-#: What the operator is told: urllib3's own texts name addresses and objects.
+#: Reasons for operators: urllib3's texts contain addresses and names of objects.
 REASONS: Mapping[Cause, str] = MappingProxyType(
     {
         "proxy": "the proxy does not let it through",
@@ -126,19 +127,19 @@ REASONS: Mapping[Cause, str] = MappingProxyType(
 
 
 class _Attempt:
-    """One request under way: how far it has come, and how to abort it from another thread."""
+    """One request in progress: its state, and how to abort it from another thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._is_aborted = False
-        #: Whether the whole request has gone out.
+        #: Whether the whole request has been sent.
         self.sent = False
-        #: What the status of the response means, as soon as it is known.
+        #: The outcome by the status of the response, as soon as that is known.
         self.answer: PostOutcome | None = None
         #: Whether the connection can be kept.
         self.reusable = False
-        #: Reads the response; it holds the socket open, which urllib3 may forget.
+        #: Reads the response; keeps the socket open, which urllib3 may forget.
         self.response: http.client.HTTPResponse | None = None
 
     def use_socket(self, sock: socket.socket) -> None:
@@ -170,12 +171,12 @@ class _Attempt:
 
 
 class _Current(threading.local):
-    """The attempt that a thread makes: urllib3 does not tell its connections what for."""
+    """The current attempt of a thread: urllib3 does not pass it to its connections."""
 
     attempt = _Attempt()
 
 
-#: Where the connections of this module report to.
+#: The connections of this module report to it.
 _CURRENT = _Current()
 
 
@@ -201,13 +202,13 @@ class _FinalResponse(http.client.HTTPResponse):
 
 
 def _note_status(status: int, retry_after: str | None) -> None:
-    """Note what the status means; before the request has gone out it is that of a proxy."""
+    """Note the outcome by the status; before the request was sent it is that of a proxy."""
     if _CURRENT.attempt.sent:
         _CURRENT.attempt.answer = of_status(status, retry_after, time.time())
 
 
 class _TrackedConnection(HTTPConnection):
-    """A connection that tells the attempt about its socket and how far it has come."""
+    """A connection that reports its socket and its state to the attempt."""
 
     response_class = _FinalResponse
 
@@ -295,7 +296,7 @@ class Transport:
     def _exchange(
         self, attempt: _Attempt, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> PostOutcome:
-        """Send and read, in the thread that may be left behind."""
+        """Send and read, in the thread that may be abandoned."""
         _CURRENT.attempt = attempt
         try:
             response = self._pool.urlopen(
@@ -311,10 +312,12 @@ class Transport:
             )
             body_read, is_whole = _read_body(response)
             attempt.reusable = is_whole
-        except Exception as error:  # an odd response makes libraries raise anything
+        except Exception as error:  # a malformed response makes libraries raise anything
             attempt.drop_response()
-            is_lack = attempt.answer is None and isinstance(error, MemoryError | RuntimeError)
-            if is_lack or isinstance(error, HTTPError | OSError):
+            lacks_resources = attempt.answer is None and isinstance(
+                error, MemoryError | RuntimeError
+            )
+            if lacks_resources or isinstance(error, HTTPError | OSError):
                 raise
             raise HTTPError("an odd response") from error
         finally:
@@ -322,7 +325,7 @@ class Transport:
         return replace(attempt.answer or _failure("cut"), body=body_read)
 
     def _keep_or_renew(self) -> bool:
-        """Whether the connection of an earlier request will be used; else it is closed."""
+        """Return whether the connection of an earlier request is reused; else close it."""
         since = self._kept_since
         self._kept_since = None
         if since is not None and self._clock() - since <= LONGEST_IDLE_SECONDS:
@@ -332,7 +335,7 @@ class Transport:
         return False
 
     def _new_pool(self) -> urllib3.PoolManager | urllib3.HTTPConnectionPool:
-        """Return the tix-api's pool where no proxy is: a look-up costs a quarter of a post."""
+        """Return the tix-api's own pool without a proxy: a look-up costs a quarter of a post."""
         if self._is_proxied:
             return self._connections
         return self._connections.connection_from_url(self._base_url)
@@ -351,7 +354,7 @@ def _read_body(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
 
 
 def _cause(error: Exception, *, sent: bool, kept: bool) -> Cause:
-    """Return what broke: before the request the way there, after it the answer."""
+    """Return what broke: before the request was sent the connection, after it the answer."""
     if sent:
         return "silent" if isinstance(error, ReadTimeoutError) else "idle" if kept else "cut"
     if isinstance(error, ReadTimeoutError):
@@ -360,7 +363,7 @@ def _cause(error: Exception, *, sent: bool, kept: bool) -> Cause:
 
 
 def _failure(cause: Cause, error: Exception | None = None) -> PostOutcome:
-    """No answer; with the system's or TLS's own words where there are some."""
+    """Return the outcome without an answer, with the message of the system or of TLS."""
     candidates = (error.__cause__, *error.args) if error else ()
     system = next((c for c in candidates if isinstance(c, OSError)), None)
     detail = getattr(system, "verify_message", "") or getattr(system, "strerror", "")
@@ -369,7 +372,7 @@ def _failure(cause: Cause, error: Exception | None = None) -> PostOutcome:
 
 
 def _connections(settings: Settings) -> urllib3.PoolManager:
-    """Room for the one connection: to the tix-api, or to the proxy on the way there."""
+    """Return a pool for one connection: to the tix-api, or to the proxy before it."""
     trusted = (
         ssl_context(settings.api_ca_bundle) if settings.api_ssl or settings.api_proxy else None
     )
