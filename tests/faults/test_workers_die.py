@@ -252,7 +252,7 @@ async def test_a_window_that_crashes_its_worker_three_times_is_set_aside(
         assert pool.restarts == {cause: 3}
     assert (left(tmp_path, 1), left(tmp_path, 1, "bad-reports")) == (0, 4)
     reasons = {p.read_text() for p in (tmp_path / "1/1/bad-reports").glob("*.reason")}
-    assert reasons == {"reading or analysing it ended three worker processes\n"}
+    assert reasons == {"reading or analysing it crashed three worker processes\n"}
     assert users(api) == dict.fromkeys(range(2, 8), 1)
     assert summary["reports_bad"] == 4
 
