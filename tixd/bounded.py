@@ -1,6 +1,6 @@
-"""Shorten values from outside to what a log line or a message may hold; bound what is remembered.
+"""Shorten values from outside for log lines and messages; bound what is remembered.
 
-Rules: a short value stays as it is, of a longer one remain its beginning, "…" and its length; the
+Rules: a short value stays as it is; a longer one becomes its beginning, "…" and its length; the
 cost does not depend on the value's size, so nothing long is formatted or copied whole. Pure.
 """
 
@@ -46,7 +46,7 @@ def _escape(character: str, instead: str | None) -> str:
 
 
 def value(found: object, most: int = MAX_CHARACTERS) -> object:
-    """Return what stands for a value in a log line; numbers and short lists stay as they are.
+    """Return a value as a log line shows it; numbers and short lists stay as they are.
 
     >>> value({"sizes": [1, 2], "name": "abcdef"}, 50)
     {'sizes': [1, 2], 'name': 'abcdef'}
@@ -134,5 +134,5 @@ def _as_text(found: object) -> str:
         return f"{type(found).__name__} ({type(problem).__name__} while it was shown)"
 
 
-#: What shows the arguments of an exception and nothing else.
+#: Methods that show the arguments of an exception and nothing else.
 _PLAIN = (BaseException.__str__, KeyError.__str__)

@@ -1,8 +1,8 @@
-"""Publish the records of a bundle to all sinks: it is accepted once every one of them has each.
+"""Publish the records of a bundle to all sinks: it is accepted once every sink has every record.
 
 In: records. Out: nothing, or Unavailable. Rules: all sinks are ready, and every record fits into
 each, before any is published to; all publish at the same time, with one deadline; an answer is
-given only when all have ended, well or not. A large bundle is rendered and published in parts, so
+given only when all have ended. A large bundle is rendered and published in parts, so
 that its messages are never in memory all at once.
 """
 
@@ -21,13 +21,13 @@ from tixd.sinks.base import OutboundMessage, Sink
 
 T = TypeVar("T")
 
-#: A sink that was last seen to accept something longer ago than this is not ready.
+#: A sink that has accepted nothing for longer than this is not ready.
 FRESH_SECONDS = 30.0
 
-#: Records of a bundle that are published at once, bytes.
+#: Bytes of a bundle's records that are published at once.
 PART_BYTES = 1024 * 1024
 
-#: Records of a bundle that are published at once, how many.
+#: Number of a bundle's records that are published at once.
 PART_RECORDS = 1000
 
 #: How often the bytes of a record are held while it is published to a sink: its message, and what
@@ -37,7 +37,7 @@ COPIES = 3
 #: Records from which a part is large.
 LARGE_RECORDS = 500
 
-#: How many large parts are published at once: small bundles go between.
+#: How many large parts are published at once, so that small bundles pass.
 LARGE_AT_ONCE = 4
 
 #: Bytes of records rendered between two pauses: 10 ms of work where they are tags and nothing else.
@@ -46,7 +46,7 @@ STEP_BYTES = 16 * 1024
 #: The messages of a part, for each sink in turn.
 Rendered = list[list[OutboundMessage]]
 
-#: Does work in steps and waits for its result, with turns for others in between.
+#: Runs work in steps, with steps of other requests in between, and returns its result.
 RunSteps = Callable[[Steps[Rendered]], Awaitable[Rendered]]
 
 
@@ -59,7 +59,7 @@ class SinkGroup:
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def start(self) -> None:
-        """Start all; raises CannotStart, and has stopped those that had started then."""
+        """Start all; where one raises CannotStart, stop those that have started."""
         started: list[Sink] = []
         try:
             for sink in self.sinks:
@@ -82,7 +82,7 @@ class SinkGroup:
         )
 
     def check_ready(self) -> None:
-        """Raise Unavailable where a sink is not ready; it tries at once to become so."""
+        """Raise Unavailable where a sink is not ready; such a sink reconnects at once."""
         unready = [(sink, reason) for sink in self.sinks if (reason := sink.unready_reason())]
         for sink, _ in unready:
             sink.retry_now()
@@ -92,7 +92,7 @@ class SinkGroup:
             )
 
     def memory_bytes(self, records: Sequence[Record]) -> int:
-        """Return how much memory publishing these takes beside them."""
+        """Return how much memory publishing these records needs, besides themselves."""
         sizes = (sum(record.memory_bytes for record in part) for part in _parts(records))
         return COPIES * max(sizes, default=0) * len(self.sinks)
 
@@ -103,7 +103,7 @@ class SinkGroup:
         """
         parts = _parts(records)
         deadline = time.monotonic() + self._timeout_seconds
-        if len(parts) > 1:  # every record is seen to fit before the first is published
+        if len(parts) > 1:  # check that every record fits before the first is published
             for part in parts:
                 await self._in_time(run(self._rendering(part)), deadline)
         for part in parts:
@@ -154,7 +154,7 @@ class SinkGroup:
         return rendered
 
     async def _publish_rendered(self, rendered: Rendered, seconds: float) -> None:
-        """Have each sink publish its messages, all at the same time."""
+        """Publish each sink's messages, all at the same time."""
         jobs = [
             tasks.start(sink.publish(messages), f"publishing to {sink.name}")
             for sink, messages in zip(self.sinks, rendered, strict=True)
@@ -185,7 +185,7 @@ def _parts(records: Sequence[Record]) -> list[Sequence[Record]]:
 
 
 def _silence(last_confirmed_at: float | None) -> str | None:
-    """Say that a sink has not accepted anything lately."""
+    """Return why a silent sink is not ready; None where it accepted something lately."""
     if last_confirmed_at is None:
         return "nothing was accepted yet"
     seconds = time.monotonic() - last_confirmed_at

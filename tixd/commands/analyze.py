@@ -1,7 +1,7 @@
 """`tixd analyze PATH...`: every window of kept reports, without touching them.
 
 Rules: read only; the windows are those the daemon would post, one after the other; what is left out
-is said on standard error.
+is named on standard error.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _origins(invocation: Invocation, *, needed: bool) -> OriginLookup:
 
 
 class _Survey:
-    """Go through the paths, say on standard error what is left out, remember how it went."""
+    """Go through the paths, name on standard error what is left out, remember failures."""
 
     def __init__(self, origins: OriginLookup, analyse: compare_truth.Analyse) -> None:
         self._origins = origins
@@ -171,7 +171,7 @@ def _installation(
 def _analysed(
     path: str, window: tuple[Report, ...], summary: Summary | None, origin: Origin | None
 ) -> Analysed:
-    """Keep nothing of a window's observations, of which there may be millions."""
+    """Drop a window's observations, of which there may be millions."""
     return Analysed(
         path,
         first=min(report.first for report in window),
@@ -205,13 +205,13 @@ def _window_json(window: Analysed) -> bytes:
 
 
 def _results(source: str, summary: Summary) -> dict[str, object]:
-    """Return the values as a stored result has them."""
+    """Return the values as in a kept result."""
     found: dict[str, object] = orjson.loads(failed_report(WindowResult(source, summary)))["results"]
     return {**found, "clock": summary.clock}
 
 
 def _show(analysed: list[Analysed]) -> None:
-    """Show windows to eyes on a terminal; plain columns to a pipe or a file."""
+    """Show tables on a terminal, plain columns in a pipe or a file."""
     console = output.console()
     if console.is_terminal:
         _show_installations(console, analysed)
@@ -228,7 +228,7 @@ def _show(analysed: list[Analysed]) -> None:
 
 
 def _show_installations(console: Console, analysed: list[Analysed]) -> None:
-    """Head the windows of each installation and source with their names; 80 columns will do."""
+    """Show the windows of each installation and source below their names, in 80 columns."""
     for (path, source), group in groupby(analysed, key=lambda w: (w.path, w.source)):
         members = list(group)
         place = f"  {members[0].origin}" if members[0].origin else ""
@@ -246,7 +246,7 @@ def _clock_heading(analysed: list[Analysed]) -> list[str]:
 
 
 def _clock(window: Analysed) -> str:
-    """Say what is wrong with the clocks of a window; "" where they fit together."""
+    """Describe what is wrong with the clocks of a window; "" where they fit together."""
     verdict = window.summary.clock if window.summary else "fine"
     return "" if verdict == "fine" else verdict
 

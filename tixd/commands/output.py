@@ -1,4 +1,4 @@
-"""Print what commands show: counts, tables, ages, progress.
+"""Print the output of commands: counts, tables, ages, progress.
 
 Rules: on a terminal a table may be folded or coloured; elsewhere it has one line a row, as wide as
 it needs. rich is imported where it is needed, because it takes long.
@@ -120,7 +120,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(epoch_second: float) -> str:
-    """Return a time as people write it.
+    """Return a time to the second, in UTC.
 
     >>> moment(0)
     '1970-01-01 00:00:00 UTC'
@@ -143,14 +143,14 @@ def number(value: float | None, digits: int) -> str:
 
 
 def print_columns(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of words in columns, two blanks between them, without any line folded."""
+    """Print rows of words in columns, two blanks between them; no line is folded."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
         print("  ".join(map(str.ljust, cells, widths)).rstrip())
 
 
 def console() -> Console:
-    """Return where tables are printed: the terminal, or a line as long as they need."""
+    """Return the console for tables: as wide as the terminal, else as wide as they need."""
     from rich.console import Console  # noqa: PLC0415
 
     found = Console(highlight=False, soft_wrap=True)
@@ -183,7 +183,7 @@ def print_table(console: Console, table: Table) -> None:
 
 @contextmanager
 def progress_bar(what: str, *, share: bool = False) -> Iterator[Callable[[int, int], object]]:
-    """Show a bar on a terminal, on standard error; yields what takes how much is done, of what.
+    """Show a bar on a terminal, on standard error; yield a function of (done, total).
 
     share: show per cent instead of the two numbers.
     """

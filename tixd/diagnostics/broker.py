@@ -1,7 +1,7 @@
 """Check RabbitMQ, and what the collector publishes to: AMQP, Kafka, a file.
 
-Rules: queues, exchanges, topics and files are only looked at, and none is made; what is published
-goes to a queue of our own; what the broker says is said on without the password.
+Rules: queues, exchanges, topics and files are only read, none is created; what is published goes to
+a queue of our own; the broker's errors are shown without the password.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from tixd.roles.processing import endpoint
 from tixd.sinks import amqp as amqp_sink
 from tixd.sinks.json_lines import LinesSink
 
-#: How long all that is asked of a broker may take.
+#: How long all requests to a broker may take.
 ANSWER_SECONDS = 9.0
 
 #: How long a confirm may take; a broker short of memory or disk gives none.
 CONFIRM_SECONDS = 3.0
 
-#: How long Kafka's brokers may take to say whether the topic is there. All of it is taken where
-#: none listens, and its library must be loaded before the check as a whole is called off.
+#: How long Kafka's brokers may take to find the topic. Where none listens, all of it passes, and it
+#: must fit into the deadline of the checks together with loading the library.
 KAFKA_SECONDS = 5.0
 
-#: Says what is there, in words; raises a BrokerError or Unusable.
+#: Describes what it finds; raises a BrokerError or Unusable.
 Look = Callable[[Connection], Awaitable[str]]
 
 
@@ -78,7 +78,7 @@ async def look_at(where: Endpoint, look: Look, names: str) -> str:
 
 
 def _without_password(error: errors.BrokerError, where: Endpoint) -> str:
-    """Return what the broker said, without our password, unless our user is called like that."""
+    """Return the broker's error without our password, unless the user name is the same."""
     secret = where.password.reveal()
     return error.detail.replace(secret, "***") if secret not in ("", where.user) else error.detail
 
@@ -86,7 +86,7 @@ def _without_password(error: errors.BrokerError, where: Endpoint) -> str:
 async def _check_confirms(probe: BrokerProbe) -> None:
     """Raise Unusable where the broker does not confirm messages.
 
-    One that is short of memory or disk still takes the first, and only then blocks the connection.
+    A broker short of memory or disk still accepts the first, and only then blocks the connection.
     """
     for _ in range(2):
         if reason := await probe.confirm(CONFIRM_SECONDS):
@@ -172,6 +172,6 @@ async def _confirms(connection: Connection) -> str:
     try:
         probe = await BrokerProbe.open(connection)
     except errors.BrokerRejected:
-        return "no message was tried, because the user may make no queue of its own"
+        return "no message was tried, because the user may not declare a queue"
     await _check_confirms(probe)
     return "a message to a queue of our own was confirmed"

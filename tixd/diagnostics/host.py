@@ -1,6 +1,6 @@
-"""Check what this host must give: HTTP address, control socket, log file; say who lacks a right.
+"""Check what the host provides: HTTP address, control socket, log file; explain missing rights.
 
-Rules: an address or a socket that a running tixd has is as it should be; no log file is made.
+Rules: an address or a socket that a running tixd uses is fine; no log file is made.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tixd.runtime import control
 from tixd.runtime.http_server import bind_address
 from tixd.runtime.ownership import is_root_controlled
 
-#: How long the process that has the address, or the role's socket, may take to answer.
+#: How long the process behind the address, or the role's socket, may take to answer.
 ANSWER_SECONDS = 3.0
 
 
@@ -45,7 +45,7 @@ def explain_denial(path: str) -> Iterator[None]:
 
 
 def make_and_remove(folder: Folder) -> None:
-    """Make a file and remove it, under a name that all of tixd passes over; raises VolumeError."""
+    """Make a file and remove it, under a name that all of tixd ignores; raises VolumeError."""
     folder.unlink(folder.write_temporary(f".tixd.check-{uuid4()}", b"x", durable=True))
 
 
@@ -54,7 +54,7 @@ def _ownership(path: str) -> tuple[str, str]:
     try:
         facts = os.stat(path)
     except OSError:
-        return "its owner", "of a folder that may not be looked into either"
+        return "its owner", "of a folder that cannot be listed either"
     owner, mode = user(facts.st_uid), stat.filemode(facts.st_mode)[1:]
     try:
         group = grp.getgrgid(facts.st_gid).gr_name
@@ -81,7 +81,7 @@ def check_http_address(address: str, setting: str) -> str:
 
 
 def check_control_socket(environment: Environment, role: str) -> str:
-    """Try to have one in the runtime folder."""
+    """Try to make a control socket in the runtime folder."""
     try:
         folder = control.try_socket(environment, role)
     except OSError as error:

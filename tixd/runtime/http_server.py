@@ -46,24 +46,23 @@ MAX_LINE_BYTES = 2048
 #: Header fields of a short request.
 MAX_HEADERS = 32
 
-#: Bytes read of a connection at once: so much of each may wait in memory.
+#: Bytes read of a connection at once, which may wait in memory.
 READ_BYTES = 64 * 1024
 
-#: The least that is read at once of a connection whose bytes take long to parse.
+#: Fewest bytes read at once of a connection whose bytes take long to parse.
 MIN_READ_BYTES = 1024
 
 #: CPU seconds that parsing what is read at once may take: tiny chunks take 100 times as long as a
 #: plain body, and all connections may be read in one turn of the loop.
 PARSE_SECONDS = 0.0001
 
-#: Connections that are taken in one turn of the loop: each needs a descriptor before an old one is
-#: closed.
+#: Connections accepted in one turn of the loop: each needs a descriptor before an old one is closed.
 TAKEN_AT_ONCE = 16
 
-#: Connections that the kernel holds until they are taken.
+#: Connections that the kernel queues until they are accepted.
 QUEUED_CONNECTIONS = 1024
 
-#: Turns of the loop from taking a connection until it is known to be there: two, and some to spare.
+#: Turns of the loop from accepting a connection until it is registered: two, and some to spare.
 TURNS_UNTIL_KNOWN = 5
 
 #: Errors of a host without IPv6, or without IPv4: its other addresses are enough.

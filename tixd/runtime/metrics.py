@@ -61,13 +61,13 @@ def counted(name: str, words: str) -> Metric:
 
 #: The rows that every role has.
 COMMON = (
-    Metric("tixd_ready", "gauge", "1 where the role can do its work, as /readyz says."),
-    Metric("tixd_unexpected_errors", "counter", "Unexpected errors; the log has each."),
+    Metric("tixd_ready", "gauge", "1 if the role is ready, as /readyz says."),
+    Metric("tixd_unexpected_errors", "counter", "Unexpected errors; each is in the log."),
 )
 
 
 def exposition(table: Iterable[Metric], values: Values, version: str, role: str) -> bytes:
-    """Return the text of these metrics, of who runs here, and of this process; takes about 1 ms."""
+    """Return the text of these metrics, the version, and this process; takes about 1 ms."""
     counted_here = {**values, "tixd_unexpected_errors": tasks.failures()}
     families = _Families((*table, *COMMON), counted_here, {"version": version, "role": role})
     return generate_latest(families) + generate_latest(ProcessCollector(registry=None))
@@ -80,7 +80,7 @@ class _Families(Collector):
         self._build = build
 
     def collect(self) -> Iterator[MetricFamily]:
-        """Yield each row that has values, then who runs here."""
+        """Yield each row that has values, then version and role."""
         kinds = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
         for row in self._table:
             labels = [row.label] if row.label else []
