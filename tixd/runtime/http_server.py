@@ -56,7 +56,7 @@ MIN_READ_BYTES = 1024
 #: plain body, and all connections may be read in one turn of the loop.
 PARSE_SECONDS = 0.0001
 
-#: Connections accepted in one turn of the loop: each needs a descriptor before an old one is closed.
+#: Connections accepted in one turn of the loop: each needs a descriptor before an old one closes.
 TAKEN_AT_ONCE = 16
 
 #: Connections that the kernel queues until they are accepted.
