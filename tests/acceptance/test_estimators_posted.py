@@ -1,4 +1,4 @@
-"""What the settings of the usage estimator change in posts and in stored results."""
+"""What the settings of the usage estimator change in posts and in kept results."""
 
 from __future__ import annotations
 

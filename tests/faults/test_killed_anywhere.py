@@ -144,7 +144,7 @@ def kill_and_go_on(scene: Scene, kill_at: int) -> tuple[str, int]:
 
 
 def state_is_readable(base: Path) -> None:
-    """Right after a kill: journal and stored results are whole, or not there."""
+    """Right after a kill: journal and kept results are whole, or not there."""
     journal(base / "1/2")
     kept(base)
 

@@ -52,7 +52,7 @@ STORED = [
 
 
 def stored(**changes: object) -> bytes:
-    """A stored result in which some top-level or results members differ."""
+    """A kept result in which some top-level or results members differ."""
     report = json.loads(STORED[0][1])
     report["results"] |= {key: changes[key] for key in changes if key != "ip"}
     return json.dumps(report | {key: changes[key] for key in changes if key == "ip"}).encode()

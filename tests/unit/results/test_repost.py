@@ -65,7 +65,7 @@ ROUND = {"limit": 10, "may_continue": lambda: True}
 
 @pytest.fixture
 def kept(tmp_path):
-    """Five stored results, of timestamps 1 to 5."""
+    """Five kept results, of timestamps 1 to 5."""
     with Folder(str(tmp_path)) as folder, FailedResults(folder) as opened:
         for timestamp in range(1, 6):
             opened.add(result(timestamp))
@@ -74,7 +74,7 @@ def kept(tmp_path):
 
 @pytest.fixture
 def failed(kept, tmp_path) -> Path:
-    """The folder of the stored results."""
+    """The folder of the kept results."""
     return tmp_path / "failed-results"
 
 
