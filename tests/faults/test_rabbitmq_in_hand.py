@@ -147,7 +147,7 @@ def test_a_second_dispatcher_takes_over_when_the_leader_is_killed(
             until(lambda: is_ready(leader), PATIENCE)
             with fleet.dispatcher("d2", **second) as other:
                 until(lambda: str(leader.pid) in other.status().get("leader", ""), PATIENCE)
-                assert other.in_state("standing by")
+                until(lambda: other.in_state("standing by"), PATIENCE)
                 until(lambda: len(api.accepted) == len(ledger.expected), PATIENCE)
                 leads_after(leader, other)
                 ledger.settled()

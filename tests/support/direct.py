@@ -112,14 +112,16 @@ class Direct:
         with self.channel() as channel:
             channel.basic_qos(prefetch_count=BATCH)
             taken = channel.consume(queue, inactivity_timeout=PAUSE_SECONDS)
+            last = 0
             for number, (method, properties, body) in enumerate(taken, 1):
                 if method:
+                    last = method.delivery_tag
                     yield Message(body, properties, method.redelivered)
-                elif not channel.queue_declare(queue, passive=True).method.message_count:
+                if last and (method is None or not number % (BATCH // 2)):
+                    channel.basic_ack(last, multiple=True)  # not what came meanwhile
+                    last = 0
+                if method is None and _is_empty(channel, queue):
                     break
-                if method is None or not number % (BATCH // 2):
-                    channel.basic_ack(0, multiple=True)
-            channel.basic_ack(0, multiple=True)
             channel.cancel()
 
     def count(self, queue: str) -> int:
@@ -144,6 +146,12 @@ class Direct:
         """Delete the queue, whatever is in it."""
         with self.channel() as channel:
             channel.queue_delete(queue)
+
+
+def _is_empty(channel: BlockingChannel, queue: str) -> bool:
+    """Whether nothing waits in the queue, nor has arrived here unseen."""
+    left = channel.queue_declare(queue, passive=True).method.message_count
+    return not left and not channel.get_waiting_message_count()
 
 
 def _waiting(channel: BlockingChannel, queue: str, *, auto_ack: bool) -> Iterator[Message]:

@@ -101,8 +101,7 @@ def _ask(path: str, request: str, seconds: float) -> Any:
     except (http.client.HTTPException, ValueError):
         raise errors.NotDone(f"{path}: the process there is not this version of tixd") from None
     if status == HTTPStatus.NOT_FOUND:
-        what = request.partition("?")[0]
-        raise errors.NotDone(f"{path}: a stand-by and a collector do not answer {what!r}")
+        raise errors.NotDone(f"{path}: a role that stands by, or a collector, keeps no results")
     if status != HTTPStatus.OK:
         raise errors.NotDone(answer or f"{path}: HTTP status {status}")
     return answer
