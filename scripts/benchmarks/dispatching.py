@@ -1,4 +1,4 @@
-"""What a job costs over ZeroMQ, with one in hand: jobs that have next to nothing to do."""
+"""What a job costs over ZeroMQ, with one at a time: jobs that have next to nothing to do."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def _measure(settings: Settings, listing: ListUsers, process: Job) -> list
         cpu = parent + own
         return [
             Row("a worker process, from start to its first job done", f"{ready_ms:.0f} ms"),
-            Row("dispatch of a job, one in hand, wall", *_limited(wall)),
+            Row("dispatch of a job, one at a time, wall", *_limited(wall)),
             Row(f"  CPU of parent {parent:.0f} us and worker {own:.0f} us", *_limited(cpu)),
             Row(
                 "an empty installation: wall, CPU parent, CPU worker",

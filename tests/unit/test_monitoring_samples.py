@@ -1,4 +1,4 @@
-"""Alert rules and dashboard name what /metrics has, and tell whoever is called what to do."""
+"""Alert rules and dashboard name what /metrics has, and tell the operator what to do."""
 
 from __future__ import annotations
 
