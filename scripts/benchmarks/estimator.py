@@ -79,7 +79,8 @@ def _by_mode_ns(windows: list[Observations]) -> int:
 
 def _probe(columns: Columns) -> None:
     """Delayed probes, from the packets to usage, as on a line of which a day is known."""
-    delayed_probes.usage(delayed_probes.waiting_of(columns, (1e6,) * 143).delayed(0))
+    waiting = delayed_probes.waiting_of(columns, (1e6,) * 143)
+    delayed_probes.usage_by_delayed_probes(waiting.delayed(0))
 
 
 def _bare_ns(columns: list[Columns]) -> int:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tixd.analysis.mode import smallest_bin
 from tixd.analysis.observations import Columns, Floats, Integers
-from tixd.analysis.usage import smallest_bin
 
 #: A day on either clock; times of day begin anew after it.
 DAY_ns = 86_400 * 1_000_000_000

@@ -41,7 +41,7 @@ down. F = 1/4 and 1/2, ((0.25 - 0.15) / 0.85)^0.6 = 0.28 and 0.59:
 >>> waiting = waiting_of(Columns(second=np.arange(1200), times=times))
 >>> waiting.tau_ns.tolist()
 [3000000.0, 3000000.0]
->>> [round(each, 2) for each in usage(waiting.delayed(600))]
+>>> [round(each, 2) for each in usage_by_delayed_probes(waiting.delayed(600))]
 [0.28, 0.59]
 
 Pure.
@@ -148,10 +148,11 @@ def _trips(columns: Columns) -> tuple[Floats, Floats]:
     return (sent - sent[0]) / 1e9, (trips - trips[:, :1]).astype(np.float64)
 
 
-def usage(delayed: Booleans) -> list[float | None]:
+def usage_by_delayed_probes(delayed: Booleans) -> list[float | None]:
     """Compute the usage of each row of `delayed`, (r, n), n >= 1.
 
-    >>> [round(each, 3) for each in usage(np.arange(100) < np.array([[10], [15], [58], [100]]))]
+    >>> shares = np.array([[10], [15], [58], [100]])
+    >>> [round(each, 3) for each in usage_by_delayed_probes(np.arange(100) < shares)]
     [0.0, 0.0, 0.664, 1.0]
     """
     return list(_usage_of(delayed.mean(axis=1)).tolist())

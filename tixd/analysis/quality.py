@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tixd.analysis.mode import usage_of_ordered
 from tixd.analysis.observations import Floats, Integers
-from tixd.analysis.usage import usage_of_ordered
 
 #: Fewest observations of a minute that counts (TiX).
 MIN_PER_MINUTE = 30

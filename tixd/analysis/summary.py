@@ -17,9 +17,9 @@ from tixd.analysis import delayed_probes
 from tixd.analysis.clock import one_way_delays
 from tixd.analysis.clock_steps import ClockVerdict
 from tixd.analysis.hurst import rescaled_range, wavelet
+from tixd.analysis.mode import usage_by_mode
 from tixd.analysis.observations import MEANINGFUL_SECONDS, Observations, short_packets
 from tixd.analysis.quality import quality
-from tixd.analysis.usage import usage
 
 #: How usage is computed: as the TiX time processor does, or by the packets that had to wait.
 Estimator = Literal["mode", "delayed-probes"]
@@ -90,19 +90,20 @@ def summarise(
     recent, others, trust = second[start:], _NOT_ASKED, _NO_TRUST
     if estimator == "mode" and not both:
         clock, spread_ns = delayed_probes.clock_verdict(columns), None
-        usages, qualities = usage(delays), quality(delays, recent, hurst)
+        usages, qualities = usage_by_mode(delays), quality(delays, recent, hurst)
     else:
         waiting = delayed_probes.waiting_of(columns, spreads)
         clock, spread_ns = waiting.clock, waiting.spread_ns
         delayed = waiting.delayed(start)
-        probed = delayed_probes.usage(delayed)
+        probed = delayed_probes.usage_by_delayed_probes(delayed)
         trust = delayed_probes.widths(probed), delayed_probes.unsteady(delayed, recent)
         if estimator == "mode":
-            usages, qualities, others = usage(delays), quality(delays, recent, hurst), probed
+            usages, others = usage_by_mode(delays), probed
+            qualities = quality(delays, recent, hurst)
         else:
             usages = probed
             qualities = quality(delayed, recent, hurst, delayed_probes.congested)
-            others = usage(delays) if both else _NOT_ASKED
+            others = usage_by_mode(delays) if both else _NOT_ASKED
     upstream, downstream = map(Direction, usages, qualities, rs, wavelets, others, *trust)
     return Summary(int(second[-1]), upstream, downstream, columns.duplicates, clock, spread_ns)
 

@@ -1,4 +1,7 @@
-"""Usage of a direction: how much of the delay distribution lies far above its mode.
+"""Usage by mode: how much of the delay distribution lies far above its mode.
+
+This is the default estimator; the other one is delayed_probes.py, and summary.py chooses. The
+delays come from clock.py.
 
 usage = (number of delays > threshold) / (number of delays > mode), the raw ratio, 0 and up; 0 where
 no delay exceeds the mode; undefined with fewer than 4 delays. It exceeds 1 where delays are
@@ -97,15 +100,15 @@ def _bins(row_counts: tuple[int, ...]) -> tuple[Integers, Integers]:
     return first, last
 
 
-def usage(delays: Floats) -> list[float | None]:
+def usage_by_mode(delays: Floats) -> list[float | None]:
     """Compute the usage of each row of `delays`, (r, n), in any order; None with n < 4.
 
-    >>> usage(np.array([[1., 4., 5., 6., 6., 6., 9., 12., 15., 20.]]))   # mode 6, threshold 7.5
+    >>> usage_by_mode(np.array([[1., 4., 5., 6., 6., 6., 9., 12., 15., 20.]]))   # mode 6, from 7.5
     [1.0]
-    >>> usage(np.full((1, 9), 3.)), usage(np.ones((1, 3)))
+    >>> usage_by_mode(np.full((1, 9), 3.)), usage_by_mode(np.ones((1, 3)))
     ([0.0], [None])
     >>> ramp = np.arange(100.)[None]   # ten bins of ten: mode 4, threshold 14
-    >>> usage(ramp) == [85 / 95]
+    >>> usage_by_mode(ramp) == [85 / 95]
     True
     """
     rows, count = delays.shape
