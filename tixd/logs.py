@@ -139,8 +139,8 @@ class RateLimiter:
             self._hours[short] = _Hour(now)
             bounded.forget_oldest(self._hours, self.MAX_KEYS)
             return held
-        if hour.said < most:
-            hour.said += 1
+        if hour.logged < most:
+            hour.logged += 1
             return 0
         hour.held += 1
         return None
@@ -168,7 +168,7 @@ class _Hour:
     """An hour of one key: since when, lines logged, lines held back."""
 
     began: float
-    said: int = 1
+    logged: int = 1
     held: int = 0
 
 

@@ -1,4 +1,4 @@
-"""What a job costs over ZeroMQ, with one at a time: jobs that have next to nothing to do."""
+"""What a job costs over ZeroMQ, one at a time: jobs that have next to nothing to do."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class RequestReader:
         reservation.add(-len(body))
 
     def _check_head(self, request: web.BaseRequest, encoding: str) -> None:
-        """Raise what a request's head says of its body."""
+        """Reject a body by the request's head."""
         self._check_size(request.content_length or 0)
         media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media != FORM:
@@ -210,7 +210,7 @@ def _inflate_members(body: bytes | bytearray, window: int, max_members: int) -> 
 
 
 def _inflate_member(source: _Source, stream: zlib._Decompress) -> Iterator[bytes]:
-    """Yield the content of one stream; the source stands behind it then."""
+    """Yield the content of one stream; leave the source behind its end."""
     while not stream.eof:
         taken = source.take()
         piece = stream.decompress(taken, PIECE_BYTES)
@@ -242,5 +242,5 @@ class _Source:
         return self._body[self._at - SLICE_BYTES : self._at]
 
     def put_back(self, rest: bytes) -> None:
-        """Keep what zlib has not looked at."""
+        """Put back what zlib has not read."""
         self._rest = rest

@@ -63,7 +63,7 @@ class Form:
 
     @property
     def memory_bytes(self) -> int:
-        """How much memory it takes."""
+        """Return how much memory it takes."""
         return self._value_bytes + self._value_bytes // _SPARE_PART
 
     def feed(self, piece: bytes) -> None:

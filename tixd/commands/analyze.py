@@ -137,12 +137,12 @@ class _Survey:
         except (errors.BadArchive, errors.VolumeError) as error:
             self._fail(str(error))
         if not reports:
-            _say(f"{bounded.printable(path)}: no report found")
+            _print_note(f"{bounded.printable(path)}: no report found")
         self.any_report |= reports > 0
 
     def _fail(self, message: str) -> None:
         self.failed = True
-        _say(message)
+        _print_note(message)
 
 
 def _installation(
@@ -150,9 +150,9 @@ def _installation(
 ) -> Iterator[Analysed]:
     """Yield the windows of one installation; complaints about its files come first."""
     for complaint in found.complaints:
-        _say(f"{found.path}: left out: {complaint}")
+        _print_note(f"{found.path}: left out: {complaint}")
     if found.left_out > len(found.complaints):
-        _say(f"{found.path}: left out: {found.left_out - len(found.complaints)} more files")
+        _print_note(f"{found.path}: left out: {found.left_out - len(found.complaints)} more files")
     made = 0
     spreads: tuple[float, ...] = ()
     for window in windows(in_order):
@@ -162,7 +162,7 @@ def _installation(
             spreads = remembered(spreads, summary.spread_ns)
         yield _analysed(found.path, window, summary, origins.lookup(window[0].source))
     if in_order and not made:
-        _say(
+        _print_note(
             f"{found.path}: {len(in_order)} reports make no window: it takes {MIN_OBSERVATIONS}"
             f" observations of one source over {MEANINGFUL_SECONDS} s without a long gap"
         )
@@ -183,7 +183,7 @@ def _analysed(
     )
 
 
-def _say(message: str) -> None:
+def _print_note(message: str) -> None:
     click.echo(f"tixd analyze: {message}", err=True)
 
 

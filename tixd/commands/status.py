@@ -81,18 +81,18 @@ def _of_processing(role: Mapping[str, Any], now: float) -> Iterator[str]:
 
 
 def _cycle(cycle: Mapping[str, Any], now: float) -> str:
-    said = []
+    parts = []
     if cycle["scanning_since"] is not None:
-        said.append(f"scanning for {duration(now - cycle['scanning_since'])}")
+        parts.append(f"scanning for {duration(now - cycle['scanning_since'])}")
     if cycle["scanned"] is None:
-        said.append("no scan yet")
+        parts.append("no scan yet")
     else:
         took = f", took {cycle['scan_seconds']:.1f} s" if cycle["scan_seconds"] is not None else ""
-        said.append(f"last scan {duration(now - cycle['scanned'])} ago{took}")
+        parts.append(f"last scan {duration(now - cycle['scanned'])} ago{took}")
     if cycle["next_due"] is not None:
         wait_seconds = cycle["next_due"] - now
-        said.append(f"next in {duration(wait_seconds)}" if wait_seconds > 0 else "next now")
-    return ", ".join(said)
+        parts.append(f"next in {duration(wait_seconds)}" if wait_seconds > 0 else "next now")
+    return ", ".join(parts)
 
 
 def _volume(volume: Mapping[str, Any], now: float) -> str:

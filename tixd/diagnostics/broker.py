@@ -72,8 +72,8 @@ async def look_at(where: Endpoint, look: Look, names: str) -> str:
             f" certificates ({names}), and the user's rights there"
         ) from None
     except errors.BrokerError as error:
-        said = _without_password(error, where)
-        raise errors.Unusable(f"{where}: {said}: see whether it runs, and {names}") from None
+        text = _without_password(error, where)
+        raise errors.Unusable(f"{where}: {text}: see whether it runs, and {names}") from None
     return f"{where} lets user {where.user} in; {found}"
 
 

@@ -41,9 +41,9 @@ def check_reports(settings: Settings) -> str:
         raise errors.Unusable(f"{base}: {free_bytes:,} bytes free: free some")
     where = f"in {tried} of its installations" if tried else "in it"
     found = f"a file made and removed {where}, as {current_user()}"
-    said = [found] if tried else [found, "no installation there yet"]
+    parts = [found] if tried else [found, "no installation there yet"]
     return (
-        f"{base}: {'; '.join([*said, free_space(free_bytes), lock_reach(base, read_mountinfo())])}"
+        f"{base}: {'; '.join([*parts, free_space(free_bytes), lock_reach(base, read_mountinfo())])}"
     )
 
 

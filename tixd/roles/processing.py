@@ -1,7 +1,7 @@
-"""What the three roles that process reports share: pool, reports volume, leader, metrics.
+"""The common part of the roles that process reports: pool, reports volume, leader, metrics.
 
-Rules: after the start the reports volume is touched by workers only; at the end no worker begins
-another job, and what was not begun goes back before the queue is closed.
+Rules: after the start only workers touch the reports volume; at the end no worker begins another
+job, and what was not begun goes back before the queue is closed.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ VOLUME_CHECK_SECONDS = 5.0
 #: What to do where the HTTP address is taken.
 _HTTP_ADVICE = "; if another tixd runs here, give this one another TIX_HTTP_ADDRESS, or off"
 
-#: Ends of a job that say nothing of the volume.
+#: Outcomes of a job that say nothing about the volume.
 _NO_ANSWER = frozenset(
     {"jobs_failed", "jobs_given_up", "jobs_waiting", "jobs_not_begun", "jobs_not_finished"}
 )
 
-#: Ends of a job in which the tix-api has taken something.
+#: Outcomes of a job in which the tix-api has accepted something.
 _POSTED = frozenset({"windows_posted", "results_reposted"})
 
 #: Settings that SIGHUP reads again; the others need a restart.
@@ -62,8 +62,8 @@ _SECRETS = tuple(name for name in PROCESSING.fields if PROCESSING.is_secret(name
 class ProcessingService(Service[Settings]):
     """A processing role; its module sets the public members that concern it.
 
-    queue_lengths: how many jobs wait, and are open, here; broker: how the broker is; on_reload:
-    called when secrets were read again; keep_leadership: called every second.
+    queue_lengths: how many jobs wait, and are open, here; broker: the state of the broker; on_reload:
+    called after secrets were reloaded; keep_leadership: called every second.
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class ProcessingService(Service[Settings]):
     # --- HTTP and control socket -----------------------------------------------------------------
 
     async def open_http(self) -> None:
-        """Open the HTTP address, unless it is open: another process may have had it before.
+        """Open the HTTP address, unless it is open; another process may have used it before.
 
-        Raises CannotStart where an address that was asked for is taken; the default one that is
-        taken is a warning.
+        Raises CannotStart where the address of the settings is taken; for the default address only
+        logs a warning.
         """
         address = self.settings.http_address_used
         if self.listeners or address == "off":
@@ -123,13 +123,13 @@ class ProcessingService(Service[Settings]):
         self.listeners.append(await serve(sockets, routes))
 
     def commands(self) -> Mapping[str, Command]:
-        """Return the commands about failed results."""
+        """Return the commands for failed results."""
         return failed_commands(self.pool, self.settings.reports_base_path) if self.pool else {}
 
     # --- signals ---------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Begin the end: `systemctl kill` tells the workers too, which are not replaced."""
+        """Begin to stop; workers that end (`systemctl kill` signals them too) are not replaced."""
         if self.pool:
             self.pool.stopping = True
         super().stop()
@@ -229,13 +229,13 @@ class ProcessingService(Service[Settings]):
 
     @contextlib.asynccontextmanager
     async def workers(self) -> AsyncIterator[Pool]:
-        """Start the pool, without whose supervision the role ends."""
+        """Start the pool; the role ends if its supervision does."""
         async with Pool(self.settings, control.runtime_folder(self._environment)) as self.pool:
             self.require(self.pool.supervision)
             yield self.pool
 
     async def enter_work(self, pool: Pool) -> None:
-        """Say that the role leads, or works for the leader."""
+        """Enter the running state, as the leader or as a worker."""
         await self.enter_running(workers=pool.size, reports=self.settings.reports_base_path)
 
     async def finish(self, pool: Pool) -> None:
@@ -259,7 +259,7 @@ class ProcessingService(Service[Settings]):
             await self.finish(pool)
 
     async def wait_for_leadership(self, lock: HostLock) -> bool:
-        """Return when this process leads on its host (True), or is to stop (False)."""
+        """Wait until this process leads on its host (True), or has to stop (False)."""
         while not lock.acquire():
             await self.enter_standby(lock.holder())
             await self.tick()
@@ -286,7 +286,7 @@ def _worker_views(pool: Pool) -> tuple[WorkerView, ...]:
 
 
 def endpoint(settings: Settings) -> Endpoint:
-    """Return where RabbitMQ is, and our user there."""
+    """Return address and login of RabbitMQ."""
     files = (settings.rabbitmq_ca_file, settings.rabbitmq_cert_file, settings.rabbitmq_key_file)
     return Endpoint(
         host=settings.rabbitmq_host,
