@@ -62,8 +62,8 @@ _SECRETS = tuple(name for name in PROCESSING.fields if PROCESSING.is_secret(name
 class ProcessingService(Service[Settings]):
     """A processing role; its module sets the public members that concern it.
 
-    queue_lengths: how many jobs wait, and are open, here; broker: the state of the broker; on_reload:
-    called after secrets were reloaded; keep_leadership: called every second.
+    queue_lengths: how many jobs wait, and are open, here; broker: the state of the broker;
+    on_reload: called after secrets were reloaded; keep_leadership: called every second.
     """
 
     def __init__(
