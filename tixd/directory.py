@@ -21,7 +21,7 @@ from tixd import errors
 TEMPORARY_SUFFIX = ".tmp"
 
 #: At most this many times a file is opened again because it was replaced before it was locked.
-MOST_REPLACED = 3
+MAX_REPLACED = 3
 
 #: How a file is opened to be read: no link is followed, and a FIFO does not block.
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -332,9 +332,9 @@ class Folder:
         """Open a file as open_file does, and take the kernel lock on it; raises Locked.
 
         A file that was replaced or deleted before it was locked is closed, and the new one opened,
-        at most MOST_REPLACED times: some file systems give a file another inode number each time.
+        at most MAX_REPLACED times: some file systems give a file another inode number each time.
         """
-        tries_left = MOST_REPLACED
+        tries_left = MAX_REPLACED
         while True:
             file = self.open_file(name)
             tries_left -= 1

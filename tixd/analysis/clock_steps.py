@@ -59,7 +59,7 @@ MIN_STEP_ns = 2e6
 MIN_PACKETS = 120
 
 #: How often a part is cut in two: up to seven steps are found.
-MOST_LEVELS = 3
+MAX_LEVELS = 3
 
 #: Slopes that are tried, ns a second: clocks gain at most 200 ppm on each other.
 SLOPES: Floats = np.linspace(-200e3, 200e3, 41)
@@ -178,7 +178,7 @@ def _judged(seconds: Floats, trips: Floats, round_trips: Floats, skew: _Skew) ->
         return Repaired("fine", trips, gain)
     window = _Trips(seconds, trips, near, shortest)
     slopes = np.append(SLOPES, -gain)
-    places = _places(window, slopes, MOST_LEVELS)
+    places = _places(window, slopes, MAX_LEVELS)
     mended, common = _without_steps(window, places, slopes) if places else (trips, 0.0)
     if mended is not trips:
         again = skew(seconds, mended)

@@ -38,7 +38,7 @@ LOW, HIGH = 0.05, 0.25
 SATURATED_QUANTILE = 0.25
 
 #: Windows that are remembered: a day of windows of ten minutes.
-MOST_SPREADS = 144
+MAX_SPREADS = 144
 
 #: With fewer known windows tau stays at its least.
 LEAST_SPREADS = 6
@@ -106,7 +106,7 @@ def downlink_tau(spreads: Sequence[float]) -> float:
     >>> downlink_tau([0.5e6] * 5), downlink_tau([0.5e6] * 6), downlink_tau([9e6] * 6)
     (3000000.0, 5000000.0, 20000000.0)
     """
-    known = [each for each in spreads[-MOST_SPREADS:] if np.isfinite(each)]
+    known = [each for each in spreads[-MAX_SPREADS:] if np.isfinite(each)]
     if len(known) < LEAST_SPREADS:
         return TAU_ns
     return min(max(SPREADS * min(known), TAU_ns), MAX_TAU_ns)
@@ -118,7 +118,7 @@ def remembered(spreads: Sequence[float], spread_ns: float) -> tuple[float, ...]:
     >>> remembered([0.5e6, 0.4e6], 0.6e6)
     (500000.0, 400000.0, 600000.0)
     """
-    return (*spreads, spread_ns)[-MOST_SPREADS:]
+    return (*spreads, spread_ns)[-MAX_SPREADS:]
 
 
 def quantile(ordered: Floats, share: float) -> float:

@@ -37,10 +37,10 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 
 #: Longest line, characters.
-LONGEST_LINE = 10_000
+MAX_LINE_CHARACTERS = 10_000
 
 #: Longest field of addresses or an AS number, characters.
-_LONGEST_FIELD = 255
+_MAX_FIELD_CHARACTERS = 255
 
 #: Start of a comment: pyasn's, and the usual one.
 _COMMENTS = (";", "#")
@@ -146,7 +146,7 @@ def _by_header(names: Sequence[str]) -> Format | None:
 
 def cut(line: str, form: Format) -> list[str]:
     """Split a line into fields; a line that is too long has none."""
-    if len(line) >= LONGEST_LINE:
+    if len(line) >= MAX_LINE_CHARACTERS:
         return []
     if form.delimiter != ",":
         return line.split(form.delimiter, len(form.fields) - 1)
@@ -168,7 +168,7 @@ def span(fields: Sequence[str], form: Format) -> tuple[int, int, int]:
     """Return IP version, first and last address of a line; raises ValueError without them."""
     if len(fields) <= form.addresses:
         raise ValueError("too few fields, or a line too long")
-    if any(len(field) > _LONGEST_FIELD for field in fields[: form.addresses + 1]):
+    if any(len(field) > _MAX_FIELD_CHARACTERS for field in fields[: form.addresses + 1]):
         raise ValueError("a field is too long")
     try:
         if form.fields[0] == "prefix":

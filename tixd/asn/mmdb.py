@@ -19,7 +19,7 @@ from tixd.asn.sources import Entries, Progress, Range
 DATABASE_TYPE = "tixd-ASN"
 
 #: Most nodes of the search tree, of 216 bytes each: three times what a full table needs.
-MOST_NODES = 6_000_000
+MAX_NODES = 6_000_000
 
 #: Pieces between two reports of progress.
 _PIECES_BETWEEN_REPORTS = 5_000
@@ -51,7 +51,7 @@ class _TreeBuilder:
 
     def __init__(self, tree: Tree) -> None:
         self._roots = {6: tree}
-        self._free_nodes = MOST_NODES
+        self._free_nodes = MAX_NODES
         self._roots[4] = self._node_at(tree, 0, BITS[6], BITS[6] - BITS[4])
 
     def insert(self, version: int, first: int, length: int, leaf: SearchTreeLeaf) -> None:
@@ -68,7 +68,7 @@ class _TreeBuilder:
             if not isinstance(child, Tree):
                 if not self._free_nodes:
                     raise errors.BadSource(
-                        f"the networks need more than {MOST_NODES} nodes of a tree"
+                        f"the networks need more than {MAX_NODES} nodes of a tree"
                     )
                 self._free_nodes -= 1
                 child = node[bit] = Tree()

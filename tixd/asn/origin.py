@@ -19,7 +19,7 @@ Address = IPv4Address | IPv6Address
 LARGEST_ASN = 2**32 - 1
 
 #: Longest name of an AS, characters.
-LONGEST_NAME = 255
+MAX_NAME_CHARACTERS = 255
 
 #: IPv4 without an AS: IANA's Special-Purpose Address Registry, multicast and class E.
 _SPECIAL_V4 = tuple(
@@ -161,7 +161,7 @@ def clean(value: object) -> str | None:
     """Return a name as one printable line; None where nothing is left."""
     if not isinstance(value, str):
         return None
-    return bounded.printable(value, " ").strip()[:LONGEST_NAME] or None
+    return bounded.printable(value, " ").strip()[:MAX_NAME_CHARACTERS] or None
 
 
 def country_code(value: object) -> str | None:

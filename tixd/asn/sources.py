@@ -21,7 +21,7 @@ from tixd import errors
 from tixd.asn.formats import (
     BITS,
     FORMATS,
-    LONGEST_LINE,
+    MAX_LINE_CHARACTERS,
     SHAPES,
     Format,
     Value,
@@ -33,16 +33,16 @@ from tixd.asn.formats import (
     span,
     value,
 )
-from tixd.asn.origin import LONGEST_NAME, clean
+from tixd.asn.origin import MAX_NAME_CHARACTERS, clean
 
 #: A larger share of bad lines means another format, or a damaged file.
 LARGEST_BAD_SHARE = 0.01
 
 #: Most lines of a source: several times what the whole Internet needs.
-MOST_LINES = 10_000_000
+MAX_LINES = 10_000_000
 
 #: Most different values, or names, of all sources: the same.
-MOST_VALUES = 1_000_000
+MAX_VALUES = 1_000_000
 
 #: Longest part of a bad line in a message, characters.
 _SHOWN = 60
@@ -82,8 +82,8 @@ class Entries:
         bad, total, example = 0, 0, ""
         for fields in rows:
             total += 1
-            if total > MOST_LINES:
-                raise OverflowError(f"more than {MOST_LINES} lines")
+            if total > MAX_LINES:
+                raise OverflowError(f"more than {MAX_LINES} lines")
             try:
                 add_row(fields, form)
             except ValueError as error:
@@ -95,7 +95,9 @@ class Entries:
 
     def _add_range(self, fields: list[str], form: Format) -> None:
         version, first, last = span(fields, form)
-        number = self._number(tuple(f[:LONGEST_NAME] for f in fields[form.addresses :]), form)
+        number = self._number(
+            tuple(f[:MAX_NAME_CHARACTERS] for f in fields[form.addresses :]), form
+        )
         default_route = last - first == (1 << BITS[version]) - 1
         if number is not None and not default_route:
             self.ranges[version].append(Range(first, last, number))
@@ -117,8 +119,8 @@ class Entries:
 
 def _refuse_more(count: int) -> None:
     """Raise OverflowError where there are as many values or names as allowed."""
-    if count >= MOST_VALUES:
-        raise OverflowError(f"more than {MOST_VALUES} different values or names")
+    if count >= MAX_VALUES:
+        raise OverflowError(f"more than {MAX_VALUES} different values or names")
 
 
 def _shown(text: str) -> str:
@@ -166,16 +168,16 @@ def _read_lines(entries: Entries, path: str, lines: Iterator[str]) -> str:
 
 
 def _bounded(text: io.TextIOBase) -> Iterator[str]:
-    """Cut lines after LONGEST_LINE characters; raises OverflowError for too many."""
-    for _ in range(MOST_LINES):
-        line = text.readline(LONGEST_LINE)
+    """Cut lines after MAX_LINE_CHARACTERS characters; raises OverflowError for too many."""
+    for _ in range(MAX_LINES):
+        line = text.readline(MAX_LINE_CHARACTERS)
         if not line:
             return
         yield line
-        while len(line) == LONGEST_LINE and not line.endswith("\n"):
-            line = text.readline(LONGEST_LINE)
+        while len(line) == MAX_LINE_CHARACTERS and not line.endswith("\n"):
+            line = text.readline(MAX_LINE_CHARACTERS)
     if text.read(1):
-        raise OverflowError(f"more than {MOST_LINES} lines")
+        raise OverflowError(f"more than {MAX_LINES} lines")
 
 
 def _unpacked(file: BinaryIO) -> Any:

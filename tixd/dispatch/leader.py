@@ -24,7 +24,7 @@ from tixd.directory import lock
 LOCK_FILE = "tixd-leader.lock"
 
 #: Longest description of a leader that is read.
-_LONGEST_BYTES = 200
+_MAX_BYTES = 200
 
 #: The queue that the leader over all hosts holds.
 QUEUE = "tixd.dispatcher"
@@ -80,7 +80,7 @@ class HostLock:
 
     def holder(self) -> str:
         """Return the description that the leader wrote when it became the leader."""
-        return _words(os.pread(self._fd, _LONGEST_BYTES, 0))
+        return _words(os.pread(self._fd, _MAX_BYTES, 0))
 
     def _open(self) -> int:
         folder = os.path.dirname(self._path)
@@ -169,5 +169,5 @@ async def ask_holder(connection: Connection) -> str:
 
 def _words(raw: bytes) -> str:
     """Return a holder's description of itself, "" where that is not printable."""
-    words = raw[:_LONGEST_BYTES].decode("utf-8", "replace").strip()
+    words = raw[:_MAX_BYTES].decode("utf-8", "replace").strip()
     return words if words.isprintable() else ""

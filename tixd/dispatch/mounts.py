@@ -50,7 +50,7 @@ def lock_warning(path: str, mountinfo: str) -> str | None:
 
 
 def lock_reach(path: str, mountinfo: str) -> str:
-    """Say how far locks on the volume of `path` reach, for somebody who checks the settings."""
+    """Describe how far locks on the volume of `path` reach, for check-config."""
     if warning := lock_warning(path, mountinfo):
         return warning
     kind, _ = _mount_of(os.path.realpath(path), mountinfo)

@@ -45,7 +45,7 @@ TICK_SECONDS = 1
 PARTED_SECONDS = 2.0
 
 #: A longer state file is not one of tixd.
-_LONGEST_BYTES = 4096
+_MAX_BYTES = 4096
 
 #: Users whose installations one job lists, so that other jobs get a turn between.
 USERS_PER_JOB = 100
@@ -95,7 +95,7 @@ def load_last_scan(path: str) -> LastScan | None:
     """Read the last completed scan; None where there is none, or (with a warning) no usable one."""
     try:
         with Folder(path, follow=True) as folder:
-            return _parse(folder.load(STATE_FILE, _LONGEST_BYTES))
+            return _parse(folder.load(STATE_FILE, _MAX_BYTES))
     except errors.NotFound:
         return None
     except (errors.VolumeError, ValueError, TypeError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""Retry policy for jobs whose worker died or failed, and what tells lack of memory from a crash.
+"""Retry policy for jobs that failed or whose worker ended; lack of memory is not a crash.
 
 A crash counts against the current window (before one is chosen: against the file being read). After
 three, its reports are quarantined. Kills from outside, lack of memory, posting, and waiting for the
@@ -17,8 +17,8 @@ from tixd.bounded import forget_oldest
 from tixd.jobs import Phase, PhaseName, ProcessInstallation
 from tixd.runtime.retry import Retry
 
-#: Failures of either sort before something other than another try is done.
-MOST_FAILURES = 3
+#: After this many failures of one kind a job is not simply tried again.
+MAX_FAILURES = 3
 
 #: Waits of an installation whose workers were killed from outside.
 RETRY = Retry(3600.0, 24 * 3600.0)
@@ -29,8 +29,8 @@ BLAMED_CPU_NS = 60 * 10**9
 #: Signals that a process gets for its own faults.
 _OWN_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE})
 
-#: So many installations, and causes of failures in each, are remembered; then the oldest go.
-MOST_REMEMBERED = 10_000
+#: At most this many installations, and causes in each, are remembered; then the oldest go.
+MAX_REMEMBERED = 10_000
 
 #: Phases in which a failure is never the reports' fault.
 _POSTING = frozenset[PhaseName](("repost", "post"))
@@ -100,22 +100,22 @@ class FailurePolicy:
         if end.blames_reports:
             return self._after_crash(job, end.phase.names if end.phase else (), now)
         if end.cause == "exit" and end.phase is None:
-            return job  # the worker was told to end and had not begun
+            return job  # the worker was asked to end before it began
         return self._after_kill(job, now)
 
     def _after_crash(
         self, job: ProcessInstallation, names: tuple[str, ...], now: float
     ) -> ProcessInstallation | None:
-        """Try again in isolation; the third time, quarantine the reports in work.
+        """Try again in isolation; the third time, quarantine the current reports.
 
-        Only an isolated job tells for sure which they were.
+        Only with an isolated job it is certain which they were.
         """
         ids = _ids(job)
         crashes = self._crashes.setdefault(ids, Counter())
         crashes[hash(names) if job.isolated else _ANY_REPORTS] += 1
-        forget_oldest(crashes, MOST_REMEMBERED)
-        forget_oldest(self._crashes, MOST_REMEMBERED)
-        if not job.isolated or crashes[hash(names)] + crashes[_ANY_REPORTS] < MOST_FAILURES:
+        forget_oldest(crashes, MAX_REMEMBERED)
+        forget_oldest(self._crashes, MAX_REMEMBERED)
+        if not job.isolated or crashes[hash(names)] + crashes[_ANY_REPORTS] < MAX_FAILURES:
             return replace(job, isolated=True)
         del self._crashes[ids]
         if not names or names == job.crashers:  # nothing to quarantine, or it could not be done
@@ -124,11 +124,11 @@ class FailurePolicy:
         return replace(job, crashers=names)
 
     def _after_kill(self, job: ProcessInstallation, now: float) -> ProcessInstallation | None:
-        """Try again, but not for ever in a row."""
+        """Try again; after several kills in a row, make the installation wait."""
         ids = _ids(job)
         self._kills[ids] += 1
-        forget_oldest(self._kills, MOST_REMEMBERED)
-        if self._kills[ids] < MOST_FAILURES:
+        forget_oldest(self._kills, MAX_REMEMBERED)
+        if self._kills[ids] < MAX_FAILURES:
             return job
         self._back_off(ids, now)
         return None
@@ -147,7 +147,7 @@ class FailurePolicy:
     def _back_off(self, ids: _Ids, now: float) -> None:
         _, waits = self._waits.get(ids, (0.0, 0))
         self._waits[ids] = (now + RETRY.pause_seconds(waits + 1), waits + 1)
-        forget_oldest(self._waits, MOST_REMEMBERED)
+        forget_oldest(self._waits, MAX_REMEMBERED)
         self._kills.pop(ids, None)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tixd import errors, logs
 from tixd.jobs import Job, JobResult, ProcessInstallation
 from tixd.pool.codec import encode
-from tixd.pool.failures import MOST_FAILURES, FailurePolicy, WorkerExit
+from tixd.pool.failures import MAX_FAILURES, FailurePolicy, WorkerExit
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +112,7 @@ class PendingJobs:
 
     def _retry_listing(self, pending: PendingJob, end: WorkerExit) -> None:
         pending.failures += 1
-        if pending.failures < MOST_FAILURES:
+        if pending.failures < MAX_FAILURES:
             self._waiting.appendleft(pending)
         else:
             how = f"{end.cause} {end.number}"

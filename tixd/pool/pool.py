@@ -30,7 +30,7 @@ PHASE_LIMIT_SECONDS = 300.0
 SUPERVISION_SECONDS = 1.0
 
 #: After this many workers in a row that end before they are ready, jobs fail: something is broken.
-MOST_FAILED_STARTS = 3
+MAX_FAILED_STARTS = 3
 
 #: From then on, pause before each further try: the cause may be mended.
 RESTART_PAUSE_SECONDS = 5.0
@@ -244,7 +244,7 @@ class Pool:
         """Start a worker in place of one; after several that never got ready, with a pause."""
         if not was_ready:
             self._failed_starts += 1
-        if self._failed_starts < MOST_FAILED_STARTS:
+        if self._failed_starts < MAX_FAILED_STARTS:
             self._loop.call_soon(self._start_worker)
             return
         if not any(worker.ready for worker in self._workers.values()):

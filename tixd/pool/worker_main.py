@@ -40,7 +40,7 @@ from tixd.results.admin import list_failed, retry_failed
 from tixd.results.client import ApiClient
 
 #: At most this many signals are read at a time.
-MOST_SIGNALS = 100
+MAX_SIGNALS = 100
 
 #: Address space that is free before each phase of an isolated job. The largest window takes 25 MB
 #: (measured with 117,000 observations), its largest report 16 MB.
@@ -79,21 +79,21 @@ def _run(endpoint: str, identity: bytes, settings: Settings) -> None:
 
 
 def _announce(parent: WorkerSocket, phase: Phase) -> None:
-    """Tell the parent what begins; in an isolated job only if there is memory for it."""
+    """Report a phase to the parent; in an isolated job only if there is memory for it."""
     if parent.isolated:
         _require_memory()
     parent.send(phase)
 
 
 def _require_memory() -> None:
-    """Raise MemoryError where the process cannot have RESERVE_BYTES more; keep none of them.
+    """Raise MemoryError where the process cannot allocate RESERVE_BYTES more; keep none of them.
 
-    A crash does not tell that it came of lack of memory, so an isolated job looks first.
+    Lack of memory can look like a crash, so an isolated job checks first.
     """
     try:
         mmap.mmap(-1, RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except OSError as error:
-        raise MemoryError(f"less than {RESERVE_BYTES >> 20} MiB to be had") from error
+        raise MemoryError(f"less than {RESERVE_BYTES >> 20} MiB are available") from error
 
 
 def _client(settings: Settings) -> ApiClient:
@@ -181,7 +181,7 @@ class _Signals:
     def handle(self) -> None:
         """Handle the signals that have arrived since the last call."""
         with contextlib.suppress(BlockingIOError):
-            os.read(self.fd, MOST_SIGNALS)
+            os.read(self.fd, MAX_SIGNALS)
         while self._received:
             number = self._received.pop(0)
             if number == REOPEN_LOG:

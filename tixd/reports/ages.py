@@ -23,7 +23,7 @@ SETTLED_SECONDS = 60.0
 AWAITED_SECONDS = 3600.0
 
 #: Files that are remembered; where there are more, the oldest are forgotten.
-MOST_REMEMBERED = 10_000
+MAX_REMEMBERED = 10_000
 
 #: What changes with a file: its time in ns and its bytes; None: its stat fails.
 _Mark = tuple[int, int] | None
@@ -90,5 +90,5 @@ class Ages:
 def _remembered(memory: dict[_Key, _Value], key: _Key, new: _Value) -> _Value:
     """Return what is remembered under `key`, from now on `new` where there is nothing yet."""
     value = memory.setdefault(key, new)
-    bounded.forget_oldest(memory, MOST_REMEMBERED)
+    bounded.forget_oldest(memory, MAX_REMEMBERED)
     return value

@@ -34,7 +34,7 @@ MAX_HEADER_BYTES = 64 * 1024
 MAX_NAME_BYTES = 4096
 
 #: Most bytes of an archive's reports, which are in memory together: a quarter of a million reports.
-MOST_HELD_BYTES = 1 << 30
+MAX_HELD_BYTES = 1 << 30
 
 #: Memory of a report or a folder beside its content, bytes.
 _HELD_BESIDES_BYTES = 1000
@@ -198,8 +198,8 @@ def _read_members(
         if not parts or not is_report_name(parts[-1]) or any(map(_is_skipped, parts[:-1])):
             continue
         held_bytes += min(member.size, MAX_REPORT_BYTES) + len(member.name) + _HELD_BESIDES_BYTES
-        if held_bytes > MOST_HELD_BYTES:
-            held = f"reports of more than {MOST_HELD_BYTES} bytes"
+        if held_bytes > MAX_HELD_BYTES:
+            held = f"reports of more than {MAX_HELD_BYTES} bytes"
             raise tarfile.ReadError(f"{held}: unpack it, and name the folder")
         label = bounded.printable("/".join([path, *parts[:-1]]))
         found = by_folder.setdefault(tuple(parts[:-1]), Found(label))

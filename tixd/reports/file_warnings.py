@@ -1,6 +1,6 @@
 """Warnings about single files, bounded so that many files cannot fill the log.
 
-Rules: a name is logged once an hour, but in an hour at most MOST_NAMED for a folder and event,
+Rules: a name is logged once an hour, but in an hour at most MAX_NAMED for a folder and event,
 however the names change; the others are counted, in one line an hour.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from tixd import logs
 
 #: At most this many names of a folder are logged in an hour, for each event.
-MOST_NAMED = 20
+MAX_NAMED = 20
 
 
 class FileWarnings:
@@ -31,7 +31,7 @@ class FileWarnings:
         """Log the event with these values, unless its name or too many others were logged."""
         if not self._limiter.would_allow(event, self._folder, name, now=self._now):
             return
-        if self._limiter.allow(event, self._folder, now=self._now, most=MOST_NAMED) is None:
+        if self._limiter.allow(event, self._folder, now=self._now, most=MAX_NAMED) is None:
             self._more[event] += 1
             return
         self._limiter.allow(event, self._folder, name, now=self._now)

@@ -11,7 +11,7 @@ from tixd.analysis.observations import Observations
 LOCK_FILE = ".tixd.lock"
 
 #: Longest source address, characters; a host name has at most 255.
-LONGEST_SOURCE = 255
+MAX_SOURCE_CHARACTERS = 255
 
 
 def is_source(text: str) -> bool:
@@ -20,7 +20,7 @@ def is_source(text: str) -> bool:
     >>> is_source("203.0.113.7"), is_source("host\\nname"), is_source("\\udcff"), is_source("")
     (True, False, False, False)
     """
-    return 0 < len(text) <= LONGEST_SOURCE and text.isprintable()
+    return 0 < len(text) <= MAX_SOURCE_CHARACTERS and text.isprintable()
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -22,10 +22,10 @@ BAD_REPORTS = "bad-reports"
 REASON_SUFFIX = ".reason"
 
 #: Longest name of a report there, bytes: its reason must find room beside it while it is written.
-LONGEST_NAME_BYTES = 255 - len(REASON_SUFFIX) - len(TEMPORARY_SUFFIX)
+MAX_NAME_BYTES = 255 - len(REASON_SUFFIX) - len(TEMPORARY_SUFFIX)
 
 #: At most this many files are deleted in a job, so that it takes no longer than a window.
-MOST_EXPIRED = 5000
+MAX_EXPIRED = 5000
 
 #: Seconds of a day.
 _DAY_SECONDS = 86_400.0
@@ -49,7 +49,7 @@ def _free_name(bad: Folder, name: str) -> str:
     stem = name.removesuffix(".json")
     for number in count():
         ending = f"-{number}.json" if number else ".json"
-        if not bad.exists(candidate := _cut(stem, LONGEST_NAME_BYTES - len(ending)) + ending):
+        if not bad.exists(candidate := _cut(stem, MAX_NAME_BYTES - len(ending)) + ending):
             return candidate
     raise AssertionError
 
@@ -73,7 +73,7 @@ def expire(
     """Delete what is older than `keep_days` or beyond the newest `keep_files`.
 
     The age counts from the move (the file's change time), not from the measurement; now: by the
-    volume's clock, None where that is unknown. At most MOST_EXPIRED go at a time. Returns how many
+    volume's clock, None where that is unknown. At most MAX_EXPIRED go at a time. Returns how many
     were deleted, and why another one could not be.
     """
     oldest = float("-inf") if now is None else now - keep_days * _DAY_SECONDS
@@ -99,6 +99,6 @@ def _expired(bad: Folder, keep_files: int, oldest: float) -> list[str]:
             heapq.heappush(newest, (bad.facts(entry.name).st_ctime, entry.name))
         while newest and (newest[0][0] < oldest or len(newest) > keep_files):
             expired.append(heapq.heappop(newest)[1])
-        if len(expired) >= MOST_EXPIRED:
+        if len(expired) >= MAX_EXPIRED:
             break
     return expired

@@ -26,7 +26,7 @@ _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _NO_ID = "not a folder whose name is a number"
 
 #: At most this many users, and folders of each, are tried to read the volume's clock.
-MOST_ASKED = 5
+MAX_CLOCK_PROBES = 5
 
 
 def list_users(base: str, limiter: logs.RateLimiter) -> list[int]:
@@ -103,9 +103,9 @@ def _on_the_volume(job: ListInstallations, base: Folder) -> ListInstallations:
     The clock is read from the lock file of an installation; where none is found soon, the two
     clocks are taken as equal.
     """
-    for user_id in job.user_ids[:MOST_ASKED]:
+    for user_id in job.user_ids[:MAX_CLOCK_PROBES]:
         with contextlib.suppress(errors.VolumeError), base.subfolder(str(user_id)) as user:
-            for entry in islice(user.scan(), MOST_ASKED):
+            for entry in islice(user.scan(), MAX_CLOCK_PROBES):
                 with contextlib.suppress(errors.VolumeError), user.subfolder(entry.name) as inside:
                     ahead = inside.touch(LOCK_FILE) - time.time()
                     return replace(job, changed_since=job.changed_since + ahead)

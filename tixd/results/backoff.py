@@ -18,7 +18,7 @@ from tixd.runtime.retry import Retry
 FIRST_PAUSE_SECONDS = 60.0
 
 #: Longest pause.
-LONGEST_PAUSE_SECONDS = 3600.0
+MAX_PAUSE_SECONDS = 3600.0
 
 #: After this many counted refusals a kept result is rejected.
 REFUSALS_TO_REJECT = 3
@@ -27,13 +27,13 @@ REFUSALS_TO_REJECT = 3
 FIRST_ERROR = 500
 
 #: At most this many results with refusals are remembered, those with the most refusals.
-MOST_REFUSALS = 32
+MAX_REFUSALS = 32
 
 #: Longest reason that is remembered, characters.
-LONGEST_REASON = 200
+MAX_REASON_CHARACTERS = 200
 
 #: Pauses of an installation.
-RETRY = Retry(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+RETRY = Retry(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Backoff:
 
     def paused(self, now: float) -> bool:
         """Return whether kept results still wait; too long a pause means that a clock was set."""
-        return 0.0 < self.not_before - now <= LONGEST_PAUSE_SECONDS
+        return 0.0 < self.not_before - now <= MAX_PAUSE_SECONDS
 
     def holds_fresh(self, now: float) -> bool:
         """Return whether fresh results wait as well."""
@@ -95,7 +95,7 @@ class Backoff:
 
     def because(self, reason: str) -> Backoff:
         """Note the reason why results are kept."""
-        return replace(self, reason=reason[:LONGEST_REASON])
+        return replace(self, reason=reason[:MAX_REASON_CHARACTERS])
 
     def accepted(self, name: str) -> Backoff:
         """End the pause: the kept result `name` was accepted and removed."""
@@ -124,7 +124,7 @@ class Backoff:
     def with_refusal(self, refusal: Refusal) -> Backoff:
         """Replace the refusal of this name; of too many, those with the highest counts stay."""
         refusals = (*self.without(refusal.name).refusals, refusal)
-        furthest = sorted(refusals, key=lambda one: -one.count)[:MOST_REFUSALS]
+        furthest = sorted(refusals, key=lambda one: -one.count)[:MAX_REFUSALS]
         return replace(self, refusals=tuple(r for r in refusals if r in furthest))
 
     def must_reject(self, name: str) -> bool:

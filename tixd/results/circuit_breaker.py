@@ -35,7 +35,7 @@ USERS_TO_PAUSE_ALL = 3
 TRIAL_SECONDS = 300.0
 
 #: At most this many users' pauses are remembered; then the oldest are forgotten.
-MOST_USERS = 10_000
+MAX_USERS = 10_000
 
 #: User and installation.
 Key = tuple[int, int]
@@ -226,4 +226,4 @@ def _remember(memory: dict[int, _Value], user: int, value: _Value) -> None:
     """Note the value; of too many, forget the oldest."""
     memory.pop(user, None)
     memory[user] = value
-    forget_oldest(memory, MOST_USERS)
+    forget_oldest(memory, MAX_USERS)

@@ -30,10 +30,10 @@ REJECTED_NAME = "rejected"
 REASON_SUFFIX = ".reason"
 
 #: Longest reason that is shown, characters.
-LONGEST_REASON = 200
+MAX_REASON_CHARACTERS = 200
 
 #: A larger file is not a kept result; one that tixd writes has about 300 bytes.
-LONGEST_BYTES = 64 * 2**10
+MAX_BYTES = 64 * 2**10
 
 #: failed-report-<timestamp>.json, and with a suffix where that name was taken.
 _NAME = re.compile(r"failed-report-([0-9]{1,10})(?:-([0-9]{1,9}))?\.json")
@@ -137,11 +137,11 @@ class FailedResults:
         """Return the first line of why a result was rejected, as written beside it, or ""."""
         try:
             with self._required().subfolder(REJECTED_NAME) as rejected:
-                content, _ = rejected.read(name + REASON_SUFFIX, LONGEST_BYTES)
+                content, _ = rejected.read(name + REASON_SUFFIX, MAX_BYTES)
         except errors.VolumeError:
             return ""
         first = content.decode(errors="replace").partition("\n")[0]
-        return bounded.printable(first, "")[:LONGEST_REASON]
+        return bounded.printable(first, "")[:MAX_REASON_CHARACTERS]
 
     def restore(self) -> int:
         """Keep rejected results again, overwriting nothing; returns how many there were."""
@@ -167,7 +167,7 @@ class FailedResults:
         Raises errors.BadFailedResult where it is not one, NotFound where it was removed.
         """
         try:
-            content = self._required().load(name, LONGEST_BYTES)
+            content = self._required().load(name, MAX_BYTES)
         except errors.TooLong as error:
             raise errors.BadFailedResult(error.detail) from error
         return parse_failed_report(content)
@@ -248,7 +248,7 @@ def _content(folder: Folder, name: str) -> bytes | None:
     try:
         if not stat.S_ISREG(folder.facts(name).st_mode):
             return None
-        return folder.load(name, LONGEST_BYTES)
+        return folder.load(name, MAX_BYTES)
     except (errors.NotPermitted, errors.NotFound, errors.UnexpectedFileType, errors.TooLong):
         return None
 

@@ -17,7 +17,7 @@ from zlib import crc32
 import orjson
 
 from tixd import bounded
-from tixd.results.backoff import LONGEST_REASON, Backoff, Refusal
+from tixd.results.backoff import MAX_REASON_CHARACTERS, Backoff, Refusal
 
 #: Version of the format; an entry of another version counts as absent.
 FORMAT = 2
@@ -45,7 +45,7 @@ PREPARED = b"--------"
 _MAX_NUMBER = 2**53
 
 #: Longest file name of Linux's file systems.
-_LONGEST_NAME_BYTES = 255
+_MAX_NAME_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def _refusal(value: object) -> Refusal:
 def _words(value: object) -> str:
     if not isinstance(value, str) or not value.isprintable():
         raise TypeError("expected printable words")
-    return value[:LONGEST_REASON]
+    return value[:MAX_REASON_CHARACTERS]
 
 
 def _second(value: object) -> int | None:
@@ -172,7 +172,7 @@ def _name(value: object) -> str:
         raise ValueError("expected a file name")
     if value.startswith(".") or not value.endswith(".json"):
         raise ValueError("expected the name of a report")
-    if len(value.encode()) > _LONGEST_NAME_BYTES:
+    if len(value.encode()) > _MAX_NAME_BYTES:
         raise ValueError("expected a shorter file name")
     return value
 

@@ -16,7 +16,7 @@ import orjson
 from tixd import bounded
 
 #: Longest wait that a Retry-After may ask for: the longest pause of backoff.py.
-LONGEST_RETRY_AFTER_SECONDS = 3600.0
+MAX_RETRY_AFTER_SECONDS = 3600.0
 
 #: accepted: the tix-api has it. later: try again after a pause. refused: it does not want this one.
 #: unauthorised: it does not want these credentials. skipped: nothing was posted.
@@ -43,7 +43,7 @@ Cause = Literal[
 _AFTER_SENDING = frozenset[Cause | None](("silent", "late", "cut"))
 
 #: Longest excerpt of a body that is shown to people, characters.
-_LONGEST_WORDS = 1000
+_MAX_WORDS_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,9 @@ class PostOutcome:
     @property
     def words(self) -> str:
         """Return what the tix-api wrote, on one line of printable characters."""
-        text = self.body[: 4 * _LONGEST_WORDS].decode(errors="replace")
+        text = self.body[: 4 * _MAX_WORDS_CHARACTERS].decode(errors="replace")
         shown = bounded.printable(text, " ")
-        return " ".join(shown.split())[:_LONGEST_WORDS]
+        return " ".join(shown.split())[:_MAX_WORDS_CHARACTERS]
 
     def says(self, name: str) -> object:
         """Return a member of an accepted answer's JSON object; None where there is none."""
@@ -147,4 +147,4 @@ def _seconds(retry_after: str | None, now: float) -> float | None:
             seconds = parsedate_to_datetime(text).timestamp() - now
         except (ValueError, OverflowError):
             return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)

@@ -91,13 +91,13 @@ def _in_url(host: str) -> str:
 
 
 #: A kept-alive connection that is idle for longer may be closed by the server at any moment.
-LONGEST_IDLE_SECONDS = 5.0
+MAX_IDLE_SECONDS = 5.0
 
 #: At most this much of a body is read; the tix-api answers with some hundred bytes.
-LONGEST_BODY_BYTES = 64 * 2**10
+MAX_BODY_BYTES = 64 * 2**10
 
 #: At most this many interim responses (1xx) may come before the final one.
-MOST_INTERIM = 100
+MAX_INTERIM = 100
 
 #: What broke before the request was sent; the first match counts: some are kinds of a later one.
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
@@ -184,7 +184,7 @@ class _FinalResponse(http.client.HTTPResponse):
     """A response whose status is final: interim ones (1xx) before it are dropped, if few."""
 
     def _read_status(self) -> tuple[str, int, str]:
-        for _ in range(MOST_INTERIM + 1):
+        for _ in range(MAX_INTERIM + 1):
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200:
                 _note_status(status, None)
@@ -192,7 +192,7 @@ class _FinalResponse(http.client.HTTPResponse):
             if status == HTTPStatus.SWITCHING_PROTOCOLS:
                 raise http.client.UnknownProtocol(f"{status}, which was not asked for")
             http.client.parse_headers(self.fp)
-        raise http.client.UnknownProtocol(f"more than {MOST_INTERIM} interim responses")
+        raise http.client.UnknownProtocol(f"more than {MAX_INTERIM} interim responses")
 
     def begin(self) -> None:
         """Read status and headers; from now on the outcome is known, whatever follows."""
@@ -328,7 +328,7 @@ class Transport:
         """Return whether the connection of an earlier request is reused; else close it."""
         since = self._kept_since
         self._kept_since = None
-        if since is not None and self._clock() - since <= LONGEST_IDLE_SECONDS:
+        if since is not None and self._clock() - since <= MAX_IDLE_SECONDS:
             return True
         self._connections.clear()
         self._pool = self._new_pool()
@@ -345,12 +345,12 @@ def _read_body(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
     """Return the beginning of the body, and whether that was all: then the connection is kept."""
     content = b""
     with contextlib.suppress(Exception):
-        content = response.read(LONGEST_BODY_BYTES + 1)
-        if len(content) <= LONGEST_BODY_BYTES:
+        content = response.read(MAX_BODY_BYTES + 1)
+        if len(content) <= MAX_BODY_BYTES:
             response.release_conn()
             return content, True
     response.close()
-    return content[:LONGEST_BODY_BYTES], False
+    return content[:MAX_BODY_BYTES], False
 
 
 def _cause(error: Exception, *, sent: bool, kept: bool) -> Cause:

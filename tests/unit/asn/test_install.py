@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_the_old_table_and_no_leftover(path, monkeypatch):
 def test_a_tree_of_more_nodes_than_any_table_needs_is_refused(path, monkeypatch):
     put(path, PREFIXES)
     before = path.read_bytes()
-    monkeypatch.setattr(mmdb, "MOST_NODES", 1000)
+    monkeypatch.setattr(mmdb, "MAX_NODES", 1000)
     scattered = "".join(f"2a00:{n:x}::1/128 64500\n" for n in range(20))
     with pytest.raises(errors.BadSource, match="more than 1000 nodes"):
         put(path, PREFIXES + scattered)

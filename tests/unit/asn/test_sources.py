@@ -126,10 +126,10 @@ def test_a_line_of_any_length_is_one_bad_line_and_takes_no_memory(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("MOST_LINES", "8.8.8.0/24 15169\n" * 9),
-        ("MOST_LINES", "8.8.8.0/24 15169\n" + "# nothing\n" * 9),
-        ("MOST_VALUES", "".join(f"8.8.8.0/24 {n}\n" for n in range(1, 10))),
-        ("MOST_VALUES", "".join(f"{n} name\n" for n in range(1, 10))),
+        ("MAX_LINES", "8.8.8.0/24 15169\n" * 9),
+        ("MAX_LINES", "8.8.8.0/24 15169\n" + "# nothing\n" * 9),
+        ("MAX_VALUES", "".join(f"8.8.8.0/24 {n}\n" for n in range(1, 10))),
+        ("MAX_VALUES", "".join(f"{n} name\n" for n in range(1, 10))),
     ],
 )
 def test_more_than_any_table_has_is_refused(tmp_path, monkeypatch, name, content):

@@ -251,7 +251,7 @@ def noting(function, results):
 
 
 def test_an_archive_of_more_than_can_be_held_ends_after_what_is_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MOST_HELD_BYTES", 2 * len(FEW[0][1]) + 4000)
+    monkeypatch.setattr(module, "MAX_HELD_BYTES", 2 * len(FEW[0][1]) + 4000)
     path = pack(tmp_path / "kept.tar.gz", archived("1"))
     reading = installations(str(path))
     assert 0 < len(next(reading).reports()) < len(FEW)
@@ -260,7 +260,7 @@ def test_an_archive_of_more_than_can_be_held_ends_after_what_is_held(tmp_path, m
 
 
 def test_folders_without_a_usable_report_are_held_in_bounds_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MOST_HELD_BYTES", 100_000)
+    monkeypatch.setattr(module, "MAX_HELD_BYTES", 100_000)
     name = FEW[0][0]
     path = pack(tmp_path / "kept.tar.gz", (member(f"{n}/{name}", b"x") for n in range(1000)))
     with pytest.raises(errors.BadArchive, match="unpack it, and name the folder"):

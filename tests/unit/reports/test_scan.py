@@ -11,7 +11,7 @@ import pytest
 from tixd import errors, logs
 from tixd.directory import Folder
 from tixd.jobs import ListInstallations
-from tixd.reports.file_warnings import MOST_NAMED
+from tixd.reports.file_warnings import MAX_NAMED
 from tixd.reports.model import LOCK_FILE
 from tixd.reports.scan import free_bytes, list_installations, list_users
 
@@ -62,13 +62,13 @@ def test_an_odd_folder_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 def test_many_odd_folders_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for number in range(MOST_NAMED + 5):
+    for number in range(MAX_NAMED + 5):
         (tmp_path / f"x{number}").mkdir()
     limiter = logs.RateLimiter()
     for _ in range(2):
         list_users(str(tmp_path), limiter)
     told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert told == ["folder_ignored"] * MOST_NAMED + ["warnings_omitted"]
+    assert told == ["folder_ignored"] * MAX_NAMED + ["warnings_omitted"]
 
 
 def test_only_folders_that_changed_lately_and_those_whose_turn_it_is_are_listed(

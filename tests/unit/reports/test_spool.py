@@ -17,7 +17,7 @@ from tixd import errors, logs
 from tixd.config.settings import Settings
 from tixd.directory import Folder
 from tixd.reports.ages import Ages
-from tixd.reports.file_warnings import MOST_NAMED
+from tixd.reports.file_warnings import MAX_NAMED
 from tixd.reports.model import LOCK_FILE, Installation
 from tixd.reports.spool import MAX_REPORT_BYTES, Spool
 
@@ -197,8 +197,8 @@ def test_whoever_makes_names_cannot_fill_the_log_with_them(
         for number in range(1000):
             put(folder, f"{look}-{number}", b"")
         assert len(Opened(folder, limiter=limiter).firsts()) == 3
-    assert warnings(caplog) == ["file_ignored"] * MOST_NAMED + ["warnings_omitted"]
-    assert caplog.records[-1].values["names"] == 1000 - MOST_NAMED  # type: ignore[attr-defined]
+    assert warnings(caplog) == ["file_ignored"] * MAX_NAMED + ["warnings_omitted"]
+    assert caplog.records[-1].values["names"] == 1000 - MAX_NAMED  # type: ignore[attr-defined]
 
 
 def test_names_of_one_folder_take_no_room_from_those_of_another(
@@ -207,11 +207,11 @@ def test_names_of_one_folder_take_no_room_from_those_of_another(
     limiter = logs.RateLimiter()
     for user in (1, 2):
         place = installation(tmp_path, 1_000_000, 3, user=user)
-        for number in range(MOST_NAMED):
+        for number in range(MAX_NAMED):
             put(place, str(number), b"")
         Opened(place, limiter=limiter)
         Opened(place, limiter=limiter)
-    assert warnings(caplog) == ["file_ignored"] * MOST_NAMED * 2
+    assert warnings(caplog) == ["file_ignored"] * MAX_NAMED * 2
 
 
 def test_names_that_are_not_printable_utf8_are_left_alone(folder: Path) -> None:
@@ -441,9 +441,9 @@ def test_many_bad_reports_are_named_twenty_times_and_counted(
     opened = Opened(folder)
     opened.firsts()
     assert opened.tally["reports_bad"] == 200
-    assert warnings(caplog) == ["report_quarantined"] * MOST_NAMED + ["warnings_omitted"]
+    assert warnings(caplog) == ["report_quarantined"] * MAX_NAMED + ["warnings_omitted"]
     more = caplog.records[-1].values  # type: ignore[attr-defined]
-    assert (more["of"], more["names"]) == ("report_quarantined", 200 - MOST_NAMED)
+    assert (more["of"], more["names"]) == ("report_quarantined", 200 - MAX_NAMED)
 
 
 def test_ids_and_names_that_differ_are_told_once_an_hour_however_often_they_are_seen(
@@ -480,7 +480,7 @@ def test_when_the_time_of_the_job_is_up_after_reports_were_moved_the_rest_is_lef
 def test_more_expired_reports_than_fit_one_visit_go_in_several(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tixd.reports.quarantine.MOST_EXPIRED", 5)
+    monkeypatch.setattr("tixd.reports.quarantine.MAX_EXPIRED", 5)
     (folder / "bad-reports").mkdir()
     for number in range(20):
         put(folder / "bad-reports", f"tix-report-{number}.json", b"")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tixd.results.backoff import LONGEST_PAUSE_SECONDS, Backoff, Refusal
+from tixd.results.backoff import MAX_PAUSE_SECONDS, Backoff, Refusal
 
 NOW = 1_700_000_000.0
 
@@ -59,7 +59,7 @@ def test_failures_within_one_pause_count_once():
 
 
 def test_a_clock_set_back_does_not_make_results_wait_for_longer_than_an_hour():
-    backoff = Backoff(failures=7, not_before=NOW + LONGEST_PAUSE_SECONDS)
+    backoff = Backoff(failures=7, not_before=NOW + MAX_PAUSE_SECONDS)
     assert backoff.paused(NOW)
     assert not backoff.paused(NOW - 86400)
 

@@ -242,7 +242,7 @@ def test_errors_are_the_tix_apis_own_after_two_with_nothing_accepted_lately():
 
 
 def test_what_is_remembered_of_users_is_bounded(monkeypatch):
-    monkeypatch.setattr("tixd.results.circuit_breaker.MOST_USERS", 100)
+    monkeypatch.setattr("tixd.results.circuit_breaker.MAX_USERS", 100)
     breaker = CircuitBreaker(PERIOD_SECONDS)
     for user in range(1, 1000):
         breaker.record((user, 10), OK, 0.0)

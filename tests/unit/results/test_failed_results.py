@@ -14,7 +14,7 @@ from tixd import errors
 from tixd.analysis.summary import Direction, Summary
 from tixd.directory import Folder
 from tixd.reports.decode import source_address
-from tixd.results.failed_results import LONGEST_BYTES, FailedResults
+from tixd.results.failed_results import MAX_BYTES, FailedResults
 from tixd.results.payload import WindowResult, failed_report
 
 NAME = "failed-report-1505082407.json"
@@ -166,7 +166,7 @@ def test_a_parked_result_lies_in_rejected_and_overwrites_nothing(kept, tmp_path)
 
 
 def test_a_file_too_large_for_a_result_is_bad_without_being_read_whole(kept, failed):
-    (failed / NAME).write_bytes(b" " * (LONGEST_BYTES + 1))
+    (failed / NAME).write_bytes(b" " * (MAX_BYTES + 1))
     with pytest.raises(errors.BadFailedResult):
         kept.load(NAME)
 
@@ -204,7 +204,7 @@ def test_whether_results_can_be_removed_is_known_beforehand(kept, failed, monkey
     assert not kept.is_writable()
 
 
-@pytest.mark.parametrize("size", [LONGEST_BYTES + 1, 10**9])
+@pytest.mark.parametrize("size", [MAX_BYTES + 1, 10**9])
 def test_a_result_that_is_too_long_is_told_with_its_size_and_the_limit(kept, failed, size):
     with (failed / NAME).open("wb") as file:
         file.truncate(size)

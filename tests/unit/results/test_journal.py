@@ -8,7 +8,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from tixd.analysis.noise import MOST_SPREADS
+from tixd.analysis.noise import MAX_SPREADS
 from tixd.results import journal_format
 from tixd.results.backoff import Backoff, Refusal
 from tixd.results.journal_format import (
@@ -100,7 +100,7 @@ def test_a_journal_of_before_reasons_were_kept_is_read():
 
 def test_a_day_of_noise_fits_into_the_slot_beside_the_reports_of_a_window():
     names = tuple(f"tix-report-{1_505_080_680 + 60 * number}.json" for number in range(19))
-    entry = replace(FULL, names=names, spreads=(3_599_999_000.0,) * MOST_SPREADS)
+    entry = replace(FULL, names=names, spreads=(3_599_999_000.0,) * MAX_SPREADS)
     slot, overflow = lay_out(entry, 2**40, None)
     assert (len(overflow), len(slot.line) <= SLOT_BYTES) == (0, True)
 
