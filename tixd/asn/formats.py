@@ -186,16 +186,16 @@ def span(fields: Sequence[str], form: Format) -> tuple[int, int, int]:
 
 def value(fields: Sequence[str], form: Format) -> Value | None:
     """Read the fields after the addresses; None: no AS. Raises ValueError for bad ones."""
-    said = dict(zip(form.fields[form.addresses :], fields, strict=False))
-    if said["asn"].strip() in form.nothing:
+    by_name = dict(zip(form.fields[form.addresses :], fields, strict=False))
+    if by_name["asn"].strip() in form.nothing:
         return None
-    found = as_number_and_name(said["asn"])
+    found = as_number_and_name(by_name["asn"])
     if found is None:
         raise ValueError("not an AS number")
     number, name = found
     if number == 0:
         return None
-    return number, clean(said.get("name")) or name, country_code(said.get("country"))
+    return number, clean(by_name.get("name")) or name, country_code(by_name.get("country"))
 
 
 def name(fields: Sequence[str]) -> tuple[int, str]:

@@ -105,8 +105,8 @@ class Entries:
     def _number(self, fields: tuple[str, ...], form: Format) -> int | None:
         """Return the number of a value; None: no AS. Most lines repeat the value of another."""
         if fields not in self._numbers:
-            said = value(fields, form)
-            known = None if said is None else self.values.setdefault(said, len(self.values))
+            parsed = value(fields, form)
+            known = None if parsed is None else self.values.setdefault(parsed, len(self.values))
             _refuse_more(len(self._numbers))
             self._numbers[fields] = known
         return self._numbers[fields]

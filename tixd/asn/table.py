@@ -150,6 +150,6 @@ def _identity(path: str) -> _Identity:
 
 
 def _network(address: Address, bits: int) -> str:
-    """Format the network of so many bits around an address."""
+    """Format the network around an address whose prefix has this many bits."""
     host_bits = address.max_prefixlen - bits
     return f"{type(address)(int(address) >> host_bits << host_bits)}/{bits}"

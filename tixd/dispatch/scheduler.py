@@ -53,7 +53,7 @@ USERS_PER_JOB = 100
 #: An installation is due if its folder changed since this many periods before the last scan.
 PERIODS_LOOKED_BACK = 3
 
-#: Each installation is due once in this time, whatever the time of its folder says.
+#: Each installation is due once in this time, even if its folder has not changed.
 FULL_ROUND_SECONDS = 3600.0
 
 #: Pause after a scan that failed, or a period where that is shorter.
@@ -307,7 +307,7 @@ class Scheduler:
             log(failure, event, type(error).__name__, now=now, cycle=number)
 
     async def _scan_all(self, number: int, started: float) -> None:
-        """Scan; only a scan that has come to its end is remembered."""
+        """Scan; only a completed scan is remembered."""
         begun = time.monotonic()
         before = min(self._last.started, started) if self._last else started
         listing = listing_job(self._base, self._period_seconds, number, before)

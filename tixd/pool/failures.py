@@ -156,7 +156,7 @@ def _ids(job: ProcessInstallation) -> _Ids:
 
 
 def lacks_memory(error: BaseException | None) -> bool:
-    """Return whether the exception, or one that led to it, comes of lack of memory and the like.
+    """Return whether the exception, or one that led to it, means lack of memory or the like.
 
     >>> [lacks_memory(error) for error in (RuntimeError("can't start new thread"), KeyError())]
     [True, False]

@@ -68,7 +68,7 @@ class WorkerProcess:
         """Spawn a worker process that will connect to `endpoint`; raises OSError.
 
         It is a daemon in the sense of multiprocessing: were the parent to end without stopping its
-        pool, it would tell the process to stop instead of waiting for it.
+        pool, it would terminate the process instead of waiting for it.
         """
         process = multiprocessing.get_context("spawn").Process(
             target=run_worker,

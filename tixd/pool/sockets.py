@@ -159,7 +159,7 @@ class WorkerSocket:
     """
 
     def __init__(self, endpoint: str, identity: bytes, signals_fd: int) -> None:
-        """Connect to the parent; signals_fd becomes readable when a signal has come."""
+        """Connect to the parent; signals_fd becomes readable when a signal has arrived."""
         self.isolated = False
         self._parent = multiprocessing.parent_process()
         self._context = zmq.Context()

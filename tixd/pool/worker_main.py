@@ -159,8 +159,8 @@ def _result_of(job: Message, worker: Worker) -> JobResult:
 class _Signals:
     """Handles signals between two jobs, where no log line is half written.
 
-    A signal that comes while the worker begins to wait must end the waiting, so each leaves a byte
-    in a pipe, which is waited for as well. SIGTERM also ends a job after its window.
+    A signal that arrives while the worker begins to wait must end the wait, so each writes a byte
+    to a pipe, which the worker polls as well. SIGTERM also ends a job after its window.
     """
 
     def __init__(self) -> None:

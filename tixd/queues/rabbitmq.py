@@ -37,7 +37,7 @@ REASON_HEADER = "tixd-reason"
 #: all headers and the reason must fit one frame of 128 KiB.
 MAX_HEADERS_BYTES = 16_384
 
-#: By these RabbitMQ would send the copy to further queues, even to the one that it comes from.
+#: With these RabbitMQ would route the copy to further queues, even to its original one.
 _ROUTING_HEADERS = ("CC", "BCC")
 
 #: With nothing unanswered and no delivery for this time, check whether the queue is empty.
@@ -156,7 +156,7 @@ class RabbitQueue:
             self._route(channel, message)
         except errors.BadTask as error:
             self._start(self._dead_letter(channel, message, error.detail))
-        except Exception as error:  # noqa: BLE001 - it would end the connection, and come again
+        except Exception as error:  # noqa: BLE001 - it would end the connection, again and again
             tasks.report(error, "reading of a message")
             reason = f"unexpected {type(error).__name__}"
             self._start(self._dead_letter(channel, message, reason))
@@ -259,7 +259,7 @@ class RabbitDelivery:
         """Store a successor, behind all that waits, then acknowledge it."""
         try:
             await self.queue.jobs.send(self.task)
-        except Exception as error:  # noqa: BLE001 - it would end the role, and come again
+        except Exception as error:  # noqa: BLE001 - it would end the role, again and again
             if not isinstance(error, errors.BrokerError):
                 tasks.report(error, "sending of a job")
             await self.release()

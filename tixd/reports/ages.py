@@ -44,7 +44,7 @@ class Ages:
     def moments(self, folder: Folder) -> tuple[float, ...]:
         """Return the time on the folder's volume, () where that is unknown.
 
-        There are two where its clock has jumped: what it says, and what it would say without.
+        There are two where its clock has jumped: with the jump and without it.
         """
         try:
             now = folder.touch(LOCK_FILE)

@@ -162,7 +162,7 @@ class _Tar(tarfile.TarFile):
 
 
 def _in_archive(path: str) -> Iterator[Found]:
-    """Members come in any order, so all reports are held, decoded, before the first is yielded."""
+    """Decode all reports, as members come in any order, before the first folder is yielded."""
     by_folder: dict[tuple[str, ...], Found] = {}
     damage: Exception | None = None
     try:
@@ -219,7 +219,7 @@ def _members(archive: _Tar, content: _Gzip) -> Iterator[tarfile.TarInfo]:
 
 
 def _next(archive: _Tar, content: _Gzip) -> tarfile.TarInfo | None:
-    """Return the next member, without what those before it have left behind."""
+    """Return the next member; free the memory of those before it."""
     archive.members = []
     archive.pax_headers = {}
     content.allowed_bytes = MAX_HEADER_BYTES

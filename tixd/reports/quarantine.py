@@ -18,7 +18,7 @@ from tixd.directory import TEMPORARY_SUFFIX, Folder
 #: Folder, in the installation's own, that holds quarantined reports.
 BAD_REPORTS = "bad-reports"
 
-#: Ending of the file that says why.
+#: Ending of the file with the reason.
 REASON_SUFFIX = ".reason"
 
 #: Longest name of a report there, bytes: its reason must find room beside it while it is written.

@@ -145,7 +145,7 @@ class Spool:
         self._waiting = deque(self._in_order(names))
 
     def reports(self) -> Iterator[Report]:
-        """Yield the reports that are left, in order; files are read as they are asked for."""
+        """Yield the remaining reports, in order; files are read on demand."""
         at = 0
         while at < len(self._ahead) or self._read_batch():
             yield self._ahead[at]
@@ -214,7 +214,7 @@ class Spool:
                     self._decoded[report.name] = report
                 yield report.name, report.first
 
-    # --- tidying up ------------------------------------------------------------------------------
+    # --- cleaning up -----------------------------------------------------------------------------
 
     def _sweep(self, names: Iterable[str]) -> None:
         """Remove temporary files of a killed worker."""

@@ -45,7 +45,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of state: the level says who must act, the event is a log line's name."""
+    """A change of state; level and event of its log line."""
 
     level: Literal["info", "warning", "error"]
     event: str

@@ -26,7 +26,7 @@ FOLDER_NAME = "failed-results"
 #: Folder in that one for rejected results.
 REJECTED_NAME = "rejected"
 
-#: Ending of the file beside a rejected result that says why.
+#: Ending of the file with the reason, beside a rejected result.
 REASON_SUFFIX = ".reason"
 
 #: Longest reason that is shown, characters.

@@ -29,7 +29,7 @@ _LAST_SECOND = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class WindowResult:
-    """What is posted for one window: where its packets came from, and what they say.
+    """What is posted for one window: the source of its packets, and their analysis.
 
     origin: the AS of `ip`; None where no AS table is set.
     """
@@ -110,7 +110,7 @@ def _limited(usage: float | None) -> float | None:
 def _alternative(
     up: Direction, down: Direction, clock: ClockVerdict
 ) -> dict[str, float | str | None]:
-    """Usage by the other estimator, where it was asked for and defined; else no member at all."""
+    """Return the members of the other estimator, where it was requested and defined; else none."""
     if up.usage_alt is None and down.usage_alt is None:
         return {}
     return {

@@ -190,7 +190,7 @@ class _FinalResponse(http.client.HTTPResponse):
                 _note_status(status, None)
                 return version, status, reason
             if status == HTTPStatus.SWITCHING_PROTOCOLS:
-                raise http.client.UnknownProtocol(f"{status}, which was not asked for")
+                raise http.client.UnknownProtocol(f"{status}, which was not requested")
             http.client.parse_headers(self.fp)
         raise http.client.UnknownProtocol(f"more than {MAX_INTERIM} interim responses")
 
@@ -319,7 +319,7 @@ class Transport:
             )
             if lacks_resources or isinstance(error, HTTPError | OSError):
                 raise
-            raise HTTPError("an odd response") from error
+            raise HTTPError("a malformed response") from error
         finally:
             attempt.end()
         return replace(attempt.answer or _failure("cut"), body=body_read)
