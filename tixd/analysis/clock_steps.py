@@ -1,8 +1,7 @@
 """Clocks that are set within a window: where, by how much, and whether the rest can be believed.
 
-In: when packets were sent, and what the two clocks say of their trips. Out: a verdict, and the
-trips as clocks that were never set would have told them. Rules: nothing is changed unless the
-changed trips fit together; a window that fits as it is comes back as it came, to the bit.
+Rules: nothing is changed unless the changed trips fit together; a window that fits as it is comes
+back as it came, to the bit.
 
 How it works: forth f = t2 - t1 and back b = t4 - t3 hold the clocks' offset with opposite signs, so
 a client's clock that is set ahead by s takes s from f and gives it to b; their sum, the round trip,

@@ -1,8 +1,7 @@
 """How much an idle downlink jitters, and from which waiting on a packet counts as delayed.
 
-In: the waiting of a window's packets, the spreads of the windows before. Out: this window's spread,
-and tau. Rules: one window cannot tell a line with 2 ms of jitter from one used to a quarter; the
-last day of an installation can, because in some window of it the line is idle.
+Rules: one window cannot tell a line with 2 ms of jitter from one used to a quarter; the last day of
+an installation can, because in some window of it the line is idle.
 
 A window's spread s is what its fastest packets differ by among themselves: the distance from the
 5 % to the 25 % quantile of the waiting on an idle line. Where the line is used, the fastest packets

@@ -1,6 +1,6 @@
 """Decide which requests may use memory, and which bundles may be processed.
 
-In: sizes as they become known, a clock. Out: permission to continue, Unavailable, OverLimit. Rules:
+Rules:
 - what a request holds counts as it grows: what has arrived, what it was decoded to, its records;
 - a quarter of the bytes is kept for small requests, so that large ones never shut them out;
 - when bytes are short, requests still being received make room, the one with least progress first;

@@ -1,8 +1,6 @@
 """Read the parameters of a request, within its limits.
 
-In: aiohttp's request, the reservation that counts what it holds, a deadline. Out: the parameters of
-its query and its body, or BadRequest, RequestTimeout, OverLimit, WrongType, Unavailable,
-ClientGone. Rules:
+Rules:
 - what can be refused by its head is refused before anything of it is read, and a client that
   expects 100-continue gets it only then;
 - what arrives is decoded at once, and only that is held;

@@ -1,9 +1,7 @@
 """Read the records of a bundle from the parameters of its request.
 
-In: `command`, `arg1`, `from`, `bundlesize` as form.py decodes them. Out: a Bundle, or a BadRequest,
-which carries its HTTP status. Rules: the specification's collector.md §2; a bundle is taken whole
-or not at all. A MiB takes about 0.1 s, so `reading` works in steps; what goes in and comes out can
-be pickled. Pure.
+Rules: the specification's collector.md §2; a bundle is taken whole or not at all. A MiB takes about
+0.1 s, so `reading` works in steps; what goes in and comes out can be pickled. Pure.
 """
 
 from __future__ import annotations

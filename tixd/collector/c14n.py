@@ -1,10 +1,9 @@
 """Write XML as Canonical XML 1.1 without comments (W3C, 2008).
 
-In: a well-formed record that stands alone. Out: its canonical bytes. Rules: those of the
-recommendation for a whole document without a DOCTYPE. expat has done line ends, references and the
-normalisation of attributes; what is left is order, quotes and what each character becomes. lxml
-could do it, but keeps every name it meets until the process ends (libxml2's dictionary), which
-senders could use to fill the memory. Pure.
+Rules: those of the recommendation for a whole document without a DOCTYPE. expat has done line ends,
+references and the normalisation of attributes; what is left is order, quotes and what each
+character becomes. lxml could do it, but keeps every name it meets until the process ends (libxml2's
+dictionary), which senders could use to fill the memory. Pure.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Bound connections: each has its time to send a request, and there are never too many.
 
-In: aiohttp's protocol of each connection, what its request does. Out: closed connections,
-cancelled requests of senders that disconnected. Rules: a connection that has not sent its first
-request in time is closed; where no more may be open, the one that has been idle or sending for the
-longest makes room, never one whose request is processed; the head of a request is reserved as it
-arrives; of a connection that has ended nothing is kept.
+Rules: a connection that has not sent its first request in time is closed; where no more may be
+open, the one that has been idle or sending for the longest makes room, never one whose request is
+processed; the head of a request is reserved as it arrives; of a connection that has ended nothing
+is kept.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Convert texts in usage records to published values: times, durations, whole numbers.
 
-In: a text, and the key that it is for. Out: a JSON value. Rules: a time or a whole number that does
-not parse fails its record with BadRecord; a duration that does not is 0. Pure.
+Rules: a time or a whole number that does not parse fails its record with BadRecord; a duration that
+does not is 0. Pure.
 """
 
 from __future__ import annotations

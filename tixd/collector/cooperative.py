@@ -1,10 +1,10 @@
 """Run long work of many requests in one event loop, a step at a time.
 
-In: work in steps, the reservation of its request. Out: its result. Rules: in a turn of the loop as
-many steps run as fit into some milliseconds, so that small requests leave together for the sinks,
-and others are not kept waiting; the next step belongs to the request that has used least CPU time,
-of equals to the one that came first, so that a small request never waits for large ones; each
-eighth turn begins with the one that came first, so that small ones do not shut out large ones.
+Rules: in a turn of the loop as many steps run as fit into some milliseconds, so that small requests
+leave together for the sinks, and others are not kept waiting; the next step belongs to the request
+that has used least CPU time, of equals to the one that came first, so that a small request never
+waits for large ones; each eighth turn begins with the one that came first, so that small ones do
+not shut out large ones.
 """
 
 from __future__ import annotations

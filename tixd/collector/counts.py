@@ -1,8 +1,7 @@
 """Count what the collector does, for /stats and /metrics.
 
-In: how each request ended. Out: the numbers of the original, under its names, and our own. Rules:
-a record counts as accepted once every sink has it, else as an error, unknown ones too; pings are
-requests.
+Rules: a record counts as accepted once every sink has it, else as an error, unknown ones too; pings
+are requests.
 """
 
 from __future__ import annotations

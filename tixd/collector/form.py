@@ -1,10 +1,9 @@
 """Decode an `application/x-www-form-urlencoded` text to parameters, piece by piece.
 
-In: bytes of a query or a body. Out: values by name, as bytes, because a value can be a bundle of
-many MiB. Rules: nothing is held but what was decoded; of a name that repeats the first one stands;
-a `%` that no two hexadecimal digits follow is an error, not data, since it would change a record.
-What decodes is the standard library's quoted-printable, the same code with another sign, in C:
-0.1 ms for 65 kB. Pure.
+Rules: nothing is held but what was decoded; of a name that repeats the first one stands; a `%` that
+no two hexadecimal digits follow is an error, not data, since it would change a record. What decodes
+is the standard library's quoted-printable, the same code with another sign, in C: 0.1 ms for 65 kB.
+Pure.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Map the elements of usage records to published keys, as tables: KINDS, and a rule per child.
 
-In: a child of a record. Out: keys in the flat map that is published. Rules: the specification's
-collector.md §3; a Rule writes keys and says which they are, so that the manual's table is made from
-these tables; empty text and empty attributes are as if they were not there; of a key that repeats
-the last one stands.
-To add an element, write its rule and enter it in the rules of its kinds, at the end. Pure.
+Rules: the specification's collector.md §3; a Rule writes keys and says which they are, so that the
+manual's table is made from these tables; empty text and empty attributes are as if they were not
+there; of a key that repeats the last one stands. To add an element, write its rule and enter it in
+the rules of its kinds, at the end. Pure.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Show what runs in the collector, to find faults: /debug/pprof/.
 
-In: requests. Out: texts. Rules: only where `-pprof` asks for it; a profile is sampled by a timer of
-CPU time in this process, one at a time, and costs nothing while none is taken; its folded stacks
-("a;b;c 12") are for speedscope and flamegraph.pl.
+Rules: only where `-pprof` asks for it; a profile is sampled by a timer of CPU time in this process,
+one at a time, and costs nothing while none is taken; its folded stacks ("a;b;c 12") are for
+speedscope and flamegraph.pl.
 """
 
 from __future__ import annotations

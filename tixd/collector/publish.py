@@ -1,9 +1,8 @@
 """Publish the records of a bundle to all sinks: it is accepted once every sink has every record.
 
-In: records. Out: nothing, or Unavailable. Rules: all sinks are ready, and every record fits into
-each, before any is published to; all publish at the same time, with one deadline; an answer is
-given only when all have ended. A large bundle is rendered and published in parts, so
-that its messages are never in memory all at once.
+Rules: all sinks are ready, and every record fits into each, before any is published to; all publish
+at the same time, with one deadline; an answer is given only when all have ended. A large bundle is
+rendered and published in parts, so that its messages are never in memory all at once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A bundle's way from its request to its answer. READ SECOND.
 
-In: servlet requests. Out: records with every sink, and the answer. Rules: the whole bundle is read
-before anything is published; 200 is answered only once every sink has every record, because a
-sender repeats what is answered otherwise; the answer to a ping says only that the collector runs.
+Rules: the whole bundle is read before anything is published; 200 is answered only once every sink
+has every record, because a sender repeats what is answered otherwise; the answer to a ping says
+only that the collector runs.
 """
 
 from __future__ import annotations

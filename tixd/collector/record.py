@@ -1,9 +1,7 @@
 """Make a usage record of its elements, and render it as a message.
 
-In: a parsed element. Out: a Record, or BadRecord; its bytes as JSON, as its source, or as its
-source in canonical form. Rules: the specification's collector.md §3 and §4; the published map is
-kept as JSON bytes, a tenth of the memory of a dict, and without the source, which is its RawXML;
-raw and xml stand alone. Pure.
+Rules: the specification's collector.md §3 and §4; the published map is kept as JSON bytes, a tenth
+of the memory of a dict, and without the source, which is its RawXML; raw and xml stand alone. Pure.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Parse a record's XML within limits, with every namespace in it declared.
 
-In: the source of one element. Out: its tree, and the source as it is published. Rules:
+Rules:
 - no DOCTYPE, so no entities but the five of XML: the parser is handed what begins with a start tag,
   behind which XML has no place for one, and raises at one wherever it meets it;
 - the tree is not many times as large as its source: what could make it so (tags, attributes, long

@@ -1,8 +1,7 @@
 """The collector's HTTP server: what is answered under which path, and a log line for each bundle.
 
-In: aiohttp's requests. Out: responses. Rules: bundles go to receive.py; the answer is sent before
-its line is logged; all else is answered from memory; a header that names the sender counts only if
-a trusted proxy sent it.
+Rules: bundles go to receive.py; the answer is sent before its line is logged; all else is answered
+from memory; a header that names the sender counts only if a trusted proxy sent it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Split the text of a bundle into its records.
 
-In: the text. Out: the element of each record, parsed; of what lies between, its length, so that
-work can be measured. Rules:
+Rules:
 - an `update` has tokens between `|`; the record is the first of the three tokens that follow a
   `replication`. A `|` in a double-quoted string does not cut, and a backslash there escapes the
   next character. An odd quote in ordinary text breaks that rule: then (`by_structure`) a record,

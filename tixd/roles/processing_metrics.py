@@ -1,7 +1,4 @@
-"""What the processing roles count and measure.
-
-In: counts of jobs and cycles as they happen, a Snapshot. Out: the text for Prometheus.
-"""
+"""What the processing roles count and measure."""
 
 from __future__ import annotations
 

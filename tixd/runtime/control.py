@@ -1,9 +1,9 @@
 """Control sockets: where they are, and how a command asks the roles behind them.
 
-In: a request, as "GET /status". Out: what the role says, fit to be shown. Rules: HTTP over
-`<role>.sock` in the runtime folder, of a stand-by `<role>-<pid>.sock`, mode 0600; root asks other
-users' sockets too, so an answer has a limited time and length, and its texts lose the characters
-that a terminal obeys. `tixd health` runs every few seconds: no asyncio and no aiohttp here.
+Rules: HTTP over `<role>.sock` in the runtime folder, of a stand-by `<role>-<pid>.sock`, mode 0600;
+root asks other users' sockets too, so an answer has a limited time and length, and its texts lose
+the characters that a terminal obeys. `tixd health` runs every few seconds: no asyncio and no
+aiohttp here.
 """
 
 from __future__ import annotations

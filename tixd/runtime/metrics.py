@@ -1,8 +1,7 @@
 """Tables of metrics, and the text that Prometheus reads.
 
-In: a table of each product, the values of one moment. Out: bytes in the Prometheus text format
-0.0.4. Rules: names begin with tixd_ (or gracc_, as gracc-collector's do) and end with a base unit
-or _total; a label's values are known here, and none is a user, installation or address; a counter
+Rules: names begin with tixd_ (or gracc_, as gracc-collector's do) and end with a base unit or
+_total; a label's values are known here, and none is a user, installation or address; a counter
 stands at 0 before anything happened; what has no value yet is left out.
 """
 
