@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import re
 import subprocess
 import sys
 import tomllib
@@ -49,6 +50,9 @@ PURE_BUT = {"formats": "socket", "celery_message": "datetime", "form": "io"}
 CRUMBS = {
     "health": "a command",
 }
+
+#: A module as comments and docstrings name it.
+NAMED = re.compile(r"(?<![\w.])[a-z_]+\.py\b")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -242,6 +246,12 @@ def test_pure_modules_import_no_socket_file_clock_or_environment(path):
     allowed = PURE_BUT.get(path.stem)
     names = {n for n in imported(path) for bad in IMPURE if n == bad or n.startswith(f"{bad}.")}
     assert {name for name in names if name.split(".")[0] != allowed} == set()
+
+
+def test_every_file_that_the_code_names_is_there():
+    names = {path.name for path in [*MODULES, *(ROOT / "tests").rglob("*.py")]}
+    named = ((path, name) for path in MODULES for name in NAMED.findall(path.read_text()))
+    assert [(place(path), name) for path, name in named if name not in names] == []
 
 
 def test_no_two_modules_have_the_same_name():

@@ -2,7 +2,7 @@
 
 Rows may come in any order, of both kinds, with duplicates. Usage, quality and Hurst are of the last
 ten minutes, the clock offset of the whole window. Usage, and which minutes are congested, come from
-one of two estimators: usage.py and delayed_probes.py. Pure.
+one of two estimators: mode.py and delayed_probes.py. Pure.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Direction:
     """The results of one direction of the line; None where undefined.
 
     usage: raw ratio, 0 and up (may exceed 1); quality: 0..1; hurst_rs, hurst_wavelet: as estimated;
-    usage_alt: usage by the other estimator, None also where it was not asked for. Of the reading by
-    delayed probes, where it was taken: width: how far off it may be, 95 of 100 are nearer;
+    usage_alt: usage by the other estimator, also None if not requested. Of the reading by delayed
+    probes, where it was taken: width: how far off it may be, 95 of 100 readings are closer;
     unsteady: whether the two halves of the ten minutes read differently.
     """
 

@@ -6,7 +6,8 @@ Rules:
 - when bytes are short, requests still being received make room, the one with least progress first;
 - when no more bundles may be in progress, the latest large one makes room for a small one;
 - a sixteenth of the places is kept for large bundles, so that small ones never shut them out;
-- what a request reserved is free again when it ends, however it ends. Pure.
+- what a request reserved is free again when it ends, however it ends.
+receive.py makes the answer; `errors.Unavailable` lists all reasons of a 503. Pure.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ LARGE_PART = 16
 #: Seconds after which a byte counts half as progress.
 HALF_LIFE_SECONDS = 0.5
 
-#: A request of whose bytes a smaller share is recent makes no progress: it may have to make room.
+#: A request with a smaller share of recent bytes counts as stalled: it may have to make room.
 STALLED = 0.5
 
 #: Most levels of progress, each twice the one below, so that slow bodies differ from those that
-#: stand still; of equal ones the largest makes room.
+#: stand still; among equals, the largest makes room.
 MAX_DOUBLINGS = 16
 
 #: CPU seconds after which a request is large, whatever it holds.
@@ -44,7 +45,7 @@ LARGE_CPU_SECONDS = 0.1
 HEAD_COPIES = 2
 
 #: Makes the exception that a request ends with; never the same one twice, because an exception
-#: that is kept keeps everything that its traceback knows.
+#: that is kept keeps everything its traceback refers to.
 Reason = Callable[[], Exception]
 
 _LARGE = partial(errors.Unavailable, "dropped to make room for a small request")

@@ -2,8 +2,11 @@
 
 Rules: the specification's collector.md §3; a Rule writes keys and says which they are, so that the
 manual's table is made from these tables; empty text and empty attributes are as if they were not
-there; of a key that repeats the last one stands. To add an element, write its rule and enter it in
-the rules of its kinds, at the end. Pure.
+there; if a key repeats, the last value wins.
+
+An element without a rule of its own is published as text (OTHER). To give it one: write the rule,
+enter it in _JOB_RULES or _STORAGE_RULES near the end of this file, then run
+`python -m tests.support.manual_tables`. Pure.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from tixd.collector.record_parser import LOCAL_NAMES, attributes, direct_text
 
 @dataclass(slots=True)
 class Flat:
-    """The map of a record while it is made.
+    """The keys of a record while it is mapped.
 
     fixed: keys that tixd gives a meaning; other: those that children name, which never replace the
     fixed ones; cpu_seconds: the sum so far; process_ids: in their order.

@@ -1,4 +1,4 @@
-"""`tixd status`: what the tixd that runs here does.
+"""`tixd status`: what the tixd running here is doing.
 
 Asks GET /status of each role's control socket (runtime/control.py). Rules: nothing is started, no
 report is touched; the first line of a role says whether it works, and else why not.

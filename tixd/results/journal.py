@@ -177,7 +177,7 @@ class Journal:
         self.delete(names)
 
     def close(self) -> None:
-        """Write what has changed; with an empty list a report restored by hand is a new one."""
+        """Write what has changed; once the list is empty, a report restored by hand is new."""
         if self.entry != self._stored:
             self._save_or_remember()
         self._trim()

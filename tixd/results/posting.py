@@ -1,14 +1,16 @@
 """Post the results of one installation: fresh ones as they come, kept ones again, oldest first.
 
 Rules: a fresh result that is not accepted is kept; no kept result is posted before the pause has
-passed; a result that gets a 5xx holds up no other, as long as the tix-api accepts some
-installation's; no answer, and any other answer but acceptance or refusal, ends the round; a kept
-result leaves failed-results only for a 2xx, or to rejected/ after three counted refusals or errors,
-or at once if it cannot be read. No file in failed-results stops the fresh ones.
+passed; a result that gets a 5xx does not hold up the others, as long as the tix-api accepts results
+of some installation; no answer, and any other answer but acceptance or refusal, ends the round; a
+kept result leaves failed-results only for a 2xx, or to rejected/ after three counted refusals or
+errors, or at once if it cannot be read. No file in failed-results stops the fresh ones.
 
-Why results are kept: the Backoff for one installation, ApiClient.hold_reason for a user or for all.
-`tixd failed list` shows the last reason of each installation, `tixd status` only one that holds for
-all of them.
+Why a result is kept: user or password not set (client.py); tix-api not reachable, credentials or
+this user refused (circuit_breaker.py: hold_reason); the installation got no answer (backoff.py:
+holds_fresh); else the answer to this post. `tixd failed list` shows the last reason of each
+installation, `tixd status` only one that holds for all: ApiClient.outage, which a worker reports
+with each job as unposted_reason.
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ class Poster:
     def post(self, result: WindowResult, backoff: Backoff) -> PostOutcome:
         """Post one result, once: here, and only here, a job waits for the tix-api.
 
-        The AS is looked up at each post, so a kept result gets that of today.
+        The AS is looked up at each post, so a kept result gets the AS as of now.
         """
         located = replace(result, origin=self.origin_of(result.ip))
         return self.client.post(self.installation, located, after_silence=backoff.unanswered)

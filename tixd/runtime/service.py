@@ -206,10 +206,12 @@ class Service(ABC, Generic[AnySettings]):
         self.systemd.stopping(self.status_line())
 
     def on_reload_signal(self) -> None:
-        """Reopen the log, read the configuration again, use its secrets (SIGHUP).
+        """Act on SIGHUP.
 
-        All other settings stay. A processing role then replaces each worker process after its
-        current window, so the AS table is read again as well.
+        1. The log file is reopened. 2. The configuration is read again; if it is wrong, the old
+        secrets stay. 3. Its secrets are used, all other settings stay (`use_secrets`): a processing
+        role replaces each worker process after its current window and logs in to RabbitMQ anew, a
+        collector its AMQP sink. 4. systemd is told. A new AS table needs no SIGHUP.
         """
         self.reopen_log()
         if self.stopping.is_set():
