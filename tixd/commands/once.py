@@ -22,13 +22,13 @@ from tixd.commands import Invocation
 from tixd.commands.output import WORDS, count_line, count_lines, progress_bar
 from tixd.config.settings import Settings
 from tixd.dispatch.consumer import consume
+from tixd.dispatch.control_commands import count_waiting
 from tixd.dispatch.mounts import check_reports_folder
 from tixd.dispatch.scheduler import queue_installations
 from tixd.jobs import JobResult, ListInstallations
 from tixd.pool.pool import Pool
 from tixd.queues.base import JobSink
 from tixd.queues.local import LocalQueue
-from tixd.roles.control_commands import count_waiting
 from tixd.runtime import control, tasks
 from tixd.runtime.startup import exit_now
 

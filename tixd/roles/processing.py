@@ -19,13 +19,13 @@ from tixd.config.loader import ProcessingConfig
 from tixd.config.settings import Settings
 from tixd.config.values import PROCESSING
 from tixd.dispatch.consumer import consume
+from tixd.dispatch.control_commands import failed_commands
 from tixd.dispatch.leader import HostLock
 from tixd.dispatch.scheduler import Scheduler
 from tixd.jobs import CheckVolume, JobResult, ProcessInstallation, describe
 from tixd.pool.pool import Pool
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG
 from tixd.queues.base import JobSource
-from tixd.roles.control_commands import failed_commands
 from tixd.roles.processing_metrics import ProcessingMetrics
 from tixd.runtime import control, tasks
 from tixd.runtime.control_server import Command

@@ -22,12 +22,12 @@ from tests.support.service import snapshot
 from tixd.config.environment import Environment
 from tixd.config.settings import Settings
 from tixd.directory import Folder
+from tixd.dispatch.control_commands import failed_commands
 from tixd.pool.pool import Pool
 from tixd.results.backoff import Backoff
 from tixd.results.failed_results import FailedResults
 from tixd.results.journal import Journal
 from tixd.results.journal_format import JournalEntry
-from tixd.roles.control_commands import failed_commands
 from tixd.runtime import control_server
 
 

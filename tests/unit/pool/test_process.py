@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 
-def test_the_parent_of_workers_loads_neither_numpy_nor_the_http_library():
+def test_the_parent_of_workers_loads_no_numbers_and_tixd_once_no_server():
     program = "import tixd.commands.once, tixd.pool.pool, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     loaded = set(done.stdout.split())
     assert "tixd.pool.process" in loaded, done.stderr
-    assert loaded & {"numpy", "pywt", "urllib3", "tixd.pool.worker_main"} == set()
+    unwanted = {"numpy", "pywt", "urllib3", "aiohttp", "pika", "tixd.pool.worker_main"}
+    assert loaded & unwanted == set()

@@ -1,7 +1,7 @@
 """The commands about failed results that a role with workers answers on its control socket.
 
 Rules: only jobs of the pool touch the volume, some hundred installations each, so that other jobs
-get their turn in between.
+get their turn in between; `tixd once` counts with them, and loads no HTTP server for that.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from tixd import errors
 from tixd.jobs import (
@@ -20,7 +21,9 @@ from tixd.jobs import (
     RetryFailed,
 )
 from tixd.pool.pool import Pool
-from tixd.runtime.control_server import Command
+
+if TYPE_CHECKING:
+    from tixd.runtime.control_server import Command
 
 #: Users, or installations, that one job looks at.
 BATCH = 200
