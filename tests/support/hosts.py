@@ -34,7 +34,7 @@ def command(netns: str | None, *words: str) -> list[str]:
 
 
 def inside(netns: str | None, call: Callable[[], Result]) -> Result:
-    """Call something in a namespace; a socket that it opens stays there, whoever uses it."""
+    """Call something in a namespace; a socket that it opens stays in that namespace."""
     if netns is None:
         return call()
     with ThreadPoolExecutor(1) as thread:  # a namespace is a thread's own
