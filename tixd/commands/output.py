@@ -6,6 +6,7 @@ it needs. rich is imported where it is needed, because it takes long.
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -75,15 +76,21 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 #: Width of a table that is not shown on a terminal: none of its lines is folded.
 PLAIN_COLUMNS = 10_000
 
+#: First characters of a text that spreadsheets take for a formula (OWASP, CSV injection).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def format_option(words: str) -> Callable[[Command], Command]:
-    """Add the option --format to a command that shows a table to people and JSON to programs."""
+def format_option(words: str, *more: str) -> Callable[[Command], Command]:
+    """Add the option --format to a command that shows a table to people and JSON to programs.
+
+    more: further formats, as "csv".
+    """
     return click.option(
         "--format",
         "form",
-        type=click.Choice(["table", "json"]),
+        type=click.Choice(["table", "json", *more]),
         default="table",
         show_default=True,
         help=words,
@@ -147,6 +154,22 @@ def print_columns(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
         print("  ".join(map(str.ljust, cells, widths)).rstrip())
+
+
+def print_csv(headings: Sequence[str], rows: Iterable[Iterable[str | float | None]]) -> None:
+    """Print rows as CSV (RFC 4180) below a line of headings; None is an empty cell."""
+    writer = csv.writer(sys.stdout)
+    writer.writerow(headings)
+    writer.writerows([_harmless(cell) for cell in row] for row in rows)
+
+
+def _harmless(cell: str | float | None) -> str | float | None:
+    """Return the cell; a text that a spreadsheet would compute begins with an apostrophe.
+
+    >>> _harmless("=1+1"), _harmless("fine"), _harmless(-0.5)
+    ("'=1+1", 'fine', -0.5)
+    """
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
 def console() -> Console:

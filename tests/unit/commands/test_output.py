@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 
 import pytest
@@ -30,3 +31,10 @@ def test_only_counts_that_are_not_zero_are_told_in_the_order_of_the_words():
     words = {"b": "second thing", "a": "first thing", "c": "nothing"}
     found = list(output.count_lines({"a": 1, "b": 2000, "c": 0}, words))
     assert found == ["    2,000  second thing", "        1  first thing"]
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_text_in_csv_is_a_formula_to_a_spreadsheet(capsys, first):
+    output.print_csv(["name", "value"], [[f'{first}cmd|"x"', -1.5], [None, "a,b"]])
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out, newline="")))
+    assert rows == [["name", "value"], [f'\'{first}cmd|"x"', "-1.5"], ["", "a,b"]]
