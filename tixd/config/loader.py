@@ -134,8 +134,12 @@ def _read_processing(
 ) -> _Draft:
     draft = _Draft(PROCESSING, environ)
     path, document = _read_toml(file, draft.problems)
-    own = {word: part for word, part in document.items() if word != COLLECTOR_SECTION}
-    _read_keys(draft, str(path), own, draft.problems)
+    tixd, gracc = _words_by_form(document)
+    if gracc and not tixd:
+        draft.problems.append(f"{path}: this is a file of gracc-collector: add --role collector")
+    else:
+        own = {word: part for word, part in document.items() if word != COLLECTOR_SECTION}
+        _read_keys(draft, str(path), own, draft.problems)
     _read_environment(draft, apart_from=_CHOSEN)
     _warn_of_false_words(draft)
     _read_options(draft, options)
@@ -333,10 +337,7 @@ def _entries(
 
 def _read_collector_document(draft: _Draft, path: Path, document: Mapping[str, Any]) -> None:
     """Tell tixd.toml and gracc-collector's form apart by their keys, and read the one it is."""
-    words_of_tixd = {COLLECTOR_SECTION, *(key.partition(".")[0] for key in PROCESSING.keys)}
-    words_of_gracc = {key.partition(".")[0].lower() for key in COLLECTOR.keys}
-    tixd = {word for word in document if word in words_of_tixd}
-    gracc = {word for word in document if word.lower() in words_of_gracc}
+    tixd, gracc = _words_by_form(document)
     if tixd and gracc:
         draft.problems.append(
             f"{path}: has keys of tixd.toml ({', '.join(sorted(tixd))}) and of gracc-collector "
@@ -348,6 +349,14 @@ def _read_collector_document(draft: _Draft, path: Path, document: Mapping[str, A
         _read_keys(draft, f"{path} [{COLLECTOR_SECTION}]", part, draft.problems)
     else:
         _read_keys(draft, str(path), _without_files(draft, path, document), draft.warnings)
+
+
+def _words_by_form(document: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """Return the top words of tixd.toml in a document, and those of gracc-collector's form."""
+    words_of_tixd = {COLLECTOR_SECTION, *(key.partition(".")[0] for key in PROCESSING.keys)}
+    words_of_gracc = {key.partition(".")[0].lower() for key in COLLECTOR.keys}
+    tixd = {word for word in document if word in words_of_tixd}
+    return tixd, {word for word in document if word.lower() in words_of_gracc}
 
 
 def _without_files(draft: _Draft, path: Path, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from tixd import errors
 from tixd.config.collector_settings import CollectorSettings
-from tixd.config.loader import CollectorConfig, load_collector
+from tixd.config.loader import CollectorConfig, load, load_collector, load_for_asking
 from tixd.config.values import COLLECTOR
 
 #: What an operator of the original has, every key of the release's sample.
@@ -267,3 +267,23 @@ def test_no_message_repeats_a_long_value_or_key(read, text, env):
 def test_of_very_many_unknown_keys_the_first_are_told(read):
     unknown = "\n".join(f"strange_{n} = 1" for n in range(1000))
     assert len(read(unknown + FLAT).warnings) <= 51
+
+
+@pytest.mark.parametrize(
+    "text", [FLAT, 'Port = "8899"', "[amqp]\nskipVerify = true", '[file]\npath = "x"\n[other]\na=1']
+)
+def test_a_file_of_gracc_collector_without_the_role_is_named_in_one_line(tmp_path, text):
+    file = tmp_path / "gracc-collector.cfg"
+    file.write_text(text)
+    with pytest.raises(errors.ConfigError) as caught:
+        load({}, {}, file)
+    words = "this is a file of gracc-collector: add --role collector"
+    assert str(caught.value) == f"{file}: {words}"
+    assert load_for_asking({}, {}, file).settings.role == "standalone"
+
+
+def test_a_wrong_key_in_a_file_of_tixd_is_still_named(tmp_path):
+    file = tmp_path / "tixd.toml"
+    file.write_text('timeout = 1\n[api]\nhost = "x"')
+    with pytest.raises(errors.ConfigError, match="timeout: no such setting"):
+        load({}, {}, file)
