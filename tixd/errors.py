@@ -265,7 +265,7 @@ class QueueLocked(BrokerError):
 
 
 class MessageReturned(BrokerError):
-    """RabbitMQ found no queue for the message; nothing is lost, bind or declare one."""
+    """RabbitMQ returned the message; bind or declare a queue, nothing is lost."""
 
 
 class MessageRefused(BrokerError):

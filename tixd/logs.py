@@ -162,6 +162,25 @@ class RateLimiter:
         if held is not None:
             log(event, **values, **({"held_back": held} if held else {}))
 
+    def log_each(
+        self,
+        log: Callable[..., None],
+        event: str,
+        group: str,
+        subject: str,
+        *,
+        now: float,
+        most: int,
+        **values: object,
+    ) -> None:
+        """Log once an hour for each subject, and at most `most` lines an hour for its group."""
+        if (held := self.allow(event, group, subject, now=now)) is None:
+            return
+        more = self.allow(event, group, now=now, most=most)
+        if more is not None:
+            held += more
+            log(event, **values, **({"held_back": held} if held else {}))
+
 
 @dataclass(slots=True)
 class _Hour:
@@ -427,13 +446,8 @@ def _notice(
     log: Callable[..., None], event: str, source: str, subject: str, **values: object
 ) -> None:
     """Log once an hour for each subject, and at most MAX_NOTICES lines an hour for a source."""
-    now = time.monotonic()
-    if (held := _NOTICES.allow(event, source, subject, now=now)) is None:
-        return
-    more = _NOTICES.allow(event, source, now=now, most=MAX_NOTICES)
-    if more is not None:
-        held += more
-        log(event, source=source, **values, **({"held_back": held} if held else {}))
+    now, most = time.monotonic(), MAX_NOTICES
+    _NOTICES.log_each(log, event, source, subject, now=now, most=most, source=source, **values)
 
 
 def _first_line(record: logging.LogRecord) -> str:

@@ -107,6 +107,7 @@ class MemorySink:
     """
 
     name = "memory"
+    target = "kept"
 
     def __init__(self, wanted: Format = "json") -> None:
         self.format: Format = wanted

@@ -219,7 +219,7 @@ class Channel:
         mark = (method.exchange, method.routing_key, properties.message_id or "")
         for message in self._unconfirmed.values():
             if message.mark == mark and not message.returned:
-                message.returned = f"{method.reply_text} {mark[0]!r} {mark[1]!r}"
+                message.returned = _without_queue(method.exchange, method.routing_key)
                 return
 
     def _on_answer(self, frame: Any) -> None:
@@ -306,6 +306,13 @@ class Channel:
         for message in unconfirmed.values():
             if not message.confirmed.done():
                 message.confirmed.set_exception(type(reason)(reason.detail))
+
+
+def _without_queue(exchange: str, key: str) -> str:
+    """Say which queue a returned message lacks; the default exchange (no name) has one per key."""
+    if not exchange:
+        return f"there is no queue {key or 'without a name'}"
+    return f"no queue is bound to exchange {exchange}{f' for routing key {key}' if key else ''}"
 
 
 #: Properties that are texts here; an empty one is absent in the message.

@@ -12,10 +12,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from tixd import errors
+from tixd import bounded, errors
 from tixd.collector.cooperative import Steps
 from tixd.collector.record import Record, render
 from tixd.runtime import tasks
+from tixd.runtime.status import OutputView
 from tixd.sinks.base import OutboundMessage, Sink
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class SinkGroup:
     def __init__(self, sinks: Sequence[Sink], timeout_seconds: float) -> None:
         self.sinks = tuple(sinks)
         self._timeout_seconds = timeout_seconds
+        self._refusals: dict[str, tuple[float, str]] = {}
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def start(self) -> None:
@@ -74,10 +76,20 @@ class SinkGroup:
 
     def unready_reasons(self) -> tuple[str, ...]:
         """Return, for /readyz, which sinks are not ready or have not accepted anything lately."""
+        return tuple(f"{view.name}: {view.reason}" for view in self.views() if view.reason)
+
+    def views(self) -> tuple[OutputView, ...]:
+        """Return how each sink is now."""
+        now, monotonic = time.time(), time.monotonic()
         return tuple(
-            f"{sink.name}: {reason}"
+            OutputView(
+                sink.name,
+                sink.target,
+                sink.unready_reason() or _silence(sink.last_confirmed_at) or "",
+                now - (monotonic - at) if (at := sink.last_confirmed_at) is not None else None,
+                *self._refusals.get(sink.name, ()),
+            )
             for sink in self.sinks
-            if (reason := sink.unready_reason() or _silence(sink.last_confirmed_at))
         )
 
     def check_ready(self) -> None:
@@ -164,12 +176,22 @@ class SinkGroup:
             for job in jobs:
                 job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        failures: list[BaseException] = []
+        for sink, job in zip(self.sinks, jobs, strict=True):
+            if error := self._late() if job in late else job.exception():
+                self._refusals[sink.name] = time.time(), _reason(sink, error)
+                failures.append(error)
         if late:
             raise self._late()
-        failures = [error for job in jobs if (error := job.exception())]
         never = [error for error in failures if isinstance(error, errors.BadRequest)]
         for error in never or failures:
             raise error
+
+
+def _reason(sink: Sink, error: BaseException) -> str:
+    """Return why a sink did not take a bundle, without its name."""
+    words = error.detail if isinstance(error, errors.TixdError) else bounded.error(error)
+    return words.removeprefix(f"{sink.name}: ")
 
 
 def _parts(records: Sequence[Record]) -> list[Sequence[Record]]:

@@ -40,8 +40,8 @@ class RequestContext:
     """One servlet request, and what is logged of it.
 
     deadline: until when it must be read, by the loop's clock; sender: the name that it gives
-    itself; records: records and handshakes by type; problem: what went wrong, if the answer
-    does not say it.
+    itself; is_ping: it only asks whether the collector runs; records: records and handshakes by
+    type; problem: what went wrong, if the answer does not say it.
     """
 
     request: web.BaseRequest
@@ -49,6 +49,7 @@ class RequestContext:
     reservation: Reservation
     deadline: float
     sender: str = ""
+    is_ping: bool = False
     records: Counter[str] = field(default_factory=Counter)
     problem: str = ""
 
@@ -95,7 +96,8 @@ class Receiver:
         """
         parameters = await self._read_request(context)  # 400, 408, 413, 415; 503: no memory
         with context.connection.working():
-            if is_ping(parameters):  # 400
+            context.is_ping = is_ping(parameters)  # 400
+            if context.is_ping:
                 return
             self._sinks.check_ready()  # 503: a sink is not ready
             with self._admission.admit(context.reservation):  # 503: no place

@@ -18,6 +18,7 @@ from tixd.collector import counts
 from tixd.collector.admission import Admission, ClientGone
 from tixd.collector.connections import Connections
 from tixd.collector.counts import Counts
+from tixd.collector.outcomes import CLIENT_GONE, Outcome, Outcomes
 from tixd.collector.publish import SinkGroup
 from tixd.collector.receive import Receiver, RequestContext
 from tixd.config import values
@@ -36,9 +37,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: Where senders post bundles.
 SERVLET = "/gratia-servlets/rmi"
-
-#: Status in the log and the metrics of a request whose sender disconnected.
-_CLIENT_GONE = 0
 
 #: How long a kept connection may wait for its next request.
 IDLE_SECONDS = 75.0
@@ -77,6 +75,7 @@ class Server:
             settings.max_connections, settings.timeout_seconds, self._admission
         )
         self.counts = Counts()
+        self.outcomes = Outcomes()
         self._receiver = Receiver(settings, sinks, self._admission, self.counts)
         self.routes: dict[str, Handler] = {
             "GET /stats": self._stats,
@@ -132,18 +131,26 @@ class Server:
         if response:
             await send(context.request, response)
         seconds = time.monotonic() - begun
-        code = response.status if response else _CLIENT_GONE
+        code = response.status if response else CLIENT_GONE
         self.counts.answered(code, seconds)
-        self._log(context, code, (response and response.text) or "", seconds)
+        answer = (response and response.text) or ""
+        address = self._address(context.request)
+        self._log(context, address, code, answer, seconds)
+        self.outcomes.add(_outcome(context, address, code, answer), now=time.time())
         return response or web.Response()
 
-    def _log(self, context: RequestContext, code: int, answer: str, seconds: float) -> None:
+    def _address(self, request: web.BaseRequest) -> str:
+        peer = (request.transport and request.transport.get_extra_info("peername")) or ("",)
+        return client_address(request.remote or str(peer[0]), request.headers, self._trusted)
+
+    def _log(
+        self, context: RequestContext, address: str, code: int, answer: str, seconds: float
+    ) -> None:
         """Log one line per request; logs.py escapes what came from outside."""
         request = context.request
-        peer = (request.transport and request.transport.get_extra_info("peername")) or ("",)
         logs.info(
             "request",
-            address=client_address(request.remote or str(peer[0]), request.headers, self._trusted),
+            address=address,
             length=request.content_length or 0,
             agent=request.headers.get("User-Agent", ""),
             path=request.path,
@@ -164,6 +171,11 @@ class Server:
     def _metrics(self) -> bytes:
         is_ready = not self._unready_reasons()
         return counts.metrics(self.counts, self._admission, self._sinks, is_ready=is_ready)
+
+
+def _outcome(context: RequestContext, address: str, code: int, answer: str) -> Outcome:
+    reason = "" if code == 200 else context.problem or answer
+    return Outcome(context.sender, address, code, reason, context.records, context.is_ping)
 
 
 # --- the address of a sender ---------------------------------------------------------------------

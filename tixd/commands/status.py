@@ -21,7 +21,7 @@ from tixd.commands.output import (
     format_option,
     moment,
 )
-from tixd.runtime.status import free_space
+from tixd.runtime.status import BundlesView, free_space
 
 
 @click.command()
@@ -45,7 +45,10 @@ def command(invocation: Invocation, form: str) -> None:
 
 def page(role: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines about one role."""
-    verdict = f"NOT READY: {'; '.join(role['not_ready'])}" if role["not_ready"] else "ready"
+    trouble = BundlesView(**role["bundles"]).trouble(role["moment"])
+    verdict = trouble or "ready"
+    if role["not_ready"]:
+        verdict = f"NOT READY: {'; '.join(role['not_ready'])}"
     if role["state"] == "standing by":
         verdict = f"led by {role['leader'] or 'another process'}"
     yield f"{role['role']}, pid {role['pid']}: {role['state']}, {verdict}"
@@ -58,6 +61,8 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
         yield f"  SIGHUP   {role['reload_error']}"
     if role["role"] != "collector":
         yield from _of_processing(role, now)
+    for output in role["outputs"]:
+        yield from _output(output, now)
     for worker in role["workers"]:
         yield f"  worker   {worker['pid']} {_worker(worker)}"
     words = WORDS if role["role"] != "collector" else COLLECTOR_WORDS
@@ -116,6 +121,16 @@ def _broker(broker: Mapping[str, Any], now: float) -> str:
     confirmed = broker["confirmed"]
     last = f"last confirm {duration(now - confirmed)} ago" if confirmed else "no confirm yet"
     return f"{last}, {broker['reason']}" if broker["reason"] else last
+
+
+def _output(output: Mapping[str, Any], now: float) -> Iterator[str]:
+    """Yield where an output of the collector leads, and what it took and refused last."""
+    yield f"  output   {output['name']}: {output['target']}"
+    confirmed, refused = output["confirmed"], output["refused"]
+    last = f"last confirm {duration(now - confirmed)} ago" if confirmed else "no confirm yet"
+    yield f"           {last}, {output['reason']}" if output["reason"] else f"           {last}"
+    if refused:
+        yield f"           last refusal {duration(now - refused)} ago: {output['refusal']}"
 
 
 def _worker(worker: Mapping[str, Any]) -> str:

@@ -94,6 +94,8 @@ class Collector(Service[CollectorSettings]):
             open=self._server.admitted_requests,
             counts=self._server.counts.stats(),
             sink_problems=self._sinks.unready_reasons(),
+            outputs=self._sinks.views(),
+            bundles=self._server.outcomes.view(),
         )
 
     def kill(self) -> None:

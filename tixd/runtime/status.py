@@ -100,11 +100,62 @@ class CycleView:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputView:
+    """An output of the collector: where it leads, and why it cannot be used now ("": it can).
+
+    confirmed: when it last took something, a probe too; refused: when it last refused a bundle, and
+    `refusal` why. Epoch seconds; None: never yet.
+    """
+
+    name: str
+    target: str
+    reason: str = ""
+    confirmed: float | None = None
+    refused: float | None = None
+    refusal: str = ""
+
+
+#: From so many bundles in a row that were not taken on, the headline says so.
+MANY_IN_A_ROW = 3
+
+
+@dataclass(frozen=True, slots=True)
+class BundlesView:
+    """When the collector last took a bundle, and how many in a row it has not taken since.
+
+    refused_since: the first of them; code and reason: the last answer. Epoch seconds; None: never.
+    """
+
+    accepted: float | None = None
+    refused_in_a_row: int = 0
+    refused_since: float | None = None
+    code: int = 0
+    reason: str = ""
+
+    def trouble(self, moment: float) -> str:
+        """Say that no bundle is taken, and why; "" where some are.
+
+        >>> BundlesView(None, 2, 0.0, 503, "AMQP: no queue").trouble(125.0)
+        'NO BUNDLE TAKEN for 2 min, the last 2 failed: 503, AMQP: no queue'
+        >>> BundlesView(100.0, 2, 0.0, 503, "AMQP: no queue").trouble(125.0)
+        ''
+        """
+        count = self.refused_in_a_row
+        if not count or (count < MANY_IN_A_ROW and self.accepted is not None):
+            return ""
+        since = age(moment - (self.refused_since or moment))
+        reason = self.reason.rstrip(".")
+        failed = f"the last {count:,} failed: {self.code}, {reason}"
+        return f"NO BUNDLE TAKEN for {since}, {failed}"
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A role at one moment; `moment` and `started` are epoch seconds.
 
     open: jobs that wait or are in progress, requests of the collector; sink_problems: why the
-    collector's sinks accept no records; reload_error: why the last SIGHUP had no effect.
+    collector's sinks accept no records; outputs, bundles: of the collector; reload_error: why the
+    last SIGHUP had no effect.
     """
 
     version: str
@@ -124,6 +175,8 @@ class Snapshot:
     cycle: CycleView = field(default_factory=CycleView)
     counts: dict[str, int] = field(default_factory=dict)
     sink_problems: tuple[str, ...] = ()
+    outputs: tuple[OutputView, ...] = ()
+    bundles: BundlesView = field(default_factory=BundlesView)
     reload_error: str = ""
 
     def unready_reasons(self) -> tuple[str, ...]:
@@ -210,6 +263,8 @@ def _parts(now: Snapshot) -> Iterator[str]:
         yield _verdict(now)
         if now.api.reason:
             yield f"results are kept: {now.api.reason}"
+        if not now.sink_problems:
+            yield now.bundles.trouble(now.moment)
         yield from _work(now)
 
 

@@ -47,6 +47,7 @@ class AmqpSink:
     def __init__(self, settings: CollectorSettings) -> None:
         self.format: Format = settings.amqp_format
         self.last_confirmed_at: float | None = None
+        self.target = f"{endpoint(settings)}, {_route(settings)}"
         self._settings = settings
         retry = Retry(settings.amqp_retry_seconds, settings.amqp_max_retry_seconds)
         self._link = SupervisedConnection(
@@ -213,6 +214,14 @@ class AmqpSink:
             if not connection.blocked:
                 self.last_confirmed_at = time.monotonic()
             await asyncio.sleep(PROBE_SECONDS)
+
+
+def _route(settings: CollectorSettings) -> str:
+    """Name the exchange and the key of every record; the default exchange leads to a queue."""
+    exchange, key = settings.amqp_exchange, settings.amqp_routing_key
+    if not exchange:
+        return f"queue {key}"
+    return f"exchange {exchange}{f', routing key {key}' if key else ''}"
 
 
 def endpoint(settings: CollectorSettings) -> Endpoint:

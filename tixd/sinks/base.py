@@ -44,6 +44,10 @@ class Sink(Protocol):
         """Return its name in messages."""
 
     @property
+    def target(self) -> str:
+        """Return where its records go: address, and exchange or topic; or a file."""
+
+    @property
     def format(self) -> Format:
         """Return the format of its records."""
 

@@ -37,7 +37,7 @@ class LinesSink:
     format: Format = "json"
 
     def __init__(self, path: str, max_bytes: int, keep: int) -> None:
-        self._path = os.path.abspath(path)
+        self._path = self.target = os.path.abspath(path)
         self._max_bytes = max_bytes
         self._keep = keep
         self._turn = asyncio.Lock()

@@ -59,6 +59,7 @@ class KafkaSink:
         """Take further properties of librdkafka as `extra`; raises ConfigError for a bad one."""
         self.format: Format = settings.kafka_format
         self.last_confirmed_at: float | None = None
+        self.target = f"{settings.kafka_brokers}, topic {settings.kafka_topic}"
         self._topic = settings.kafka_topic
         self._brokers = settings.kafka_brokers
         self._largest_bytes = settings.kafka_max_message_bytes

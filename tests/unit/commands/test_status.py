@@ -11,7 +11,14 @@ import pytest
 
 from tests.support.service import snapshot
 from tixd.commands.status import page
-from tixd.runtime.status import ApiView, CycleView, Snapshot, VolumeView
+from tixd.runtime.status import (
+    ApiView,
+    BundlesView,
+    CycleView,
+    OutputView,
+    Snapshot,
+    VolumeView,
+)
 
 
 def lines(**changes: Any) -> list[str]:
@@ -92,3 +99,25 @@ def test_what_happened_is_counted_in_words():
 def test_the_as_table_has_a_line_where_one_is_set(built, line):
     assert line in lines(volume=VolumeView(995.0, asn_built=built))
     assert not [line for line in lines(volume=VolumeView(995.0)) if "AS table" in line]
+
+
+def test_outputs_of_a_collector_have_lines_of_their_own():
+    amqp = OutputView("AMQP", "amqp://b:5672, exchange gracc", "away", 940.0, 970.0, "no queue")
+    file = OutputView("file", "/srv/records")
+    found = lines(role="collector", outputs=(amqp, file), counts={})
+    assert found[2:7] == [
+        "  output   AMQP: amqp://b:5672, exchange gracc",
+        "           last confirm 1 min 0 s ago, away",
+        "           last refusal 30 s ago: no queue",
+        "  output   file: /srv/records",
+        "           no confirm yet",
+    ]
+
+
+def test_the_first_line_of_a_collector_says_that_no_bundle_is_taken():
+    refused = BundlesView(None, 5, 880.0, 503, "AMQP: no queue is bound to exchange gracc")
+    first = lines(role="collector", bundles=refused)[0]
+    assert first == (
+        "collector, pid 77: running, NO BUNDLE TAKEN for 2 min, the last 5 failed: 503, "
+        "AMQP: no queue is bound to exchange gracc"
+    )
