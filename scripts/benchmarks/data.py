@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tixd.reports.decode import decode
 from tixd.reports.window import next_step
-from tixd.simulation.probing import LinkDirection, Scenario
+from tixd.simulation.probing import PACKETS_PER_REPORT, LinkDirection, Scenario
 from tixd.simulation.report_files import reports
 
 #: Reports of a window at one packet a second without loss: 19 x 60 observations.
@@ -24,6 +25,16 @@ REPORTS_PER_WINDOW = 19
 _BEGIN = 1_700_000_040
 
 _REAL = re.compile(r"/?(\d{10})/(tix-report-(\d+)\.json)")
+
+
+#: Reports that each further window needs: the ones that the window before it consumes.
+REPORTS_MORE = REPORTS_PER_WINDOW // 2
+
+#: Different installations among many; the others are these again under ids of their own.
+DIFFERENT = 20
+
+#: Installations of a user.
+PER_USER = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +56,30 @@ class Kept:
         return folder
 
 
-def simulated(count: int) -> list[Kept]:
-    """One window for each of `count` installations: lines, loads and clocks all differ."""
-    return [_simulated(number) for number in range(1, count + 1)]
+def simulated(count: int, windows: int = 1) -> list[Kept]:
+    """So many windows for each of `count` installations: lines, loads and clocks all differ."""
+    return [_simulated(number, windows) for number in range(1, count + 1)]
 
 
-def _simulated(number: int) -> Kept:
+def many(count: int, windows: int = 1) -> Iterator[Kept]:
+    """The same for many installations, PER_USER of each user, of which only some differ."""
+    different = simulated(min(count, DIFFERENT), windows)
+    for number in range(count):
+        yield _renumbered(different[number % DIFFERENT], *divmod(number, PER_USER))
+
+
+def _renumbered(kept: Kept, user: int, installation: int) -> Kept:
+    """The reports of another installation under these ids, counted from 0."""
+    ids = b'"userId":%d,"installationId":%d}'
+    old, new = ids % (kept.user_id, kept.installation_id), ids % (user + 1, installation + 1)
+    files = tuple((name, content.replace(old, new)) for name, content in kept.files)
+    return Kept(user + 1, installation + 1, files)
+
+
+def _simulated(number: int, windows: int) -> Kept:
     scenario = Scenario(
         start=_BEGIN + number * 3600,
-        duration_seconds=REPORTS_PER_WINDOW * 61,
+        duration_seconds=(REPORTS_PER_WINDOW + REPORTS_MORE * (windows - 1)) * PACKETS_PER_REPORT,
         upstream=LinkDirection(1e6, 1.0, (number % 11 / 10,)),
         downstream=LinkDirection(1e7, 0.2, (number % 7 / 6,)),
         propagation_seconds=0.01,

@@ -7,15 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.data import Kept, simulated
+from benchmarks.data import many
 from benchmarks.stand_in import StandIn, stand_in
 from benchmarks.yardstick import Row
 
 #: Windows that the worker goes through.
 WINDOWS = 500
-
-#: Different windows among them; the rest repeats these for further installations.
-DIFFERENT = 100
 
 #: What the specification allows.
 MOST_WORKER_MB, MOST_PARENT_MB = 60.0, 90.0
@@ -24,10 +21,8 @@ MOST_WORKER_MB, MOST_PARENT_MB = 60.0, 90.0
 def measure(base: Path) -> list[Row]:
     """Run the program on 500 installations and look at it until it ends."""
     reports = base / "reports"
-    different = simulated(DIFFERENT)
-    for number in range(WINDOWS):
-        each = different[number % DIFFERENT]
-        Kept(1 + number // DIFFERENT, each.installation_id, each.files).lay_out(reports)
+    for kept in many(WINDOWS):
+        kept.lay_out(reports)
     with stand_in(base / "api") as api:
         seen = _watched(reports, api)
         posts = sum(1 for _ in api.log.open())

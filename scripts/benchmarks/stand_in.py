@@ -1,4 +1,7 @@
-"""The tests' stand-in for the tix-api as a process of its own, on 127.0.0.1."""
+"""Stand-ins for the tix-api as processes of their own, on 127.0.0.1.
+
+One is the tests': it judges every post and keeps it. The other answers after a delay.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.delayed_api import SEEN
 from tixd.config.fields import Secret
 from tixd.config.settings import Settings
 
@@ -54,9 +58,44 @@ def stand_in(folder: Path) -> Iterator[StandIn]:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "posts.jsonl"
     command = [sys.executable, str(_PROGRAM), "--port", "0", "--log", str(log)]
+    with _started(command) as (process, line):
+        yield StandIn(int(line.rpartition(":")[2]), process.pid, log)
+
+
+@dataclass(frozen=True, slots=True)
+class DelayedStandIn:
+    """Where it listens, its process, and the file in which it counts."""
+
+    port: int
+    pid: int
+    seen: Path
+
+    def posts(self) -> tuple[int, float]:
+        """How many it has answered, and within how many seconds from the first one's coming."""
+        answered, first, last = SEEN.unpack(self.seen.read_bytes())
+        return answered, (last - first) / 1e9
+
+
+@contextlib.contextmanager
+def delayed_stand_in(folder: Path, delay_ms: int) -> Iterator[DelayedStandIn]:
+    """Run the one that answers after a delay while the block runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = folder / "seen"
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("delayed_api.py")),
+        str(delay_ms),
+        str(seen),
+    ]
+    with _started(command) as (process, line):
+        yield DelayedStandIn(int(line), process.pid, seen)
+
+
+@contextlib.contextmanager
+def _started(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a program, which is ended after the block, and the first line that it prints."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            line = process.stdout.readline() if process.stdout else ""
-            yield StandIn(int(line.rpartition(":")[2]), process.pid, log)
+            yield process, process.stdout.readline() if process.stdout else ""
         finally:
             process.terminate()

@@ -20,6 +20,7 @@ import tixd
 from benchmarks import (
     collector,
     daemon,
+    delays,
     dispatching,
     estimator,
     idle,
@@ -40,6 +41,8 @@ PARTS: dict[str, Callable[[Path], list[Row]]] = {
     "step": step.measure,
     "dispatch": dispatching.measure,
     "rabbitmq": rabbitmq.measure,
+    "delays": delays.measure,
+    "workers": delays.measure_workers,
     "daemon": daemon.measure,
     "idle": partial(idle.measure, count=10_000),
     "memory": memory.measure,
