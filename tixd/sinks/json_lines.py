@@ -1,7 +1,8 @@
 """The sink that appends records to a file, one JSON object a line.
 
 A bundle stands there as a whole or not at all: a part that was written is cut off again. It counts
-as accepted once it is on the disk. Nothing is held open, so the file may be moved away at any time.
+as accepted once it is on the disk. Nothing is held open, so the file may be moved away at any time,
+and a kernel lock lets several collectors append to one file.
 Full files are renamed with a number each. Only a thread waits for the disk, and only one: where the
 disk hangs, bundles wait for it and give up at their deadline.
 """
@@ -119,14 +120,20 @@ class LinesSink:
         return None
 
     def _open(self) -> int:
-        """Open the file and lock it for as long as it is open."""
-        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
-        try:
-            lock(file, wait=True)
-        except OSError:
+        """Open the file and lock it for as long as it is open.
+
+        Another process may have renamed it, and even deleted it, before the lock was free.
+        """
+        while True:
+            file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+            try:
+                lock(file, wait=True)
+                if _has_name(file, self._path):
+                    return file
+            except OSError:
+                os.close(file)
+                raise
             os.close(file)
-            raise
-        return file
 
     def _write(self, text: bytes) -> None:
         file = self._open()
@@ -134,8 +141,9 @@ class LinesSink:
             size = os.fstat(file).st_size
             if size and size + len(text) > self._max_bytes:
                 self._rotate()
-                full, file, size = file, self._open(), 0
+                full, file = file, self._open()
                 os.close(full)
+                size = os.fstat(file).st_size  # another process may have been first
             _append_whole(file, size, text)
             if not size:
                 _sync_folder(self._path)
@@ -173,6 +181,14 @@ def _start_thread(work: Callable[[], str | None]) -> asyncio.Future[str | None]:
 
     threading.Thread(target=run, name="file", daemon=True).start()
     return done
+
+
+def _has_name(file: int, path: str) -> bool:
+    """Return whether the open file is the one that the path leads to now."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _append_whole(file: int, size: int, text: bytes) -> None:

@@ -85,3 +85,55 @@ def test_a_file_that_hangs_holds_up_one_thread_and_no_more(tmp_path: Path):
 
     asyncio.run(test())
     assert len((tmp_path / "records").read_bytes().splitlines()) == 3
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_file_that_another_collector_sets_aside_meanwhile_gets_no_record(tmp_path: Path, deleted):
+    path = tmp_path / "records"
+
+    async def test() -> None:
+        sink = LinesSink(str(path), 10_000, 1)
+        await sink.publish([RECORD])
+        with open(path) as held_by_another:
+            fcntl.flock(held_by_another, fcntl.LOCK_EX)
+            waiting = asyncio.ensure_future(sink.publish([RECORD]))
+            await until(lambda: waits_for_lock(held_by_another.fileno()))
+            path.rename(tmp_path / "records.1")
+            if deleted:
+                (tmp_path / "records.1").unlink()
+        await asyncio.wait_for(waiting, 60)
+
+    asyncio.run(test())
+    assert len(path.read_bytes().splitlines()) == 1
+
+
+def waits_for_lock(file: int) -> bool:
+    """Whether somebody waits for the kernel lock on an open file."""
+    inode = f":{os.fstat(file).st_ino} "
+    return any(
+        "->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()
+    )
+
+
+def test_a_part_that_does_not_fit_takes_no_record_of_another_collector_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    usual = LinesSink._rotate
+
+    def rotate(self: LinesSink) -> None:
+        usual(self)
+        (tmp_path / "records").write_bytes(b"another's\n")
+
+    def no_space(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def test() -> None:
+        sink = LinesSink(str(tmp_path / "records"), 100, 3)
+        await sink.publish([RECORD])
+        monkeypatch.setattr(LinesSink, "_rotate", rotate)
+        monkeypatch.setattr(os, "fsync", no_space)
+        with pytest.raises(errors.Unavailable):
+            await sink.publish([RECORD])
+
+    asyncio.run(test())
+    assert (tmp_path / "records").read_bytes() == b"another's\n"
