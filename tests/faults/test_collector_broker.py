@@ -19,7 +19,7 @@ from tests.support.collector import Collector
 from tests.support.direct import EXCHANGE, QUEUE, Direct, bound_queue, identities, to_broker
 from tests.support.program import until
 from tests.support.relay import Relay, Withheld
-from tests.support.senders import Senders
+from tests.support.senders import Senders, check_promises
 from tests.support.stand_in_api import closed_port
 from tixd.collector.server import SERVLET
 
@@ -38,19 +38,6 @@ def collector(tmp_path: Path, broker: Broker, direct: Direct) -> Iterator[Collec
     with Collector(tmp_path, to_broker(broker.port)) as running:
         running.becomes_ready()
         yield running
-
-
-def check_promises(senders: Senders, direct: Direct) -> None:
-    """Whatever was answered 200 is in the queue; print what came twice."""
-    found = identities(direct)
-    lost = senders.accepted - set(found)
-    told = f"answers {dict(senders.statuses())}, accepted {len(senders.accepted)}"
-    twice = len(found) - len(set(found))
-    sys.stdout.write(f"{told}, lost {len(lost)}, twice {twice}\n")
-    assert lost == set()
-    assert set(found) <= senders.tried
-    unavailable = [answer for answer in senders.answers if answer.status == 503]
-    assert all(int(answer.retry_after) > 0 for answer in unavailable)
 
 
 def break_broker(

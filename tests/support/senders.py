@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import sys
 import threading
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any, Self
 
 from tests.support.bundles import form
 from tests.support.collecting import FORM
+from tests.support.direct import Direct, identities
 from tests.support.program import until
 from tixd.collector.server import SERVLET
 
@@ -96,3 +98,16 @@ class Senders:
             connection.close()
         now = time.monotonic()
         return Answered(status, now, now - begun, retry_after)
+
+
+def check_promises(senders: Senders, direct: Direct) -> None:
+    """Whatever was answered 200 is in the queue; print what came twice."""
+    found = identities(direct)
+    lost = senders.accepted - set(found)
+    told = f"answers {dict(senders.statuses())}, accepted {len(senders.accepted)}"
+    twice = len(found) - len(set(found))
+    sys.stdout.write(f"{told}, lost {len(lost)}, twice {twice}\n")
+    assert lost == set()
+    assert set(found) <= senders.tried
+    unavailable = [answer for answer in senders.answers if answer.status == 503]
+    assert all(int(answer.retry_after) > 0 for answer in unavailable)
