@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 from dataclasses import fields
@@ -120,6 +121,11 @@ def _beginning(incomplete: str, *words: str) -> list[CompletionItem[str]]:
     return [CompletionItem(w) for w in words if w.lower().startswith(incomplete.lower())]
 
 
+def _without_number(_: click.Context, __: click.Parameter, role: str | None) -> str | None:
+    """Take collector-2, which the instance tixd@collector-2 gives as its role, as collector."""
+    return role and re.sub(r"-[0-9]+$", "", role)
+
+
 def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
     """Take -c=FILE and -l=FILE as -c FILE and -l FILE, as gracc-collector did."""
     if isinstance(value, tuple):
@@ -138,7 +144,9 @@ def _after_equals(_: click.Context, option: click.Parameter, value: Any) -> Any:
     "--role",
     metavar="ROLE",
     shell_complete=complete_role,
-    help="standalone, dispatcher, worker or collector; " + _HELP["role"],
+    callback=_without_number,
+    help="standalone, dispatcher, worker or collector, also with a number, as collector-1; "
+    + _HELP["role"],
 )
 @click.option(
     "-c",

@@ -209,3 +209,23 @@ def test_a_collector_does_not_notice_that_it_is_looked_at(tmp_path):
         assert "a running tixd answers there" in lines["HTTP address"]
         assert f"pid {collector.pid}" in lines["control socket"]
         assert collector.ready()
+
+
+def test_a_port_that_collectors_share_is_fine_and_one_that_is_not_shared_is_wrong(tmp_path):
+    output = {"AMQP": {"enable": False}, "file": {"path": str(tmp_path / "records")}}
+    own = f"127.0.0.1:{closed_port()}"
+    with Collector(tmp_path, {"reusePort": True, "adminAddress": own, **output}) as collector:
+        collector.runs()
+        env = os.environ | {"RUNTIME_DIRECTORY": str(collector.runtime_folder)}
+        words = ("--role", "collector", "-c", str(collector.file))
+        address = f"127.0.0.1:{collector.port}"
+        code, lines = told(env, *words)
+        assert code == 0, lines
+        assert lines["HTTP address"] == f"fine: {address} is shared with a running tixd"
+        assert lines["admin address"] == f"fine: {own}: a running tixd answers there"
+    with Collector(tmp_path, output, port=collector.port) as alone:
+        alone.runs()
+        code, lines = told(env | {"GRACC_REUSEPORT": "true"}, *words)
+        assert code == 1
+        expected = f"{address}: Address already in use without reusePort, or by another user: end "
+        assert expected in lines["HTTP address"]

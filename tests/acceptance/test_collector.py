@@ -123,6 +123,11 @@ def test_a_wrong_configuration_or_option_is_exit_code_2(options, env, message):
     assert message in output
 
 
+def test_a_role_with_the_number_of_an_instance_is_the_role():
+    code, output = answered("--role", "collector-2", "check-config", GRACC_PORT="8899")
+    assert (code, "GRACC_PORT" in output) == (0, True)
+
+
 def test_check_config_shows_the_collectors_settings_and_no_secret(tmp_path):
     file = tmp_path / "gracc.toml"
     file.write_text('port = "1234"\n[AMQP]\npassword = "hidden"\nexchagne = "x"\n')

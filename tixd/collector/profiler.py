@@ -19,6 +19,9 @@ from aiohttp import web
 
 from tixd.runtime.http_server import Listener, Routes, bind_address, plain_text, serve
 
+#: What to do where another process has the address.
+_WHEN_TAKEN = ": -pprof must name one that no other process has"
+
 #: How often a profile looks where the program is, seconds of CPU time.
 SAMPLE_SECONDS = 0.005
 
@@ -120,4 +123,4 @@ def routes() -> Routes:
 
 async def listen(address: str) -> Listener:
     """Answer on an address of its own (host:port); raises CannotStart."""
-    return await serve(await bind_address(address), routes())
+    return await serve(await bind_address(address, when_taken=_WHEN_TAKEN), routes())

@@ -31,6 +31,7 @@ from tixd.runtime.http_server import (
     health_routes,
     route,
     send,
+    serve,
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -50,6 +51,12 @@ MAX_FIELD_BYTES = 16 * 1024
 #: Most header fields of a request.
 MAX_FIELDS = 100
 
+#: What to do where another process has the port, by reusePort.
+_WHEN_TAKEN = {
+    False: "; collectors can share it, if each has reusePort = true",
+    True: ", by a process without reusePort or of another user",
+}
+
 #: How long what a refused sender still sends is read and dropped, so that it sees the answer.
 LINGER_SECONDS = 2.0
 
@@ -68,6 +75,7 @@ class Server:
         self._unready_reasons = unready_reasons
         self._trusted = values.networks(settings.trusted_proxies)
         self._seconds = settings.timeout_seconds
+        self._reuse_port = settings.reuse_port
         self._admission = Admission(
             settings.max_requests, settings.max_bytes_in_hand, time.monotonic
         )
@@ -100,8 +108,15 @@ class Server:
             auto_decompress=False,
         )
         listener = Listener(http)
-        await listener.start(await bind_address(address))
+        when_taken = _WHEN_TAKEN[self._reuse_port]
+        shared = self._reuse_port
+        await listener.start(await bind_address(address, when_taken=when_taken, shared=shared))
         return listener
+
+    async def listen_for_admin(self, address: str) -> Listener:
+        """Answer all but bundles on this address, whatever the senders do; raises CannotStart."""
+        advice = ": adminAddress must be one that no other process has"
+        return await serve(await bind_address(address, when_taken=advice), self.routes)
 
     async def watch(self) -> None:
         """Close connections that take too long, until cancelled."""

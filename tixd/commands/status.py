@@ -23,6 +23,9 @@ from tixd.commands.output import (
 )
 from tixd.runtime.status import BundlesView, free_space
 
+#: Lines that are a text of the role as it is, where it has one.
+_TEXTS = {"leader": "leader", "SIGHUP": "reload_error", "listens": "listens"}
+
 
 @click.command()
 @format_option("a page to read, or one JSON object a line for each role")
@@ -55,10 +58,9 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
     now = role["moment"]
     up = f"{duration(now - role['started'])}, since {moment(role['started'])}"
     yield f"  up       {up}, tixd {role['version']}"
-    if role["leader"]:
-        yield f"  leader   {role['leader']}"
-    if role["reload_error"]:
-        yield f"  SIGHUP   {role['reload_error']}"
+    for label, name in _TEXTS.items():
+        if role[name]:
+            yield f"  {label:8} {role[name]}"
     if role["role"] != "collector":
         yield from _of_processing(role, now)
     for output in role["outputs"]:

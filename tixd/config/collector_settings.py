@@ -51,6 +51,18 @@ class CollectorSettings:
 
     address: str = _setting("localhost", "address", "address to listen on; empty: all", empty=True)
     port: int = _port(8888, "port", "port to listen on")
+    reuse_port: bool = _setting(
+        False,  # noqa: FBT003
+        "reusePort",
+        "share the port with other collectors of this user on this host that set it too",
+    )
+    admin_address: str = _setting(
+        "",
+        "adminAddress",
+        "host:port of this collector alone for /stats, /metrics, /healthz and /readyz; "
+        "empty or off: only where bundles go",
+        shape="address",
+    )
     timeout_seconds: float = _duration(
         "60s", "timeout", "longest time for reading a request, and then for its confirms"
     )

@@ -434,6 +434,12 @@ def _doubts(settings: CollectorSettings, sources: Mapping[str, str]) -> Iterator
             " gracc-collector listened on all addresses, by default at port 8080;"
             f' to do the same, set address to "0.0.0.0"{port}'
         )
+    if settings.reuse_port and settings.admin_address in ("", "off"):
+        yield (
+            "reusePort = true without adminAddress: at a shared port /metrics, /stats and /readyz "
+            "are those of one collector, each time another; set adminAddress, which must differ "
+            "between the collectors"
+        )
     if not settings.amqp_enable:
         return
     if settings.amqp_routing_key:

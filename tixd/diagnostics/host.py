@@ -63,20 +63,23 @@ def _ownership(path: str) -> tuple[str, str]:
     return owner, f"{mode}, of {owner} and group {group}"
 
 
-def check_http_address(address: str, setting: str) -> str:
-    """Check the address, which `setting` names."""
+def check_http_address(address: str, setting: str, *, shared: bool = False) -> str:
+    """Check the address, which `setting` names; shared: other collectors may have it too."""
     if address == "off":
         return "off: no /healthz, /readyz and /metrics"
+    taken = " without reusePort, or by another user" if shared else ""
     try:
-        sockets = asyncio.run(bind_address(address))
+        sockets = asyncio.run(bind_address(address, when_taken=taken, shared=shared))
     except errors.CannotStart as error:
-        if _tixd_answers(address):
+        if not shared and _tixd_answers(address):
             return f"{address}: a running tixd answers there"
         detail = error.detail.removeprefix("HTTP address ")
         remedy = "end what has it, or correct" if "in use" in detail else "correct"
         raise errors.Unusable(f"{detail}: {remedy} {setting}") from None
     for sock in sockets:
         sock.close()
+    if shared and _tixd_answers(address):
+        return f"{address} is shared with a running tixd"
     return f"{address} is free"
 
 

@@ -24,6 +24,7 @@ import orjson
 from tixd import errors, logs
 from tixd.config.collector_settings import CollectorSettings
 from tixd.config.loader import CollectorConfig, ProcessingConfig
+from tixd.config.settings import Settings
 
 #: How long all checks may take; longer than any deadline of their own.
 DEADLINE_SECONDS = 12.0
@@ -141,15 +142,13 @@ def required_checks(
     environment = loaded.environment
     if isinstance(loaded.settings, CollectorSettings):
         found, role = list(_of_collector(loaded.settings)), "collector"
-        address, setting = f"{loaded.settings.address}:{loaded.settings.port}", "address and port"
     else:
         found, role = list(_of_processing(loaded, by_root=by_root)), loaded.settings.role
-        address, setting = loaded.settings.http_address_used, "TIX_HTTP_ADDRESS"
     if path := logs.path_of(loaded.settings.log_file):
         found.append(Check("log file", _lazy("host.check_log_file", path, by_root=by_root), _HANGS))
     return [
         *found,
-        Check("HTTP address", _lazy("host.check_http_address", address, setting), _SILENT),
+        *_of_addresses(loaded.settings),
         Check("control socket", _lazy("host.check_control_socket", environment, role), _HANGS),
     ]
 
@@ -175,6 +174,18 @@ def _of_collector(settings: CollectorSettings) -> Iterator[Check]:
         yield Check("Kafka", _lazy("broker.check_kafka", settings), _SILENT)
     if settings.file_path:
         yield Check("file", _lazy("broker.check_file", settings), _HANGS)
+
+
+def _of_addresses(settings: Settings | CollectorSettings) -> Iterator[Check]:
+    check = "host.check_http_address"
+    if isinstance(settings, Settings):
+        address = settings.http_address_used
+        yield Check("HTTP address", _lazy(check, address, "TIX_HTTP_ADDRESS"), _SILENT)
+        return
+    address, shared = f"{settings.address}:{settings.port}", settings.reuse_port
+    yield Check("HTTP address", _lazy(check, address, "address and port", shared=shared), _SILENT)
+    if own := settings.admin_address:
+        yield Check("admin address", _lazy(check, own, "adminAddress"), _SILENT)
 
 
 def _lazy(name: str, *arguments: Any, **options: Any) -> Callable[[], str]:

@@ -84,6 +84,9 @@ class Collector(Service[CollectorSettings]):
             self._server.routes.update(profiler.routes())
         address = f"{self.settings.address}:{self.settings.port}"
         self.listeners.append(await self._server.listen(address))
+        if self.settings.admin_address not in ("", "off"):
+            admin = await self._server.listen_for_admin(self.settings.admin_address)
+            self.listeners.append(admin)
         if self._pprof not in ("", OWN_ADDRESS):
             self.listeners.append(await profiler.listen(self._pprof))
 
@@ -91,6 +94,7 @@ class Collector(Service[CollectorSettings]):
         """Return the current state."""
         return replace(
             super().snapshot(),
+            listens=_addresses(self.listeners),
             open=self._server.admitted_requests,
             counts=self._server.counts.stats(),
             sink_problems=self._sinks.unready_reasons(),

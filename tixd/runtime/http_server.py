@@ -303,10 +303,11 @@ class Listener:
     def __init__(self, http: web.Server) -> None:
         self._http = http
         self._servers: list[asyncio.Server] = []
+        self._sockets: list[socket.socket] = []
         self.addresses: tuple[tuple[str, int], ...] = ()
 
     async def start(self, sockets: list[socket.socket]) -> None:
-        """Take connections on these bound sockets."""
+        """Take connections on these bound sockets; raises OSError where one was taken meanwhile."""
         loop = asyncio.get_running_loop()
         tcp = [sock for sock in sockets if sock.family != socket.AF_UNIX]
         self.addresses = tuple(sock.getsockname()[:2] for sock in tcp)
@@ -315,6 +316,7 @@ class Listener:
             server = await loop.create_server(self._http, sock=sock, backlog=taken)
             sock.listen(QUEUED_CONNECTIONS)
             self._servers.append(server)
+        self._sockets = sockets
 
     async def move(self, sockets: list[socket.socket]) -> None:
         """Take connections on these sockets instead; those that are open stay."""
@@ -324,15 +326,11 @@ class Listener:
         await self.start(sockets)
 
     async def stop(self, seconds: float = 1.0) -> None:
-        """Accept no more connections, give current requests this long, close the rest."""
-        loop = asyncio.get_running_loop()
-        for server in self._servers:
-            for sock in server.sockets:
-                loop.remove_reader(sock.fileno())
-        for _ in range(TURNS_UNTIL_KNOWN):  # or those taken a moment ago would not be waited for
-            await asyncio.sleep(0)
-        for server in self._servers:
-            server.close()
+        """Accept no more connections, give current requests this long, close the rest.
+
+        What the kernel has queued is accepted first.
+        """
+        await self._stop_accepting()
         self._http.pre_shutdown()
         try:
             async with asyncio.timeout(seconds):
@@ -341,17 +339,54 @@ class Listener:
             for protocol in self._http.connections:
                 protocol.force_close()
 
+    async def _stop_accepting(self) -> None:
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.remove_reader(sock.fileno())
+        await _until_known()
+        queued = [taken for sock in self._sockets for taken in _take_queued(sock)]
+        for server in self._servers:
+            server.close()
+        self._sockets = []
+        for taken in queued:
+            with contextlib.suppress(OSError):
+                await loop.connect_accepted_socket(self._http, taken)
+        await _until_known()
 
-async def bind_address(address: str, advice: str = "") -> list[socket.socket]:
-    """Bind sockets on every address of the host; raises CannotStart, with the advice."""
+
+async def _until_known() -> None:
+    """Wait for connections that were taken a moment ago, which are not registered yet."""
+    for _ in range(TURNS_UNTIL_KNOWN):
+        await asyncio.sleep(0)
+
+
+def _take_queued(sock: socket.socket) -> Iterator[socket.socket]:
+    """Accept what the kernel has queued, which it resets when the socket is closed."""
+    with contextlib.suppress(OSError):  # none is left, or the descriptors are all in use
+        for _ in range(QUEUED_CONNECTIONS):
+            taken = sock.accept()[0]
+            taken.settimeout(0)
+            yield taken
+
+
+async def bind_address(
+    address: str, advice: str = "", *, when_taken: str = "", shared: bool = False
+) -> list[socket.socket]:
+    """Bind sockets on every address of the host; raises CannotStart, with the advice.
+
+    when_taken: what to do where another process has the port; shared: other processes of this user
+    may have it too, if each says so, and the kernel gives every connection to one of them.
+    """
     try:
-        return await _bind_all(address)
+        return await _bind_all(address, shared=shared)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            advice = when_taken or advice
         raise errors.CannotStart(f"HTTP address {address}: {reason}{advice}") from None
 
 
-async def _bind_all(address: str) -> list[socket.socket]:
+async def _bind_all(address: str, *, shared: bool) -> list[socket.socket]:
     """Bind all addresses of the host, or of this machine where it is "", or none.
 
     Raises OSError or UnicodeError.
@@ -364,7 +399,8 @@ async def _bind_all(address: str) -> list[socket.socket]:
         sockets, failures = [], [OSError(f"{host} has no address")]
         for family, kind, protocol, _, where in dict.fromkeys(found):
             try:
-                sockets.append(opened.enter_context(_bind_one(family, kind, protocol, where)))
+                one = _bind_one(family, kind, protocol, where, shared=shared)
+                sockets.append(opened.enter_context(one))
             except OSError as error:
                 if error.errno not in _NO_SUCH_FAMILY:
                     raise
@@ -375,11 +411,13 @@ async def _bind_all(address: str) -> list[socket.socket]:
     return sockets
 
 
-def _bind_one(family: int, kind: int, protocol: int, where: Any) -> socket.socket:
+def _bind_one(family: int, kind: int, protocol: int, where: Any, *, shared: bool) -> socket.socket:
     """Bind a socket; one of IPv6 takes no IPv4, which has its own."""
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(where)

@@ -1,7 +1,8 @@
 """How a role is at one moment, why it is not ready, and its line in `systemctl status`.
 
-Rules: no user, installation or address but in the jobs of workers; the line says first what an
-operator must know first, with figures so rounded that an idle role's line stays the same. Pure.
+Rules: no user, installation or client's address but in the jobs of workers; the line says first
+what an operator must know first, with figures so rounded that an idle role's line stays the same.
+Pure.
 """
 
 from __future__ import annotations
@@ -154,8 +155,8 @@ class Snapshot:
     """A role at one moment; `moment` and `started` are epoch seconds.
 
     open: jobs that wait or are in progress, requests of the collector; sink_problems: why the
-    collector's sinks accept no records; outputs, bundles: of the collector; reload_error: why the
-    last SIGHUP had no effect.
+    collector's sinks accept no records; listens, outputs, bundles: of the collector; reload_error:
+    why the last SIGHUP had no effect.
     """
 
     version: str
@@ -177,6 +178,7 @@ class Snapshot:
     sink_problems: tuple[str, ...] = ()
     outputs: tuple[OutputView, ...] = ()
     bundles: BundlesView = field(default_factory=BundlesView)
+    listens: str = ""
     reload_error: str = ""
 
     def unready_reasons(self) -> tuple[str, ...]:

@@ -271,8 +271,42 @@ def test_no_request_is_answered_after_the_stop_has_waited_for_all(turns):
     assert asyncio.run(run()) == [0] * 20
 
 
-def asked(opened: contextlib.ExitStack, listener: Listener) -> None:
+@pytest.mark.parametrize("turns", range(3))
+def test_what_the_kernel_has_queued_at_the_stop_is_answered(turns):
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.Response(text="answered")
+
+    async def run(opened: contextlib.ExitStack) -> list[socket.socket]:
+        listener = Listener(web.Server(answer))
+        await listener.start(await bind_address("127.0.0.1:0"))
+        sockets = asked(opened, listener, 3 * http_server.TAKEN_AT_ONCE)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await listener.stop(60.0)
+        return sockets
+
+    with contextlib.ExitStack() as opened:
+        answers = [sock.makefile("rb").read() for sock in asyncio.run(run(opened))]
+    assert [answer[-8:] for answer in answers] == [b"answered"] * len(answers)
+
+
+def test_a_port_can_be_shared_by_those_alone_who_all_say_so():
+    async def run() -> None:
+        first, *_ = await bind_address("127.0.0.1:0", shared=True)
+        address = f"127.0.0.1:{first.getsockname()[1]}"
+        with first, (await bind_address(address, shared=True))[0]:
+            first.listen()
+            with pytest.raises(errors.CannotStart, match="already in use: do so"):
+                await bind_address(address, "; otherwise", when_taken=": do so")
+
+    asyncio.run(run())
+
+
+def asked(opened: contextlib.ExitStack, listener: Listener, count: int = 8) -> list[socket.socket]:
     """Connections on which a request has been sent, while the loop did nothing."""
-    for _ in range(8):
-        sock = opened.enter_context(socket.create_connection(listener.addresses[0]))
+    sockets = []
+    for _ in range(count):
+        sock = opened.enter_context(socket.create_connection(listener.addresses[0], 60))
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        sockets.append(sock)
+    return sockets

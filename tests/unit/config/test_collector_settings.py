@@ -287,3 +287,13 @@ def test_a_wrong_key_in_a_file_of_tixd_is_still_named(tmp_path):
     file.write_text('timeout = 1\n[api]\nhost = "x"')
     with pytest.raises(errors.ConfigError, match="timeout: no such setting"):
         load({}, {}, file)
+
+
+def test_a_port_is_shared_by_key_or_variable_and_wants_an_admin_address(read):
+    found = read('address = "x"\nreusePort = true\nadminAddress = "localhost:8891"')
+    assert (found.settings.reuse_port, found.settings.admin_address) == (True, "localhost:8891")
+    assert found.warnings == ()
+    found = read('address = "x"', GRACC_REUSEPORT="true", GRACC_ADMINADDRESS="off")
+    assert found.settings.reuse_port
+    (warning,) = found.warnings
+    assert warning.startswith("reusePort = true without adminAddress: ")
