@@ -1,15 +1,17 @@
 """Reports in a folder, a tree of folders or a .tar.gz archive, read only.
 
-Each folder that holds reports counts as one installation, at any depth. Rules: nothing is locked,
-created or written, and nothing of an archive is unpacked: the names in it are labels. Only
-regular files are read, whose names may be a report's, up to MAX_REPORT_BYTES; no link is followed;
-hidden folders, bad-reports and failed-results are skipped.
+Each folder that holds reports counts as one installation, at any depth; archives in a tree are read
+as well. Rules: nothing is locked, created or written, and nothing of an archive is unpacked: the
+names in it are labels. Only regular files are read, whose names may be a report's, or that state
+the truth of an experiment, up to MAX_REPORT_BYTES; no link is followed; hidden folders, bad-reports
+and failed-results are skipped.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
+import stat
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -23,6 +25,22 @@ from tixd.reports.spool import MAX_REPORT_BYTES, is_report_name, named_second
 
 #: Folders of an installation that hold no reports.
 _NO_REPORTS = frozenset({"bad-reports", "failed-results"})
+
+#: What states the truth of the experiment whose folder it lies in.
+DESCRIPTION = "description.yml"
+
+#: How the names of archives end that are looked for in a tree.
+ARCHIVES = (".tar.gz", ".tgz")
+
+#: What other files begin with, at which byte, what they are called, and what unpacks them.
+_OTHER_KINDS = (
+    (0, b"PK", "a zip archive", "unzip -d DIR"),
+    (0, b"\xfd7zXZ\0", "an xz archive", "tar -C DIR -xf"),
+    (0, b"BZh", "a bzip2 archive", "tar -C DIR -xf"),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd archive", "tar -C DIR -xf"),
+    (0, b"7z\xbc\xaf", "a 7z archive", "7z x -oDIR"),
+    (257, b"ustar", "a tar archive without gzip", "tar -C DIR -xf"),
+)
 
 #: Complaints about one folder that are listed; more are only counted.
 MAX_COMPLAINTS = 5
@@ -45,9 +63,16 @@ _DAMAGED = (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, Recursi
 
 @dataclass(slots=True)
 class Found:
-    """A folder with files named like reports; `path` is its label, fit to be shown."""
+    """A folder with files named like reports, or an archive in a tree that is damaged.
+
+    path, top: labels, fit to be shown, of the folder, and of the tree or archive that it lies in;
+    description: what the nearest description.yml above it holds; None without one.
+    """
 
     path: str
+    top: str = ""
+    description: bytes | None = None
+    damaged: bool = False
     complaints: list[str] = field(default_factory=list)
     left_out: int = 0
     _by_name: dict[str, Report] = field(default_factory=dict)
@@ -73,8 +98,8 @@ class Found:
 def installations(path: str) -> Iterator[Found]:
     """Find every folder in `path` that holds files named like reports, in the order of their names.
 
-    Raises VolumeError where the folder `path` cannot be read. Raises BadArchive where a file is
-    not a .tar.gz, or is damaged; what was found before the damage comes first.
+    Raises VolumeError where the folder `path` cannot be read. Raises BadArchive where the file
+    `path` is not a .tar.gz, or is damaged; what was found before the damage comes first.
     """
     return _in_tree(path) if os.path.isdir(path) else _in_archive(path)
 
@@ -98,10 +123,13 @@ def _is_skipped(folder: str) -> bool:
 
 
 def _in_tree(top: str) -> Iterator[Found]:
-    waiting = [top]
+    waiting: list[tuple[str, bytes | None]] = [(top, None)]
     while waiting:
-        path = waiting.pop()
-        found = Found(bounded.printable(path))
+        path, description = waiting.pop()
+        if path.endswith(ARCHIVES) and not os.path.isdir(path):
+            yield from _archive_of_tree(path, description)
+            continue
+        found = Found(bounded.printable(path), bounded.printable(top), description)
         try:
             with Folder(path, follow=path == top) as folder:
                 inner = _read_folder(folder, found)
@@ -112,28 +140,54 @@ def _in_tree(top: str) -> Iterator[Found]:
             inner = []
         if found.left_out or found.reports():
             yield found
-        waiting += [os.path.join(path, name) for name in reversed(inner)]
+        waiting += [(os.path.join(path, name), found.description) for name in reversed(inner)]
+
+
+def _archive_of_tree(path: str, description: bytes | None) -> Iterator[Found]:
+    """Find what an archive holds; damage is a complaint, so that the others are read."""
+    try:
+        for found in _in_archive(path):
+            found.description = found.description or description
+            yield found
+    except errors.BadArchive as error:
+        damaged = Found(bounded.printable(path), damaged=True)
+        damaged.exclude(str(error).removeprefix(f"{damaged.path}: "))
+        yield damaged
 
 
 def _read_folder(folder: Folder, found: Found) -> list[str]:
-    """Add the folder's reports; returns the names of the folders in it, in order."""
+    """Add the folder's reports; returns the names of folders and archives in it, in order."""
     entries = sorted(folder.entries(), key=lambda entry: _counting(entry.name))
+    inner = []
     for entry in entries:
-        if entry.is_file and is_report_name(entry.name):
+        if entry.is_file and entry.name == DESCRIPTION:
+            found.description = _content(folder, entry.name, found)
+        elif entry.is_file and is_report_name(entry.name):
             _read_file(folder, entry.name, found)
-    return [entry.name for entry in entries if entry.is_folder and not _is_skipped(entry.name)]
+        elif entry.is_folder and not _is_skipped(entry.name):
+            inner.append(entry.name)
+        elif entry.is_file and entry.name.endswith(ARCHIVES):
+            inner.append(entry.name)
+    return inner
 
 
 def _read_file(folder: Folder, name: str, found: Found) -> None:
+    content = _content(folder, name, found)
+    if content is not None:
+        found.add(name, content)
+
+
+def _content(folder: Folder, name: str, found: Found) -> bytes | None:
+    """Return what a file holds; None, with a complaint, where it cannot be read or is too large."""
     try:
         content, facts = folder.read(name, MAX_REPORT_BYTES)
     except errors.VolumeError as error:
         found.exclude(error.detail)
-        return
+        return None
     if facts.st_size > MAX_REPORT_BYTES:
         found.exclude(_too_large(name, facts.st_size))
-    else:
-        found.add(name, content)
+        return None
+    return content
 
 
 def _too_large(name: str, size_bytes: int) -> str:
@@ -163,19 +217,48 @@ class _Tar(tarfile.TarFile):
 
 def _in_archive(path: str) -> Iterator[Found]:
     """Decode all reports, as members come in any order, before the first folder is yielded."""
+    _refuse_other_kinds(path)
     by_folder: dict[tuple[str, ...], Found] = {}
+    descriptions: dict[tuple[str, ...], bytes] = {}
     damage: Exception | None = None
     try:
         with _Gzip(path) as content:
             content.allowed_bytes = MAX_HEADER_BYTES
             with _Tar.open(fileobj=content, mode="r:") as archive:
-                _read_members(archive, content, path, by_folder)
+                _read_members(archive, content, path, by_folder, descriptions)
     except _DAMAGED as error:
         damage = error
     for folder in sorted(by_folder, key=lambda parts: [_counting(part) for part in parts]):
+        above = (folder[:depth] for depth in range(len(folder), -1, -1))
+        stated = (descriptions[each] for each in above if each in descriptions)
+        by_folder[folder].description = next(stated, None)
         yield by_folder[folder]
     if damage:
         raise errors.BadArchive(bounded.printable(f"{path}: {_reason(damage)}")) from damage
+
+
+def _refuse_other_kinds(path: str) -> None:
+    """Raise BadArchive, with what to name instead, for a file that is known to be none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return  # told where it is read
+    with open(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return
+        begin = file.read(512)
+    shown = bounded.printable(path)
+    if begin.lstrip()[:1] == b"{":
+        folder = bounded.printable(os.path.dirname(path) or ".")
+        raise errors.BadArchive(
+            f"{shown}: is a single report, and a window takes about 18: name its folder, {folder}"
+        )
+    for place, magic, kind, command in _OTHER_KINDS:
+        if begin.startswith(magic, place):
+            raise errors.BadArchive(
+                f"{shown}: is {kind}, and only .tar.gz is read: unpack it ({command} {shown}) and"
+                " name DIR"
+            )
 
 
 def _reason(damage: Exception) -> str:
@@ -190,21 +273,26 @@ def _read_members(
     content: _Gzip,
     path: str,
     by_folder: dict[tuple[str, ...], Found],
+    descriptions: dict[tuple[str, ...], bytes],
 ) -> None:
     """Add the reports in the archive; raises tarfile.ReadError where they are too many."""
     held_bytes = 0
     for member in _members(archive, content):
-        parts = [part for part in member.name.split("/") if part not in ("", ".")]
-        if not parts or not is_report_name(parts[-1]) or any(map(_is_skipped, parts[:-1])):
+        *folders, name = [part for part in member.name.split("/") if part not in ("", ".")] or [""]
+        is_description = name == DESCRIPTION and member.size <= MAX_REPORT_BYTES
+        if not (is_description or is_report_name(name)) or any(map(_is_skipped, folders)):
             continue
         held_bytes += min(member.size, MAX_REPORT_BYTES) + len(member.name) + _HELD_BESIDES_BYTES
         if held_bytes > MAX_HELD_BYTES:
             held = f"reports of more than {MAX_HELD_BYTES} bytes"
             raise tarfile.ReadError(f"{held}: unpack it, and name the folder")
-        label = bounded.printable("/".join([path, *parts[:-1]]))
-        found = by_folder.setdefault(tuple(parts[:-1]), Found(label))
         content.allowed_bytes = 2 * MAX_REPORT_BYTES  # tarfile may read a little more than it needs
-        _read_member(archive, member, parts[-1], found)
+        if is_description:
+            descriptions[tuple(folders)] = _bytes_of(archive, member)
+            continue
+        label = bounded.printable("/".join([path, *folders]))
+        found = by_folder.setdefault(tuple(folders), Found(label, bounded.printable(path)))
+        _read_member(archive, member, name, found)
 
 
 def _members(archive: _Tar, content: _Gzip) -> Iterator[tarfile.TarInfo]:
@@ -231,5 +319,10 @@ def _read_member(
 ) -> None:
     if member.size > MAX_REPORT_BYTES:
         found.exclude(_too_large(name, member.size))
-    elif content := archive.extractfile(member):
-        found.add(name, content.read())
+    else:
+        found.add(name, _bytes_of(archive, member))
+
+
+def _bytes_of(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    content = archive.extractfile(member)
+    return content.read() if content else b""

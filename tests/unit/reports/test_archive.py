@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import tarfile
 import tracemalloc
 
@@ -91,10 +92,11 @@ def test_links_fifos_hidden_and_odd_names_are_not_opened(tmp_path):
 
 
 def test_a_large_file_is_left_out_unread(tmp_path):
-    (tmp_path / "big.json").touch()
-    os.truncate(tmp_path / "big.json", MAX_REPORT_BYTES + 1)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "big.json").touch()
+    os.truncate(tmp_path / "1" / "big.json", MAX_REPORT_BYTES + 1)
     path = pack(tmp_path / "k.tar.gz", [member("1/big.json", b" " * (MAX_REPORT_BYTES + 1))])
-    for place in (tmp_path, path):
+    for place in (tmp_path / "1", path):
         (kept,) = installations(str(place))
         assert kept.complaints == [f"big.json: {MAX_REPORT_BYTES + 1} bytes are more than 1048576"]
 
@@ -273,13 +275,52 @@ def test_a_file_with_a_name_longer_than_any_files_is_passed_over(tmp_path):
 
 
 def test_what_is_wrong_with_an_archive_is_told_without_words_of_python(tmp_path):
-    (tmp_path / "xz").write_bytes(b"\xfd7zXZ\0" * 100)
+    (tmp_path / "text").write_bytes(b"no archive" * 100)
     whole = pack(tmp_path / "whole", archived("1")).read_bytes()
     (tmp_path / "cut").write_bytes(whole[: len(whole) // 2])
-    for name in ("xz", "cut"):
+    for name in ("text", "cut"):
         with pytest.raises(errors.BadArchive) as caught:
             list(installations(str(tmp_path / name)))
         assert caught.value.detail == f"{tmp_path / name}: is not gzip, or is damaged or cut short"
+
+
+@pytest.mark.parametrize(
+    ("begin", "kind"),
+    [
+        (b"PK\x03\x04", "is a zip archive"),
+        (b"\xfd7zXZ\0", "is an xz archive"),
+        (b"\0" * 257 + b"ustar", "is a tar archive without gzip"),
+        (b" {}", "is a single report"),
+    ],
+)
+def test_what_is_no_archive_is_named_with_what_to_name_instead(tmp_path, begin, kind):
+    (tmp_path / "file").write_bytes(begin + b" " * 1000)
+    with pytest.raises(errors.BadArchive, match=kind) as caught:
+        list(installations(str(tmp_path / "file")))
+    assert re.search(r"name (DIR|its folder, /)", caught.value.detail)
+
+
+def test_archives_in_a_tree_are_read_and_one_that_is_damaged_is_told(tmp_path):
+    pack(tmp_path / "a.tar.gz", archived("1"))
+    whole = pack(tmp_path / "b.tar.gz", archived("1")).read_bytes()
+    (tmp_path / "b.tar.gz").write_bytes(whole[: len(whole) // 2])
+    lay_out(tmp_path / "in", FEW[:1])
+    pack(tmp_path / "in" / "c.tgz", archived("2"))
+    kept = [(f.path.removeprefix(f"{tmp_path}/"), f.damaged) for f in installations(str(tmp_path))]
+    whole_ones = [("a.tar.gz/1", False), ("in", False), ("in/c.tgz/2", False)]
+    assert sorted(kept) == sorted([*whole_ones, ("b.tar.gz/1", False), ("b.tar.gz", True)])
+
+
+def test_the_nearest_description_above_an_installation_is_found(tmp_path):
+    lay_out(tmp_path / "tree", [("description.yml", b"top")])
+    lay_out(tmp_path / "tree" / "a", FEW)
+    lay_out(tmp_path / "tree" / "b", [*FEW, ("description.yml", b"near")])
+    members = [member("description.yml", b"top"), member("b/description.yml", b"near")]
+    path = pack(tmp_path / "k.tar.gz", archived("b") + members + archived("a/c"))
+    for place in (tmp_path / "tree", path):
+        assert [f.description for f in installations(str(place))] == [b"top", b"near"]
+    (alone,) = installations(str(tmp_path / "tree" / "a"))
+    assert alone.description is None
 
 
 def test_a_folder_that_cannot_be_opened_is_reported_and_its_neighbours_are_used(
