@@ -102,6 +102,14 @@ class BadArchive(InputError):
     """The file is not a .tar.gz archive, or is damaged; what comes before the damage is used."""
 
 
+class NotAnArchive(BadArchive):
+    """The file is of another kind, which the message names, with what to name instead."""
+
+    def __str__(self) -> str:
+        """Return what it is and the remedy alone."""
+        return self.detail or super().__str__()
+
+
 class BadDescription(InputError):
     """The description.yml states no truth; give it connection_speed and experiment."""
 

@@ -1,26 +1,31 @@
-"""`tixd analyze --estimator` and `--truth`: estimates of usage, beside what a line really carried.
+"""`tixd analyze --truth`: estimates of usage beside what a line really carried.
 
-Rules: estimates are limited to 0..1, as they are posted.
+Rules: estimates are limited to 0..1, as they are posted; a window whose ten minutes the schedule
+covers by less than half lies outside the experiment, and is only counted.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import get_args
 
 import click
-import orjson
+from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from tixd import errors
-from tixd.analysis.observations import MEANINGFUL_SECONDS, Observations
-from tixd.analysis.summary import Estimator, Summary, summarise
+from tixd import bounded, errors
+from tixd.analysis.observations import MEANINGFUL_SECONDS
+from tixd.analysis.summary import Estimator, Summary
 from tixd.commands import output
+from tixd.commands.window_tables import UNTIL, WAYS, Form, print_forms, table_of, until
+from tixd.commands.window_values import Analysed
 from tixd.config import values
+from tixd.reports.archive import DESCRIPTION, Found
+from tixd.results.payload import posted_usage
 from tixd.simulation.evaluation import (
     MAX_BYTES,
     Agreement,
@@ -31,51 +36,48 @@ from tixd.simulation.evaluation import (
     read,
 )
 
-#: Analyses the observations of a window, with the spreads of the installation's earlier windows.
-Analyse = Callable[[Observations, Sequence[float]], Summary | None]
+#: The word of --truth that stands for the description in the archive or folder.
+INSIDE = "inside"
 
 #: No truth is known of a window of whose last ten minutes the schedule covers a smaller share.
 LEAST_COVERED = 0.5
 
-Way = Literal["upstream", "downstream"]
-_WAYS: tuple[Way, ...] = ("upstream", "downstream")
+#: The estimators, in the order in which they stand beside the truth.
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
+
+#: Columns of a direction of a window.
+_HEADINGS = ("truth", "mode", "error", "rel.", "probes", "error", "rel.")
+
+#: Explain the columns.
+_NOTES = (
+    "truth: usage that description.yml states. mode, probes: usage by the two estimators, 0 to 1."
+    " error: estimate - truth. rel.: |error| / truth.",
+    "What each word means: tixd explain",
+)
+
+_parsed = functools.lru_cache(maxsize=64)(read)
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One direction of one window: its true usage and both estimates, each 0..1."""
+class TruthSource:
+    """Where the truth of windows comes from: nowhere, a file, or what lies above the reports."""
 
-    path: str
-    window: int
-    way: Way
-    truth: float
-    mode: float
-    delayed_probes: float
+    def __init__(self, word: str | None) -> None:
+        """Read the file that `word` names; end the command where it states nothing."""
+        self.wanted = word is not None
+        self._stated = None if word in (None, INSIDE) else read_truth(Path(word))
 
-
-def estimator_options(command: output.Command) -> output.Command:
-    """Add the options --estimator and --truth to a command that analyses windows."""
-    estimator = click.option(
-        "--estimator",
-        type=click.Choice([*get_args(Estimator), "both"]),
-        default="mode",
-        show_default=True,
-        help="how usage is computed; both: by delayed probes in brackets (JSON: usageAlt)",
-    )
-    truth = click.option(
-        "--truth",
-        metavar="FILE",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="description.yml that states the true usage: show it, and both estimates' errors",
-    )
-    return estimator(truth(command))
-
-
-def analysis_by(estimator: str) -> Analyse:
-    """Return what analyses a window as --estimator says."""
-    if estimator == "both":
-        return lambda rows, spreads: summarise(rows, both=True, spreads=spreads)
-    return lambda rows, spreads: summarise(rows, cast(Estimator, estimator), spreads=spreads)
+    def of(self, found: Found) -> Truth | None:
+        """Return the truth of an installation; raises errors.BadDescription where there is none."""
+        if not self.wanted or self._stated:
+            return self._stated
+        if found.description is None:
+            raise errors.BadDescription(
+                f"{found.top}: holds no {DESCRIPTION} above the reports: name one with --truth FILE"
+            )
+        try:
+            return _parsed(found.description)
+        except errors.BadDescription as error:
+            raise errors.BadDescription(f"{found.top}: {DESCRIPTION}: {error.detail}") from None
 
 
 def read_truth(path: Path) -> Truth:
@@ -85,82 +87,112 @@ def read_truth(path: Path) -> Truth:
     except (errors.BadDescription, ValueError) as error:
         reason: object = error
     except OSError as error:
-        reason = error.strerror
-    click.echo(f"tixd analyze: {path}: {reason}", err=True)
+        reason = f"{error.strerror}: name a file, or the word {INSIDE}"
+    click.echo(f"tixd analyze: {bounded.printable(str(path))}: {reason}", err=True)
     sys.exit(1)
 
 
-def show(windows: Iterable[tuple[str, int, Summary | None]], truth: Truth, form: str) -> None:
-    """Print path, first second and summary of each window beside the truth.
-
-    The summaries are by the mode, and hold the usage by delayed probes as the other one. Where the
-    truth is known of none, say so and end the command.
-    """
-    compared = [each for window in windows for each in _compared(*window, truth)]
-    if form == "json":
-        _print_json(compared)
-    elif compared:
-        console = output.console()
-        output.print_table(console, _windows_table(compared))
-        output.print_table(console, _agreement_table(compared))
-    if not compared:
-        click.echo("tixd analyze: the truth is known of no window", err=True)
-        sys.exit(1)
-
-
-def _compared(path: str, first: int, summary: Summary | None, truth: Truth) -> Iterator[Compared]:
-    """Yield the directions whose truth is known."""
-    if summary is None:
-        return
-    for way in _WAYS:
-        direction, schedule = getattr(summary, way), getattr(truth, way)
-        last = summary.timestamp
-        if covered(schedule, last - MEANINGFUL_SECONDS, last) < LEAST_COVERED:
-            continue
-        true = expected(schedule, first, last)
-        mode, probes = direction.usage, direction.usage_alt
-        if true is not None and mode is not None and probes is not None:
-            yield Compared(path, first, way, true, min(1.0, mode), probes)
-
-
-def _agreements(compared: list[Compared]) -> Iterator[tuple[Way, str, Agreement]]:
-    """Yield direction, estimator and its agreement, over all windows."""
-    for way in _WAYS:
-        of_way = [each for each in compared if each.way == way]
-        if of_way:
-            yield way, "mode", agreement((each.mode, each.truth) for each in of_way)
-            both = ((each.delayed_probes, each.truth) for each in of_way)
-            yield way, "delayed-probes", agreement(both)
-
-
-def _print_json(compared: list[Compared]) -> None:
-    for each in compared:
-        click.echo(orjson.dumps(asdict(each)))
-    for way, estimator, found in _agreements(compared):
-        click.echo(orjson.dumps({"way": way, "estimator": estimator, **asdict(found)}))
-
-
-def _windows_table(compared: list[Compared]) -> Table:
-    each_way = ("mode", "error", "relative", "probes", "error", "relative")
-    table = output.number_table(("installation", "window (UTC)", "direction"), ("truth", *each_way))
-    for row in compared:
-        numbers: list[float | None] = [row.truth]
-        for estimate in (row.mode, row.delayed_probes):
-            error = estimate - row.truth
-            numbers += [estimate, error, abs(error) / row.truth if row.truth > 0 else None]
-        table.add_row(Text(row.path), output.minute(row.window), row.way, *map(_number, numbers))
-    return table
-
-
-def _agreement_table(compared: list[Compared]) -> Table:
-    headings = ("windows", "mean error", "bias", "relative", "correlation")
-    table = output.number_table(
-        ("\nin all", "\nestimator"), (f"\n{heading}" for heading in headings)
+def truth_of(
+    summary: Summary | None, first: int, truth: Truth | None
+) -> tuple[float | None, float | None]:
+    """Return the true usage up and down of a window; None where it is unknown."""
+    if summary is None or truth is None:
+        return None, None
+    last = summary.timestamp
+    up, down = (
+        expected(schedule, first, last)
+        if covered(schedule, last - MEANINGFUL_SECONDS, last) >= LEAST_COVERED
+        else None
+        for schedule in (truth.upstream, truth.downstream)
     )
-    for way, estimator, found in _agreements(compared):
+    return up, down
+
+
+def _estimates(window: Analysed, way: int) -> tuple[float | None, float | None]:
+    """Return usage by mode and by delayed probes, as posted."""
+    usage, other = (
+        posted_usage(found) for found in (window.ways[way].usage, window.ways[way].usage_alt)
+    )
+    return (usage, other) if window.estimator == "mode" else (other, usage)
+
+
+def agreements(windows: Sequence[Analysed]) -> list[tuple[int, Estimator, Agreement]]:
+    """Return direction, 0 up and 1 down, estimator, and its agreement with the truth."""
+    found = []
+    for way, number in product((0, 1), range(2)):
+        pairs = [
+            (estimate, truth)
+            for window in windows
+            if (truth := window.truth[way]) is not None
+            and (estimate := _estimates(window, way)[number]) is not None
+        ]
+        if pairs:
+            found.append((way, ESTIMATORS[number], agreement(pairs)))
+    return found
+
+
+def outside_line(windows: Sequence[Analysed]) -> str | None:
+    """Say how many windows lie outside the experiment; None where none does."""
+    count = sum(window.truth == (None, None) for window in windows)
+    if not count:
+        return None
+    lie = "lies" if count == 1 else "lie"
+    return (
+        f"{count} of {len(windows)} windows {lie} outside the experiment: its schedule covers less"
+        " than half of the ten minutes"
+    )
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def show(console: Console, windows: Sequence[Analysed]) -> None:
+    """Show the windows whose truth is known, a row for each direction, and the agreement below."""
+    known = [window for window in windows if window.truth != (None, None)]
+    if not known:
+        return
+    if console.is_terminal:
+        headings = ["<\nway", *_HEADINGS]
+        forms = [Form(headings, _rows, named) for named in (True, False)]
+        columns = console.width
+        print_forms(console, known, forms)
+        click.echo()
+        output.print_table(console, _agreement_table(known))
+        for note in (UNTIL, *_NOTES):
+            output.print_text(note, columns)
+    else:
+        names = ["<installation", "<until (UTC)", "<way"]
+        rows = [
+            [window.path, output.minute(until(window)), *cells]
+            for window in known
+            for cells in _rows(window)
+        ]
+        output.print_table(console, table_of([*names, *_HEADINGS], rows))
+        output.print_table(console, _agreement_table(known))
+
+
+def _rows(window: Analysed) -> list[list[str]]:
+    """Return a row for each direction whose truth is known."""
+    rows = []
+    for way, truth in enumerate(window.truth):
+        if truth is None:
+            continue
+        cells = [WAYS[way], _number(truth)]
+        for estimate in _estimates(window, way):
+            error = None if estimate is None else estimate - truth
+            relative = abs(error) / truth if error is not None and truth > 0 else None
+            cells += [_number(estimate), _number(error), _number(relative)]
+        rows.append(cells)
+    return rows
+
+
+def _agreement_table(windows: Sequence[Analysed]) -> Table:
+    headings = ("<in all", "<estimator", "windows", "mean error", "bias", "rel.", "correlation")
+    rows = []
+    for way, estimator, found in agreements(windows):
         numbers = (found.error, found.bias, found.relative, found.correlation)
-        table.add_row(way, estimator, str(found.windows), *map(_number, numbers))
-    return table
+        rows.append([WAYS[way], estimator, str(found.windows), *map(_number, numbers)])
+    return table_of(headings, rows)
 
 
 def _number(value: float | None) -> str:

@@ -7,7 +7,9 @@ it needs. rich is imported where it is needed, because it takes long.
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -144,6 +146,15 @@ def minute(epoch_second: float) -> str:
     return datetime.fromtimestamp(epoch_second, UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def iso_time(epoch_second: float) -> str:
+    """Return a time to the second as programs read it.
+
+    >>> iso_time(0)
+    '1970-01-01T00:00:00Z'
+    """
+    return datetime.fromtimestamp(epoch_second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def number(value: float | None, digits: int) -> str:
     """Return a number with this many decimals; "-" where it is undefined."""
     return "-" if value is None else f"{value:.{digits}f}"
@@ -196,12 +207,46 @@ def number_table(words: Iterable[str], numbers: Iterable[str]) -> Table:
 
 def print_table(console: Console, table: Table) -> None:
     """Print a table of numbers, none of which is cut where the terminal is too narrow."""
+    console.width = max(console.width, table_columns(console, table))
+    console.print(table)
+
+
+def table_columns(console: Console, table: Table) -> int:
+    """Return how many columns a table needs so that nothing of it is cut or folded."""
     from rich.measure import Measurement  # noqa: PLC0415
 
     widest = console.options.update(max_width=PLAIN_COLUMNS)
-    needed = Measurement.get(console, widest, table).maximum
-    console.width = max(console.width, needed)
-    console.print(table)
+    return Measurement.get(console, widest, table).maximum
+
+
+def print_sections(console: Console, table: Table, titles: Mapping[int, Sequence[str]]) -> None:
+    """Print a table whose rows take a line each, with lines of text between them.
+
+    titles: lines above a row, by its number from 0; a long one breaks between words.
+    """
+    columns = console.width
+    with console.capture() as capture:
+        print_table(console, table)
+    lines = capture.get().splitlines()
+    heading = len(lines) - table.row_count
+    for number, line in enumerate(lines):
+        for title in titles.get(number - heading, ()):
+            print_text(title, columns)
+        click.echo(line.rstrip())
+
+
+def print_note(text: str) -> None:
+    """Print a line on standard error; on a terminal it breaks between words."""
+    columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else PLAIN_COLUMNS
+    print_text(text, columns, err=True)
+
+
+def print_text(text: str, columns: int, *, err: bool = False) -> None:
+    """Print a text that breaks between words where it is longer than `columns`."""
+    for line in textwrap.wrap(
+        text, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    ):
+        click.echo(line, err=err)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tixd import bounded, errors
-from tixd.directory import Folder
+from tixd.directory import Entry, Folder
 from tixd.reports.decode import decode
 from tixd.reports.model import Report
 from tixd.reports.spool import MAX_REPORT_BYTES, is_report_name, named_second
@@ -164,11 +164,16 @@ def _read_folder(folder: Folder, found: Found) -> list[str]:
             found.description = _content(folder, entry.name, found)
         elif entry.is_file and is_report_name(entry.name):
             _read_file(folder, entry.name, found)
-        elif entry.is_folder and not _is_skipped(entry.name):
-            inner.append(entry.name)
-        elif entry.is_file and entry.name.endswith(ARCHIVES):
+        elif _leads_on(entry):
             inner.append(entry.name)
     return inner
+
+
+def _leads_on(entry: Entry) -> bool:
+    """Return whether reports may lie in it."""
+    if entry.is_folder:
+        return not _is_skipped(entry.name)
+    return entry.is_file and entry.name.endswith(ARCHIVES)
 
 
 def _read_file(folder: Folder, name: str, found: Found) -> None:
@@ -238,7 +243,7 @@ def _in_archive(path: str) -> Iterator[Found]:
 
 
 def _refuse_other_kinds(path: str) -> None:
-    """Raise BadArchive, with what to name instead, for a file that is known to be none."""
+    """Raise NotAnArchive, with what to name instead, for a file that is known to be none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
@@ -250,12 +255,12 @@ def _refuse_other_kinds(path: str) -> None:
     shown = bounded.printable(path)
     if begin.lstrip()[:1] == b"{":
         folder = bounded.printable(os.path.dirname(path) or ".")
-        raise errors.BadArchive(
+        raise errors.NotAnArchive(
             f"{shown}: is a single report, and a window takes about 18: name its folder, {folder}"
         )
     for place, magic, kind, command in _OTHER_KINDS:
         if begin.startswith(magic, place):
-            raise errors.BadArchive(
+            raise errors.NotAnArchive(
                 f"{shown}: is {kind}, and only .tar.gz is read: unpack it ({command} {shown}) and"
                 " name DIR"
             )

@@ -53,9 +53,9 @@ def payload(result: WindowResult) -> bytes:
         {
             "timestamp": result.summary.timestamp,
             "version": MEASURE_VERSION,
-            "upUsage": _limited(up.usage),
+            "upUsage": posted_usage(up.usage),
             "upQuality": up.quality,
-            "downUsage": _limited(down.usage),
+            "downUsage": posted_usage(down.usage),
             "downQuality": down.quality,
             "hurstUpRs": up.hurst_rs,
             "hurstUpWavelet": up.hurst_wavelet,
@@ -103,7 +103,12 @@ def parse_failed_report(content: bytes) -> WindowResult:
         raise errors.BadFailedResult(str(error)[:200]) from error
 
 
-def _limited(usage: float | None) -> float | None:
+def posted_usage(usage: float | None) -> float | None:
+    """Limit usage to what the tix-api takes.
+
+    >>> posted_usage(1.4), posted_usage(0.5), posted_usage(None)
+    (1.0, 0.5, None)
+    """
     return None if usage is None or math.isnan(usage) else min(1.0, max(0.0, usage))
 
 
@@ -114,8 +119,8 @@ def _alternative(
     if up.usage_alt is None and down.usage_alt is None:
         return {}
     return {
-        "upUsageAlt": _limited(up.usage_alt),
-        "downUsageAlt": _limited(down.usage_alt),
+        "upUsageAlt": posted_usage(up.usage_alt),
+        "downUsageAlt": posted_usage(down.usage_alt),
         "upUsageWidth": up.width,
         "downUsageWidth": down.width,
         "clock": clock,

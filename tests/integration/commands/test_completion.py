@@ -76,7 +76,7 @@ def said(shell, *command: str) -> list[str]:
         ("-l ./d", ["-o default"]),
         ("-c ", ["-o default"]),
         ("-s ", ["-o dirnames"]),
-        ("analyze --format ", ["table", "json"]),
+        ("analyze --format ", ["table", "json", "csv"]),
         ("failed ", ["list", "retry"]),
         ("sample tixd.s", ["tixd.service"]),
         ("manual set", ["settings"]),

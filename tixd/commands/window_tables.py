@@ -1,0 +1,256 @@
+"""Show windows in one table, in the form that the terminal has room for.
+
+Rules: one heading; what rows have in common (folder or archive, source with its AS, day) stands
+once above them; nothing is cut. In a pipe or a file each row has all of it in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tixd.commands import output
+from tixd.commands.window_values import SURE, Analysed, Group, outside, way_values
+
+#: Terminals from here on show all values of a window in one line.
+WIDE_COLUMNS = 120
+
+#: Marks behind values: outside their range, two halves that differ, two estimators that differ.
+OUTSIDE, UNSTEADY, DISPUTED = "!", "~", "?"
+
+#: The two directions in the order of their results.
+WAYS = ("up", "down")
+
+#: Values of a direction: their names, headings, and short headings.
+_VALUES = ("usage", "quality", "hurst.rs", "hurst.wavelet")
+_HEADINGS = ("usage", "quality", "H R/S", "H wav.")
+_SHORT = ("usage", "qual.", "H R/S", "H wav.")
+
+#: Says when, at the end of every table on a terminal.
+UNTIL = (
+    "until: the second of a window's last packet, which is the timestamp of its result. The values"
+    " are of the ten minutes up to it."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What is shown of usage: as computed or as posted; the other estimator's too; its width."""
+
+    raw: bool = False
+    both: bool = False
+    widths: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A way to lay windows out.
+
+    headings: of the columns behind folder and time, "<" first where they are words; cells: the rows
+    that a window has, with a cell for each heading; named: whether the folder has a column, else
+    it stands above the rows.
+    """
+
+    headings: Sequence[str]
+    cells: Callable[[Analysed], list[list[str]]]
+    named: bool = True
+
+
+def print_forms(console: Console, windows: Sequence[Analysed], forms: Iterable[Form]) -> None:
+    """Print windows in the first form that the terminal has room for, or in the last one."""
+    for form in forms:
+        table, titles = _laid_out(windows, form)
+        if output.table_columns(console, table) <= console.width:
+            break
+    output.print_sections(console, table, titles)
+
+
+def _laid_out(windows: Sequence[Analysed], form: Form) -> tuple[Table, dict[int, list[str]]]:
+    """Return the table of a form, and the titles between its rows."""
+    rows: list[list[str]] = []
+    titles: dict[int, list[str]] = {}
+    before: tuple[str, ...] = ("", "", "")
+    for window in windows:
+        shared = _shared(window, named=form.named)
+        titles[len(rows)] = [
+            new for new, old in zip(shared[:2], before, strict=False) if new != old
+        ]
+        name = [window.name if shared != before else ""] * form.named
+        time = output.minute(until(window))[-5:]
+        for number, cells in enumerate(form.cells(window)):
+            first = [*name, time] if number == 0 else [""] * (len(name) + 1)
+            rows.append([*first, *cells])
+        before = shared
+    folder = ["<\nfolder"] * form.named
+    return table_of([*folder, "10 min\nuntil", *form.headings], rows), titles
+
+
+def _shared(window: Analysed, *, named: bool) -> tuple[str, str, str]:
+    """Return what stands above the rows that have it in common, and the folder."""
+    day = output.minute(until(window))[:10]
+    place = f", {window.origin}" if window.origin else ""
+    line = f"{day} (UTC), from {window.source}{place}"
+    return window.top, line if named else f"{window.name}: {line}", window.name
+
+
+def table_of(headings: Iterable[str], rows: Sequence[list[str]]) -> Table:
+    """Make a table; a heading with "<" first is of words, any other of numbers."""
+    table = output.number_table((), ())
+    for heading in headings:
+        justify: Any = "left" if heading.startswith("<") else "right"
+        table.add_column(heading.removeprefix("<"), justify=justify, no_wrap=True)
+    columns = [_with_room_for_marks(column) for column in zip(*rows, strict=True)]
+    for cells in zip(*columns, strict=True):
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _with_room_for_marks(cells: Sequence[str]) -> list[str]:
+    """Put blanks behind numbers without marks, so that all stand below each other."""
+    marks = [len(cell) - len(cell.rstrip(OUTSIDE + UNSTEADY + DISPUTED)) for cell in cells]
+    most = max(marks)
+    return [cell + " " * (most - own) for cell, own in zip(cells, marks, strict=True)]
+
+
+def until(window: Analysed) -> int:
+    """Return the timestamp of a window; its first second where it has no short packet."""
+    return window.summary.timestamp if window.summary else window.first
+
+
+# --- windows -------------------------------------------------------------------------------------
+
+
+def show_windows(
+    console: Console, windows: Sequence[Analysed], *, raw: bool = False, both: bool = False
+) -> None:
+    """Show windows; raw: usage as computed; both: usage by the other estimator too."""
+    if not windows:
+        return
+    plain, full = Style(raw, both), Style(raw, both, widths=True)
+    if not console.is_terminal:
+        output.print_table(console, _lines(windows, full))
+        return
+    abreast = _abreast("\n", _SHORT)
+    wide = Form(["rep.", "obs.", *abreast, "<sure"], lambda w: [[*_counts(w), *_row(w, full)]])
+    compact = Form([*abreast, "<sure"], lambda w: [_row(w, plain)])
+    by_way = ["<\nway", *_HEADINGS, "<sure"]
+    each = [Form(by_way, lambda w: _by_way(w, full), named) for named in (True, False)]
+    forms = [wide] * (console.width >= WIDE_COLUMNS) + [compact] * (not both) + each
+    columns = console.width
+    print_forms(console, windows, forms)
+    for note in _notes(windows, full):
+        output.print_text(note, columns)
+
+
+def _lines(windows: Sequence[Analysed], style: Style) -> Table:
+    """Make the table of a pipe: everything in each row."""
+    located = ["<AS"] * bool(windows[0].origin)
+    headings = ["<installation", "<from", *located, "<until (UTC)", "rep.", "obs."]
+    rows = []
+    for window in windows:
+        names = [window.path, window.source, *[str(window.origin)] * len(located)]
+        time = output.minute(until(window))
+        rows.append([*names, time, *_counts(window), *_row(window, style)])
+    return table_of([*headings, *_abreast(" ", _SHORT), "<sure"], rows)
+
+
+def _abreast(between: str, headings: Iterable[str]) -> list[str]:
+    """Return headings for the values of both directions in one row."""
+    return [f"{way}{between}{heading}" for way, heading in product(WAYS, headings)]
+
+
+def _counts(window: Analysed) -> list[str]:
+    return [str(window.reports), str(window.observations)]
+
+
+def _row(window: Analysed, style: Style) -> list[str]:
+    cells = [cell for way in window.ways for cell in value_cells(way_values(way), style, window)]
+    return [*cells, window.sure or "-"]
+
+
+def _by_way(window: Analysed, style: Style) -> list[list[str]]:
+    ways = zip(WAYS, window.ways, (window.sure or "-", ""), strict=True)
+    return [[word, *value_cells(way_values(way), style, window), sure] for word, way, sure in ways]
+
+
+def value_cells(values: Mapping[str, Any], style: Style, of: Analysed | Group) -> list[str]:
+    """Return usage, quality and both Hurst estimates of a direction, with their marks."""
+    others = (_marked(values[name], values[name]) for name in _VALUES[1:])
+    return [_usage(values, style, of), *others]
+
+
+def _usage(values: Mapping[str, Any], style: Style, of: Analysed | Group) -> str:
+    """Return usage; by delayed probes with its width, the other estimator's in brackets."""
+    usage = _marked(values["usage" if style.raw else "usagePosted"], values["usage"])
+    width = f"\u00b1{values['usageWidth']:.2f}" if style.widths and values["usageWidth"] else ""
+    unsteady = UNSTEADY if values.get("unsteady") else ""
+    if of.estimator == "delayed-probes":
+        return usage + width + unsteady
+    usage += DISPUTED if values.get("disputed") else ""
+    if style.both:
+        return f"{usage} ({output.number(values['usageAlt'], 2)}{width}{unsteady})"
+    return usage + unsteady
+
+
+def _marked(shown: float | None, computed: float | None) -> str:
+    return output.number(shown, 2) + (OUTSIDE if outside(computed) else "")
+
+
+def _notes(windows: Sequence[Analysed], style: Style) -> Iterator[str]:
+    """Explain what is in the table, and no more."""
+    yield UNTIL
+    other = ", in brackets by delayed-probes" if style.both else ""
+    yield f"usage: by {windows[0].estimator}{other}."
+    ways = [way_values(way) for window in windows for way in window.ways]
+    if any(outside(values[name]) for values in ways for name in _VALUES):
+        posted = "" if style.raw else " Usage is shown as it is posted; --raw shows it as computed."
+        yield f"{OUTSIDE} is outside 0 to 1.{posted}"
+    if any(values["unsteady"] for values in ways):
+        yield f"{UNSTEADY} unsteady: {SURE['unsteady']}."
+    if any(values["disputed"] for values in ways) and windows[0].estimator == "mode":
+        yield f"{DISPUTED} disputed: {SURE['disputed']}."
+    found = {window.sure for window in windows} & {"clock-set", "not-credible"}
+    yield from (f"{word}: {SURE[word]}." for word in SURE if word in found)
+    yield "What each word means: tixd explain"
+
+
+# --- by AS ---------------------------------------------------------------------------------------
+
+
+def show_groups(console: Console, groups: Sequence[Group], *, raw: bool = False) -> None:
+    """Show a row for each AS, or two below its name where the terminal is narrow."""
+    if not groups:
+        return
+    style = Style(raw, widths=True)
+    counts = ["inst.", "windows"]
+    between = "\n" if console.is_terminal else " "
+    wide = table_of(
+        ["<AS", *counts, *_abreast(between, _SHORT)],
+        [
+            [
+                str(g.origin),
+                *_members(g),
+                *(c for way in g.ways for c in value_cells(way, style, g)),
+            ]
+            for g in groups
+        ],
+    )
+    if output.table_columns(console, wide) <= console.width:
+        output.print_table(console, wide)
+        return
+    rows = [
+        [*(_members(g) if not way else ("", "")), WAYS[way], *value_cells(g.ways[way], style, g)]
+        for g, way in product(groups, (0, 1))
+    ]
+    titles = {2 * number: [str(group.origin)] for number, group in enumerate(groups)}
+    output.print_sections(console, table_of([*counts, "<way", *_HEADINGS], rows), titles)
+
+
+def _members(group: Group) -> list[str]:
+    return [str(group.installations), str(group.windows)]
