@@ -34,6 +34,7 @@ COMMANDS = MappingProxyType(
     {
         "once": "Process every installation in the reports folder once",
         "analyze": "Analyse report folders without changing them",
+        "explain": "Say what a word in the results means",
         "simulate": "Make reports of lines whose usage is known",
         "status": "Show what the tixd that runs here does",
         "health": "Say whether the tixd that runs here can work",

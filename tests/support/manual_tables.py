@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from tests.support.manual_pages import ROOT, page, path_of
 from tixd.collector import mapping
-from tixd.commands import manual
+from tixd.commands import manual, window_values
 from tixd.config.values import COLLECTOR, PROCESSING, SettingsTable
 
 
@@ -74,6 +75,13 @@ def module_table() -> str:
     return "\n".join(rows)
 
 
+def members_table(meanings: Mapping[str, str]) -> str:
+    """Members of JSON, columns of CSV or words, each with its meaning."""
+    escaped = {name: meaning.replace("|", "\\|") for name, meaning in meanings.items()}
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in escaped.items()]
+    return "\n".join(["| name | meaning |", "| --- | --- |", *rows])
+
+
 def _default(table: SettingsTable, name: str) -> str:
     return f"`{shown}`" if (shown := table.default_text(name)) else ""
 
@@ -89,6 +97,11 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "keys": ("collector", key_table),
     "pages": ("README", page_list),
     "modules": ("architecture", module_table),
+    "sure": ("glossary", partial(members_table, window_values.SURE)),
+    "csv columns": ("analyze", partial(members_table, window_values.CSV_COLUMNS)),
+    "json members": ("analyze", partial(members_table, window_values.WINDOW_MEMBERS)),
+    "agreement members": ("analyze", partial(members_table, window_values.AGREEMENT_MEMBERS)),
+    "as members": ("analyze", partial(members_table, window_values.AS_MEMBERS)),
 }
 
 

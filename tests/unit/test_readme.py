@@ -35,7 +35,7 @@ def test_the_two_commands_are_there_and_can_be_run():
 
 def test_sections_stand_in_the_order_that_readers_need():
     titles = re.findall(r"^## (.*)$", page("README"), re.MULTILINE)
-    order = ["Two commands", "Install", "What you see then"]
+    order = ["One result", "Two commands", "Install", "What you see then"]
     order += ["Coming from tix-time-processor", "Coming from gracc-collector"]
     order += ["Commands", "Two paths", "Manual", "Known limits", "Developing"]
     assert titles == order

@@ -187,7 +187,7 @@ def _rows(window: Analysed) -> list[list[str]]:
 
 
 def _agreement_table(windows: Sequence[Analysed]) -> Table:
-    headings = ("<in all", "<estimator", "windows", "mean error", "bias", "rel.", "correlation")
+    headings = ("<in all", "<estimator", "windows", "error", "bias", "rel.", "corr.")
     rows = []
     for way, estimator, found in agreements(windows):
         numbers = (found.error, found.bias, found.relative, found.correlation)

@@ -15,10 +15,14 @@ from typing import ClassVar
 import click
 from click.shell_completion import CompletionItem
 
+from tixd.commands import output
 from tixd.config import values
 
 #: Every page, in the order in which most readers need them.
 PAGES = (
+    "start",
+    "glossary",
+    "analyze",
     "moving-from-tix-time-processor",
     "moving-from-gracc-collector",
     "systemd",
@@ -76,8 +80,7 @@ def command(name: str | None) -> None:
       tixd manual troubleshooting
     """
     if name is None:
-        for page in PAGES:
-            print(f"{page}\n    {first_sentence(text(page))}")
+        output.print_entries((page, first_sentence(text(page))) for page in PAGES)
     elif sys.stdout.isatty():
         _show(text(name))
     else:

@@ -235,6 +235,14 @@ def print_sections(console: Console, table: Table, titles: Mapping[int, Sequence
         click.echo(line.rstrip())
 
 
+def print_entries(entries: Iterable[tuple[str, str]]) -> None:
+    """Print words with their meanings below; a terminal breaks a meaning between words."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_COLUMNS
+    for word, meaning in entries:
+        print(word)
+        print(textwrap.fill(meaning, columns, initial_indent="    ", subsequent_indent="    "))
+
+
 def print_note(text: str) -> None:
     """Print a line on standard error; on a terminal it breaks between words."""
     columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else PLAIN_COLUMNS

@@ -27,10 +27,9 @@ OUTSIDE, UNSTEADY, DISPUTED = "!", "~", "?"
 #: The two directions in the order of their results.
 WAYS = ("up", "down")
 
-#: Values of a direction: their names, headings, and short headings.
+#: Values of a direction: their names, and their headings.
 _VALUES = ("usage", "quality", "hurst.rs", "hurst.wavelet")
-_HEADINGS = ("usage", "quality", "H R/S", "H wav.")
-_SHORT = ("usage", "qual.", "H R/S", "H wav.")
+_HEADINGS = ("usage", "qual.", "H R/S", "H wav.")
 
 #: Says when, at the end of every table on a terminal.
 UNTIL = (
@@ -136,7 +135,7 @@ def show_windows(
     if not console.is_terminal:
         output.print_table(console, _lines(windows, full))
         return
-    abreast = _abreast("\n", _SHORT)
+    abreast = _abreast("\n", _HEADINGS)
     wide = Form(["rep.", "obs.", *abreast, "<sure"], lambda w: [[*_counts(w), *_row(w, full)]])
     compact = Form([*abreast, "<sure"], lambda w: [_row(w, plain)])
     by_way = ["<\nway", *_HEADINGS, "<sure"]
@@ -157,7 +156,7 @@ def _lines(windows: Sequence[Analysed], style: Style) -> Table:
         names = [window.path, window.source, *[str(window.origin)] * len(located)]
         time = output.minute(until(window))
         rows.append([*names, time, *_counts(window), *_row(window, style)])
-    return table_of([*headings, *_abreast(" ", _SHORT), "<sure"], rows)
+    return table_of([*headings, *_abreast(" ", _HEADINGS), "<sure"], rows)
 
 
 def _abreast(between: str, headings: Iterable[str]) -> list[str]:
@@ -215,7 +214,7 @@ def _notes(windows: Sequence[Analysed], style: Style) -> Iterator[str]:
         yield f"{UNSTEADY} unsteady: {SURE['unsteady']}."
     if any(values["disputed"] for values in ways) and windows[0].estimator == "mode":
         yield f"{DISPUTED} disputed: {SURE['disputed']}."
-    found = {window.sure for window in windows} & {"clock-set", "not-credible"}
+    found = {window.sure for window in windows} & {"clock-set", "clock-bad"}
     yield from (f"{word}: {SURE[word]}." for word in SURE if word in found)
     yield "What each word means: tixd explain"
 
@@ -231,7 +230,7 @@ def show_groups(console: Console, groups: Sequence[Group], *, raw: bool = False)
     counts = ["inst.", "windows"]
     between = "\n" if console.is_terminal else " "
     wide = table_of(
-        ["<AS", *counts, *_abreast(between, _SHORT)],
+        ["<AS", *counts, *_abreast(between, _HEADINGS)],
         [
             [
                 str(g.origin),

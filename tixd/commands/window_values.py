@@ -29,7 +29,7 @@ DISPUTED = 0.3
 
 #: How sure the values of a window are, the worst that applies first; with what it means.
 SURE = {
-    "not-credible": "the clocks do not fit together: distrust the usage by either estimator",
+    "clock-bad": "the clocks do not fit together: distrust the usage by either estimator",
     "clock-set": "a clock was set within the window: distrust the usage by mode",
     "disputed": f"the other estimator's usage differs by more than {DISPUTED} from that by mode",
     "unsteady": "the two halves of the ten minutes differ: usage is a mean of unequal parts",
@@ -86,7 +86,7 @@ class Analysed:
             return None
         by_mode = self.estimator == "mode"
         found = {
-            "not-credible": self.clock == "not-credible",
+            "clock-bad": self.clock == "not-credible",
             "clock-set": by_mode and self.clock == "set",
             "disputed": by_mode and any(map(_is_disputed, self.ways)),
             "unsteady": any(way.unsteady for way in self.ways),

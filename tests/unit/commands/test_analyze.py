@@ -122,7 +122,7 @@ def test_usage_above_one_is_posted_as_one_and_marked_and_raw_on_request():
         ({"usage_alt": 0.1}, "fine", "delayed-probes", "yes"),
         ({"usage_alt": 0.1}, "set", "mode", "clock-set"),
         ({}, "set", "delayed-probes", "yes"),
-        ({}, "not-credible", "delayed-probes", "not-credible"),
+        ({}, "not-credible", "delayed-probes", "clock-bad"),
     ],
 )
 def test_the_worst_that_is_known_says_how_sure_a_window_is(changes, clock, estimator, word):

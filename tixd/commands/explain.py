@@ -1,0 +1,93 @@
+"""`tixd explain [WORD]`: what a word of the results means: a section of the manual's glossary.
+
+Rules: the glossary is the only source; below its title, a section names in "Also:" the other words
+that lead to it: marks, columns, members.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import click
+from click.shell_completion import CompletionItem
+
+from tixd.commands import manual, output
+from tixd.config import values
+
+PAGE = "glossary"
+
+#: A word or mark in the line of other words.
+_QUOTED = re.compile(r"`([^`]+)`")
+
+
+def sections() -> dict[str, str]:
+    """Return the sections of the glossary by their titles, each with its heading."""
+    parts = re.split(r"^(?=## )", manual.text(PAGE), flags=re.MULTILINE)[1:]
+    return {part.split("\n")[0].removeprefix("## "): part for part in parts}
+
+
+def other_words(section: str) -> list[str]:
+    """Return the other words that lead to a section."""
+    line = section.split("\n\n")[1]
+    return _QUOTED.findall(line) if line.startswith("Also: ") else []
+
+
+def meaning(section: str) -> str:
+    """Return the sentence that says what the word means."""
+    paragraphs = section.split("\n\n")
+    return paragraphs[1 + paragraphs[1].startswith("Also: ")].replace("\n", " ")
+
+
+def find(word: str) -> str:
+    """Return the section on a word, its title or another one; an unknown one is refused."""
+    by_word: dict[str, str] = {}
+    for title, section in sections().items():
+        for each in (title, *other_words(section)):
+            by_word.setdefault(_plain(each), section)
+    found = by_word.get(_plain(word)) or by_word.get(_plain(word).removeprefix("up_"))
+    found = found or by_word.get(_plain(word).removeprefix("down_"))
+    if found:
+        return found
+    near = values.did_you_mean(_plain(word), by_word) or "."
+    raise click.BadParameter(
+        f"no word {values.quoted(word)}{near} The words are {', '.join(sections())}."
+    )
+
+
+def _plain(word: str) -> str:
+    """Return a word as it is looked up: without case, and blanks for hyphens."""
+    return " ".join(word.casefold().replace("-", " ").split())
+
+
+def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete the title of a section."""
+    titles = (title.lower() for title in sections())
+    return [CompletionItem(title) for title in titles if title.startswith(incomplete.lower())]
+
+
+@click.command()
+@click.argument("words", required=False, nargs=-1, metavar="[WORD]", shell_complete=complete)
+def command(words: tuple[str, ...]) -> None:
+    """Say what a word in the results means; without WORD, list the words.
+
+    Headings of tables, their marks, columns of CSV and members of JSON are words too. All are in
+    `tixd manual glossary`.
+
+    \b
+    Examples: what quality is; why a Hurst estimate is above 1; what a question mark stands for
+      tixd explain quality
+      tixd explain wavelet
+      tixd explain "?"
+    """
+    if words:
+        _print(find(" ".join(words)))
+        return
+    output.print_entries((title.lower(), meaning(part)) for title, part in sections().items())
+
+
+def _print(section: str) -> None:
+    if sys.stdout.isatty():
+        click.echo(manual.rendered(section), nl=False)
+    else:
+        print(section, end="")
