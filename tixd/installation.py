@@ -7,6 +7,7 @@ post of one window.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from tixd.analysis.summary import Summary, summarise
 from tixd.asn.lookup import OriginLookup
 from tixd.config.settings import Settings
 from tixd.directory import Folder
+from tixd.history.job_record import Recorder
 from tixd.jobs import JobResult, Phase, PhaseName, ProcessInstallation
 from tixd.reports.ages import Ages
 from tixd.reports.model import Installation, Report
@@ -71,6 +73,7 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
     tally: Counter[str] = Counter()
     installation = Installation(job.user_id, job.installation_id, job.path)
     has_more = False
+    recorder = Recorder(installation, worker.origins.lookup, worker.now)
     warn = partial(_warn, worker, installation)
     try:
         with (
@@ -78,8 +81,9 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
             Journal(folder, tally, worker.unwritten, warn) as journal,
             FailedResults(folder) as failed_results,
         ):
-            run = _Run(installation, folder, journal, failed_results, worker, tally)
+            run = _Run(installation, folder, journal, failed_results, worker, tally, recorder)
             has_more = run.work(job)
+            recorder.state = run.state()
     except errors.Locked:
         tally["jobs_locked"] += 1
     except errors.NotFound as error:
@@ -87,10 +91,13 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
         logs.debug("installation_vanished", **installation.labels, reason=error.detail)
     except errors.VolumeError as error:
         tally["jobs_failed"] += 1
+        recorder.state = {"trouble": str(error)}
         _log_skipped(worker, installation, error)
     tally.update(worker.client.tally)
     worker.client.tally.clear()
-    return JobResult(counts={name: n for name, n in tally.items() if n}, has_more=has_more)
+    counts = {name: n for name, n in tally.items() if n}
+    record = "" if worker.settings.history == "off" else recorder.text()
+    return JobResult(counts, has_more=has_more, record=record)
 
 
 class _Run:
@@ -104,6 +111,7 @@ class _Run:
         failed_results: FailedResults,
         worker: Worker,
         tally: Counter[str],
+        recorder: Recorder,
     ) -> None:
         self._installation = installation
         self._folder = folder
@@ -123,7 +131,9 @@ class _Run:
             jitter=worker.random,
             origin_of=worker.origins.lookup,
             warn=self._warn,
+            note=recorder.add,
         )
+        self._recorder = recorder
 
     def work(self, job: ProcessInstallation) -> bool:
         """Finish an interrupted job, then window after window; return whether more is left."""
@@ -142,6 +152,21 @@ class _Run:
         finally:
             self._spool.close()
         return has_more
+
+    def state(self) -> dict[str, object]:
+        """Return how the installation is after the work, by the names of the history's STATE."""
+        spool, backoff = self._spool, self._journal.entry.backoff
+        listed = self._failed_results.listed
+        kept = self._failed_results.counts()[0] if listed is None else listed + self._recorder.kept
+        return {
+            "reports": spool.count_left(),
+            "newest": spool.newest,
+            "kept": kept,
+            "nextTry": math.ceil(backoff.not_before) if backoff.paused(self._worker.now()) else 0,
+            "reason": backoff.reason if kept else "",
+            "bad": self._tally["reports_bad"],
+            "badReason": spool.bad_reason or None,
+        }
 
     def _open_spool(self, batch_files: int) -> Spool:
         return Spool(

@@ -118,7 +118,7 @@ class JobResult:
     counts: what happened, by name; has_more: there is work left, queue the job again; rows: as each
     kind of job documents; reasons: a text for each row; failure: an unexpected exception;
     lacks_memory: it is lack of memory or the like; unposted_reason: why the tix-api accepts no
-    results, "" where it does.
+    results, "" where it does; record: what the history is told (job_record.py), or "".
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -128,6 +128,7 @@ class JobResult:
     unposted_reason: str = ""
     lacks_memory: bool = False
     reasons: tuple[str, ...] = ()
+    record: str = ""
 
 
 Job = ProcessInstallation | ListUsers | ListInstallations | CheckVolume | ListFailed | RetryFailed

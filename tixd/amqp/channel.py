@@ -214,6 +214,11 @@ class Channel:
         self._unconfirmed[self._published] = _Unconfirmed(mark, confirmed)
         return confirmed
 
+    def send(self, exchange: str, key: str, body: bytes, properties: Properties) -> None:
+        """Publish a message that may be lost: where no queue is bound, or the channel has ended."""
+        with contextlib.suppress(AMQPError):
+            self._raw.basic_publish(exchange, key, body, _to_raw(properties))
+
     def _on_returned(self, _: Any, method: Any, properties: Any, __: bytes) -> None:
         """Mark the message; returns come in the order of publishing, each before its ack."""
         mark = (method.exchange, method.routing_key, properties.message_id or "")

@@ -88,6 +88,30 @@ class CollectorSettings:
     log_file: str = _setting(
         "stderr", "logFile", "stderr, stdout or a file; also -l", env="TIX_LOG_FILE"
     )
+    history: str = _setting(
+        "",
+        "historyFile",
+        "file of the history, ending in .sqlite, or off; empty: collector.sqlite in"
+        " $STATE_DIRECTORY, or off where that is not set",
+        env="TIX_HISTORY",
+        shape="history",
+    )
+    history_days: float = _setting(
+        90.0,
+        "historyDays",
+        "how long senders and their counts stay in the history",
+        env="TIX_HISTORY_DAYS",
+        unit="days",
+        minimum=0.1,
+    )
+    history_max_mb: int = _setting(
+        1024,
+        "historyMaxMb",
+        "largest size of the history; the oldest goes first",
+        env="TIX_HISTORY_MAX_MB",
+        unit="MB",
+        minimum=1,
+    )
     run_as: str = _setting(
         "",
         "runAs",

@@ -55,7 +55,8 @@ class Environment:
     runtime_folders: where sockets may be, best first, only one where RUNTIME_DIRECTORY names it;
     own_runtime_folders: the last that are guessed, which tixd makes itself; journal_stream:
     "device:inode" of systemd's log; notify_socket: where systemd receives the state ("" for
-    the last two: not under systemd); instances: pattern of the folders of others to ask ("": none).
+    the last two: not under systemd); instances: pattern of the folders of others to ask ("": none);
+    state_folder: where systemd lets a service keep what lasts ("": not said).
     """
 
     runtime_folders: tuple[str, ...]
@@ -63,6 +64,7 @@ class Environment:
     journal_stream: str
     notify_socket: str
     instances: str = ""
+    state_folder: str = ""
 
     def with_folders_of(self, uid: int) -> Environment:
         """Add the folders that a process of this user makes, where none is given."""
@@ -87,6 +89,7 @@ def read(environ: Mapping[str, str], *, uid: int) -> Environment:
         journal_stream=environ.get("JOURNAL_STREAM", ""),
         notify_socket=environ.get("NOTIFY_SOCKET", ""),
         instances="" if given else INSTANCE_RUNTIME_FOLDERS,
+        state_folder=environ.get("STATE_DIRECTORY", "").split(":")[0],
     )
 
 

@@ -221,6 +221,30 @@ class Settings:
         "schedule.dir",
         "folder of the schedule and its lock",
     )
+    history: str = setting(
+        "",
+        "TIX_HISTORY",
+        "history.file",
+        "file of the history (standalone, dispatcher), ending in .sqlite, or off; empty:"
+        " history.sqlite in $STATE_DIRECTORY, else in the folder of the schedule",
+        shape="history",
+    )
+    history_days: float = setting(
+        90.0,
+        "TIX_HISTORY_DAYS",
+        "history.days",
+        "how long results, or their hourly means, and cycles stay in the history",
+        unit="days",
+        minimum=0.1,
+    )
+    history_max_mb: int = setting(
+        1024,
+        "TIX_HISTORY_MAX_MB",
+        "history.max_mb",
+        "largest size of the history; the oldest goes first",
+        unit="MB",
+        minimum=1,
+    )
     stop_seconds: float = setting(
         25.0,
         "TIX_STOP_SECONDS",

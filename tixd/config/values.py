@@ -291,6 +291,15 @@ def _address_or_off(text: str) -> str:
     return "off" if text.lower() == "off" else host_and_port(text, "off")
 
 
+def _history(text: str) -> str:
+    """Return a name that no other file can have: a damaged history is renamed."""
+    if text.lower() == "off":
+        return "off"
+    if not text.endswith(".sqlite"):
+        raise ValueError("must be a file whose name ends in .sqlite, or off")
+    return text
+
+
 def _user(text: str) -> str:
     if ":" in text:
         raise ValueError("must hold no colon, which HTTP Basic puts before the password")
@@ -330,6 +339,7 @@ SHAPES = MappingProxyType(
         "host": host_alone,
         "address": _address_or_off,
         "user": _user,
+        "history": _history,
         "amqp_name": _amqp_name,
         "topic": _topic,
         "brokers": _brokers,

@@ -23,9 +23,10 @@ from functools import partial
 import orjson
 import schedule
 
-from tixd import errors, logs
+from tixd import bounded, errors, logs
 from tixd.config.settings import Settings
 from tixd.directory import Folder
+from tixd.history.cycles import Cycle
 from tixd.jobs import ListInstallations, ListUsers, ProcessInstallation
 from tixd.pool.pool import Pool
 from tixd.queues.base import JobSink
@@ -234,7 +235,10 @@ class Scheduler:
         queue_installations: QueueInstallations,
         count: Callable[[Mapping[str, int]], object],
         now: Callable[[], float] = time.time,
+        note: Callable[[Cycle], object] = lambda _: None,
     ) -> None:
+        """Make it. count: adds counts; note: is told of each cycle at its begin and its end."""
+        self._note = note
         self._base = settings.reports_base_path
         self._period_seconds = settings.processing_period_minutes * 60.0
         self._folder = settings.schedule_dir
@@ -283,12 +287,14 @@ class Scheduler:
 
     async def _cycle(self, number: int, started: float) -> None:
         """Scan; after a failure of any kind, allow another try after a pause."""
+        self._note(Cycle(started, number))
         try:
             await self._scan_all(number, started)
         except Exception as error:  # noqa: BLE001 - the error is logged, and the scan is tried again
             self._count({"cycles_failed": 1})
             self._not_before = time.monotonic() + min(RETRY_SECONDS, self._period_seconds)
             self._log_failure(error, number)
+            self._note(Cycle(started, number, reason=bounded.error(error)))
         else:
             self._notices = logs.RateLimiter()
         finally:
@@ -316,4 +322,7 @@ class Scheduler:
         self._last = LastScan(number, self._period_seconds, started)
         save_last_scan(self._folder, self._last)
         self._count({"cycles": 1, **counts})
+        queued = counts["installations_queued"]
+        due = queued + counts["installations_skipped"]
+        self._note(Cycle(started, number, self._scan_seconds, due, queued))
         logs.info("cycle_scanned", cycle=number, seconds=round(self._scan_seconds, 3), **counts)

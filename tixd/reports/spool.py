@@ -91,7 +91,8 @@ class _File(NamedTuple):
 class Spool:
     """The reports of one installation during one job.
 
-    has_more: reading ended because the job's time limit was reached.
+    has_more: reading ended because the job's time limit was reached; newest: second of the latest
+    report that was listed; bad_reason: why the last one was moved to bad-reports.
     """
 
     def __init__(
@@ -134,6 +135,8 @@ class Spool:
         self._excluded: set[str] = set()
         self._has_ended = False
         self.has_more = False
+        self.newest: int | None = None
+        self.bad_reason = ""
 
     def list_reports(self) -> None:
         """List and sort what is there now; reports that arrive later belong to a later job."""
@@ -156,12 +159,18 @@ class Spool:
         self._excluded.update(names)
         self._ahead = [r for r in self._ahead if r.name not in self._excluded]
 
+    def count_left(self) -> int:
+        """Count the reports that were listed and have neither a result nor been moved."""
+        return sum(name not in self._excluded for name in self._names)
+
     def quarantine(self, name: str, reason: str) -> None:
         """Move a report to bad-reports; where that fails it stays and is skipped."""
         try:
             if self._folder.exists(name):  # a worker may have been killed right after this move
                 quarantine(self._folder, name, reason)
                 self._tally["reports_bad"] += 1
+                self._excluded.add(name)
+                self.bad_reason = reason
                 self._warn("report_quarantined", name, reason)
         except errors.NotFound:
             return
@@ -202,7 +211,9 @@ class Spool:
             (second if second is not None else firsts.get(name), name.encode(), name)
             for name, second in seconds.items()
         ]
-        return [name for second, _, name in sorted(k for k in keys if k[0] is not None)]
+        ordered = sorted(key for key in keys if key[0] is not None)
+        self.newest = ordered[-1][0] if ordered else None
+        return [name for _, _, name in ordered]
 
     def _first_seconds(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
         """Read the reports whose names do not contain their second, for their first one."""
@@ -303,13 +314,10 @@ class Spool:
 
     def _is_fault_of_file(self, name: str, error: errors.VolumeError) -> bool:
         """Return whether the error is of this file, not of the volume, nor of a deleted file."""
-        if isinstance(error, errors.NotFound) and not self._is_still_listed(name):
+        if isinstance(error, errors.NotFound) and name not in {e.name for e in self._folder.scan()}:
             return False
         of_files = (errors.NotPermitted, errors.UnexpectedFileType)
         return isinstance(error, of_files) or self._volume_answers(name)
-
-    def _is_still_listed(self, name: str) -> bool:
-        return any(entry.name == name for entry in self._folder.scan())
 
     def _volume_answers(self, failed: str) -> bool:
         """Return whether another report can be read from the volume, or there is none."""

@@ -49,6 +49,8 @@ class FailedResults:
         self.not_removed: set[str] = set()
         #: Results that `oldest` skipped, because this process may not read them.
         self.not_permitted: list[str] = []
+        #: How many `oldest` found, None before.
+        self.listed: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +88,7 @@ class FailedResults:
         """
         folder = self._open_existing()
         if folder is None:
+            self.listed = 0
             return []
         entries = folder.entries()
         for entry in entries:
@@ -97,6 +100,7 @@ class FailedResults:
         if len(self.not_removed) > MAX_LEFT:
             raise errors.NotDeleted(f"{folder.path}: {len(self.not_removed)} accepted results")
         waiting = [found for found in _stored(entries) if found[2] not in self.not_removed]
+        self.listed = len(waiting)
         return self._readable(folder, waiting, limit)
 
     def _readable(

@@ -18,6 +18,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from tixd import errors, logs
 from tixd.asn.origin import Origin
@@ -44,6 +45,14 @@ class Reposted:
     stopped: str | None = None
 
 
+#: What became of a result: the tix-api has it; it is kept; the tix-api refused it for good.
+Fate = Literal["posted", "kept", "rejected"]
+
+
+#: Whether a result is new, or had been kept before.
+Was = Literal["fresh", "kept"]
+
+
 def _warn(event: str, file: str, reason: str) -> None:
     logs.warning(event, file=file, reason=reason)
 
@@ -53,7 +62,8 @@ class Poster:
     """Posts the results of one installation, and decides how long it waits afterwards.
 
     clock: epoch seconds; jitter: of the pauses; origin_of: the AS of an address, which is posted
-    with it; warn: called with event, file and reason for each file that is skipped.
+    with it; warn: called with event, file and reason for each file that is skipped; note: called
+    with each result, what it was, what became of it, and why.
     """
 
     installation: Installation
@@ -63,6 +73,7 @@ class Poster:
     jitter: random.Random
     origin_of: Callable[[str], Origin | None] = lambda _: None
     warn: Callable[[str, str, str], None] = _warn
+    note: Callable[[WindowResult, Was, Fate, PostOutcome], None] = lambda *_: None
 
     def post(self, result: WindowResult, backoff: Backoff) -> PostOutcome:
         """Post one result, once: here, and only here, a job waits for the tix-api.
@@ -81,8 +92,10 @@ class Poster:
         else:
             answer = self.post(result, backoff)
         if answer.outcome == "accepted":
+            self.note(result, "fresh", "posted", answer)
             return answer, backoff.answered()
         name = self.failed_results.add(result)
+        self.note(result, "fresh", "kept", answer)
         return answer, self.after_kept(name, answer, backoff)
 
     def after_kept(self, name: str, answer: PostOutcome, backoff: Backoff) -> Backoff:
@@ -135,7 +148,10 @@ class Poster:
         except errors.VolumeError as error:
             self.warn("kept_result_unreadable", name, str(error))
             return done
-        return self._after_repost(name, self.post(result, done.backoff), done)
+        answer = self.post(result, done.backoff)
+        after = self._after_repost(name, answer, done)
+        self.note(result, "kept", _fate(answer, done, after), answer)
+        return after
 
     def _after_repost(self, name: str, answer: PostOutcome, done: Reposted) -> Reposted:
         if answer.outcome == "accepted":
@@ -179,3 +195,10 @@ class Poster:
         if answer.unanswered:
             return backoff.got_no_answer(self.clock(), self.jitter)
         return backoff.failed(self.clock(), answer.retry_after_seconds, self.jitter)
+
+
+def _fate(answer: PostOutcome, before: Reposted, after: Reposted) -> Fate:
+    """Return what became of a kept result by this answer."""
+    if answer.outcome == "accepted":
+        return "posted"
+    return "rejected" if after.rejected > before.rejected else "kept"

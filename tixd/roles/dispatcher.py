@@ -20,6 +20,7 @@ from tixd.dispatch.scheduler import Scheduler, Tick, queue_installations
 from tixd.jobs import ListInstallations, ListUsers
 from tixd.pool.pool import Pool
 from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
+from tixd.queues.results_exchange import ResultsIn
 from tixd.roles.processing import ProcessingService, endpoint
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
@@ -30,7 +31,7 @@ async def run(service: ProcessingService) -> None:
     with HostLock(service.settings.schedule_dir) as lock:
         async with service.answering():
             if await service.wait_for_leadership(lock):
-                async with service.workers() as pool:
+                async with service.recording(), service.workers() as pool:
                     await _work(service, pool)
 
 
@@ -43,9 +44,14 @@ async def _work(service: ProcessingService, pool: Pool) -> None:
     service.broker = lambda: BrokerView(publisher.outage or "", publisher.last_confirmed_at)
     service.on_reload = lambda: publisher.link.set_endpoint(endpoint(service.settings))
     find = partial(distribute, pool, jobs)
-    service.scheduler = scheduler = Scheduler(settings, find, service.metrics.add)
+    service.scheduler = scheduler = Scheduler(
+        settings, find, service.metrics.add, note=service.record_cycle
+    )
     await service.enter_work(pool)
-    linked = tasks.start_loop(publisher.link.run, "connection for jobs out")
+    linked = [tasks.start_loop(publisher.link.run, "connection for jobs out")]
+    if service.records:
+        results = ResultsIn(publisher.link, service.record)
+        linked.append(tasks.start_loop(results.run, "channel for results"))
     try:
         await _schedule(service, pool, scheduler, publisher, lock)
     finally:
@@ -53,7 +59,7 @@ async def _work(service: ProcessingService, pool: Pool) -> None:
         try:
             await service.finish(pool)
         finally:
-            await tasks.end(linked)
+            await tasks.end(*linked)
 
 
 async def _schedule(

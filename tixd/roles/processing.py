@@ -22,6 +22,9 @@ from tixd.dispatch.consumer import consume
 from tixd.dispatch.control_commands import failed_commands
 from tixd.dispatch.leader import HostLock
 from tixd.dispatch.scheduler import Scheduler
+from tixd.history import store, writer
+from tixd.history.cycles import CYCLES, Cycle
+from tixd.history.results import results_part
 from tixd.jobs import CheckVolume, JobResult, ProcessInstallation, describe
 from tixd.pool.pool import Pool
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG
@@ -63,7 +66,8 @@ class ProcessingService(Service[Settings]):
     """A processing role; its module sets the public members that concern it.
 
     queue_lengths: how many jobs wait, and are open, here; broker: the state of the broker;
-    on_reload: called after secrets were reloaded; keep_leadership: called every second.
+    on_reload: called after secrets were reloaded; keep_leadership: called every second; on_record:
+    called with what a job tells the history.
     """
 
     def __init__(
@@ -81,6 +85,8 @@ class ProcessingService(Service[Settings]):
         self.broker: Callable[[], BrokerView | None] = lambda: None
         self.on_reload: Callable[[], None] = lambda: None
         self.keep_leadership: Callable[[], None] = lambda: None
+        self.on_record: Callable[[str], None] = lambda _: None
+        self._history: writer.HistoryWriter | None = None
         self._run = run
         self._volume = VolumeView()
         self._api = ApiView()
@@ -195,11 +201,14 @@ class ProcessingService(Service[Settings]):
             api=self._api,
             cycle=self.scheduler.view() if self.scheduler else CycleView(),
             counts=self.metrics.counts,
+            history=self._history.view() if self._history else None,
         )
 
     def on_job_done(self, done: JobResult) -> None:
         """Count what happened in a job; volume and tix-api may have answered."""
         self.metrics.add_job(done.counts)
+        if done.record:
+            self.on_record(done.record)
         if not _NO_ANSWER & done.counts.keys():
             self._volume = replace(self._volume, answered=time.time())
         if _POSTED & done.counts.keys():
@@ -224,6 +233,36 @@ class ProcessingService(Service[Settings]):
                 done = await pool.submit(CheckVolume(self.settings.reports_base_path))
                 self._on_volume_checked(done)
             await asyncio.sleep(VOLUME_CHECK_SECONDS)
+
+    # --- the history -----------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def recording(self) -> AsyncIterator[None]:
+        """Write the history while the block runs, unless the settings want none."""
+        settings = self.settings
+        folder = self._environment.state_folder or settings.schedule_dir
+        if path := store.path_of(settings.history, folder):
+            limits = store.Limits(settings.history_days, settings.history_max_mb * 10**6)
+            parts = (CYCLES, results_part(settings.processing_period_minutes * 60.0))
+            self._history = writer.HistoryWriter(path, parts, limits)
+            self.on_record = self.record
+        async with writer.running(self._history):
+            yield
+
+    @property
+    def records(self) -> bool:
+        """Whether there is a history."""
+        return self._history is not None
+
+    def record(self, entry: str | bytes) -> None:
+        """Put what a job tells, here (text) or on another host (bytes), into the history."""
+        if self._history:
+            self._history.put("results", entry)
+
+    def record_cycle(self, cycle: Cycle) -> None:
+        """Put what is known of a cycle into the history."""
+        if self._history:
+            self._history.put("cycles", cycle)
 
     # --- workers and leader ----------------------------------------------------------------------
 

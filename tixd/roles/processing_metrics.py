@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from tixd.runtime.metrics import Metric, Values, counted, exposition
-from tixd.runtime.status import Snapshot
+from tixd.runtime.status import HistoryView, Snapshot
 
 #: Outcomes of an installation job other than "done", which has no count of its own.
 _ENDS = {
@@ -133,6 +133,13 @@ GAUGES = (
     Metric(
         "tixd_volume_answer_age_seconds", "gauge", "Time since the reports volume last answered."
     ),
+    Metric("tixd_results_kept", "gauge", "Results that are kept now, of all installations."),
+    Metric(
+        "tixd_installations_silent", "gauge", "Installations that had results and have none now."
+    ),
+    Metric("tixd_history_usable", "gauge", "1 if the history can be written to."),
+    Metric("tixd_history_size_bytes", "gauge", "Size of the history with its log."),
+    Metric("tixd_history_dropped", "gauge", "Entries that the history lacks since the start."),
     Metric("tixd_asn_table_usable", "gauge", "1 if the AS table can be used."),
     Metric("tixd_asn_table_age_seconds", "gauge", "Time since the AS table was built."),
 )
@@ -188,8 +195,22 @@ def _gauges(now: Snapshot) -> Values:
         "tixd_broker_confirm_age_seconds": _age(now, broker.confirmed if broker else None),
         "tixd_volume_free_bytes": volume.free_bytes,
         "tixd_volume_answer_age_seconds": _age(now, volume.answered),
+        **_of_history(now.history),
         "tixd_asn_table_usable": None if asn_built is None else float(asn_built > 0),
         "tixd_asn_table_age_seconds": _age(now, asn_built or None),
+    }
+
+
+def _of_history(history: HistoryView | None) -> dict[str, float | None]:
+    """Return the values that the history gives; none where there is none."""
+    if history is None:
+        return {}
+    return {
+        "tixd_results_kept": history.summary.get("results_kept"),
+        "tixd_installations_silent": history.summary.get("installations_silent"),
+        "tixd_history_usable": float(not history.reason),
+        "tixd_history_size_bytes": history.size_bytes,
+        "tixd_history_dropped": history.dropped,
     }
 
 

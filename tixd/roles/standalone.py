@@ -27,7 +27,7 @@ async def run(service: ProcessingService) -> None:
     with HostLock(service.settings.schedule_dir) as lock:
         async with service.answering():
             if await service.wait_for_leadership(lock):
-                async with service.workers() as pool:
+                async with service.recording(), service.workers() as pool:
                     await _work(service, pool)
 
 
@@ -36,7 +36,9 @@ async def _work(service: ProcessingService, pool: Pool) -> None:
     settings, queue = service.settings, LocalQueue()
     service.queue_lengths = lambda: (queue.waiting, queue.open)
     find = partial(queue_installations, pool, queue=queue)
-    service.scheduler = scheduler = Scheduler(settings, find, service.metrics.add)
+    service.scheduler = scheduler = Scheduler(
+        settings, find, service.metrics.add, note=service.record_cycle
+    )
     await service.enter_work(pool)
     async with service.feeding(queue, pool):
         try:

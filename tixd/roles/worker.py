@@ -20,6 +20,7 @@ from tixd.pool.pool import Pool
 from tixd.queues.celery_message import PathMapping
 from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
 from tixd.queues.rabbitmq import RabbitQueue
+from tixd.queues.results_exchange import ResultsOut
 from tixd.roles.processing import ProcessingService, endpoint
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
@@ -36,6 +37,7 @@ async def _work(service: ProcessingService, pool: Pool) -> None:
     publisher = ConfirmedPublisher(endpoint(service.settings), "jobs out")
     queue = _queue(service, pool, publisher)
     links = [publisher.link, queue.link]
+    results = ResultsOut(publisher.link)
 
     def on_reload() -> None:
         for link in links:
@@ -46,8 +48,10 @@ async def _work(service: ProcessingService, pool: Pool) -> None:
         queue.outage or publisher.outage or "", publisher.last_confirmed_at
     )
     service.on_reload = on_reload
+    service.on_record = results.publish
     await service.enter_work(pool)
     linked = [tasks.start_loop(link.run, f"connection for {link.name}") for link in links]
+    linked.append(tasks.start_loop(results.run, "channel for results"))
     try:
         async with service.feeding(queue, pool):
             while not service.stopping.is_set():

@@ -7,10 +7,10 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from tixd import bounded
 
@@ -151,12 +151,28 @@ class BundlesView:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryView:
+    """The history: its file, why it cannot be written to now ("": it can), and what it tells.
+
+    written, dropped: entries since the start; size_bytes: with its log; summary: by the parts of
+    the history, as results_kept, installations_silent.
+    """
+
+    file: str
+    reason: str = ""
+    written: int = 0
+    dropped: int = 0
+    size_bytes: int = 0
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A role at one moment; `moment` and `started` are epoch seconds.
 
     open: jobs that wait or are in progress, requests of the collector; sink_problems: why the
-    collector's sinks accept no records; listens, outputs, bundles: of the collector; reload_error:
-    why the last SIGHUP had no effect.
+    collector's sinks accept no records; listens, outputs, bundles: of the collector; history: None
+    where there is none; reload_error: why the last SIGHUP had no effect.
     """
 
     version: str
@@ -179,6 +195,7 @@ class Snapshot:
     outputs: tuple[OutputView, ...] = ()
     bundles: BundlesView = field(default_factory=BundlesView)
     listens: str = ""
+    history: HistoryView | None = None
     reload_error: str = ""
 
     def unready_reasons(self) -> tuple[str, ...]:

@@ -31,20 +31,20 @@ PINNED = [
     (jobs.Ready(77), b'["ready",77]'),
     (jobs.Phase("read", None, ("a.json",), 5), b'["phase","read",null,["a.json"],5]'),
     (jobs.Phase("post", 1505082345, (), 0), b'["phase","post",1505082345,[],0]'),
-    (jobs.JobResult(), b'["done",{},false,[],"","",false,[]]'),
+    (jobs.JobResult(), b'["done",{},false,[],"","",false,[],""]'),
     (
         jobs.JobResult({"windows_posted": 2}, has_more=True, rows=((1, 2), (3, 4)), failure="x"),
-        b'["done",{"windows_posted":2},true,[[1,2],[3,4]],"x","",false,[]]',
+        b'["done",{"windows_posted":2},true,[[1,2],[3,4]],"x","",false,[],""]',
     ),
     (
         jobs.JobResult({"windows_stored": 1}, unposted_reason="no answer"),
-        b'["done",{"windows_stored":1},false,[],"","no answer",false,[]]',
+        b'["done",{"windows_stored":1},false,[],"","no answer",false,[],""]',
     ),
     (
         jobs.JobResult(rows=((1, 2),), reasons=("HTTP 500 Internal Server Error",)),
-        b'["done",{},false,[[1,2]],"","",false,["HTTP 500 Internal Server Error"]]',
+        b'["done",{},false,[[1,2]],"","",false,["HTTP 500 Internal Server Error"],""]',
     ),
-    (jobs.JobResult(failure="x", lacks_memory=True), b'["done",{},false,[],"x","",true,[]]'),
+    (jobs.JobResult(failure="x", lacks_memory=True), b'["done",{},false,[],"x","",true,[],""]'),
 ]
 
 

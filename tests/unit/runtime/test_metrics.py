@@ -13,7 +13,7 @@ from tixd.pool.failures import Cause
 from tixd.reports.window import Discard
 from tixd.roles.processing_metrics import COUNTERS, GAUGES, ProcessingMetrics
 from tixd.runtime.metrics import COMMON
-from tixd.runtime.status import BrokerView, CycleView, Snapshot, VolumeView
+from tixd.runtime.status import BrokerView, CycleView, HistoryView, Snapshot, VolumeView
 
 ROOT = Path(__file__).parents[3] / "tixd"
 
@@ -101,7 +101,9 @@ def test_every_cause_of_a_death_is_counted_by_its_name(cause):
 
 def test_every_gauge_of_the_table_is_shown_and_no_other():
     volume = VolumeView(answered=990.0, free_bytes=5_000_000, asn_built=400)
-    full = snapshot(volume=volume, cycle=CycleView(7, 900.0, 1.5), broker=BrokerView("", 990.0))
+    told = HistoryView("h", summary={"results_kept": 3, "installations_silent": 1})
+    cycle, broker = CycleView(7, 900.0, 1.5), BrokerView("", 990.0)
+    full = snapshot(volume=volume, cycle=cycle, broker=broker, history=told)
     families = text_string_to_metric_families(ProcessingMetrics().text(full).decode())
     shown = [family.name for family in families if family.name.startswith("tixd_")]
     expected = [row.name for row in (*COUNTERS, *GAUGES, *COMMON)] + ["tixd_build_info"]

@@ -1,0 +1,61 @@
+"""Cycles in the history: when each began, what its scan found, and what its jobs did.
+
+The counts of a cycle are those of the results that were written until the next one began.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+from tixd.history.store import Part
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS cycles (
+  begin REAL PRIMARY KEY, number INTEGER, seconds REAL, installations INTEGER, jobs INTEGER,
+  reason TEXT, windows INTEGER DEFAULT 0, failures INTEGER DEFAULT 0
+);
+"""
+
+_WRITE = """
+INSERT INTO cycles (begin, number, seconds, installations, jobs, reason) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (begin) DO UPDATE SET seconds = excluded.seconds,
+  installations = excluded.installations, jobs = excluded.jobs, reason = excluded.reason
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """A cycle. begin: epoch seconds; number: as logged; seconds: of its scan.
+
+    installations: those that were due; jobs: how many were given one; reason: why the scan failed.
+    None: not known yet.
+    """
+
+    begin: float
+    number: int
+    seconds: float | None = None
+    installations: int | None = None
+    jobs: int | None = None
+    reason: str | None = None
+
+
+def _write(connection: sqlite3.Connection, entries: Sequence[Cycle]) -> None:
+    connection.executemany(_WRITE, map(astuple, entries))
+
+
+def count_done(connection: sqlite3.Connection, windows: int, failures: int) -> None:
+    """Add windows, and jobs that could do nothing, to the cycle that began last."""
+    connection.execute(
+        "UPDATE cycles SET windows = windows + ?, failures = failures + ?"
+        " WHERE begin = (SELECT max(begin) FROM cycles)",
+        [windows, failures],
+    )
+
+
+def _expire(connection: sqlite3.Connection, before: int) -> None:
+    connection.execute("DELETE FROM cycles WHERE begin < ?", [before])
+
+
+CYCLES = Part("cycles", _SCHEMA, _write, _expire)

@@ -1,0 +1,222 @@
+"""What a job tells the history, in one JSON text: its results, and how its installation is.
+
+The text is `[[user, installation], state or null, results]`; STATE and RESULT name the values of a
+state and of a result, in order. Numbers of a result are whole ten-thousandths there and in the
+history, and as they were in messages. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from tixd import bounded, errors
+from tixd.analysis.summary import Direction
+from tixd.asn.origin import Origin
+from tixd.reports.model import Installation
+from tixd.results.payload import WindowResult
+from tixd.results.posting import Fate, Was
+from tixd.results.response import PostOutcome
+
+#: What can become of a result, as results/posting.py says.
+OUTCOMES: tuple[Fate, ...] = ("posted", "kept", "rejected")
+
+#: Longest words that are stored, characters.
+MAX_WORDS = 200
+
+#: No number of a result is as large: the largest are ratios of some hundreds.
+MAX_VALUE = 1e9
+
+#: Largest id of a user or an installation.
+MAX_ID = 2**63 - 1
+
+#: Largest epoch second, and largest count.
+MAX_SECOND = 2**32 - 1
+
+#: What numbers are multiplied by.
+SCALE = 10_000
+
+#: The values of a direction, as the tix-api names them with Up or Down.
+_UP = ("upUsage", "upQuality", "hurstUpRs", "hurstUpWavelet", "upUsageAlt")
+_DOWN = ("downUsage", "downQuality", "hurstDownRs", "hurstDownWavelet", "downUsageAlt")
+
+#: A result. timestamp: last second of its window; at: when its outcome was known; outcome: its
+#: place in OUTCOMES; words: why it is not posted; again: it had been kept before.
+RESULT = ("timestamp", "at", "outcome", "words", "again", "asn", "asName", *_UP, *_DOWN)
+
+#: The state of an installation after a job. at: when the job ended; reports: how many wait; newest:
+#: second of the latest report, null where none was there; kept: results that wait; nextTry: when
+#: they are posted again, 0: at the next visit; reason: why they wait; bad: reports set aside by
+#: this job, badReason: why the last one was; trouble: why the job could do nothing.
+STATE = ("at", "reports", "newest", "kept", "nextTry", "reason", "bad", "badReason", "trouble")
+
+
+class JobRecord(NamedTuple):
+    """A record, as the history writes it: a state and any number of results."""
+
+    user: int
+    installation: int
+    state: Sequence[Any] | None
+    results: Sequence[Sequence[Any]]
+
+
+class Recorder:
+    """Collects what one job tells.
+
+    state: values of STATE by name, but `at`; {} where the job saw nothing of the installation;
+    kept: results that it kept, less those that it posted or rejected.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        origin_of: Callable[[str], Origin | None],
+        clock: Callable[[], float],
+    ) -> None:
+        """origin_of: the AS of an address; clock: epoch seconds."""
+        self.state: Mapping[str, object] = {}
+        self.kept = 0
+        self._ids = installation.user_id, installation.installation_id
+        self._origin_of = origin_of
+        self._clock = clock
+        self._origins: dict[str, Origin | None] = {}
+        self._results: list[tuple[Any, ...]] = []
+
+    def add(self, result: WindowResult, was: Was, fate: Fate, answer: PostOutcome) -> None:
+        """Add a result: what it was, what became of it, and why."""
+        if result.ip not in self._origins:
+            self._origins[result.ip] = self._origin_of(result.ip)
+        origin, summary = self._origins[result.ip], result.summary
+        words = "" if fate == "posted" else ": ".join(filter(None, _reasons(answer)))
+        self._results.append(
+            (
+                summary.timestamp,
+                int(self._clock()),
+                OUTCOMES.index(fate),
+                _short(words),
+                was == "kept",
+                origin.asn if origin else None,
+                origin.name if origin else None,
+                *_values(summary.upstream),
+                *_values(summary.downstream),
+            )
+        )
+        self.kept += (fate == "kept") - (was == "kept")
+
+    def text(self) -> str:
+        """Return the record; "" where there is nothing to tell."""
+        if not self.state:
+            return self._text(None) if self._results else ""
+        known = {"at": int(self._clock()), **self.state}
+        return self._text([_short(known.get(name)) for name in STATE])
+
+    def _text(self, state: list[object] | None) -> str:
+        return orjson.dumps((self._ids, state, self._results)).decode()
+
+
+def _short(value: object) -> object:
+    """Return a value; a text in one line that is not too long."""
+    return bounded.printable(value)[:MAX_WORDS] if isinstance(value, str) else value
+
+
+def _reasons(answer: PostOutcome) -> tuple[str, str]:
+    return answer.reason, answer.words
+
+
+def _values(of: Direction) -> list[int | None]:
+    values = of.usage, of.quality, of.hurst_rs, of.hurst_wavelet, of.usage_alt
+    return [_scaled(value) for value in values]
+
+
+def _scaled(value: float | None) -> int | None:
+    """Return a number as it is stored; None where it is undefined, or no line has such a value."""
+    if value is None or not abs(value) < MAX_VALUE:
+        return None
+    return round(value * SCALE)
+
+
+def parse(text: str) -> JobRecord:
+    """Read the record of a worker process of this host."""
+    (user, installation), state, results = orjson.loads(text)
+    return JobRecord(user, installation, state, results)
+
+
+# --- messages between hosts ----------------------------------------------------------------------
+
+
+def messages(text: str) -> Iterator[tuple[str, bytes]]:
+    """Yield a record as messages of the exchange tixd.results: routing key and body of each."""
+    found = parse(text)
+    ids = {"user": found.user, "installation": found.installation}
+    key = f"{found.user}.{found.installation}"
+    for result in found.results:
+        members = dict(zip(RESULT, result, strict=True))
+        members["outcome"] = OUTCOMES[members["outcome"]]
+        members |= {name: value and value / SCALE for name, value in _numbers(members)}
+        yield key, orjson.dumps({"kind": "result", **ids, **members})
+    if found.state:
+        members = dict(zip(STATE, found.state, strict=True))
+        yield key, orjson.dumps({"kind": "installation", **ids, **members})
+
+
+def _numbers(members: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, members.get(name)) for name in (*_UP, *_DOWN))
+
+
+def parse_message(body: bytes) -> JobRecord:
+    """Read such a message; raises errors.BadMessage where it is none."""
+    try:
+        members = orjson.loads(body)
+        user, installation = _id(members["user"]), _id(members["installation"])
+        if members["kind"] == "installation":
+            return JobRecord(user, installation, _in_order(STATE, members), ())
+        members["outcome"] = OUTCOMES.index(members["outcome"])
+        return JobRecord(user, installation, None, (_in_order(RESULT, members),))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise errors.BadMessage(f"{bounded.error(error)}: {body[:80]!r}") from error
+
+
+def _in_order(names: Sequence[str], members: Mapping[str, Any]) -> list[Any]:
+    return [_CHECKS.get(name, _number)(members.get(name)) for name in names]
+
+
+def _id(value: object) -> int:
+    if type(value) is not int or not 0 < value <= MAX_ID:
+        raise ValueError("not an id")
+    return value
+
+
+def _count(value: object) -> int | None:
+    if value is not None and (type(value) is not int or not 0 <= value <= MAX_SECOND):
+        raise ValueError("not a count")
+    return value
+
+
+def _second(value: object) -> int:
+    if (found := _count(value)) is None:
+        raise ValueError("not an epoch second")
+    return found
+
+
+def _words(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError("not a text")
+    found = _short(value)
+    return found if isinstance(found, str) else None
+
+
+def _number(value: object) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, float | int)):
+        raise TypeError("not a number")
+    return _scaled(value)
+
+
+#: What the members must be; the others are numbers or null.
+_CHECKS: dict[str, Callable[[object], object]] = {
+    **dict.fromkeys(("timestamp", "at", "outcome"), _second),
+    **dict.fromkeys(("asn", "reports", "newest", "kept", "nextTry", "bad"), _count),
+    **dict.fromkeys(("words", "asName", "reason", "badReason", "trouble"), _words),
+    "again": bool,
+}

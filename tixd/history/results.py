@@ -1,0 +1,247 @@
+"""Results in the history: raw rows, hourly means, and the latest state of each installation.
+
+Rules: a result's row lies in the hour of its window's end (of its processing, where a client's
+clock is ahead), so that the oldest go first; numbers are stored as whole ten-thousandths, and views
+show them as they were; a mean is made when the raw rows of its hour go; lists read only the table
+with a row for each installation.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import orjson
+
+from tixd import errors, logs
+from tixd.history.cycles import count_done
+from tixd.history.job_record import SCALE, JobRecord, parse_message
+from tixd.history.store import Part, value
+
+#: Seconds of an hour.
+HOUR_SECONDS = 3600
+
+#: An installation without a result for this long is silent, if it had one before.
+SILENT_SECONDS = 1800
+
+#: Or for this many periods, where that is longer.
+SILENT_PERIODS = 3
+
+#: One that no job has visited for this long is gone: each has a job at least once an hour.
+GONE_SECONDS = 3 * HOUR_SECONDS
+
+#: Windows of an installation in an hour: how many raw rows become one mean.
+WINDOWS_AN_HOUR = 6
+
+#: At most this many installations are named where they are counted.
+MAX_NAMED = 3
+
+#: Columns of numbers, in the order of job_record.RESULT.
+_NUMBERS = tuple(
+    f"{direction}_{name}"
+    for direction in ("up", "down")
+    for name in ("usage", "quality", "hurst_rs", "hurst_wavelet", "usage_alt")
+)
+
+_COLUMNS = ", ".join(_NUMBERS)
+
+_SHOWN = ", ".join(f"{name} / {SCALE}.0 AS {name}" for name in _NUMBERS)
+
+_OUTCOME = "CASE outcome WHEN 0 THEN 'posted' WHEN 1 THEN 'kept' WHEN 2 THEN 'rejected' END"
+
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS result_rows (
+  hour INTEGER, user INTEGER, installation INTEGER, timestamp INTEGER,
+  at INTEGER, outcome INTEGER, words TEXT, asn INTEGER, {_COLUMNS},
+  PRIMARY KEY (hour, user, installation, timestamp)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hour_rows (
+  hour INTEGER, user INTEGER, installation INTEGER, results INTEGER, {_COLUMNS},
+  PRIMARY KEY (hour, user, installation)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS installation_rows (
+  user INTEGER, installation INTEGER,
+  seen_at INTEGER, reports INTEGER, newest INTEGER,
+  kept INTEGER, next_try INTEGER, reason TEXT,
+  bad INTEGER DEFAULT 0, bad_at INTEGER, bad_reason TEXT, trouble TEXT,
+  timestamp INTEGER, result_at INTEGER, posted_at INTEGER, outcome INTEGER, words TEXT,
+  asn INTEGER, {_COLUMNS},
+  PRIMARY KEY (user, installation)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS kept_rows ON installation_rows (kept) WHERE kept > 0;
+CREATE TABLE IF NOT EXISTS networks (asn INTEGER PRIMARY KEY, name TEXT);
+CREATE VIEW IF NOT EXISTS results AS
+  SELECT user, installation, timestamp, datetime(timestamp, 'unixepoch') AS until, at,
+    {_OUTCOME} AS outcome, words, asn, networks.name AS as_name, {_SHOWN}
+  FROM result_rows LEFT JOIN networks USING (asn);
+CREATE VIEW IF NOT EXISTS hours AS
+  SELECT hour * {HOUR_SECONDS} AS begin, datetime(hour * {HOUR_SECONDS}, 'unixepoch') AS since,
+    user, installation, results, {_SHOWN}
+  FROM hour_rows;
+CREATE VIEW IF NOT EXISTS installations AS
+  SELECT user, installation, seen_at, reports, newest, kept, next_try, reason, bad, bad_at,
+    bad_reason, trouble, timestamp, result_at, posted_at, {_OUTCOME} AS outcome, words, asn,
+    networks.name AS as_name, {_SHOWN}
+  FROM installation_rows LEFT JOIN networks USING (asn);
+"""
+
+_VALUES = ", ".join(f"?{at}" for at in range(9, 9 + len(_NUMBERS)))
+
+#: user, installation, timestamp, at, outcome, words, again, asn, numbers.
+_INSERT = f"""
+INSERT INTO result_rows (hour, user, installation, timestamp, at, outcome, words, asn, {_COLUMNS})
+VALUES (min(?3, ?4) / {HOUR_SECONDS}, ?1, ?2, ?3, ?4, ?5, nullif(?6, ''), ?8, {_VALUES})
+ON CONFLICT (hour, user, installation, timestamp)
+DO UPDATE SET at = excluded.at, outcome = excluded.outcome, words = excluded.words
+"""
+
+#: The same of the last result of an installation that was not kept before.
+_LATEST = f"""
+INSERT INTO installation_rows
+  (user, installation, seen_at, timestamp, result_at, posted_at, outcome, words, asn, {_COLUMNS})
+VALUES (?1, ?2, ?4, ?3, ?4, iif(?5 = 0, ?4, NULL), ?5, ?6, ?8, {_VALUES})
+ON CONFLICT (user, installation) DO UPDATE SET
+  seen_at = max(coalesce(seen_at, 0), excluded.seen_at), result_at = excluded.result_at,
+  posted_at = coalesce(excluded.posted_at, posted_at),
+  {", ".join(f"{n} = excluded.{n}" for n in ("timestamp", "outcome", "words", "asn", *_NUMBERS))}
+"""
+
+#: A kept result was posted.
+_POSTED = "UPDATE installation_rows SET posted_at = ?4 WHERE user = ?1 AND installation = ?2"
+
+#: user, installation, job_record.STATE.
+_STATE = """
+INSERT INTO installation_rows (user, installation, seen_at, reports, newest, kept, next_try, reason,
+  bad, bad_at, bad_reason, trouble)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, coalesce(?9, 0), iif(?9 > 0, ?3, NULL), ?10, ?11)
+ON CONFLICT (user, installation) DO UPDATE SET seen_at = excluded.seen_at,
+  reports = coalesce(excluded.reports, reports), newest = coalesce(excluded.newest, newest),
+  kept = coalesce(excluded.kept, kept), next_try = excluded.next_try, reason = excluded.reason,
+  bad = bad + excluded.bad, bad_at = coalesce(excluded.bad_at, bad_at),
+  bad_reason = coalesce(excluded.bad_reason, bad_reason), trouble = excluded.trouble
+"""
+
+_NETWORK = """
+INSERT INTO networks VALUES (?1, ?2)
+ON CONFLICT (asn) DO UPDATE SET name = excluded.name WHERE name IS NOT excluded.name
+"""
+
+#: Places in a row of _INSERT.
+_OUTCOME_AT, _AGAIN_AT = 4, 6
+
+
+def _write(connection: sqlite3.Connection, entries: Sequence[str | bytes]) -> None:
+    """Write records of worker processes (text), and messages of other hosts (bytes)."""
+    jobs = _jobs(entries)
+    rows, latest, posted = [], [], []
+    networks: dict[tuple[int, str], None] = {}
+    for job in jobs:
+        fresh = None
+        for result in job.results:
+            row = (job.user, job.installation, *result[:6], *result[7:])
+            rows.append(row)
+            if result[5]:
+                networks[result[5], result[6]] = None
+            if not row[_AGAIN_AT]:
+                fresh = row
+            elif row[_OUTCOME_AT] == 0:
+                posted.append(row[:4])
+        if fresh:
+            latest.append(fresh)
+    connection.executemany(_INSERT, rows)
+    connection.executemany(_NETWORK, networks)
+    states = [(job.user, job.installation, *job.state) for job in jobs if job.state]
+    connection.executemany(_STATE, states)
+    connection.executemany(_LATEST, latest)
+    connection.executemany(_POSTED, posted)
+    windows = sum(not row[_AGAIN_AT] for row in rows)
+    failures = sum(bool(state[-1]) for state in states)
+    if windows or failures:
+        count_done(connection, windows, failures)
+
+
+def _jobs(entries: Iterable[str | bytes]) -> list[JobRecord]:
+    """Read the entries; what another host sent and is no message is dropped, with a warning."""
+    own = ",".join(entry for entry in entries if isinstance(entry, str))
+    jobs = [JobRecord(*ids, *rest) for ids, *rest in orjson.loads(f"[{own}]")]
+    for entry in entries:
+        if isinstance(entry, bytes):
+            try:
+                jobs.append(parse_message(entry))
+            except errors.BadMessage as error:
+                logs.warning("history_entry_dropped", reason=error.detail)
+    return jobs
+
+
+def _expire(connection: sqlite3.Connection, before: int) -> None:
+    for table in ("result_rows", "hour_rows"):
+        connection.execute(f"DELETE FROM {table} WHERE hour < ?", [before // HOUR_SECONDS])
+    connection.execute("DELETE FROM installation_rows WHERE seen_at < ?", [before])
+
+
+def _make_room(connection: sqlite3.Connection) -> bool:
+    """Make means of the oldest hour of results, or delete the oldest hour of means.
+
+    So that both take about half of the file: an hour of results weighs as much as six of means.
+    """
+    oldest, newest = _span(connection, "result_rows")
+    oldest_mean, newest_mean = _span(connection, "hour_rows")
+    if oldest_mean is not None and WINDOWS_AN_HOUR * (newest - oldest) < newest_mean - oldest_mean:
+        connection.execute("DELETE FROM hour_rows WHERE hour = ?", [oldest_mean])
+        return True
+    if oldest is None or oldest == newest:
+        return False
+    means = ", ".join(f"CAST(round(avg({name})) AS INTEGER)" for name in _NUMBERS)
+    connection.execute(
+        f"INSERT OR IGNORE INTO hour_rows SELECT hour, user, installation, count(*), {means} "
+        "FROM result_rows WHERE hour = ? GROUP BY user, installation",
+        [oldest],
+    )
+    connection.execute("DELETE FROM result_rows WHERE hour = ?", [oldest])
+    return True
+
+
+def _span(connection: sqlite3.Connection, table: str) -> tuple[Any, Any]:
+    """Return the first and the last hour of a table; min and max alone use its key."""
+    return tuple(value(connection, f"SELECT {end}(hour) FROM {table}") for end in ("min", "max"))
+
+
+# --- what status and metrics show ----------------------------------------------------------------
+
+#: Installations without a result since ?1, the longest first; those not visited since ?2 are gone.
+_SILENT = """
+SELECT user, installation, result_at FROM installation_rows
+WHERE result_at < ?1 AND seen_at > ?2 ORDER BY result_at
+"""
+
+
+def _summary(silent_seconds: float, connection: sqlite3.Connection, now: int) -> Mapping[str, Any]:
+    """Return kept results and silent installations, with the names of the first few."""
+    kept = connection.execute(
+        "SELECT user, installation, kept FROM installation_rows WHERE kept > 0 ORDER BY kept DESC"
+    ).fetchall()
+    silent = connection.execute(_SILENT, [now - silent_seconds, now - GONE_SECONDS]).fetchall()
+    return {
+        "results_kept": sum(row[2] for row in kept),
+        "installations_kept": len(kept),
+        "kept_first": _names(kept),
+        "installations_silent": len(silent),
+        "silent_first": _names(silent),
+    }
+
+
+def _names(rows: Sequence[Sequence[int]]) -> list[str]:
+    return [f"{user}/{installation}" for user, installation, _ in rows[:MAX_NAMED]]
+
+
+def silent_seconds(period_seconds: float) -> float:
+    """Return after which time without a result an installation is silent."""
+    return max(SILENT_SECONDS, SILENT_PERIODS * period_seconds)
+
+
+def results_part(period_seconds: float) -> Part:
+    """Return the part of a role whose cycles are this far apart."""
+    summary = partial(_summary, silent_seconds(period_seconds))
+    return Part("results", _SCHEMA, _write, _expire, make_room=_make_room, summary=summary)
