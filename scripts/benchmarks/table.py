@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from rich.table import Column, Table
 
 import tixd
 from benchmarks import (
+    backlog,
     collector,
     daemon,
     delays,
@@ -30,8 +34,10 @@ from benchmarks import (
     rabbitmq,
     records,
     step,
+    trees,
     window,
 )
+from benchmarks.compare import HEADINGS, compare
 from benchmarks.data import file_system
 from benchmarks.yardstick import Row, yardstick_ns
 
@@ -43,6 +49,8 @@ PARTS: dict[str, Callable[[Path], list[Row]]] = {
     "rabbitmq": rabbitmq.measure,
     "delays": delays.measure,
     "workers": delays.measure_workers,
+    "backlog": backlog.measure,
+    "trees": trees.measure,
     "daemon": daemon.measure,
     "idle": partial(idle.measure, count=10_000),
     "memory": memory.measure,
@@ -58,16 +66,29 @@ def main() -> None:
     arguments = _arguments()
     begun = time.monotonic()
     base = Path(tempfile.mkdtemp(prefix="tixd-bench-", dir=arguments.dir))
-    rows: list[Row] = []
+    kind = file_system(base)
+    headings = ("figure", "in Y", "must reach")
     try:
-        for name in arguments.parts or PARTS:
-            rows += PARTS[name](base / name)
-        if arguments.full:
-            rows += idle.measure(base / "full", count=100_000)
-        kind = file_system(base)
+        if arguments.compare:
+            headings = HEADINGS
+            rows = compare(arguments.compare, [*arguments.parts, f"--dir={base}"])
+        else:
+            rows = _measured(base, arguments)
     finally:
         shutil.rmtree(base, ignore_errors=True)
-    _show(rows, kind, time.monotonic() - begun)
+    if arguments.json:
+        sys.stdout.write(json.dumps([asdict(row) for row in rows]))
+    else:
+        _show(rows, headings, kind, time.monotonic() - begun)
+
+
+def _measured(base: Path, arguments: argparse.Namespace) -> list[Row]:
+    rows: list[Row] = []
+    for name in arguments.parts or PARTS:
+        rows += PARTS[name](base / name)
+    if arguments.full:
+        rows += idle.measure(base / "full", count=100_000)
+    return rows
 
 
 def _arguments() -> argparse.Namespace:
@@ -75,6 +96,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none: all")
     parser.add_argument("--full", action="store_true", help="100,000 idle installations too")
     parser.add_argument("--dir", help="where the made reports lie for the time; else $TMPDIR")
+    parser.add_argument(
+        "--compare", metavar="TREE", type=Path, help="another checkout, measured in turn with this"
+    )
+    parser.add_argument("--json", action="store_true", help="print rows as JSON")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.parts if name not in PARTS]
     if unknown:
@@ -82,12 +107,13 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _show(rows: list[Row], kind: str, seconds: float) -> None:
+def _show(rows: list[Row], headings: tuple[str, str, str], kind: str, seconds: float) -> None:
+    figure, ratio, target = headings
     table = Table(
         Column("what", min_width=62),
-        Column("figure", justify="right"),
-        Column("in Y", justify="right"),
-        "must reach",
+        Column(figure, justify="right"),
+        Column(ratio, justify="right"),
+        target,
         title=f"tixd {tixd.__version__}, reports on {kind}, {seconds:.0f} s",
     )
     for row in rows:
