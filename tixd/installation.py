@@ -123,6 +123,7 @@ class _Run:
         self._began = time.monotonic()
         #: First second and reports of the current window, for the parent.
         self._window: tuple[int | None, tuple[str, ...]] = (None, ())
+        self._has_finished_window = False
         self._poster = Poster(
             installation,
             failed_results,
@@ -319,6 +320,7 @@ class _Run:
                 self._journal.commit(entry, part)
                 self._report_phase("delete")
                 self._journal.delete(part)
+                self._has_finished_window |= self._window[0] is not None
         except errors.VolumeError:
             if is_safe:
                 self._journal.delete_unlisted(names)
@@ -326,9 +328,12 @@ class _Run:
         self._spool.exclude(names)
 
     def _report_phase(self, name: PhaseName, files: Sequence[str] = ()) -> None:
-        """Report to the parent what begins now."""
+        """Report what begins now, for the parent."""
         first, names = self._window
-        self._worker.report_phase(Phase(name, first, tuple(files) or names, time.process_time_ns()))
+        cpu_ns = time.process_time_ns()
+        self._worker.report_phase(
+            Phase(name, first, tuple(files) or names, cpu_ns, self._has_finished_window)
+        )
 
 
 def _names(reports: Sequence[Report]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""The messages between parent, queues and workers: jobs, phases and results.
+"""The messages between parent, queues and workers: jobs and results; and the phases of a job.
 
-Parent to worker: a job, and each Phase back while a job is isolated. Worker to parent: Ready, then
-for each job its Phases and one JobResult. Pure.
+Parent to worker: an Assignment for each job. Worker to parent: Ready, then Done for each job. What
+a worker does meanwhile is on its board (pool/board.py), not in messages. Pure.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from typing import Literal
 #: What a worker does with an installation, in the order of the steps.
 PhaseName = Literal["start", "read", "repost", "analyse", "post", "journal", "delete"]
 
+#: Counts of windows that were finished: their reports will not be analysed again.
+_FINISHED = frozenset({"windows_posted", "windows_stored", "windows_without_short"})
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessInstallation:
     """Process the reports of one installation.
 
     crashers: reports that crashed workers before; they are moved to bad-reports first.
-    isolated: read a single file at a time, and begin no phase before the parent has received it, so
-    that after a crash the parent knows which file caused it.
+    isolated: read a single file at a time, so that after a crash the parent knows which file caused
+    it; and begin no phase without enough memory.
     """
 
     path: str
@@ -99,26 +102,29 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Report what a worker begins next, so that the parent knows where an exit happened.
+    """What a job begins next, so that the parent knows where an exit happened.
 
-    window: first second of the current window, None before one is chosen; names: its reports;
-    cpu_ns: CPU time that the worker process has used so far.
+    window: first second of the current window, None before one is chosen; names: its reports, on
+    the board as many as fit; cpu_ns: CPU time that the worker process has used so far;
+    has_finished_window: the job has finished a window before.
     """
 
     name: PhaseName
     window: int | None
     names: tuple[str, ...]
     cpu_ns: int
+    has_finished_window: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """Report how a job ended; its worker can be given the next one.
+    """Report how a job ended.
 
     counts: what happened, by name; has_more: there is work left, queue the job again; rows: as each
-    kind of job documents; reasons: a text for each row; failure: an unexpected exception;
-    lacks_memory: it is lack of memory or the like; unposted_reason: why the tix-api accepts no
-    results, "" where it does; record: what the history is told (job_record.py), or "".
+    kind of job documents; reasons: a text for each row; failure: an unexpected exception; phase:
+    the one in which it was raised; lacks_memory: it is lack of memory or the like;
+    unposted_reason: why the tix-api accepts no results, "" where it does; record: what the history
+    is told (job_record.py), or "".
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -129,10 +135,35 @@ class JobResult:
     lacks_memory: bool = False
     reasons: tuple[str, ...] = ()
     record: str = ""
+    phase: Phase | None = None
+
+    @property
+    def has_finished_window(self) -> bool:
+        """Whether the job has finished a window, be it before it failed."""
+        before = self.phase is not None and self.phase.has_finished_window
+        return before or not _FINISHED.isdisjoint(self.counts)
 
 
 Job = ProcessInstallation | ListUsers | ListInstallations | CheckVolume | ListFailed | RetryFailed
-Message = Job | Ready | Phase | JobResult
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Give a worker a job; number: what its result and the worker's board will call it, from 1."""
+
+    number: int
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Return the result of the job with this number; its place is free for the next one."""
+
+    number: int
+    result: JobResult
+
+
+Message = Assignment | Ready | Done
 
 #: Descriptions, for users, of the jobs that process no installation.
 _WORDS: Mapping[type[Job], str] = MappingProxyType(

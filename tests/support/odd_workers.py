@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tixd.config.settings import Settings
+from tixd.pool.board import Writer
 
 #: What a worker does to itself when it analyses observations of this packet size.
 DEEDS = {
@@ -25,7 +26,7 @@ DEEDS = {
 }
 
 
-def deeds(endpoint: str, identity: bytes, settings: Settings) -> None:
+def deeds(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """Does to itself what the packet size of the observations says (see DEEDS)."""
     from tixd import installation
 
@@ -34,10 +35,10 @@ def deeds(endpoint: str, identity: bytes, settings: Settings) -> None:
         return ordinary(observations, *how, **more)
 
     ordinary, installation.summarise = installation.summarise, summarise
-    _main(endpoint, identity, settings)
+    _main(endpoint, identity, settings, board)
 
 
-def crashes_in_reading(endpoint: str, identity: bytes, settings: Settings) -> None:
+def crashes_in_reading(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """Crashes when it decodes a report that says CRASH."""
     from tixd.reports import spool
 
@@ -47,10 +48,10 @@ def crashes_in_reading(endpoint: str, identity: bytes, settings: Settings) -> No
         return ordinary(files)
 
     ordinary, spool.decode_many = spool.decode_many, decode_many
-    _main(endpoint, identity, settings)
+    _main(endpoint, identity, settings, board)
 
 
-def holds(endpoint: str, identity: bytes, settings: Settings) -> None:
+def holds(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """Analyses nothing while there is a file `hold` in the reports folder.
 
     `hold-SECOND` and `hold-SIZE` hold up only what begins in that second, or has packets of that
@@ -64,16 +65,18 @@ def holds(endpoint: str, identity: bytes, settings: Settings) -> None:
         return ordinary(observations, *how, **more)
 
     ordinary, installation.summarise = installation.summarise, summarise
-    _main(endpoint, identity, settings)
+    _main(endpoint, identity, settings, board)
 
 
-def lacks_memory(endpoint: str, identity: bytes, settings: Settings) -> None:
+def lacks_memory(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """May take, once it has loaded everything, 12 MiB of address space more: too little."""
     _limit_memory()
-    _main(endpoint, identity, settings)
+    _main(endpoint, identity, settings, board)
 
 
-def aborts_without_memory(endpoint: str, identity: bytes, settings: Settings) -> None:
+def aborts_without_memory(
+    endpoint: str, identity: bytes, settings: Settings, board: Writer
+) -> None:
     """The same, and a library in it that ends the process where it gets none."""
     from tixd import installation
 
@@ -85,7 +88,7 @@ def aborts_without_memory(endpoint: str, identity: bytes, settings: Settings) ->
 
     ordinary, installation.summarise = installation.summarise, summarise
     _limit_memory()
-    _main(endpoint, identity, settings)
+    _main(endpoint, identity, settings, board)
 
 
 def _limit_memory() -> None:
@@ -101,31 +104,57 @@ def _limit_memory() -> None:
     ordinary, worker_main._serve = worker_main._serve, serve
 
 
-def cannot_start(endpoint: str, identity: bytes, settings: Settings) -> None:
+def cannot_start(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """Ends at once while there is a file `broken` in the reports folder."""
     if os.path.exists(f"{settings.reports_base_path}/broken"):
         raise SystemExit(1)
-    _main(endpoint, identity, settings)
+    _main(endpoint, identity, settings, board)
 
 
-def stops_once(endpoint: str, identity: bytes, settings: Settings) -> None:
+def stops_once(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """The first of all hangs before it is ready."""
     if _first(settings):
         os.kill(os.getpid(), signal.SIGSTOP)
-    _main(endpoint, identity, settings)
+    _main(endpoint, identity, settings, board)
 
 
-def garbles_once(endpoint: str, identity: bytes, settings: Settings) -> None:
+def garbles_once(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """The first of all answers its first job with bytes that are no message."""
-    _odd_once(endpoint, identity, settings, b'["phase","dance",null,[],0]')
+    _odd_once(endpoint, identity, settings, board, b'["phase","dance",null,[],0]')
 
 
-def out_of_turn_once(endpoint: str, identity: bytes, settings: Settings) -> None:
+def out_of_turn_once(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """The first of all answers its first job with a job."""
-    _odd_once(endpoint, identity, settings, b'["users","/"]')
+    _odd_once(endpoint, identity, settings, board, b'["users","/"]')
 
 
-def ready_and_gone(endpoint: str, identity: bytes, settings: Settings) -> None:
+def garbles(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
+    """Answers every job with bytes that are no message."""
+    _answer(b"[]")
+    _main(endpoint, identity, settings, board)
+
+
+def says_what_has_no_bytes(
+    endpoint: str, identity: bytes, settings: Settings, board: Writer
+) -> None:
+    """Has a result for every job that cannot be sent."""
+    from tixd import jobs
+    from tixd.pool import worker_main
+
+    worker_main._run_job = lambda *_: jobs.JobResult(failure="\udcff")
+    _main(endpoint, identity, settings, board)
+
+
+def dies_before_it_begins(
+    endpoint: str, identity: bytes, settings: Settings, board: Writer
+) -> None:
+    """Dies, while there is a file `dying`, when it has got a job and not yet begun it."""
+    if os.path.exists(f"{settings.reports_base_path}/dying"):
+        board.begin = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+    _main(endpoint, identity, settings, board)
+
+
+def ready_and_gone(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """Ends as soon as it is ready."""
     from tixd.jobs import Ready
     from tixd.pool.sockets import WorkerSocket
@@ -136,24 +165,26 @@ def ready_and_gone(endpoint: str, identity: bytes, settings: Settings) -> None:
     os._exit(7)
 
 
-def closes_its_files_once(endpoint: str, identity: bytes, settings: Settings) -> None:
+def closes_its_files_once(
+    endpoint: str, identity: bytes, settings: Settings, board: Writer
+) -> None:
     """The first of all closes its files but lives on, as if stuck, while there is `hold`."""
     if _first(settings):
         os.closerange(3, 256)
         _wait(settings, "hold")
         os._exit(0)
-    _main(endpoint, identity, settings)
+    _main(endpoint, identity, settings, board)
 
 
-def dies_listing(endpoint: str, identity: bytes, settings: Settings) -> None:
+def dies_listing(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """Crashes at whatever it lists."""
     from tixd.pool import worker_main
 
     worker_main.list_users = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
-    _main(endpoint, identity, settings)
+    _main(endpoint, identity, settings, board)
 
 
-def dies_listing_user_2(endpoint: str, identity: bytes, settings: Settings) -> None:
+def dies_listing_user_2(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """Crashes at the folder of one user."""
     from tixd.pool import worker_main
 
@@ -163,18 +194,23 @@ def dies_listing_user_2(endpoint: str, identity: bytes, settings: Settings) -> N
         return ordinary(job, *more)
 
     ordinary, worker_main.list_installations = worker_main.list_installations, list_installations
-    _main(endpoint, identity, settings)
+    _main(endpoint, identity, settings, board)
 
 
-def _odd_once(endpoint: str, identity: bytes, settings: Settings, frame: bytes) -> None:
+def _odd_once(
+    endpoint: str, identity: bytes, settings: Settings, board: Writer, frame: bytes
+) -> None:
+    if _first(settings):
+        _answer(frame)
+    _main(endpoint, identity, settings, board)
+
+
+def _answer(frame: bytes) -> None:
+    """Answer every job with these bytes."""
     from tixd import jobs
     from tixd.pool import codec, sockets
 
-    if _first(settings):
-        sockets.encode = lambda said: (
-            frame if isinstance(said, jobs.JobResult) else codec.encode(said)
-        )
-    _main(endpoint, identity, settings)
+    sockets.encode = lambda said: frame if isinstance(said, jobs.Done) else codec.encode(said)
 
 
 def _wait(settings: Settings, *names: str) -> None:
@@ -191,7 +227,7 @@ def _first(settings: Settings) -> bool:
     return True
 
 
-def _main(endpoint: str, identity: bytes, settings: Settings) -> None:
+def _main(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     from tixd.pool.worker_main import main
 
-    main(endpoint, identity, settings)
+    main(endpoint, identity, settings, board)

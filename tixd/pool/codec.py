@@ -1,6 +1,6 @@
-"""The bytes of the messages between parent and workers: one JSON array in one ZeroMQ frame.
+"""The bytes of messages between parent and workers, and of phases on a board: one JSON array each.
 
-Rules: whatever is not exactly a message raises BadMessage, so that what a dying or strange worker
+Rules: whatever is not exactly of one kind raises BadMessage, so that what a dying or strange worker
 sends never reaches the parent as a job's result. Pure.
 """
 
@@ -14,7 +14,10 @@ import orjson
 
 from tixd.errors import BadMessage
 from tixd.jobs import (
+    Assignment,
     CheckVolume,
+    Done,
+    Job,
     JobResult,
     ListFailed,
     ListInstallations,
@@ -27,8 +30,12 @@ from tixd.jobs import (
     RetryFailed,
 )
 
-#: Each kind of message by the word that its frame begins with.
-_KINDS: dict[str, type[Message]] = {
+#: What has bytes: messages, and what is inside them or on a board.
+Coded = Message | Job | JobResult | Phase
+
+#: Each kind by the word that its array begins with.
+_KINDS: dict[str, type[Coded]] = {
+    "assignment": Assignment,
     "process": ProcessInstallation,
     "users": ListUsers,
     "installations": ListInstallations,
@@ -36,28 +43,45 @@ _KINDS: dict[str, type[Message]] = {
     "list-failed": ListFailed,
     "retry-failed": RetryFailed,
     "ready": Ready,
+    "done": Done,
+    "result": JobResult,
     "phase": Phase,
-    "done": JobResult,
 }
 _WORDS = {kind: word for word, kind in _KINDS.items()}
 
 
-def encode(message: Message) -> bytes:
-    """Return the bytes of a message: `["kind", member, …]`."""
-    kind = type(message)
-    return orjson.dumps([_WORDS[kind], *(getattr(message, name) for name, _ in _MEMBERS[kind])])
+def encode(coded: Coded) -> bytes:
+    """Return the bytes: `["kind", member, …]`, where a member may be such an array itself."""
+    return orjson.dumps(_as_list(coded), _as_list, orjson.OPT_PASSTHROUGH_DATACLASS)
 
 
-def decode(frame: bytes) -> Message:
-    """Return the message in a frame; raises BadMessage."""
+def _as_list(coded: Coded) -> list[object]:
+    kind = type(coded)
+    return [_WORDS[kind], *(getattr(coded, name) for name, _ in _MEMBERS[kind])]
+
+
+def decode(frame: bytes) -> Coded:
+    """Return what these bytes are; raises BadMessage."""
     try:
-        word, *members = orjson.loads(frame)
-        message = _KINDS[word](*map(_frozen, members))
-    except (ValueError, TypeError, KeyError) as error:
+        return _from_list(orjson.loads(frame))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadMessage(repr(frame[:80])) from error
-    if not all(fits(getattr(message, name)) for name, fits in _MEMBERS[type(message)]):
-        raise BadMessage(repr(frame[:80]))
-    return message
+
+
+def _from_list(values: Any) -> Coded:
+    word, *found = values
+    kind = _KINDS[word]
+    members = zip(_MEMBERS[kind], found, strict=True)
+    return kind(*(_read(of_type, value) for (_, of_type), value in members))
+
+
+def _read(of_type: str, value: Any) -> Any:
+    """Return the member that a JSON value stands for; raises ValueError where its type differs."""
+    is_nested = of_type in _NESTED and value is not None
+    member = _from_list(value) if is_nested else _frozen(value)
+    if not _FITS[of_type](member):
+        raise ValueError(f"not {of_type}")
+    return member
 
 
 def _frozen(value: Any) -> Any:
@@ -77,7 +101,7 @@ def _is_tuple(value: object, kind: type) -> bool:
     return isinstance(value, tuple) and _all_are(kind, value)
 
 
-#: For each type that a field of a message has: whether a value is of it.
+#: For each type that a member has: whether a value is of it.
 _FITS: dict[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str),
     "int": _is_int,
@@ -91,7 +115,13 @@ _FITS: dict[str, Callable[[Any], bool]] = {
         _is_tuple(value, tuple) and all(_all_are(int, row) for row in value)
     ),
     "Mapping[str, int]": lambda value: isinstance(value, dict) and _all_are(int, value.values()),
+    "Job": lambda value: isinstance(value, Job),
+    "JobResult": lambda value: isinstance(value, JobResult),
+    "Phase | None": lambda value: value is None or isinstance(value, Phase),
 }
 
-#: The members of each kind of message, in order, and what each must be.
-_MEMBERS = {kind: tuple((f.name, _FITS[str(f.type)]) for f in fields(kind)) for kind in _WORDS}
+#: Types of members that are arrays with a kind themselves.
+_NESTED = frozenset({"Job", "JobResult", "Phase | None"})
+
+#: The members of each kind, in order, each with its type.
+_MEMBERS = {kind: tuple((f.name, str(f.type)) for f in fields(kind)) for kind in _WORDS}

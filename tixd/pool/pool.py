@@ -1,21 +1,22 @@
-"""The parent's side of the workers: start them, give each one job, notice how it ends.
+"""The parent's side of the workers: start them, give them jobs, notice how they end.
 
-A worker has exactly one job until its result, so the end of a worker loses none. A worker is
-replaced once the kernel reports its exit; one that spends too long in a phase is killed. One
-asyncio loop; nothing here blocks.
+A job is with exactly one worker until its result, so the end of a worker loses none; only the job
+that its board names can be to blame. A worker is replaced once the kernel reports its exit; one
+whose board does not change for too long is killed. One asyncio loop; nothing here blocks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections import Counter
 from typing import Self
 
 from tixd import errors, logs
 from tixd.config.settings import Settings
-from tixd.jobs import Job, JobResult, Phase, ProcessInstallation, Ready
+from tixd.jobs import Assignment, Done, Job, JobResult, ProcessInstallation, Ready
 from tixd.pool.codec import decode
 from tixd.pool.failures import Cause, WorkerExit
 from tixd.pool.pending import PendingJob, PendingJobs
@@ -53,6 +54,7 @@ class Pool:
         self._workers: dict[bytes, WorkerProcess] = {}
         self._pending = PendingJobs()
         self._started = 0
+        self._numbers = itertools.count(1)
         self._failed_starts = 0
         self._empty = asyncio.Event()
 
@@ -119,8 +121,7 @@ class Pool:
         """Abandon workers that are stuck in the kernel; their jobs are not finished."""
         for worker in self._workers.values():
             logs.error("worker_left_behind", worker=worker.pid)
-            if worker.pending:
-                self._pending.retry(worker.pending, worker.exit_status())
+            self._take_back(worker, worker.exit_status())
 
     async def _wait_until_empty(self, seconds: float) -> bool:
         """Wait until no worker is left; return False where that takes longer."""
@@ -155,14 +156,20 @@ class Pool:
                 self._on_message(worker, received[1])
 
     def _assign(self) -> None:
-        """Give each free worker one of the jobs that wait."""
-        for worker in self._workers.values():
-            if worker.free and (pending := self._pending.take()):
-                worker.assign(pending)
-                if not self._socket.send(worker.identity, pending.job):
-                    worker.closing = True  # it does not receive, so it is ending
-                    worker.assign(None)
-                    self._pending.put_back(pending)
+        """Give the jobs that wait to workers with free places, of them to those with the fewest."""
+        while free := [worker for worker in self._workers.values() if worker.free]:
+            pending = self._pending.take()
+            if pending is None:
+                return
+            self._give(min(free, key=lambda worker: len(worker.held)), pending)
+
+    def _give(self, worker: WorkerProcess, pending: PendingJob) -> None:
+        number = next(self._numbers)
+        worker.assign(number, pending)
+        if not self._socket.send(worker.identity, Assignment(number, pending.job)):
+            worker.closing = True  # it does not receive, so it is ending
+            del worker.held[number]
+            self._pending.put_back(pending)
 
     def _on_message(self, worker: WorkerProcess, frame: bytes) -> None:
         try:
@@ -170,22 +177,17 @@ class Pool:
         except errors.BadMessage as error:
             self._on_protocol_error(worker, str(error))
             return
-        if worker.pending and worker.has_finished_window:
-            self._pending.on_window_finished(worker.pending)
         match message:
             case Ready():
                 self._on_ready(worker)
-            case Phase() if worker.pending:
-                worker.begin(message)
-                if worker.is_isolated:
-                    self._socket.send(worker.identity, message)  # False: the worker is ending
-            case JobResult() if worker.pending:
-                self._on_result(worker, worker.pending, message)
+            case Done(number, result) if number in worker.held:
+                self._on_result(worker.held.pop(number), result)
             case _:
                 self._on_protocol_error(worker, f"unexpected {type(message).__name__}")
 
     def _on_protocol_error(self, worker: WorkerProcess, reason: str) -> None:
         logs.error("worker_protocol_error", worker=worker.pid, reason=reason)
+        worker.confused = True
         worker.kill()
 
     def _on_ready(self, worker: WorkerProcess) -> None:
@@ -193,13 +195,13 @@ class Pool:
         self._failed_starts = 0
         self._pending.recover()
 
-    def _on_result(self, worker: WorkerProcess, pending: PendingJob, result: JobResult) -> None:
-        phase = worker.phase
-        worker.assign(None)
+    def _on_result(self, pending: PendingJob, result: JobResult) -> None:
+        if result.has_finished_window:
+            self._pending.on_window_finished(pending)
         if result.failure and isinstance(pending.job, ProcessInstallation):
             cause: Cause = "memory" if result.lacks_memory else "exception"
             self.restarts[cause] += 1
-            self._pending.retry(pending, WorkerExit(cause, 0, phase))
+            self._pending.retry(pending, WorkerExit(cause, 0, result.phase))
         else:
             pending.finish(result)
 
@@ -233,12 +235,26 @@ class Pool:
                 self.restarts[end.cause] += 1
                 worker.log_exit(end)
             self._start_another(was_ready=worker.ready or worker.recycled)
-        if worker.pending:
-            self._pending.retry(worker.pending, end)
+        self._take_back(worker, end)
         if self.stopping and not self._workers:
             self._empty.set()
         worker.process.close()
+        worker.board.close()
         self._exchange_messages()
+
+    def _take_back(self, worker: WorkerProcess, end: WorkerExit) -> None:
+        """Queue the jobs of a worker again, the one that it computed as a failed one.
+
+        One that was confused was so about any of them.
+        """
+        current = worker.current
+        if current and end.phase and end.phase.has_finished_window:
+            self._pending.on_window_finished(current)
+        for pending in reversed(worker.held.values()):
+            if pending is current or worker.confused:
+                self._pending.retry(pending, end)
+            else:
+                self._pending.put_back(pending)
 
     def _start_another(self, *, was_ready: bool) -> None:
         """Start a worker in place of one; after several that never got ready, with a pause."""
@@ -252,15 +268,13 @@ class Pool:
         self._loop.call_later(RESTART_PAUSE_SECONDS, self._start_worker)
 
     async def _supervise(self) -> None:
-        """Kill workers that have spent too long in one phase; keep the socket reachable."""
+        """Kill workers whose board has not changed for too long; keep the socket reachable."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(SUPERVISION_SECONDS)
             late_seconds = time.monotonic() - before - SUPERVISION_SECONDS
             for worker in self._workers.values():
-                # While the parent itself was suspended, it has not read its workers' messages.
-                worker.since += late_seconds
-                worker.kill_if_overdue(PHASE_LIMIT_SECONDS)
+                worker.kill_if_overdue(PHASE_LIMIT_SECONDS, late_seconds)
             self._restore_socket()
             self.supervision_ticks += 1
 

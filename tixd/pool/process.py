@@ -1,4 +1,4 @@
-"""One worker process as its parent sees it: started, given a job, signalled, ended.
+"""One worker process as its parent sees it: started, given jobs, signalled, ended.
 
 A spawned process gets nothing but what start() passes to it. Nothing here blocks.
 """
@@ -19,6 +19,7 @@ from typing import Self
 from tixd import logs
 from tixd.config.settings import Settings
 from tixd.jobs import Job, Phase, ProcessInstallation
+from tixd.pool.board import Board, Writer
 from tixd.pool.failures import WorkerExit
 from tixd.pool.pending import PendingJob
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG
@@ -45,23 +46,28 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @dataclass(slots=True, eq=False)
 class WorkerProcess:
-    """A worker process and its job.
+    """A worker process and its jobs.
 
-    phase: None while it starts or waits, or has not reported one; since: monotonic seconds when
-    that began; closing: it gets no more jobs and its messages are ignored; recycled: it was asked
-    to end, to be replaced; overdue_cpu_ns: CPU time of the phase for which it was killed.
+    places: how many jobs it may have; held: those that it has, by number; given: monotonic seconds
+    when it was started, or got a job while it had none; closing: it gets no more jobs and its
+    messages are ignored; recycled: it was asked to end, to be replaced; confused: it sent what was
+    not its turn; overdue_cpu_ns: CPU time of the phase for which it was killed.
     """
 
     identity: bytes
     process: SpawnProcess
     pid: int
+    board: Board
+    places: int = 1
     ready: bool = False
-    pending: PendingJob | None = None
-    phase: Phase | None = None
-    since: float = field(default_factory=time.monotonic)
+    held: dict[int, PendingJob] = field(default_factory=dict)
+    given: float = field(default_factory=time.monotonic)
     closing: bool = False
     recycled: bool = False
+    confused: bool = False
     overdue_cpu_ns: int | None = None
+    _sequence: int = 0
+    _unchanged_since: float = field(default_factory=time.monotonic)
 
     @classmethod
     def start(cls, endpoint: str, identity: bytes, settings: Settings) -> Self:
@@ -70,9 +76,10 @@ class WorkerProcess:
         It is a daemon in the sense of multiprocessing: were the parent to end without stopping its
         pool, it would terminate the process instead of waiting for it.
         """
+        board = Board()
         process = multiprocessing.get_context("spawn").Process(
             target=run_worker,
-            args=(endpoint, identity, settings),
+            args=(endpoint, identity, settings, board),
             name=identity.decode(),
             daemon=True,
         )
@@ -82,9 +89,12 @@ class WorkerProcess:
             resource_tracker.ensure_running()  # where it has to begin it, it unblocks SIGINT
             signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_AT_START)
             process.start()
+        except OSError:
+            board.close()
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        worker = cls(identity, process, process.pid or 0)
+        worker = cls(identity, process, process.pid or 0, board)
         if logs.is_debugging() != (settings.log_level == "DEBUG"):
             worker.signal(TOGGLE_DEBUG)
         return worker
@@ -92,33 +102,37 @@ class WorkerProcess:
     @property
     def free(self) -> bool:
         """Whether it can be given a job."""
-        return self.ready and self.pending is None and not self.closing
+        return self.ready and len(self.held) < self.places and not self.closing
+
+    @property
+    def current(self) -> PendingJob | None:
+        """The job that it computes, which alone its end can be blamed on; None while it waits."""
+        entry = self.board.read()
+        return self.held.get(entry.job) if entry else None
+
+    @property
+    def phase(self) -> Phase | None:
+        """What it does in that job; None where it has not reported a phase."""
+        entry = self.board.read()
+        return entry.phase if entry and entry.job in self.held else None
 
     @property
     def job(self) -> Job | None:
-        """Its current job."""
-        return self.pending.job if self.pending else None
+        """The job that it computes, else the first that it has."""
+        pending = self.current or next(iter(self.held.values()), None)
+        return pending.job if pending else None
 
     @property
-    def is_isolated(self) -> bool:
-        """Whether it waits, at each Phase, until the parent has received it."""
-        return isinstance(self.job, ProcessInstallation) and self.job.isolated
+    def since(self) -> float:
+        """Monotonic seconds when it began what it does."""
+        entry = self.board.read()
+        return max(entry.since, self.given) if entry else self.given
 
-    @property
-    def has_finished_window(self) -> bool:
-        """Whether it is deleting the reports of a finished window."""
-        last = self.phase
-        return last is not None and last.name == "delete" and last.window is not None
-
-    def assign(self, pending: PendingJob | None) -> None:
-        """Set its current job, None for none."""
-        self.pending = pending
-        self.begin(None)
-
-    def begin(self, phase: Phase | None) -> None:
-        """Note the phase that it has begun."""
-        self.phase = phase
-        self.since = time.monotonic()
+    def assign(self, number: int, pending: PendingJob) -> None:
+        """Note that it gets this job."""
+        if not self.held:
+            self.given = self._unchanged_since = time.monotonic()
+        self.held[number] = pending
 
     def signal(self, number: int) -> None:
         """Send a signal; a starting process keeps it blocked."""
@@ -140,9 +154,20 @@ class WorkerProcess:
         with contextlib.suppress(ValueError):  # it has ended, and is closed
             self.process.kill()
 
-    def kill_if_overdue(self, limit_seconds: float) -> None:
-        """Kill the process where its phase takes too long; note how much of it was CPU time."""
-        if not self.free and time.monotonic() - self.since > limit_seconds:
+    def kill_if_overdue(self, limit_seconds: float, late_seconds: float) -> None:
+        """Kill the process where it has jobs, or starts, and its board has not changed for so long.
+
+        late_seconds: how long this call comes too late: what held up the parent may have held up
+        the worker. Notes how much of the time was CPU time.
+        """
+        entry = self.board.read()
+        if entry and entry.sequence != self._sequence:
+            self._sequence = entry.sequence
+            self._unchanged_since = time.monotonic()
+        self._unchanged_since += late_seconds
+        has_work = self.held or not self.ready
+        is_overdue = time.monotonic() - self._unchanged_since > limit_seconds
+        if has_work and is_overdue and self.overdue_cpu_ns is None:
             self.overdue_cpu_ns = self._cpu_ns()
             self.kill()
 
@@ -165,7 +190,7 @@ class WorkerProcess:
 
     def log_exit(self, end: WorkerExit) -> None:
         """Log which process ended, how, and what it was doing."""
-        job = self.job
+        job = self.current.job if self.current else None
         work = (
             {"user": job.user_id, "installation": job.installation_id}
             if isinstance(job, ProcessInstallation)
@@ -177,16 +202,16 @@ class WorkerProcess:
             cause=end.cause,
             code=_code(end),
             **work,
-            phase=self.phase.name if self.phase else "",
-            window=self.phase.window if self.phase else "",
+            phase=end.phase.name if end.phase else "",
+            window=end.phase.window if end.phase else "",
         )
 
 
-def run_worker(endpoint: str, identity: bytes, settings: Settings) -> None:
+def run_worker(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """Run the worker, imported only here: the parent must load neither numpy nor urllib3."""
     from tixd.pool import worker_main  # noqa: PLC0415 - see above
 
-    worker_main.main(endpoint, identity, settings)
+    worker_main.main(endpoint, identity, settings, board)
 
 
 def _leave_removed_folder() -> None:

@@ -21,8 +21,8 @@ import zmq
 
 from tixd import errors, logs
 from tixd.directory import lock
-from tixd.jobs import Message, Phase
-from tixd.pool.codec import decode, encode
+from tixd.jobs import Message
+from tixd.pool.codec import Coded, decode, encode
 
 #: How long a worker that ends waits for its last messages to reach the parent.
 LINGER_MILLISECONDS = 2000
@@ -152,28 +152,21 @@ def _remove_leftovers(runtime_folder: str) -> None:
 
 
 class WorkerSocket:
-    """A worker's socket.
-
-    isolated: wait, at every Phase, until the parent has received it. ZeroMQ sends from its own
-    thread, so messages that are not yet sent are lost where a worker crashes.
-    """
+    """A worker's socket."""
 
     def __init__(self, endpoint: str, identity: bytes, signals_fd: int) -> None:
         """Connect to the parent; signals_fd becomes readable when a signal has arrived."""
-        self.isolated = False
         self._parent = multiprocessing.parent_process()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, identity)
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.connect(endpoint)
-        self._parents = zmq.Poller()
-        self._all = zmq.Poller()
-        self._all.register(signals_fd, zmq.POLLIN)
-        for poller in (self._parents, self._all):
-            poller.register(self._socket, zmq.POLLIN)
-            if self._parent:
-                poller.register(self._parent.sentinel, zmq.POLLIN)
+        self._poller = zmq.Poller()
+        self._poller.register(signals_fd, zmq.POLLIN)
+        self._poller.register(self._socket, zmq.POLLIN)
+        if self._parent:
+            self._poller.register(self._parent.sentinel, zmq.POLLIN)
 
     def close(self) -> None:
         """Close it, once the parent has received what was sent, if it still lives."""
@@ -187,16 +180,13 @@ class WorkerSocket:
     def send(self, message: Message) -> None:
         """Send to the parent."""
         self._socket.send(encode(message))
-        if self.isolated and isinstance(message, Phase):
-            self._parents.poll()
-            self.receive()
 
     def wait(self) -> None:
         """Wait for a message, a signal or the end of the parent."""
-        self._all.poll()
+        self._poller.poll()
 
-    def receive(self) -> Message | None:
-        """Return the next message of the parent, None where there is none."""
+    def receive(self) -> Coded | None:
+        """Return the next message of the parent, None where there is none; raises BadMessage."""
         try:
             return decode(self._socket.recv(zmq.NOBLOCK))
         except zmq.Again:

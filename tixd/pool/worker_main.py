@@ -1,5 +1,7 @@
 """A worker process: receive a job, do it, send its result, wait for the next.
 
+What it does it writes on its board, which the parent can read at any time, and after its death.
+
 Rules: plain synchronous code; neither the command line nor pydantic is imported here. SIGTERM ends
 the process after the current window, SIGALRM at once but with clean-up, and so does the end of its
 parent. REOPEN_LOG and TOGGLE_DEBUG, which come from the parent, act between two jobs.
@@ -20,19 +22,21 @@ from tixd.asn.lookup import OriginLookup
 from tixd.config.settings import Settings
 from tixd.installation import Worker, process_installation
 from tixd.jobs import (
+    Assignment,
     CheckVolume,
+    Done,
     Job,
     JobResult,
     ListFailed,
     ListInstallations,
     ListUsers,
-    Message,
     Phase,
     ProcessInstallation,
     Ready,
     RetryFailed,
     describe,
 )
+from tixd.pool.board import Writer
 from tixd.pool.failures import lacks_memory
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG, WorkerSocket
 from tixd.reports.scan import free_bytes, list_installations, list_users
@@ -50,39 +54,38 @@ RESERVE_BYTES = 64 * 2**20
 MAX_FAILURE_CHARACTERS = 500
 
 
-def main(endpoint: str, identity: bytes, settings: Settings) -> None:
+def main(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     """Run until the parent ends, or sends SIGTERM."""
     logs.set_up(settings.log_level, settings.log_format, settings.log_file)
     logs.adopt()
     try:
-        _run(endpoint, identity, settings)
+        _run(endpoint, identity, settings, board)
     except Exception as error:  # noqa: BLE001 - or a traceback would stand between the log's lines
         logs.failure("worker_failed", error)
         raise SystemExit(1) from None
 
 
-def _run(endpoint: str, identity: bytes, settings: Settings) -> None:
+def _run(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     signals = _Signals()
     client = _client(settings)
     parent = WorkerSocket(endpoint, identity, signals.fd)
     worker = Worker(
         settings=settings,
         client=client,
-        report_phase=partial(_announce, parent),
+        report_phase=board.report,
         stopping=lambda: signals.stop_requested or parent.is_orphaned,
         origins=OriginLookup(settings.asn_table),
     )
     try:
-        _serve(parent, worker, signals)
+        _serve(parent, worker, board, signals)
     finally:
         parent.close()
 
 
-def _announce(parent: WorkerSocket, phase: Phase) -> None:
-    """Report a phase to the parent; in an isolated job only if there is memory for it."""
-    if parent.isolated:
-        _require_memory()
-    parent.send(phase)
+def _report_carefully(board: Writer, phase: Phase) -> None:
+    """Report a phase of an isolated job, if there is memory for it."""
+    _require_memory()
+    board.report(phase)
 
 
 def _require_memory() -> None:
@@ -105,36 +108,38 @@ def _client(settings: Settings) -> ApiClient:
         raise SystemExit(1) from None
 
 
-def _serve(parent: WorkerSocket, worker: Worker, signals: _Signals) -> None:
+def _serve(parent: WorkerSocket, worker: Worker, board: Writer, signals: _Signals) -> None:
     """Do one job after the other."""
     parent.send(Ready(os.getpid()))
     while not (signals.stop_requested or parent.is_orphaned):
         parent.wait()
         signals.handle()
-        job = parent.receive()
-        if job:
-            parent.isolated = isinstance(job, ProcessInstallation) and job.isolated
-            parent.send(_run_job(job, worker))
+        message = parent.receive()
+        if isinstance(message, Assignment):
+            board.begin(message.number)
+            parent.send(Done(message.number, _run_job(message.job, worker, board)))
+            board.rest()  # not before: a result that cannot be sent is its job's failure
 
 
-def _run_job(job: Message, worker: Worker) -> JobResult:
+def _run_job(job: Job, worker: Worker, board: Writer) -> JobResult:
     """Do one job; an unexpected error is part of its result."""
+    isolated = isinstance(job, ProcessInstallation) and job.isolated
+    worker.report_phase = partial(_report_carefully, board) if isolated else board.report
     try:
         return _result_of(job, worker)
     except errors.VolumeError as error:  # a folder cannot be listed; the parent logs it
         return JobResult(failure=str(error)[:MAX_FAILURE_CHARACTERS])
     except Exception as error:  # noqa: BLE001 - the worker survives, the parent decides
-        doing = describe(job) if isinstance(job, Job) else type(job).__name__
         failure = bounded.error(error, MAX_FAILURE_CHARACTERS)
         lacking = lacks_memory(error)
         if lacking:
-            logs.error("out_of_memory", job=doing, reason=failure)
+            logs.error("out_of_memory", job=describe(job), reason=failure)
         else:
-            logs.failure("job_failed", error, job=doing)
-        return JobResult(failure=failure, lacks_memory=lacking)
+            logs.failure("job_failed", error, job=describe(job))
+        return JobResult(failure=failure, lacks_memory=lacking, phase=board.phase)
 
 
-def _result_of(job: Message, worker: Worker) -> JobResult:
+def _result_of(job: Job, worker: Worker) -> JobResult:
     match job:
         case ProcessInstallation():
             result = process_installation(job, worker)
@@ -152,8 +157,6 @@ def _result_of(job: Message, worker: Worker) -> JobResult:
             return list_failed(job, worker.now())
         case RetryFailed():
             return retry_failed(job)
-        case _:
-            raise TypeError(f"not a job: {job!r}")
 
 
 class _Signals:

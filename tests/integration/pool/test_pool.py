@@ -7,6 +7,7 @@ import os
 import threading
 from collections import Counter
 from dataclasses import replace
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,19 @@ async def test_a_process_that_cannot_be_made_is_tried_again(tmp_path, one, monke
         async with Pool(one) as workers:
             assert (await workers.submit(ListUsers(str(tmp_path)))).rows == ()
     assert log.events.count(("error", "worker_not_started")) == 2
+
+
+def test_a_process_that_cannot_be_made_leaves_no_descriptor(one, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(11, "too many processes")
+
+    monkeypatch.setattr(SpawnProcess, "start", refuse)
+    counts = []
+    for _ in range(3):  # the first one may begin the helper of multiprocessing
+        with pytest.raises(OSError, match="too many processes"):
+            WorkerProcess.start("", b"", one)
+        counts.append(len(os.listdir("/proc/self/fd")))
+    assert counts[1] == counts[2]
 
 
 @in_loop

@@ -1,4 +1,4 @@
-"""The messages of parent and workers: exact bytes, both ways, and hostile ones."""
+"""The messages of parent and workers, and phases: exact bytes, both ways, and hostile ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tixd import jobs
 from tixd.errors import BadMessage
-from tixd.pool.codec import decode, encode
+from tixd.pool.codec import Coded, decode, encode
 
 PINNED = [
     (
@@ -29,27 +29,40 @@ PINNED = [
     (jobs.ListFailed("/r", ((1, 2),)), b'["list-failed","/r",[[1,2]]]'),
     (jobs.RetryFailed("/r", ((1, 2), (3, 4))), b'["retry-failed","/r",[[1,2],[3,4]]]'),
     (jobs.Ready(77), b'["ready",77]'),
-    (jobs.Phase("read", None, ("a.json",), 5), b'["phase","read",null,["a.json"],5]'),
-    (jobs.Phase("post", 1505082345, (), 0), b'["phase","post",1505082345,[],0]'),
-    (jobs.JobResult(), b'["done",{},false,[],"","",false,[],""]'),
+    (jobs.Phase("read", None, ("a.json",), 5), b'["phase","read",null,["a.json"],5,false]'),
+    (
+        jobs.Phase("post", 1505082345, (), 0, has_finished_window=True),
+        b'["phase","post",1505082345,[],0,true]',
+    ),
+    (jobs.Assignment(3, jobs.ListUsers("/r")), b'["assignment",3,["users","/r"]]'),
+    (
+        jobs.Done(3, jobs.JobResult(rows=((1,),))),
+        b'["done",3,["result",{},false,[[1]],"","",false,[],"",null]]',
+    ),
+    (jobs.JobResult(), b'["result",{},false,[],"","",false,[],"",null]'),
     (
         jobs.JobResult({"windows_posted": 2}, has_more=True, rows=((1, 2), (3, 4)), failure="x"),
-        b'["done",{"windows_posted":2},true,[[1,2],[3,4]],"x","",false,[],""]',
+        b'["result",{"windows_posted":2},true,[[1,2],[3,4]],"x","",false,[],"",null]',
     ),
     (
         jobs.JobResult({"windows_stored": 1}, unposted_reason="no answer"),
-        b'["done",{"windows_stored":1},false,[],"","no answer",false,[],""]',
+        b'["result",{"windows_stored":1},false,[],"","no answer",false,[],"",null]',
     ),
     (
         jobs.JobResult(rows=((1, 2),), reasons=("HTTP 500 Internal Server Error",)),
-        b'["done",{},false,[[1,2]],"","",false,["HTTP 500 Internal Server Error"],""]',
+        b'["result",{},false,[[1,2]],"","",false,["HTTP 500 Internal Server Error"],"",null]',
     ),
-    (jobs.JobResult(failure="x", lacks_memory=True), b'["done",{},false,[],"x","",true,[],""]'),
+    (
+        jobs.JobResult(
+            failure="x", lacks_memory=True, phase=jobs.Phase("read", None, ("phase",), 5)
+        ),
+        b'["result",{},false,[],"x","",true,[],"",["phase","read",null,["phase"],5,false]]',
+    ),
 ]
 
 
 @pytest.mark.parametrize(("message", "frame"), PINNED)
-def test_every_message_has_its_bytes_and_comes_back(message: jobs.Message, frame: bytes) -> None:
+def test_every_message_has_its_bytes_and_comes_back(message: Coded, frame: bytes) -> None:
     assert encode(message) == frame
     assert decode(frame) == message
 
@@ -80,12 +93,22 @@ def test_a_message_that_is_cut_anywhere_is_refused(frame: bytes) -> None:
         b'["installations","/r",[1],"0",0,1]',
         b'["list-failed","/r",[1,2]]',
         b'["retry-failed","/r",[["1",2]]]',
-        b'["phase","dance",null,[],0]',
-        b'["phase","read",1.0,[],0]',
-        b'["done",[],false,[],"",""]',
-        b'["done",{"a":"b"},false,[],"",""]',
-        b'["done",{},false,[],"",1]',
+        b'["phase","dance",null,[],0,false]',
+        b'["phase","read",1.0,[],0,false]',
+        b'["phase","read",null,[],0]',
+        b'["result",[],false,[],"","",false,[],"",null]',
+        b'["result",{"a":"b"},false,[],"","",false,[],"",null]',
+        b'["result",{},false,[],"",1,false,[],"",null]',
+        b'["result",{},false,[],"","",false,[],"",["ready",1]]',
+        b'["result",{},false,[],"","",false,[],"",[]]',
+        b'["done",null,["result",{},false,[],"","",false,[],"",null]]',
+        b'["done",1,["users","/r"]]',
+        b'["done",1,null]',
+        b'["assignment",1,["ready",1]]',
+        b'["assignment",1,["assignment",1,["users","/r"]]]',
         b'["process","/r/1/2",1,2,"a.json",false]',
+        b'["users",' + 500 * b"[" + 500 * b"]" + b"]",
+        500 * b'["assignment",1,' + b"0" + 500 * b"]",
     ],
 )
 def test_what_is_no_message_is_refused(frame: bytes) -> None:

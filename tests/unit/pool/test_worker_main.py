@@ -11,7 +11,7 @@ PROGRAM = """
 import sys
 from tixd.pool import worker_main
 from tixd.config.settings import Settings
-worker_main.main("nowhere://", b"worker-1", Settings(log_format="json", log_file=sys.argv[1]))
+worker_main.main("nowhere://", b"worker-1", Settings(log_format="json", log_file=sys.argv[1]), None)
 """
 
 
