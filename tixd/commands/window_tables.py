@@ -169,13 +169,16 @@ def _counts(window: Analysed) -> list[str]:
 
 
 def _row(window: Analysed, style: Style) -> list[str]:
-    cells = [cell for way in window.ways for cell in value_cells(way_values(way), style, window)]
-    return [*cells, window.sure or "-"]
+    ways = (value_cells(way_values(window, number), style, window) for number in (0, 1))
+    return [*(cell for cells in ways for cell in cells), window.sure or "-"]
 
 
 def _by_way(window: Analysed, style: Style) -> list[list[str]]:
-    ways = zip(WAYS, window.ways, (window.sure or "-", ""), strict=True)
-    return [[word, *value_cells(way_values(way), style, window), sure] for word, way, sure in ways]
+    rows = []
+    for number, word in enumerate(WAYS):
+        values = way_values(window, number)
+        rows.append([word, *value_cells(values, style, window), values["sure"] or "-"])
+    return rows
 
 
 def value_cells(values: Mapping[str, Any], style: Style, of: Analysed | Group) -> list[str]:
@@ -191,7 +194,7 @@ def _usage(values: Mapping[str, Any], style: Style, of: Analysed | Group) -> str
     unsteady = UNSTEADY if values.get("unsteady") else ""
     if of.estimator == "delayed-probes":
         return usage + width + unsteady
-    usage += DISPUTED if values.get("disputed") else ""
+    usage += DISPUTED if values.get("sure") == "disputed" else ""
     if style.both:
         return f"{usage} ({output.number(values['usageAlt'], 2)}{width}{unsteady})"
     return usage + unsteady
@@ -206,13 +209,13 @@ def _notes(windows: Sequence[Analysed], style: Style) -> Iterator[str]:
     yield UNTIL
     other = ", in brackets by delayed-probes" if style.both else ""
     yield f"usage: by {windows[0].estimator}{other}."
-    ways = [way_values(way) for window in windows for way in window.ways]
+    ways = [way_values(window, number) for window in windows for number in (0, 1)]
     if any(outside(values[name]) for values in ways for name in _VALUES):
         posted = "" if style.raw else " Usage is shown as it is posted; --raw shows it as computed."
         yield f"{OUTSIDE} is outside 0 to 1.{posted}"
     if any(values["unsteady"] for values in ways):
         yield f"{UNSTEADY} unsteady: {SURE['unsteady']}."
-    if any(values["disputed"] for values in ways) and windows[0].estimator == "mode":
+    if any(values["sure"] == "disputed" for values in ways):
         yield f"{DISPUTED} disputed: {SURE['disputed']}."
     found = {window.sure for window in windows} & {"clock-set", "clock-bad"}
     yield from (f"{word}: {SURE[word]}." for word in SURE if word in found)

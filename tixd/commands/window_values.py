@@ -27,7 +27,7 @@ UNDEFINED = Direction(None, None, None, None)
 #: idle uplinks, which the mode reads as used by a third, and on lines that are full throughout.
 DISPUTED = 0.3
 
-#: How sure the values of a window are, the worst that applies first; with what it means.
+#: How sure the values of a direction are, the worst that applies first; with what it means.
 SURE = {
     "clock-bad": "the clocks do not fit together: distrust the usage by either estimator",
     "clock-set": "a clock was set within the window: distrust the usage by mode",
@@ -81,24 +81,27 @@ class Analysed:
 
     @property
     def sure(self) -> str | None:
-        """Return the worst word of SURE that applies; None without a short packet."""
+        """Return the worst word of SURE in either direction; None without a short packet."""
+        words = {self.sure_of(way) for way in self.ways}
+        return next((word for word in SURE if word in words), None)
+
+    def sure_of(self, way: Direction) -> str | None:
+        """Return the worst word of SURE for a direction; None without a short packet."""
         if self.summary is None:
             return None
         by_mode = self.estimator == "mode"
         found = {
             "clock-bad": self.clock == "not-credible",
             "clock-set": by_mode and self.clock == "set",
-            "disputed": by_mode and any(map(_is_disputed, self.ways)),
-            "unsteady": any(way.unsteady for way in self.ways),
+            "disputed": by_mode and _is_disputed(way),
+            "unsteady": bool(way.unsteady),
         }
         return next((word for word, applies in found.items() if applies), "yes")
 
 
-def _is_disputed(way: Direction) -> bool | None:
-    usages = posted_usage(way.usage), posted_usage(way.usage_alt)
-    if usages[0] is None or usages[1] is None:
-        return None
-    return abs(usages[0] - usages[1]) > DISPUTED
+def _is_disputed(way: Direction) -> bool:
+    usage, other = posted_usage(way.usage), posted_usage(way.usage_alt)
+    return usage is not None and other is not None and abs(usage - other) > DISPUTED
 
 
 def outside(value: float | None) -> bool:
@@ -119,14 +122,14 @@ WAY_MEMBERS = {
     "usageAlt": "by the other estimator, as computed",
     "usageWidth": "of the usage by delayed probes: 95 of 100 readings are closer to the truth",
     "unsteady": "true where the two halves of the ten minutes read differently",
-    "disputed": f"true where the two estimators differ by more than {DISPUTED}",
+    "sure": f"how sure its usage is: {', '.join(reversed(SURE))}",
     "quality": "share of minutes that are not congested, 0..1",
     "hurst.rs": "Hurst exponent by rescaled range",
     "hurst.wavelet": "Hurst exponent by wavelets; it may exceed 1",
 }
 
 #: Members of a direction that have no mean.
-_FLAGS = ("unsteady", "disputed")
+_WORDS = ("unsteady", "sure")
 
 #: Members of a window, with their meaning.
 WINDOW_MEMBERS = {
@@ -143,7 +146,7 @@ WINDOW_MEMBERS = {
     **{f"result.upstream.{name}": meaning for name, meaning in WAY_MEMBERS.items()},
     **dict.fromkeys((f"result.downstream.{name}" for name in WAY_MEMBERS), "likewise"),
     "result.clock": "fine, set, not-credible",
-    "result.sure": f"how sure the values are: {', '.join(reversed(SURE))}",
+    "result.sure": "the worse one of both directions",
     "truth.upstream": "usage that the experiment's description states, with --truth",
     "truth.downstream": "likewise",
 }
@@ -168,20 +171,21 @@ AS_MEMBERS = {
     "installations": "folders with windows from there",
     "windows": "windows from there",
     "estimator": "mode, delayed-probes",
-    **{f"upstream.{n}": m for n, m in WAY_MEMBERS.items() if n not in _FLAGS},
-    **dict.fromkeys((f"downstream.{n}" for n in WAY_MEMBERS if n not in _FLAGS), "likewise"),
+    **{f"upstream.{n}": m for n, m in WAY_MEMBERS.items() if n not in _WORDS},
+    **dict.fromkeys((f"downstream.{n}" for n in WAY_MEMBERS if n not in _WORDS), "likewise"),
 }
 
 
-def way_values(way: Direction) -> dict[str, Any]:
-    """Return the values of a direction by the names of WAY_MEMBERS."""
+def way_values(window: Analysed, number: int) -> dict[str, Any]:
+    """Return the values of a direction, 0 up and 1 down, by the names of WAY_MEMBERS."""
+    way = window.ways[number]
     return {
         "usage": way.usage,
         "usagePosted": posted_usage(way.usage),
         "usageAlt": way.usage_alt,
         "usageWidth": way.width,
         "unsteady": way.unsteady,
-        "disputed": _is_disputed(way),
+        "sure": window.sure_of(way),
         "quality": way.quality,
         "hurst.rs": way.hurst_rs,
         "hurst.wavelet": way.hurst_wavelet,
@@ -224,7 +228,7 @@ def window_json(window: Analysed) -> dict[str, Any]:
 def _result(window: Analysed) -> dict[str, Any] | None:
     if window.summary is None:
         return None
-    ways = (nested(way_values(way)) for way in window.ways)
+    ways = (nested(way_values(window, number)) for number in (0, 1))
     return {
         "timestamp": window.summary.timestamp,
         "estimator": window.estimator,
@@ -257,7 +261,7 @@ _WAY_COLUMNS = {
     "usage_alt": "usageAlt",
     "usage_width": "usageWidth",
     "unsteady": "unsteady",
-    "disputed": "disputed",
+    "sure": "sure",
     "quality": "quality",
     "hurst_rs": "hurst.rs",
     "hurst_wavelet": "hurst.wavelet",
@@ -275,7 +279,7 @@ CSV_COLUMNS = {
     "reports": "reports in the window",
     "observations": "packets in them, duplicates included",
     "estimator": "how usage and quality were computed: mode, delayed-probes",
-    "sure": f"how sure the values are: {', '.join(reversed(SURE))}",
+    "sure": "the worse one of up_sure and down_sure",
     "clock": "fine, set, not-credible",
     **{f"up_{name}": WAY_MEMBERS[member] for name, member in _WAY_COLUMNS.items()},
     "up_truth": "usage that the experiment's description states, with --truth",
@@ -285,7 +289,7 @@ CSV_COLUMNS = {
 #: Columns of CSV with --by-as, one row an AS.
 AS_CSV_COLUMNS = (
     *("asn", "as_name", "installations", "windows", "estimator"),
-    *(f"{way}_{name}" for way in ("up", "down") for name in _WAY_COLUMNS if name not in _FLAGS),
+    *(f"{way}_{name}" for way in ("up", "down") for name in _WAY_COLUMNS if name not in _WORDS),
 )
 
 Cell = str | float | None
@@ -298,8 +302,8 @@ def window_csv(window: Analysed, as_time: Callable[[float], str]) -> list[Cell]:
     cells: list[Cell] = [window.path, window.source, origin.asn, origin.name]
     cells += [as_time(window.first), None if until is None else as_time(until), until]
     cells += [window.reports, window.observations, window.estimator, window.sure, window.clock]
-    for way, truth in zip(window.ways, window.truth, strict=True):
-        values = way_values(way)
+    for number, truth in enumerate(window.truth):
+        values = way_values(window, number)
         cells += [_cell(values[member]) for member in _WAY_COLUMNS.values()]
         cells.append(truth)
     return cells
@@ -337,7 +341,7 @@ def by_as(analysed: Iterable[Analysed]) -> list[Group]:
 
 
 def _group(members: list[Analysed]) -> Group:
-    up, down = (_means([window.ways[way] for window in members]) for way in (0, 1))
+    up, down = (_means([way_values(window, number) for window in members]) for number in (0, 1))
     return Group(
         origin=members[0].origin or UNKNOWN,
         installations=len({window.path for window in members}),
@@ -347,11 +351,10 @@ def _group(members: list[Analysed]) -> Group:
     )
 
 
-def _means(ways: list[Direction]) -> dict[str, float | None]:
-    each = [way_values(way) for way in ways]
+def _means(each: list[dict[str, Any]]) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for name in WAY_MEMBERS:
-        if name not in _FLAGS:
+        if name not in _WORDS:
             defined = [values[name] for values in each if values[name] is not None]
             found[name] = fmean(defined) if defined else None
     return found
@@ -375,5 +378,5 @@ def group_csv(group: Group) -> list[Cell]:
     cells: list[Cell] = [group.origin.asn, group.origin.name]
     cells += [group.installations, group.windows, group.estimator]
     for values in group.ways:
-        cells += [values[member] for member in _WAY_COLUMNS.values() if member not in _FLAGS]
+        cells += [values[member] for member in _WAY_COLUMNS.values() if member not in _WORDS]
     return cells

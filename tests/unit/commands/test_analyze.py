@@ -102,13 +102,13 @@ def test_csv_and_json_say_the_same_of_a_window(tmp_path):
 def test_usage_above_one_is_posted_as_one_and_marked_and_raw_on_request():
     over = Direction(1.4, 1.0, 0.7, 1.2, usage_alt=0.9, width=0.1, unsteady=False)
     window = Analysed("t", "t/1", 0, "x", 1, 60, "mode", Summary(600, over, over), None)
-    assert window_tables.value_cells(way_values(over), Style(), window) == [
+    assert window_tables.value_cells(way_values(window, 0), Style(), window) == [
         "1.00!",
         "1.00",
         "0.70",
         "1.20!",
     ]
-    assert window_tables.value_cells(way_values(over), Style(raw=True), window)[0] == "1.40!"
+    assert window_tables.value_cells(way_values(window, 0), Style(raw=True), window)[0] == "1.40!"
     assert window_json(window)["result"]["upstream"]["usage"] == 1.4
     assert window_json(window)["result"]["upstream"]["usagePosted"] == 1.0
 
@@ -128,7 +128,9 @@ def test_usage_above_one_is_posted_as_one_and_marked_and_raw_on_request():
 def test_the_worst_that_is_known_says_how_sure_a_window_is(changes, clock, estimator, word):
     up = Direction(0.5, 1.0, 0.7, 0.8, usage_alt=0.5, width=0.3, unsteady=False)
     summary = Summary(600, up, replace(up, **changes), clock=clock)
-    assert Analysed("t", "t/1", 0, "x", 1, 60, estimator, summary, None).sure == word
+    window = Analysed("t", "t/1", 0, "x", 1, 60, estimator, summary, None)
+    assert window.sure == way_values(window, 1)["sure"] == word
+    assert way_values(window, 0)["sure"] == (word if clock != "fine" else "yes")
 
 
 def test_the_usage_of_a_simulated_line_is_found_again(tmp_path):
