@@ -33,7 +33,7 @@ def compare(tree: Path, words: list[str]) -> list[Row]:
     """
     pairs = [(_measured(tree, words), _measured(_ROOT, words)) for _ in range(ROUNDS)]
     there, here = (zip(*rounds, strict=True) for rounds in zip(*pairs, strict=True))
-    return [_row(_median(old), _median(new)) for old, new in zip(there, here, strict=True)]
+    return [ratio(median(old), median(new)) for old, new in zip(there, here, strict=True)]
 
 
 def _measured(tree: Path, words: list[str]) -> list[Row]:
@@ -44,13 +44,15 @@ def _measured(tree: Path, words: list[str]) -> list[Row]:
     return [Row(**row) for row in json.loads(output)]
 
 
-def _row(there: Row, here: Row) -> Row:
+def ratio(there: Row, here: Row) -> Row:
+    """A row of both figures, and of the second as a multiple of the first."""
     old, new = _number(there), _number(here)
     times = f"{new / old:.2f}" if old and new else ""
     return Row(here.what, there.figure, here.figure, times)
 
 
-def _median(rows: Iterable[Row]) -> Row:
+def median(rows: Iterable[Row]) -> Row:
+    """The row whose figure is in the middle."""
     ordered = sorted(rows, key=_number)
     return ordered[len(ordered) // 2]
 

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,17 +49,22 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """CPU of a window, ns: of all parents and all workers of all roles, and beside them."""
+    """CPU of a window, ns.
+
+    parents, workers: of the role that does the jobs; dispatcher: all of the one that hands them
+    out, where it is another; api, broker: beside tixd.
+    """
 
     parents: float
     workers: float
+    dispatcher: float
     api: float
     broker: float
 
     @property
     def tixd(self) -> float:
         """That of tixd alone."""
-        return self.parents + self.workers
+        return self.parents + self.workers + self.dispatcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +153,9 @@ class _Watch:
 
     def __init__(self, roles: list[Service], api: DelayedStandIn, broker: Broker | None) -> None:
         self._api = api
-        self._parents = [role.pid for role in roles]
-        self._workers = [worker.pid for role in roles for worker in role.workers()]
-        self._others = ([api.pid], [broker.pid] if broker else [])
+        first, *rest = ([role.pid, *(worker.pid for worker in role.workers())] for role in roles)
+        self._parents, self._workers = first[:1], first[1:]
+        self._others = (list(chain.from_iterable(rest)), [api.pid], [broker.pid] if broker else [])
         self._parent_mb = self._worker_mb = (0.0, 0.0)
         self._before = self._cpu_ns()
 

@@ -6,12 +6,13 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import tixd
 from benchmarks import (
     backlog,
     collector,
+    compare,
     daemon,
     delays,
     dispatching,
@@ -30,16 +32,17 @@ from benchmarks import (
     idle,
     imports,
     located,
+    manual,
     memory,
     rabbitmq,
     records,
+    scale,
     step,
     trees,
     window,
 )
-from benchmarks.compare import HEADINGS, compare
 from benchmarks.data import file_system
-from benchmarks.yardstick import Row, yardstick_ns
+from benchmarks.yardstick import VERDICTS, Row, yardstick_ns
 
 PARTS: dict[str, Callable[[Path], list[Row]]] = {
     "window": window.measure,
@@ -61,25 +64,56 @@ PARTS: dict[str, Callable[[Path], list[Row]]] = {
 }
 
 
+#: Headings of the columns after `what`.
+HEADINGS = ("figure", "in Y", "must reach")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Rows, their columns, and what they were measured on."""
+
+    rows: list[Row]
+    headings: tuple[str, str, str]
+    machine: str
+
+
 def main() -> None:
     """Measure and print; in a folder of its own that is removed afterwards."""
     arguments = _arguments()
-    begun = time.monotonic()
     base = Path(tempfile.mkdtemp(prefix="tixd-bench-", dir=arguments.dir))
-    kind = file_system(base)
-    headings = ("figure", "in Y", "must reach")
     try:
-        if arguments.compare:
-            headings = HEADINGS
-            rows = compare(arguments.compare, [*arguments.parts, f"--dir={base}"])
-        else:
-            rows = _measured(base, arguments)
+        _run(base, arguments)
     finally:
         shutil.rmtree(base, ignore_errors=True)
+
+
+def _run(base: Path, arguments: argparse.Namespace) -> None:
+    if arguments.compare:
+        words = [*arguments.parts, f"--dir={base}"]
+        _show(_timed(base, compare.HEADINGS, lambda: compare.compare(arguments.compare, words)))
+        return
+    if arguments.scale or arguments.manual:
+        large = _timed(base, scale.HEADINGS, lambda: scale.measure(base / "scale"))
+        _show(large)
+    if arguments.manual:
+        manual.write("scale", manual.table(large.rows, large.headings, large.machine))
+    if arguments.scale:
+        return
+    measured = _timed(base, HEADINGS, lambda: _measured(base, arguments))
     if arguments.json:
-        sys.stdout.write(json.dumps([asdict(row) for row in rows]))
-    else:
-        _show(rows, headings, kind, time.monotonic() - begun)
+        sys.stdout.write(json.dumps([asdict(row) for row in measured.rows]))
+        return
+    _show(measured)
+    if arguments.manual:
+        manual.write("measured", manual.table(measured.rows, HEADINGS, measured.machine))
+
+
+def _timed(
+    base: Path, headings: tuple[str, str, str], measure: Callable[[], list[Row]]
+) -> Measured:
+    begun = time.monotonic()
+    rows = measure()
+    return Measured(rows, headings, _machine(base, time.monotonic() - begun))
 
 
 def _measured(base: Path, arguments: argparse.Namespace) -> list[Row]:
@@ -99,6 +133,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--compare", metavar="TREE", type=Path, help="another checkout, measured in turn with this"
     )
+    parser.add_argument("--scale", action="store_true", help="what many installations need")
+    parser.add_argument(
+        "--manual", action="store_true", help="all of it, into the tables of the manual"
+    )
     parser.add_argument("--json", action="store_true", help="print rows as JSON")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.parts if name not in PARTS]
@@ -107,28 +145,29 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _show(rows: list[Row], headings: tuple[str, str, str], kind: str, seconds: float) -> None:
-    figure, ratio, target = headings
+def _show(measured: Measured) -> None:
+    figure, ratio, target = measured.headings
     table = Table(
         Column("what", min_width=62),
         Column(figure, justify="right"),
         Column(ratio, justify="right"),
         target,
-        title=f"tixd {tixd.__version__}, reports on {kind}, {seconds:.0f} s",
     )
-    for row in rows:
-        verdict = {None: "", True: "  yes", False: "  NO"}[row.reached]
-        table.add_row(row.what, row.figure, row.ratio, row.target + verdict)
+    for row in measured.rows:
+        table.add_row(row.what, row.figure, row.ratio, row.target + VERDICTS[row.reached])
     console = Console(width=120, highlight=False)
     console.print(table)
-    console.print(_machine())
+    console.print(measured.machine)
 
 
-def _machine() -> str:
+def _machine(base: Path, seconds: float) -> str:
+    """What it was measured on, and how long that took."""
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
-    y_ms = yardstick_ns() / 1e6
+    processors = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return (
-        f"{platform.machine()}, {cores} cores, load {load:.1f}, Linux {platform.release()},"
-        f" {platform.python_implementation()} {platform.python_version()}, numpy {np.__version__};"
-        f" Y = CPU of adding i * i for i in range(1,000,000), now {y_ms:.0f} ms"
+        f"tixd {tixd.__version__}, measured in {seconds / 60:.1f} min: {cores} cores of"
+        f" {processors[0] if processors else platform.machine()}, load {load:.1f}, Linux"
+        f" {platform.release()}, {platform.python_implementation()} {platform.python_version()},"
+        f" numpy {np.__version__}, reports on {file_system(base)}. Y = CPU of adding i * i for i in"
+        f" range(1,000,000) = {yardstick_ns() / 1e6:.0f} ms."
     )

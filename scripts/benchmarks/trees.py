@@ -63,7 +63,8 @@ def _rows(alone: list[Cpu], apart: list[Cpu], yardstick: float) -> list[Row]:
         ),
         of("dispatcher and worker, all processes, CPU of a window", apart, "tixd"),
         of("  of this the workers", apart, "workers"),
-        of("  of this both parents", apart, "parents"),
+        of("  of this the workers' parent", apart, "parents"),
+        of("  of this the dispatcher with its worker", apart, "dispatcher"),
         of("  RabbitMQ beside it", apart, "broker"),
         Row(
             "  in multiples of standalone",

@@ -36,6 +36,10 @@ class Row:
     reached: bool | None = None
 
 
+#: Words for whether a target was reached.
+VERDICTS = {None: "", True: "  yes", False: "  NO"}
+
+
 def yardstick_ns() -> int:
     """Y, taken once."""
     return int(subprocess.check_output([sys.executable, "-I", "-c", _PROGRAM]))
