@@ -201,6 +201,14 @@ class NotFound(VolumeError):
     """The file or folder is not there; it was moved or deleted."""
 
 
+class ReportsGone(NotFound):
+    """The reports folder is gone; mount or restore it."""
+
+    def __str__(self) -> str:
+        """Return the detail alone: it says what to do."""
+        return self.detail or super().__str__()
+
+
 class UnexpectedFileType(VolumeError):
     """It is a link, or not the kind of file that belongs here; tixd ignores it, remove it."""
 

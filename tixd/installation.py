@@ -145,8 +145,8 @@ class _Run:
             self._quarantine(job.crashers)
             self._spool.exclude(self._journal.entry.names)
             self._spool.list_reports()
-            self._repost()
-            has_more = self._take_steps()
+            kept_left = self._repost()
+            has_more = self._take_steps() or kept_left
             backoff = replace(self._journal.entry.backoff, unfinished=has_more)
             self._journal.set_backoff(backoff, self._failed_results.not_removed)
             self._journal.close()
@@ -188,8 +188,8 @@ class _Run:
         for name in crashers:
             self._spool.quarantine(name, "reading or analysing it crashed three worker processes")
 
-    def _repost(self) -> None:
-        """Post kept results, oldest first, before new ones."""
+    def _repost(self) -> bool:
+        """Post kept results, oldest first, before new ones; return whether to go on with them."""
         failed_results = self._failed_results
         failed_results.not_removed = set(self._journal.entry.accepted)
         backoff = self._journal.entry.backoff
@@ -205,6 +205,7 @@ class _Run:
             reason = f"not permitted: {len(unreadable)} in all"
             self._warn("kept_result_unreadable", unreadable[0], reason)
         self._journal.set_backoff(done.backoff, failed_results.not_removed)
+        return done.has_more
 
     def _may_continue_reposting(self) -> bool:
         """Report the phase, only where there are results; return whether to post the next one."""

@@ -48,7 +48,7 @@ def test_status_names_exchange_and_remedy_while_no_queue_is_bound(broker, collec
     assert [collector.post(form([n], **{"from": "p1"})) for n in range(3)] == [503] * 3
     reason = f"no queue is bound to exchange {EXCHANGE}: RabbitMQ returned the message; bind"
     first, *rest = status(collector).splitlines()
-    assert "running, NO BUNDLE TAKEN for under 1 min, the last 3 failed: 503, AMQP: " in first
+    assert "running; NO BUNDLE TAKEN for under 1 min, the last 3 failed: 503, AMQP: " in first
     assert reason in first
     assert f"  output   AMQP: amqp://127.0.0.1:{broker.port}, exchange {EXCHANGE}" in rest
     assert any(line.strip().startswith("last refusal ") and reason in line for line in rest)

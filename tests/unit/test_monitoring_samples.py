@@ -27,7 +27,7 @@ from tixd.collector.admission import Admission
 from tixd.collector.publish import SinkGroup
 from tixd.config.settings import PROCESSOR_TYPES
 from tixd.roles.processing_metrics import ProcessingMetrics
-from tixd.runtime.status import BrokerView, VolumeView
+from tixd.runtime.status import BrokerView, QueueView, VolumeView
 
 ROOT = Path(__file__).parents[2]
 CODE = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tixd").rglob("*.py"))
@@ -43,12 +43,16 @@ EXPRESSIONS = [rule["expr"] for rule in alerts()] + shown()
 FIGURES = [panel for panel in panels() if panel["type"] != "row"]
 
 
+#: What roles know that share work over RabbitMQ.
+OVER_RABBITMQ = {"broker": BrokerView("", 990.0), "queue": QueueView("celery", 2, 1)}
+
+
 @cache
 def produced() -> Labels:
     """Names, labels and values in the text of every role, with all that each can have."""
     volume = VolumeView(answered=995.0, free_bytes=7 * 2**30, asn_built=400)
     roles = [
-        ProcessingMetrics().text(snapshot(role=role, broker=BrokerView("", 990.0), volume=volume))
+        ProcessingMetrics().text(snapshot(role=role, volume=volume, **OVER_RABBITMQ))
         for role in PROCESSOR_TYPES.values()
     ]
     outputs = SinkGroup([MemorySink()], 1.0)

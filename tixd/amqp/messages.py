@@ -19,6 +19,18 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingNames:
+    """How operators name the settings of an endpoint; those of the processing roles by default."""
+
+    host: str = "TIX_RABBITMQ_HOST"
+    port: str = "TIX_RABBITMQ_PORT"
+    user: str = "TIX_RABBITMQ_USER"
+    password: str = "TIX_RABBITMQ_PASS"  # noqa: S105 - the name of a setting
+    vhost: str = "TIX_RABBITMQ_VHOST"
+    tls: str = "TIX_RABBITMQ_CA_FILE, TIX_RABBITMQ_CERT_FILE, TIX_RABBITMQ_KEY_FILE"
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A virtual host of a broker and our login there; `tls` None: amqp, else amqps."""
 
@@ -28,6 +40,7 @@ class Endpoint:
     password: Secret
     vhost: str = "/"
     tls: Tls | None = None
+    names: SettingNames = SettingNames()
 
     def __str__(self) -> str:
         """Format it as a URL without user and password."""

@@ -1,8 +1,8 @@
 """A connection to RabbitMQ that reconnects until it is stopped, and a probe of the broker.
 
 Pauses between tries double up to a limit, with jitter; a connection that held for a while makes the
-next pause short. There is one log line per change of state. Any fault of a connection ends it, so
-that there is one way back for all faults.
+next pause short. There is one log line per change of state; a connection that never was is not
+called lost. Any fault of a connection ends it, so that there is one way back for all faults.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tixd import bounded, errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection, connect
 from tixd.amqp.messages import Endpoint, Properties
+from tixd.amqp.outage import why_not_connected
 from tixd.runtime import tasks
 from tixd.runtime.retry import Retry
 
@@ -44,13 +45,15 @@ class SupervisedConnection:
         BrokerError.
         """
         self.connection: Connection | None = None
-        self.outage: str | None = "not connected to the broker yet"
+        self.outage: str | None = f"{endpoint}: not connected yet"
         self.name = name
         self._endpoint = endpoint
         self._on_connected = on_connected
         self._retry = retry
         self._failures = 0
         self._logged_state = ""
+        self._was_connected = False
+        self._tries = 0
         self._ready_since = math.inf
         self._retry_now = asyncio.Event()
         self._jitter = random.Random()  # noqa: S311 - spreads tries, keeps no secret
@@ -58,6 +61,11 @@ class SupervisedConnection:
     def retry_now(self) -> None:
         """Cut the pause before the next try to the shortest one."""
         self._retry_now.set()
+
+    @property
+    def address(self) -> str:
+        """Return the URL of the broker, without user and password."""
+        return str(self._endpoint)
 
     def set_endpoint(self, endpoint: Endpoint) -> None:
         """Use this endpoint from the next try on, and make that try soon."""
@@ -81,6 +89,7 @@ class SupervisedConnection:
 
     async def _connect_once(self) -> None:
         """Run one connection from its beginning to its end."""
+        self._tries += 1
         connection = await connect(self._endpoint, self.name)
         use = tasks.start(self._on_connected(connection), self.name)
         try:
@@ -100,18 +109,22 @@ class SupervisedConnection:
         self._ready_since = min(self._ready_since, time.monotonic())
         if self._logged_state != "connected":
             self._logged_state = "connected"
-            logs.info("broker_connected", connection=self.name, broker=str(self._endpoint))
+            self._was_connected = True
+            tries = self._tries
+            logs.info("broker_connected", connection=self.name, broker=self.address, tries=tries)
+        self._tries = 0
 
     def _drop(self, error: errors.BrokerError) -> None:
         """Set connection and outage together: one of them is set at any moment."""
         self.connection = None
-        self.outage = str(error)
+        reason = why_not_connected(error, self._endpoint)
+        self.outage = f"{self.address}: {reason}"
         kind = type(error).__name__
         if self._logged_state != kind:
             self._logged_state = kind
             log = logs.error if isinstance(error, errors.BrokerRejected) else logs.warning
-            broker = str(self._endpoint)
-            log("broker_disconnected", connection=self.name, broker=broker, reason=self.outage)
+            event = "broker_disconnected" if self._was_connected else "broker_not_connected"
+            log(event, connection=self.name, broker=self.address, reason=reason)
 
     async def _pause(self, seconds: float) -> None:
         """Wait the shortest pause in any case, the rest until `retry_now` is called."""

@@ -25,7 +25,7 @@ ANSWER_SECONDS = 5.0
 _STATUS = "GET /status"
 
 #: What it must tell.
-_MEMBERS = {field.name for field in fields(Snapshot)} | {"not_ready"}
+_MEMBERS = {field.name for field in fields(Snapshot)} | {"not_ready", "headline"}
 
 #: How long root waits for the reports volume to say who owns it.
 OWNER_SECONDS = 2.0

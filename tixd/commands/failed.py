@@ -14,8 +14,9 @@ from typing import Any
 import click
 
 from tixd.commands import Invocation, ask_running
-from tixd.commands.output import count_line, duration, format_option, moment, print_columns
+from tixd.commands.output import count_line, format_option, moment, print_columns
 from tixd.runtime import control
+from tixd.runtime.status import duration
 
 #: How long the workers may take: many installations on a slow volume, behind other jobs.
 ANSWER_SECONDS = 600.0

@@ -7,6 +7,7 @@ it needs. rich is imported where it is needed, because it takes long.
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import sys
 import textwrap
@@ -72,8 +73,8 @@ COLLECTOR_WORDS = {
     "RequestErrors": "requests not answered 200",
 }
 
-#: Units of a duration and their seconds.
-_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+#: A label or a number at the beginning of a line, with the blanks around it.
+_LABEL = re.compile(r" +\S+(?: table)? +")
 
 #: Width of a table that is not shown on a terminal: none of its lines is folded.
 PLAIN_COLUMNS = 10_000
@@ -113,21 +114,6 @@ def count_lines(counts: Mapping[str, int], words: Mapping[str, str]) -> Iterator
     return (count_line(counts[name], words[name]) for name in words if counts.get(name))
 
 
-def duration(seconds: float) -> str:
-    """Return a duration in two units at most.
-
-    >>> duration(-1), duration(59), duration(61), duration(7300), duration(100_000)
-    ('0 s', '59 s', '1 min 1 s', '2 h 1 min', '1 d 3 h')
-    """
-    left = max(0, int(seconds))
-    words: list[str] = []
-    for size, unit in _UNITS:
-        count, left = divmod(left, size)
-        if count or words:
-            words.append(f"{count} {unit}")
-    return " ".join(words[:2]) or "0 s"
-
-
 def moment(epoch_second: float) -> str:
     """Return a time to the second, in UTC.
 
@@ -158,6 +144,28 @@ def iso_time(epoch_second: float) -> str:
 def number(value: float | None, digits: int) -> str:
     """Return a number with this many decimals; "-" where it is undefined."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def fold(lines: Iterable[str], columns: int | None = None) -> Iterator[str]:
+    """Yield the lines, on a terminal folded between words; the rest of a line is indented.
+
+    columns: the width; None: that of the terminal, without one no line is folded.
+
+    >>> list(fold(["  volume   answered 5 s ago"], 24))
+    ['  volume   answered 5 s', '           ago']
+    """
+    if columns is None:
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_COLUMNS
+    for line in lines:
+        label = _LABEL.match(line)
+        rest = " " * (label.end() if label else 2)
+        yield from textwrap.wrap(
+            line,
+            columns,
+            subsequent_indent=rest,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
 
 
 def print_columns(rows: Sequence[Sequence[str]]) -> None:
@@ -251,9 +259,7 @@ def print_note(text: str) -> None:
 
 def print_text(text: str, columns: int, *, err: bool = False) -> None:
     """Print a text that breaks between words where it is longer than `columns`."""
-    for line in textwrap.wrap(
-        text, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    ):
+    for line in fold([text], columns):
         click.echo(line, err=err)
 
 

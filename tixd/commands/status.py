@@ -1,7 +1,8 @@
 """`tixd status`: what the tixd running here is doing.
 
 Asks GET /status of each role's control socket (runtime/control.py). Rules: nothing is started, no
-report is touched; the first line of a role says whether it works, and else why not.
+report is touched; the first line of a role says the worst that there is to say of it; on a terminal
+lines are folded between words.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from tixd.commands.output import (
     COLLECTOR_WORDS,
     WORDS,
     count_lines,
-    duration,
+    fold,
     format_option,
     moment,
 )
-from tixd.runtime.status import BundlesView, free_space
+from tixd.runtime.status import duration, free_space
 
 #: Lines that are a text of the role as it is, where it has one.
 _TEXTS = {"leader": "leader", "SIGHUP": "reload_error", "listens": "listens"}
@@ -43,18 +44,12 @@ def command(invocation: Invocation, form: str) -> None:
         if form == "json":
             print(json.dumps(role))
         else:
-            print(*([""] if number else []), *page(role), sep="\n")
+            print(*([""] if number else []), *fold(page(role)), sep="\n")
 
 
 def page(role: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines about one role."""
-    trouble = BundlesView(**role["bundles"]).trouble(role["moment"])
-    verdict = trouble or "ready"
-    if role["not_ready"]:
-        verdict = f"NOT READY: {'; '.join(role['not_ready'])}"
-    if role["state"] == "standing by":
-        verdict = f"led by {role['leader'] or 'another process'}"
-    yield f"{role['role']}, pid {role['pid']}: {role['state']}, {verdict}"
+    yield f"{role['role']}, pid {role['pid']}: {role['headline']}"
     now = role["moment"]
     up = f"{duration(now - role['started'])}, since {moment(role['started'])}"
     yield f"  up       {up}, tixd {role['version']}"
@@ -65,8 +60,9 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
         yield from _of_processing(role, now)
     for output in role["outputs"]:
         yield from _output(output, now)
+    name = "scanner" if role["role"] == "dispatcher" else "worker "
     for worker in role["workers"]:
-        yield f"  worker   {worker['pid']} {_worker(worker)}"
+        yield f"  {name}  {worker['pid']} {_worker(worker)}"
     words = WORDS if role["role"] != "collector" else COLLECTOR_WORDS
     yield from count_lines(role["counts"], words)
 
@@ -74,6 +70,8 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
 def _of_processing(role: Mapping[str, Any], now: float) -> Iterator[str]:
     if role["role"] != "worker":
         yield f"  cycle    {_cycle(role['cycle'], now)}"
+    if role["queue"]:
+        yield f"  jobs     {_queue(role['queue'])}"
     if role["role"] != "dispatcher":
         begun = max(role["open"] - role["waiting"], 0)
         yield f"  queue    {role['waiting']} waiting, {begun} being done"
@@ -85,6 +83,12 @@ def _of_processing(role: Mapping[str, Any], now: float) -> Iterator[str]:
     if built is not None:
         age = f"built {duration(now - built)} ago" if built else "cannot be used, see the log"
         yield f"  AS table {age}"
+
+
+def _queue(queue: Mapping[str, Any]) -> str:
+    messages, consumers = queue["messages"], queue["consumers"]
+    waiting = f"{messages:,} message{'s' * (messages != 1)} waiting"
+    return f"{waiting} in {queue['name']}, {consumers:,} consumer{'s' * (consumers != 1)}"
 
 
 def _cycle(cycle: Mapping[str, Any], now: float) -> str:
@@ -114,15 +118,19 @@ def _volume(volume: Mapping[str, Any], now: float) -> str:
 def _api(api: Mapping[str, Any], now: float) -> str:
     posted, since = api["posted"], api["kept_since"]
     last = f"last post {duration(now - posted)} ago" if posted else "nothing posted yet"
+    where = f"{api['address']}, {last}" if api["address"] else last
     if since is None:
-        return last
-    return f"{last}, results have been kept for {duration(now - since)}: {api['reason']}"
+        return where
+    return f"{where}, results are kept since {duration(now - since)}: {api['reason']}"
 
 
 def _broker(broker: Mapping[str, Any], now: float) -> str:
     confirmed = broker["confirmed"]
     last = f"last confirm {duration(now - confirmed)} ago" if confirmed else "no confirm yet"
-    return f"{last}, {broker['reason']}" if broker["reason"] else last
+    reason = broker["reason"]
+    if not broker["address"]:
+        return f"{last}, {reason}" if reason else last
+    return f"{broker['address']}, {reason.removeprefix(broker['address'] + ': ') or last}"
 
 
 def _output(output: Mapping[str, Any], now: float) -> Iterator[str]:

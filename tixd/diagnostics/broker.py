@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable
 from tixd import errors
 from tixd.amqp.connection import Connection, connect
 from tixd.amqp.messages import Endpoint
+from tixd.amqp.outage import why_not_connected
 from tixd.amqp.supervised import PROBE_PREFIX, BrokerProbe
 from tixd.config.collector_settings import CollectorSettings
 from tixd.config.settings import Settings
 from tixd.diagnostics.host import explain_denial, make_and_remove
 from tixd.directory import Folder
-from tixd.dispatch.leader import QUEUE, ask_holder
+from tixd.dispatch.leader import ask_holder, is_held
 from tixd.queues.publisher import JOBS
 from tixd.roles.collector import kafka_sink
 from tixd.roles.processing import endpoint
@@ -66,14 +67,9 @@ async def look_at(where: Endpoint, look: Look, names: str) -> str:
             f"{where}: no answer within {ANSWER_SECONDS:.0f} s:"
             f" see its log, firewalls on the way, and {names}"
         ) from None
-    except errors.BrokerRejected as error:
-        raise errors.Unusable(
-            f"{where} refuses: {_without_password(error, where)}: see user, password, virtual host,"
-            f" certificates ({names}), and the user's rights there"
-        ) from None
     except errors.BrokerError as error:
-        text = _without_password(error, where)
-        raise errors.Unusable(f"{where}: {text}: see whether it runs, and {names}") from None
+        told = type(error)(_without_password(error, where))
+        raise errors.Unusable(f"{where}: {why_not_connected(told, where)}") from None
     return f"{where} lets user {where.user} in; {found}"
 
 
@@ -103,15 +99,10 @@ async def _jobs(connection: Connection) -> str:
 
 
 async def _leader(connection: Connection) -> str:
-    channel = await connection.channel()
-    try:
-        await channel.declare_queue(QUEUE, passive=True)
-    except errors.QueueLocked:
-        leader = await ask_holder(connection) or "a process"
-        return f"{leader} leads now, another dispatcher would stand by"
-    except errors.NotDeclared:
-        pass
-    return "no dispatcher leads now"
+    if not await is_held(connection):
+        return "no dispatcher leads now"
+    leader = await ask_holder(connection) or "a process"
+    return f"{leader} leads now, another dispatcher would stand by"
 
 
 # --- outputs of the collector --------------------------------------------------------------------

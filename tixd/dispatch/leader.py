@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Self
 
@@ -18,7 +20,9 @@ from tixd import errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
 from tixd.amqp.messages import Message, Properties
+from tixd.amqp.supervised import SupervisedConnection
 from tixd.directory import lock
+from tixd.runtime.status import duration
 
 #: File in the schedule folder whose lock makes the leader.
 LOCK_FILE = "tixd-leader.lock"
@@ -31,6 +35,9 @@ QUEUE = "tixd.dispatcher"
 
 #: How often a process that does not lead tries to.
 RETRY_SECONDS = 1.0
+
+#: After so many periods without a message a worker looks whether there is a dispatcher.
+IDLE_PERIODS = 2
 
 #: Where the broker puts replies for the channel that asked.
 _REPLIES = "amq.rabbitmq.reply-to"
@@ -148,6 +155,19 @@ class BrokerLock:
             channel.publish("", question.properties.reply_to, me, Properties(persistent=False))
 
 
+async def is_held(connection: Connection) -> bool:
+    """Return whether a dispatcher holds the queue; raises BrokerError."""
+    channel = await connection.channel()
+    try:
+        await channel.declare_queue(QUEUE, passive=True)
+    except errors.QueueLocked:
+        return True
+    except errors.NotDeclared:
+        return False
+    await channel.close()
+    return True
+
+
 async def ask_holder(connection: Connection) -> str:
     """Return a description of the holder of the queue; "" where there is no answer."""
     channel = await connection.channel(confirms=True)
@@ -171,3 +191,54 @@ def _words(raw: bytes) -> str:
     """Return a holder's description of itself, "" where that is not printable."""
     words = raw[:_MAX_BYTES].decode("utf-8", "replace").strip()
     return words if words.isprintable() else ""
+
+
+class LeaderWatch:
+    """Finds out whether a worker that gets no job has a dispatcher; `run` looks.
+
+    leaderless_since: epoch second since when no job came, where none is found; None: all is well.
+    """
+
+    def __init__(
+        self,
+        link: SupervisedConnection,
+        idle_seconds: Callable[[], float],
+        period_seconds: float,
+    ) -> None:
+        """idle_seconds: for how long no message has come."""
+        self._link = link
+        self._idle_seconds = idle_seconds
+        self._period_seconds = period_seconds
+        self._is_missing = False
+        self._looked_at = float("-inf")
+
+    @property
+    def leaderless_since(self) -> float | None:
+        """Since when (epoch) no job has come, where no dispatcher was found; else None."""
+        return time.time() - self._idle_seconds() if self._is_missing else None
+
+    async def run(self) -> None:
+        """Look every second whether it is time to ask, until cancelled."""
+        while True:
+            if self._idle_seconds() <= IDLE_PERIODS * self._period_seconds:
+                self._note(is_missing=False)
+            elif (connection := self._link.connection) and self._may_ask():
+                with contextlib.suppress(errors.BrokerError):
+                    self._note(is_missing=not await is_held(connection))
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _may_ask(self) -> bool:
+        """Return whether a period is over since the last question: RabbitMQ logs each of them."""
+        now = time.monotonic()
+        if now - self._looked_at < self._period_seconds:
+            return False
+        self._looked_at = now
+        return True
+
+    def _note(self, *, is_missing: bool) -> None:
+        if is_missing and not self._is_missing:
+            idle = duration(self._idle_seconds())
+            logs.warning("leader_missing", idle=idle, broker=self._link.address)
+        elif self._is_missing and not is_missing:
+            logs.info("leader_found", broker=self._link.address)
+        self._is_missing = is_missing

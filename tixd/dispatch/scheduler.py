@@ -4,9 +4,9 @@ A cycle is one scan; its number is floor(epoch / period), so no local time is in
 when the number differs from that of the last completed scan, which is remembered over a restart:
 after missed cycles one runs at once. While a scan still runs, the next cycle is skipped; an
 installation whose job is still open is skipped alone (both are counted). An installation is due if
-its folder changed since 3 periods before the last scan began, and once an hour in any case
-(reports/scan.py, is_installation_due). Only jobs of the pool touch the reports volume, so a volume
-that hangs blocks nothing here.
+its folder changed since 3 periods before the last scan began, if it has kept results, and once an
+hour in any case (reports/scan.py). Only jobs of the pool touch the reports volume, so a volume that
+hangs blocks nothing here.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG, WorkerSocket
 from tixd.reports.scan import free_bytes, list_installations, list_users
 from tixd.results.admin import list_failed, retry_failed
 from tixd.results.client import ApiClient
+from tixd.results.failed_results import has_kept
 
 #: At most this many signals are read at a time.
 MAX_SIGNALS = 100
@@ -49,6 +50,19 @@ MAX_SIGNALS = 100
 #: Address space that is free before each phase of an isolated job. The largest window takes 25 MB
 #: (measured with 117,000 observations), its largest report 16 MB.
 RESERVE_BYTES = 64 * 2**20
+
+#: Counts of a job that has left results in failed-results.
+_LEAVES_KEPT = frozenset(
+    {
+        "windows_stored",
+        "posts_failed",
+        "posts_refused",
+        "posts_unauthorised",
+        "posts_delayed",
+        "posts_unanswered",
+        "posts_unreachable",
+    }
+)
 
 #: Longest description of a failure that is sent to the parent.
 MAX_FAILURE_CHARACTERS = 500
@@ -143,12 +157,12 @@ def _result_of(job: Job, worker: Worker) -> JobResult:
     match job:
         case ProcessInstallation():
             result = process_installation(job, worker)
-            reason = worker.client.outage if "windows_stored" in result.counts else None
+            reason = worker.client.outage if _LEAVES_KEPT & result.counts.keys() else None
             return replace(result, unposted_reason=(reason or "")[:MAX_FAILURE_CHARACTERS])
         case ListUsers(base):
             return JobResult(rows=tuple((user,) for user in list_users(base, worker.limiter)))
         case ListInstallations():
-            return JobResult(rows=tuple(list_installations(job, worker.limiter)))
+            return JobResult(rows=tuple(list_installations(job, worker.limiter, has_kept)))
         case CheckVolume(base):
             built = worker.origins.built()
             table = () if built is None else (built,)

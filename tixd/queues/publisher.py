@@ -142,7 +142,7 @@ class JobPublisher:
 
     def __init__(self, publisher: ConfirmedPublisher, period_seconds: float) -> None:
         self.publisher = publisher
-        self._period_seconds = period_seconds
+        self.period_seconds = period_seconds
         self._origin = f"{os.getpid()}@{socket.gethostname()}"
 
     async def put(self, job: ProcessInstallation) -> bool:
@@ -157,6 +157,6 @@ class JobPublisher:
     async def send(self, task: Task) -> None:
         """Publish a task, with a new id and expiry; raises a BrokerError."""
         now = time.time()
-        fresh = replace(task, task_id=str(uuid4()), expires=now + self._period_seconds)
+        fresh = replace(task, task_id=str(uuid4()), expires=now + self.period_seconds)
         body, properties = encode(fresh, now=now, origin=self._origin)
         await self.publisher.publish(JOBS, body, properties, exchange=JOBS)

@@ -72,7 +72,7 @@ class RabbitQueue:
         self._waiting: asyncio.Queue[RabbitDelivery] = asyncio.Queue()
         self._unanswered: set[tuple[Channel, int]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._last_delivery = time.monotonic()
+        self._last_delivery = self._last_message = time.monotonic()
         self._consumer: tuple[Channel, str] | None = None
         self._stopped = False
 
@@ -85,6 +85,11 @@ class RabbitQueue:
     def open(self) -> int:
         """How many messages are here unanswered."""
         return len(self._unanswered)
+
+    @property
+    def idle_seconds(self) -> float:
+        """For how long nothing was delivered, and nothing is here unanswered."""
+        return 0.0 if self._unanswered else time.monotonic() - self._last_message
 
     @property
     def outage(self) -> str | None:
@@ -150,7 +155,7 @@ class RabbitQueue:
             raise errors.BrokerUnavailable(f"it delivers nothing, and {waiting} messages wait")
 
     def _on_message(self, channel: Channel, message: Message) -> None:
-        self._last_delivery = time.monotonic()
+        self._last_delivery = self._last_message = time.monotonic()
         self._unanswered.add((channel, message.tag))
         try:
             self._route(channel, message)
@@ -183,6 +188,7 @@ class RabbitQueue:
     def ack(self, channel: Channel, tag: int) -> None:
         """Acknowledge a message."""
         self._unanswered.discard((channel, tag))
+        self._last_message = time.monotonic()
         channel.ack(tag)
 
     def release(self, channel: Channel, tag: int) -> None:

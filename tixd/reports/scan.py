@@ -1,7 +1,8 @@
 """List users and installations, the two upper levels of the reports folder, and decide who is due.
 
 Rules: only folders (no links) named by a positive decimal integer count; anything else is ignored,
-with a warning an hour where it is not a plain file.
+with a warning an hour where it is not a plain file. An installation with kept results is always
+due, whatever its time, so that they go out within a period of the tix-api's recovery.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import re
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 
@@ -25,6 +27,12 @@ _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 #: Why a folder is ignored.
 _NO_ID = "not a folder whose name is a number"
 
+#: What an operator does where the folder is gone; it is probed again by roles/processing.py.
+_COMES_BACK = "tried again every 5 s; mount or restore it, no restart needed"
+
+#: Whether an installation, by its name in the folder of its user, has kept results.
+HasKept = Callable[[Folder, str], bool]
+
 #: At most this many users, and folders of each, are tried to read the volume's clock.
 MAX_CLOCK_PROBES = 5
 
@@ -32,41 +40,55 @@ MAX_CLOCK_PROBES = 5
 def list_users(base: str, limiter: logs.RateLimiter) -> list[int]:
     """List the ids of the users that have a folder under the base.
 
-    Raises a VolumeError where the base cannot be listed, or was deleted under a mount of it.
+    Raises a VolumeError where the base cannot be listed; ReportsGone where it is not there, or was
+    deleted under a mount of it.
     """
-    with Folder(base, follow=True) as folder:
+    try:
+        opened = Folder(base, follow=True)
+    except errors.NotFound:
+        raise errors.ReportsGone(f"the reports folder {base} is gone; {_COMES_BACK}") from None
+    with opened as folder:
         found = ids_in(folder, limiter)
         if not found and folder.was_deleted():
-            raise errors.NotFound(
-                f"{base} was deleted, and tixd sees what is left of it, not what may be there now:"
-                " restart tixd"
+            raise errors.ReportsGone(
+                f"the reports folder {base} was deleted, and tixd sees what is left of it, not what"
+                " may be there now: restart tixd"
             )
         return found
 
 
-def list_installations(job: ListInstallations, limiter: logs.RateLimiter) -> list[tuple[int, int]]:
+def list_installations(
+    job: ListInstallations,
+    limiter: logs.RateLimiter,
+    has_kept: HasKept = lambda _user, _installation: False,
+) -> list[tuple[int, int]]:
     """List (user id, installation id) of the job's users, where the installation is due.
 
-    A user whose folder cannot be listed is omitted, with an error in the log.
+    has_kept: whether an installation, in the folder of its user, has kept results. A user whose
+    folder cannot be listed is omitted, with an error in the log.
     """
     with Folder(job.base, follow=True) as folder:
         job = _on_the_volume(job, folder)
         return [
             (user_id, installation_id)
             for user_id in job.user_ids
-            for installation_id in _installations_of(folder, user_id, job, limiter)
+            for installation_id in _installations_of(folder, user_id, job, limiter, has_kept)
         ]
 
 
 def _installations_of(
-    base: Folder, user_id: int, job: ListInstallations, limiter: logs.RateLimiter
+    base: Folder,
+    user_id: int,
+    job: ListInstallations,
+    limiter: logs.RateLimiter,
+    has_kept: HasKept,
 ) -> list[int]:
     try:
         with base.subfolder(str(user_id)) as folder:
             ids = ids_in(folder, limiter)
             if job.slots == 1:
                 return ids
-            return [number for number in ids if _is_due(folder, user_id, number, job)]
+            return [n for n in ids if _is_due(folder, user_id, n, job) or has_kept(folder, str(n))]
     except errors.NotFound:
         return []
     except errors.VolumeError as error:

@@ -11,12 +11,15 @@ minutes, until a post is accepted. Memory is bounded. Pure.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from types import MappingProxyType
 from typing import Literal, TypeVar
 
 from tixd.bounded import forget_oldest
 from tixd.results.backoff import RETRY
-from tixd.results.response import PostOutcome
+from tixd.results.response import Cause, PostOutcome
 
 #: Share of the period for which an unreachable tix-api gets no posts; below 1, so that the first
 #: job of the next cycle tries again although cycles are not exact.
@@ -30,6 +33,9 @@ UNANSWERED_TO_STOP = 4
 
 #: This many users refused, with no accepted post between, mean wrong credentials.
 USERS_TO_PAUSE_ALL = 3
+
+#: Where no post was accepted for so many periods, what one installation meets may concern all.
+QUIET_PERIODS = 2
 
 #: Time between two trial posts while all posting is paused.
 TRIAL_SECONDS = 300.0
@@ -141,7 +147,7 @@ class CircuitBreaker:
         changes += self._authority(key, answer, now)
         first_silence = answer.newly_unanswered and self._retry_at is None
         if not first_silence:  # others may be accepted: the next post decides
-            self.outage = self._general_reason(key, answer)
+            self.outage = self._general_reason(key, answer, now)
         return changes
 
     def _authority(self, key: Key, answer: PostOutcome, now: float) -> list[Change]:
@@ -157,18 +163,26 @@ class CircuitBreaker:
             return self._unauthorised(user, answer.reason, now)
         return []
 
-    def _general_reason(self, key: Key, answer: PostOutcome) -> str | None:
-        """Return why no installation's posts are accepted; a reason of a single one is not."""
-        alone = self._accepted is None or self._accepted == key
+    def _general_reason(self, key: Key, answer: PostOutcome, now: float) -> str | None:
+        """Return why no installation's posts are accepted; a reason of a single one is not.
+
+        It is general, too, where no other one was accepted in the last QUIET_PERIODS.
+        """
+        if answer.outcome == "accepted":
+            return None
+        quiet = now - self._accepted_at > QUIET_PERIODS * self._period_seconds
+        alone = quiet or self._accepted == key
         if answer.outcome == "later":
             general = alone or self._retry_at is not None or len(set(self._failed)) > 1
-            return answer.reason if general else self.outage
-        if answer.outcome != "unauthorised":
+        elif answer.outcome == "unauthorised":
+            same_user = self._accepted is not None and self._accepted[0] == key[0]
+            several = answer.status == HTTPStatus.UNAUTHORIZED and len(self._suspects) > 1
+            general = alone or same_user or several or self._trial_at is not None
+        elif not alone:
             return None
-        if self._trial_at is not None:
-            return f"the credentials are refused: {answer.reason}"
-        same_user = self._accepted is None or self._accepted[0] == key[0]
-        return answer.reason if same_user else self.outage
+        else:
+            general = True
+        return of_all(answer) if general else self.outage
 
     def _reachability(self, answer: PostOutcome, now: float, probe: Probe | None) -> list[Change]:
         known_unreachable = self._retry_at is not None
@@ -193,7 +207,8 @@ class CircuitBreaker:
     def _unauthorised(self, user: int, reason: str, now: float) -> list[Change]:
         before = self._users.get(user)
         failures = before.failures + 1 if before else 1
-        _remember(self._users, user, _UserPause(failures, now + RETRY.pause_seconds(failures)))
+        pause_seconds = min(RETRY.pause_seconds(failures), self._left_alone_seconds)
+        _remember(self._users, user, _UserPause(failures, now + pause_seconds))
         self._suspects.add(user)
         if len(self._suspects) >= USERS_TO_PAUSE_ALL:
             self._trial_at = now + TRIAL_SECONDS
@@ -220,6 +235,36 @@ class CircuitBreaker:
         self._trial_at = None
         self._users.clear()
         return [Change("info", "api_credentials_accepted", reason)]
+
+
+#: Settings that have to do with why a request could not be sent.
+_SETTINGS: Mapping[Cause | None, str] = MappingProxyType(
+    {
+        "name": "TIX_API_HOST",
+        "connect": "TIX_API_HOST, TIX_API_PORT",
+        "connect_time": "TIX_API_HOST, TIX_API_PORT",
+        "tls": "TIX_API_SSL, REQUESTS_CA_BUNDLE",
+        "proxy": "HTTP_PROXY, HTTPS_PROXY",
+        "setup": "TIX_API_SSL",
+        "setup_time": "TIX_API_SSL",
+    }
+)
+
+
+def of_all(answer: PostOutcome) -> str:
+    """Say why no installation's posts are accepted, after this answer to one of them.
+
+    >>> of_all(PostOutcome("later", "no connection: Connection refused", cause="connect"))
+    'the tix-api: no connection: Connection refused (TIX_API_HOST, TIX_API_PORT)'
+    """
+    if answer.status == HTTPStatus.FORBIDDEN:
+        remedy = "TIX_API_USER must be an admin"
+        return f"the tix-api does not let our user post ({answer.reason}): {remedy}"
+    if answer.outcome == "unauthorised":
+        remedy = "correct TIX_API_USER and TIX_API_PASSWORD"
+        return f"the tix-api refuses the credentials ({answer.reason}): {remedy}"
+    names = _SETTINGS.get(answer.cause)
+    return f"the tix-api: {answer.reason}" + (f" ({names})" if names else "")
 
 
 def _remember(memory: dict[int, _Value], user: int, value: _Value) -> None:

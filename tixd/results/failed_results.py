@@ -223,6 +223,17 @@ class FailedResults:
         return folder
 
 
+def has_kept(user: Folder, installation: str) -> bool:
+    """Return whether an installation in the user's folder has kept results; True if unreadable."""
+    try:
+        with Folder(f"{installation}/{FOLDER_NAME}", within=user) as folder:
+            return any(True for _ in _stored(folder.scan()))
+    except (errors.NotFound, errors.UnexpectedFileType):
+        return False
+    except errors.VolumeError:
+        return True
+
+
 def _stored(entries: Iterable[Entry]) -> Iterator[tuple[int, int, str]]:
     """Return timestamp, suffix and name of every kept result among the entries, unsorted."""
     names = (entry.name for entry in entries if entry.is_file)

@@ -36,13 +36,17 @@ ROUNDS_AHEAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Reposted:
-    """What a round of re-posting did; stopped: why it ended early, None: it did not."""
+    """What a round of re-posting did; stopped: why it ended early, None: it did not.
+
+    has_more: results are left for another round, which will get on as this one did.
+    """
 
     backoff: Backoff
     accepted: int = 0
     refused: int = 0
     rejected: int = 0
     stopped: str | None = None
+    has_more: bool = False
 
 
 #: What became of a result: the tix-api has it; it is kept; the tix-api refused it for good.
@@ -123,8 +127,8 @@ class Poster:
                 return replace(done, stopped="the job must end")
             done = self._repost_one(name, done)
             if done.stopped:
-                break
-        return done
+                return done
+        return replace(done, has_more=len(names) > limit and done.accepted + done.rejected > 0)
 
     def _names(self, limit: int) -> list[str]:
         """Return the names to post; none where an accepted result could not be removed."""

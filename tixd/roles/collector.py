@@ -22,7 +22,6 @@ from tixd.collector.server import Server
 from tixd.config.collector_settings import CollectorSettings
 from tixd.config.loader import CollectorConfig
 from tixd.runtime import tasks
-from tixd.runtime.http_server import Listener
 from tixd.runtime.service import Service
 from tixd.runtime.startup import exit_now
 from tixd.runtime.status import Snapshot
@@ -63,7 +62,7 @@ class Collector(Service[CollectorSettings]):
         async with self._running_sinks(), self.answering():
             self.require(tasks.start_loop(self._server.watch, "watch over connections"))
             names = ", ".join(sink.name for sink in self._sinks.sinks)
-            await self.enter_running(addresses=_addresses(self.listeners), outputs=names)
+            await self.enter_running(addresses=", ".join(self.addresses), outputs=names)
             while not self.stopping.is_set():
                 await self.tick()
         await self.end_required()
@@ -94,7 +93,6 @@ class Collector(Service[CollectorSettings]):
         """Return the current state."""
         return replace(
             super().snapshot(),
-            listens=_addresses(self.listeners),
             open=self._server.admitted_requests,
             counts=self._server.counts.stats(),
             sink_problems=self._sinks.unready_reasons(),
@@ -136,10 +134,3 @@ def kafka_sink(settings: CollectorSettings) -> KafkaSink:
         ) from None
     sink: KafkaSink = module.KafkaSink(settings)
     return sink
-
-
-def _addresses(listeners: list[Listener]) -> str:
-    found = [address for listener in listeners for address in listener.addresses]
-    return ", ".join(
-        f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in found
-    )

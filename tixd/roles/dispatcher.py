@@ -21,6 +21,7 @@ from tixd.jobs import ListInstallations, ListUsers
 from tixd.pool.pool import Pool
 from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
 from tixd.queues.results_exchange import ResultsIn
+from tixd.queues.watch import QueueWatch
 from tixd.roles.processing import ProcessingService, endpoint
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
@@ -41,14 +42,21 @@ async def _work(service: ProcessingService, pool: Pool) -> None:
     lock = BrokerLock(f"pid {os.getpid()} on {socket.gethostname()}")
     publisher = ConfirmedPublisher(endpoint(settings), "jobs out", lock.acquire)
     jobs = JobPublisher(publisher, settings.processing_period_minutes * 60)
-    service.broker = lambda: BrokerView(publisher.outage or "", publisher.last_confirmed_at)
-    service.on_reload = lambda: publisher.link.set_endpoint(endpoint(service.settings))
+    link, watch = publisher.link, QueueWatch(publisher.link, jobs.period_seconds)
+    service.broker = lambda: BrokerView(
+        publisher.outage or "", publisher.last_confirmed_at, link.address
+    )
+    service.queue = lambda: watch.view if link.connection else None
+    service.on_reload = lambda: link.set_endpoint(endpoint(service.settings))
     find = partial(distribute, pool, jobs)
     service.scheduler = scheduler = Scheduler(
         settings, find, service.metrics.add, note=service.record_cycle
     )
     await service.enter_work(pool)
-    linked = [tasks.start_loop(publisher.link.run, "connection for jobs out")]
+    linked = [
+        tasks.start_loop(link.run, "connection for jobs out"),
+        tasks.start_loop(watch.run, "watch over the queue"),
+    ]
     if service.records:
         results = ResultsIn(publisher.link, service.record)
         linked.append(tasks.start_loop(results.run, "channel for results"))

@@ -39,6 +39,7 @@ from tixd.runtime.status import (
     ApiView,
     BrokerView,
     CycleView,
+    QueueView,
     Snapshot,
     VolumeView,
     WorkerView,
@@ -66,8 +67,9 @@ class ProcessingService(Service[Settings]):
     """A processing role; its module sets the public members that concern it.
 
     queue_lengths: how many jobs wait, and are open, here; broker: the state of the broker;
-    on_reload: called after secrets were reloaded; keep_leadership: called every second; on_record:
-    called with what a job tells the history.
+    queue: the queue of jobs in RabbitMQ; leaderless_since: as the status has it; on_reload: called
+    after secrets were reloaded; keep_leadership: called every second; on_record: called with what a
+    job tells the history.
     """
 
     def __init__(
@@ -83,12 +85,15 @@ class ProcessingService(Service[Settings]):
         self.pool: Pool | None = None
         self.queue_lengths: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self.broker: Callable[[], BrokerView | None] = lambda: None
+        self.queue: Callable[[], QueueView | None] = lambda: None
+        self.leaderless_since: Callable[[], float | None] = lambda: None
         self.on_reload: Callable[[], None] = lambda: None
         self.keep_leadership: Callable[[], None] = lambda: None
         self.on_record: Callable[[str], None] = lambda _: None
         self._history: writer.HistoryWriter | None = None
         self._run = run
         self._volume = VolumeView()
+        self._volume_notices = logs.RateLimiter()
         self._api = ApiView()
         self._supervised = -1
         self._is_http_refused = False
@@ -198,11 +203,21 @@ class ProcessingService(Service[Settings]):
             workers=_worker_views(self.pool) if self.pool else (),
             volume=self._volume,
             broker=self.broker(),
-            api=self._api,
+            queue=self.queue(),
+            leaderless_since=self.leaderless_since(),
+            reports=self.settings.reports_base_path,
+            api=self._api_view(),
             cycle=self.scheduler.view() if self.scheduler else CycleView(),
             counts=self.metrics.counts,
             history=self._history.view() if self._history else None,
         )
+
+    def _api_view(self) -> ApiView:
+        """Return how the tix-api is; without user or password nothing is ever posted."""
+        view = replace(self._api, address=self.settings.api_base_url)
+        if reason := self.settings.not_posting_reason:
+            return replace(view, reason=reason, kept_since=view.kept_since or self._started)
+        return view
 
     def on_job_done(self, done: JobResult) -> None:
         """Count what happened in a job; volume and tix-api may have answered."""
@@ -221,9 +236,14 @@ class ProcessingService(Service[Settings]):
         before = self._volume.error
         facts = done.rows[0] if done.rows else ()
         self._volume = VolumeView(time.time(), done.failure, *facts)
-        if done.failure and done.failure != before:
-            logs.error("volume_not_usable", reason=done.failure)
-        elif before and not done.failure:
+        if done.failure != before:
+            self._volume_notices = logs.RateLimiter()
+        if reason := done.failure:
+            now = time.monotonic()
+            self._volume_notices.log(
+                logs.error, "volume_not_usable", reason, now=now, reason=reason
+            )
+        elif before:
             logs.info("volume_usable")
 
     async def _check_volume(self, pool: Pool) -> None:

@@ -129,6 +129,18 @@ GAUGES = (
     Metric("tixd_last_scan_duration_seconds", "gauge", "Duration of the last completed scan."),
     Metric("tixd_broker_usable", "gauge", "1 if RabbitMQ accepts and delivers messages."),
     Metric("tixd_broker_confirm_age_seconds", "gauge", "Time since RabbitMQ last confirmed."),
+    Metric("tixd_job_queue_messages", "gauge", "Messages that wait in RabbitMQ's queue of jobs."),
+    Metric("tixd_job_queue_consumers", "gauge", "Consumers of that queue: workers, also Celery's."),
+    Metric(
+        "tixd_job_queue_unattended_seconds",
+        "gauge",
+        "How long messages have waited in that queue without a consumer; 0 where it has one.",
+    ),
+    Metric(
+        "tixd_leader_missing",
+        "gauge",
+        "1 if this worker had no job for two periods and finds no dispatcher.",
+    ),
     Metric("tixd_volume_free_bytes", "gauge", "Space left on the reports volume."),
     Metric(
         "tixd_volume_answer_age_seconds", "gauge", "Time since the reports volume last answered."
@@ -179,7 +191,7 @@ class ProcessingMetrics:
 
 def _gauges(now: Snapshot) -> Values:
     """Return the value of every gauge; None where there is none yet."""
-    cycle, volume, broker = now.cycle, now.volume, now.broker
+    cycle, volume, broker, queue = now.cycle, now.volume, now.broker, now.queue
     asn_built = volume.asn_built
     return {
         "tixd_ready": float(not now.unready_reasons()),
@@ -193,6 +205,10 @@ def _gauges(now: Snapshot) -> Values:
         "tixd_last_scan_duration_seconds": cycle.scan_seconds,
         "tixd_broker_usable": float(not broker.reason) if broker else None,
         "tixd_broker_confirm_age_seconds": _age(now, broker.confirmed if broker else None),
+        "tixd_job_queue_messages": queue.messages if queue else None,
+        "tixd_job_queue_consumers": queue.consumers if queue else None,
+        "tixd_job_queue_unattended_seconds": now.unattended_seconds if queue else None,
+        "tixd_leader_missing": float(now.leaderless_since is not None) if broker else None,
         "tixd_volume_free_bytes": volume.free_bytes,
         "tixd_volume_answer_age_seconds": _age(now, volume.answered),
         **_of_history(now.history),

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 
 from tixd.dispatch.consumer import JOBS_PER_WORKER
+from tixd.dispatch.leader import LeaderWatch
 from tixd.dispatch.mounts import check_reports_folder
 from tixd.dispatch.scheduler import cycle_number, listing_job, queue_installations
 from tixd.pool.pool import Pool
@@ -21,6 +22,7 @@ from tixd.queues.celery_message import PathMapping
 from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
 from tixd.queues.rabbitmq import RabbitQueue
 from tixd.queues.results_exchange import ResultsOut
+from tixd.queues.watch import QueueWatch
 from tixd.roles.processing import ProcessingService, endpoint
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
@@ -44,14 +46,20 @@ async def _work(service: ProcessingService, pool: Pool) -> None:
             link.set_endpoint(endpoint(service.settings))
 
     service.queue_lengths = lambda: (queue.waiting, queue.open)
+    watch = QueueWatch(queue.link, queue.jobs.period_seconds)
+    leader = LeaderWatch(queue.link, lambda: queue.idle_seconds, queue.jobs.period_seconds)
     service.broker = lambda: BrokerView(
-        queue.outage or publisher.outage or "", publisher.last_confirmed_at
+        queue.outage or publisher.outage or "", publisher.last_confirmed_at, queue.link.address
     )
+    service.queue = lambda: watch.view if queue.link.connection else None
+    service.leaderless_since = lambda: leader.leaderless_since
     service.on_reload = on_reload
     service.on_record = results.publish
     await service.enter_work(pool)
     linked = [tasks.start_loop(link.run, f"connection for {link.name}") for link in links]
     linked.append(tasks.start_loop(results.run, "channel for results"))
+    linked.append(tasks.start_loop(watch.run, "watch over the queue"))
+    linked.append(tasks.start_loop(leader.run, "watch over the dispatcher"))
     try:
         async with service.feeding(queue, pool):
             while not service.stopping.is_set():

@@ -21,7 +21,7 @@ from tixd import bounded, errors, logs
 from tixd.config.environment import Environment
 from tixd.runtime import control, tasks
 from tixd.runtime.http_server import Handler, Listener, plain_text, serve
-from tixd.runtime.status import Snapshot
+from tixd.runtime.status import Snapshot, headline
 
 #: Answers one request, given the parameters in its URL; raises TixdError or ValueError.
 Command = Callable[[Mapping[str, str]], Awaitable[object]]
@@ -50,11 +50,11 @@ async def listen(
 
 
 def status_command(snapshot: Callable[[], Snapshot]) -> Command:
-    """Return the command that shows the role's state, and why it is not ready."""
+    """Return the command that shows the role's state, in a line, and why it is not ready."""
 
     async def status(_: Mapping[str, str]) -> object:
         now = snapshot()
-        return {**asdict(now), "not_ready": now.unready_reasons()}
+        return {**asdict(now), "not_ready": now.unready_reasons(), "headline": headline(now)}
 
     return status
 

@@ -86,7 +86,14 @@ class Service(ABC, Generic[AnySettings]):
             started=self._started,
             leader=self.leader,
             reload_error=self._reload_error,
+            listens=", ".join(self.addresses),
         )
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where HTTP is answered, each as host:port."""
+        found = [address for listener in self.listeners for address in listener.addresses]
+        return tuple(f"[{host}]:{n}" if ":" in host else f"{host}:{n}" for host, n in found)
 
     def commands(self) -> Mapping[str, Command]:
         """Return the commands of a running role on the control socket, besides GET /status."""

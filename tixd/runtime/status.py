@@ -1,13 +1,13 @@
-"""How a role is at one moment, why it is not ready, and its line in `systemctl status`.
+"""How a role is at one moment, why it is not ready, its headline and its line in systemctl status.
 
-Rules: no user, installation or client's address but in the jobs of workers; the line says first
-what an operator must know first, with figures so rounded that an idle role's line stays the same.
-Pure.
+Rules: no user, installation or client's address but in the jobs of workers; headline and line say
+first what an operator must know first; figures in the line are so rounded that an idle role's line
+stays the same. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -68,25 +68,40 @@ class VolumeView:
 
 @dataclass(frozen=True, slots=True)
 class BrokerView:
-    """Why the broker cannot be used now ("": it can), and its last confirm (epoch).
+    """Why the broker cannot be used now ("": it can), its last confirm (epoch), and where it is.
 
-    Status as JSON has these texts; scripts compare them.
+    address: a URL without user and password.
     """
 
     reason: str = ""
     confirmed: float | None = None
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiView:
     """When the tix-api last accepted a result, since when it accepts none, and why.
 
-    Epoch seconds; None: none was accepted yet, or they are accepted now.
+    Epoch seconds; None: none was accepted yet, or they are accepted now. address: its URL.
     """
 
     posted: float | None = None
     kept_since: float | None = None
     reason: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """The queue of jobs in RabbitMQ: its name, messages that wait, consumers.
+
+    unattended_since: since when (epoch) messages came and nobody took them; None: somebody does.
+    """
+
+    name: str
+    messages: int
+    consumers: int
+    unattended_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +185,11 @@ class HistoryView:
 class Snapshot:
     """A role at one moment; `moment` and `started` are epoch seconds.
 
-    open: jobs that wait or are in progress, requests of the collector; sink_problems: why the
-    collector's sinks accept no records; listens, outputs, bundles: of the collector; history: None
-    where there is none; reload_error: why the last SIGHUP had no effect.
+    open: jobs that wait or are in progress, requests of the collector; queue: as a dispatcher sees
+    it; leaderless_since: since when a worker has had no job, where no dispatcher is found either;
+    reports: the reports folder; listens: where HTTP is answered; sink_problems: why the collector's
+    sinks accept no records; outputs, bundles: of the collector; history: None where there is none;
+    reload_error: why the last SIGHUP had no effect.
     """
 
     version: str
@@ -188,6 +205,9 @@ class Snapshot:
     workers: tuple[WorkerView, ...] = ()
     volume: VolumeView = field(default_factory=VolumeView)
     broker: BrokerView | None = None
+    queue: QueueView | None = None
+    leaderless_since: float | None = None
+    reports: str = ""
     api: ApiView = field(default_factory=ApiView)
     cycle: CycleView = field(default_factory=CycleView)
     counts: dict[str, int] = field(default_factory=dict)
@@ -211,13 +231,22 @@ class Snapshot:
     def _processing_problems(self) -> Iterator[str | None]:
         """Yield what keeps a processing role from its work; None or "" where something is well."""
         if not any(worker.ready for worker in self.workers):
-            yield "no worker process is ready"
+            scans = self.role == "dispatcher"
+            yield f"no {'scanner' if scans else 'worker'} process is ready"
         if self.role != "dispatcher":
             yield from self._volume_problems()
         if self.broker:
             yield self.broker.reason or self._confirm_problem(self.broker)
         if self.role == "dispatcher":
             yield self._cycle_problem()
+            if self.unattended_seconds > self.period_seconds:
+                yield nobody_works(self, age)
+
+    @property
+    def unattended_seconds(self) -> float:
+        """Seconds for which jobs have waited in RabbitMQ and nobody has taken them; 0: somebody."""
+        since = self.queue.unattended_since if self.queue else None
+        return 0.0 if since is None else max(0.0, self.moment - since)
 
     def _confirm_problem(self, broker: BrokerView) -> str:
         silent_seconds = self.moment - (broker.confirmed or self.started)
@@ -251,11 +280,61 @@ _DOING = MappingProxyType(
     }
 )
 
+#: Writes a number of seconds.
+Duration = Callable[[float], str]
+
 #: How long workers, volume and broker may take to answer for the first time.
 STARTING_SECONDS = 10.0
 
 #: Units of an age, the longest first, and their seconds: the first that fits is named alone.
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
+
+
+def headline(now: Snapshot) -> str:
+    """Say how the role is: its state, and the worst that there is to say of it.
+
+    >>> standalone = Snapshot("1", "standalone", 7, "running", 940.0, 0.0)
+    >>> headline(standalone)
+    'running, NOT READY: no worker process is ready; the reports volume has not answered yet'
+    """
+    if now.state == "standing by":
+        return f"standing by, led by {now.leader or 'another process'}"
+    if now.state != "running":
+        return now.state
+    reasons = now.unready_reasons()
+    troubles = "; ".join(_troubles(now, duration))
+    if reasons:
+        return "; ".join(filter(None, (f"running, NOT READY: {'; '.join(reasons)}", troubles)))
+    return f"running; {troubles}" if troubles else "running, ready"
+
+
+def _troubles(now: Snapshot, words: Duration) -> Iterator[str]:
+    """Yield what is wrong although the role can work, the worst first."""
+    if not now.sink_problems and (trouble := now.bundles.trouble(now.moment)):
+        yield trouble
+    if 0.0 < now.unattended_seconds <= now.period_seconds:
+        yield nobody_works(now, words)
+    if now.leaderless_since is not None:
+        yield no_leader(now, words)
+    if now.api.reason:
+        since = f" since {words(now.moment - now.api.kept_since)}" if now.api.kept_since else ""
+        yield f"results are KEPT{since}: {now.api.reason.rstrip('.')}"
+
+
+def nobody_works(now: Snapshot, words: Duration) -> str:
+    """Say that jobs wait in RabbitMQ and nobody takes them."""
+    queue = now.queue or QueueView("", 0, 0)
+    return (
+        f"NOBODY WORKS: queue {queue.name} has {_many(queue.messages, 'message')} and no worker"
+        f" since {words(now.unattended_seconds)}"
+    )
+
+
+def no_leader(now: Snapshot, words: Duration) -> str:
+    """Say that a worker gets no job, and that no dispatcher was found."""
+    seconds = now.moment - (now.leaderless_since or now.moment)
+    queue = f" (queue {now.queue.name})" if now.queue else ""
+    return f"no job for {words(seconds)}: no dispatcher seems to run for this vhost{queue}"
 
 
 def status_line(now: Snapshot) -> str:
@@ -280,10 +359,7 @@ def _parts(now: Snapshot) -> Iterator[str]:
         yield "starting"
     else:
         yield _verdict(now)
-        if now.api.reason:
-            yield f"results are kept: {now.api.reason}"
-        if not now.sink_problems:
-            yield now.bundles.trouble(now.moment)
+        yield from _troubles(now, age)
         yield from _work(now)
 
 
@@ -335,3 +411,18 @@ def age(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
     return "under 1 min"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in two units at most.
+
+    >>> duration(-1), duration(59), duration(61), duration(7300), duration(100_000)
+    ('0 s', '59 s', '1 min 1 s', '2 h 1 min', '1 d 3 h')
+    """
+    left = max(0, int(seconds))
+    words: list[str] = []
+    for size, unit in (*_UNITS, (1, "s")):
+        count, left = divmod(left, size)
+        if count or words:
+            words.append(f"{count} {unit}")
+    return " ".join(words[:2]) or "0 s"

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from tixd import errors, logs
 from tixd.amqp.channel import Channel
 from tixd.amqp.connection import Connection
-from tixd.amqp.messages import Endpoint, Properties, Tls
+from tixd.amqp.messages import Endpoint, Properties, SettingNames, Tls
 from tixd.amqp.supervised import BrokerProbe, SupervisedConnection
 from tixd.config.collector_settings import CollectorSettings, Format
 from tixd.runtime import tasks
@@ -34,6 +34,16 @@ SLICE = 100
 
 #: Most channels without a bundle that stay open for the next.
 MAX_IDLE_CHANNELS = 32
+
+#: How operators name the settings of the broker.
+NAMES = SettingNames(
+    "AMQP.host",
+    "AMQP.port",
+    "AMQP.user",
+    "AMQP.password",
+    "AMQP.vhost",
+    "AMQP.caFile, AMQP.certFile, AMQP.keyFile",
+)
 
 #: What RabbitMQ says of a message that is larger than its max_message_size.
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
@@ -234,4 +244,5 @@ def endpoint(settings: CollectorSettings) -> Endpoint:
         settings.amqp_password,
         settings.amqp_vhost or "/",
         files if settings.amqp_scheme == "amqps" else None,
+        NAMES,
     )

@@ -489,4 +489,4 @@ async def test_a_link_that_is_refused_again_and_again_says_so_once() -> None:
         running.cancel()
         await asyncio.wait([running])
     told = [event for event in log.events if "broker" in event[1]]
-    assert told == [("warning", "broker_disconnected")]
+    assert told == [("warning", "broker_not_connected")], "what never was is not lost"

@@ -59,9 +59,12 @@ def test_the_client_knows_why_results_are_kept_until_one_is_accepted(api, client
     clock.now += 300
     api.answer(Behaviour())
     client.post(ONE, result())
-    unavailable, refused = "HTTP 503 Service Unavailable", "HTTP 401 Unauthorized"
-    credentials = f"the credentials are refused: {refused}"
-    assert troubles == [None, unavailable, refused, refused, credentials]
+    unavailable = "the tix-api: HTTP 503 Service Unavailable"
+    credentials = (
+        "the tix-api refuses the credentials (HTTP 401 Unauthorized):"
+        " correct TIX_API_USER and TIX_API_PASSWORD"
+    )
+    assert troubles == [None, unavailable, credentials, credentials, credentials]
     assert client.outage is None
 
 
@@ -76,7 +79,9 @@ def test_what_is_held_is_kept_for_the_reason_that_began_it(clock):
     client = ApiClient(settings_for(closed_port()), steady=clock)
     for who in (ONE, OTHER):
         client.post(who, result())
-        assert client.outage == "no connection: Connection refused"
+        assert client.outage == (
+            "the tix-api: no connection: Connection refused (TIX_API_HOST, TIX_API_PORT)"
+        )
     assert ApiClient(settings_for(1, api_user="")).outage == "TIX_API_USER is not set"
 
 

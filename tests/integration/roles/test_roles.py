@@ -18,6 +18,7 @@ from tests.support.service import Manager, listening
 from tests.support.stand_in_api import closed_port
 from tixd import errors
 from tixd.config import loader
+from tixd.config.fields import Secret
 from tixd.jobs import JobResult
 from tixd.roles.collector import Collector
 from tixd.roles.processing import ProcessingService
@@ -66,14 +67,18 @@ async def test_a_pool_whose_supervision_does_not_turn_feeds_no_watchdog(
 
 def test_what_the_tix_api_says_is_seen_until_it_takes_something(tmp_path):
     running = service(tmp_path)
+    assert running.snapshot().api.reason == "TIX_API_USER is not set", "before any job"
+    known = {"api_user": "tix", "api_password": Secret("secret"), "api_host": "alpha"}
+    running.settings = replace(running.settings, **known)
+    address = "http://alpha:80"
     running.on_job_done(JobResult({"windows_stored": 2}, unposted_reason="HTTP 401"))
     first = running.snapshot().api
-    assert first == ApiView(None, first.kept_since, "HTTP 401")
+    assert first == ApiView(None, first.kept_since, "HTTP 401", address)
     running.on_job_done(JobResult({"windows_stored": 1}, unposted_reason="HTTP 500"))
     assert running.snapshot().api == replace(first, reason="HTTP 500"), "since the first"
     running.on_job_done(JobResult({"results_reposted": 1}))
     posted = running.snapshot().api
-    assert posted == ApiView(posted.posted)
+    assert posted == ApiView(posted.posted, address=address)
     running.on_job_done(
         JobResult({"windows_posted": 1, "windows_stored": 1}, unposted_reason="HTTP 500")
     )

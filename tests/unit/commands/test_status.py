@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import asdict
 from typing import Any
 
 import orjson
 import pytest
 
 from tests.support.service import snapshot
+from tixd.commands.output import fold
 from tixd.commands.status import page
+from tixd.runtime.control_server import status_command
 from tixd.runtime.status import (
     ApiView,
+    BrokerView,
     BundlesView,
     CycleView,
     OutputView,
+    QueueView,
     Snapshot,
     VolumeView,
+    WorkerView,
 )
 
 
 def lines(**changes: Any) -> list[str]:
     """The page about a role, which a command gets as JSON."""
     now: Snapshot = snapshot(**changes)
-    told = orjson.dumps({**asdict(now), "not_ready": now.unready_reasons()})
-    return list(page(json.loads(told)))
+    told = asyncio.run(status_command(lambda: now)({}))  # type: ignore[arg-type]
+    return list(page(json.loads(orjson.dumps(told))))
 
 
 def test_a_role_that_works_is_told_in_a_page():
@@ -78,9 +83,10 @@ def test_a_volume_that_never_answered_is_told():
 
 
 def test_a_tix_api_that_takes_nothing_is_told_with_the_last_post():
-    line = "  tix-api  last post 10 min 0 s ago, results have been kept for 1 min 0 s: HTTP 401"
+    line = "  tix-api  last post 10 min 0 s ago, results are kept since 1 min 0 s: HTTP 401"
     assert line in lines(api=ApiView(400.0, 940.0, "HTTP 401"))
     assert "  tix-api  last post 1 min 0 s ago" in lines(api=ApiView(posted=940.0))
+    assert "  tix-api  http://a:80, nothing posted yet" in lines(api=ApiView(address="http://a:80"))
     assert not any(line.startswith("  tix-api") for line in lines(role="dispatcher"))
 
 
@@ -118,6 +124,35 @@ def test_the_first_line_of_a_collector_says_that_no_bundle_is_taken():
     refused = BundlesView(None, 5, 880.0, 503, "AMQP: no queue is bound to exchange gracc")
     first = lines(role="collector", bundles=refused)[0]
     assert first == (
-        "collector, pid 77: running, NO BUNDLE TAKEN for 2 min, the last 5 failed: 503, "
+        "collector, pid 77: running; NO BUNDLE TAKEN for 2 min, the last 5 failed: 503, "
         "AMQP: no queue is bound to exchange gracc"
     )
+
+
+def test_a_dispatcher_shows_its_scanner_its_queue_and_its_broker():
+    found = lines(
+        role="dispatcher",
+        workers=(WorkerView(78, True, "", "", 1.0),),
+        broker=BrokerView("", 998.0, "amqp://alpha:5672"),
+        queue=QueueView("celery", 2, 1),
+    )
+    assert found[0] == "dispatcher, pid 77: running, ready"
+    assert "  jobs     2 messages waiting in celery, 1 consumer" in found
+    assert "  broker   amqp://alpha:5672, last confirm 2 s ago" in found
+    assert "  scanner  78 waits for a job" in found
+
+
+def test_a_broker_that_is_away_is_named_once():
+    broker = BrokerView("amqp://alpha:5672: host name unknown (X)", None, "amqp://alpha:5672")
+    found = lines(role="worker", broker=broker)
+    assert "  broker   amqp://alpha:5672, host name unknown (X)" in found
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 200])
+def test_no_line_is_wider_than_the_terminal_nor_broken_within_a_word(columns):
+    api = ApiView(None, 700.0, "http://api.example.org:80: the tix-api refuses the credentials")
+    whole = lines(api=api, volume=VolumeView(100.0, "the reports folder /srv/reports is gone"))
+    folded = list(fold(whole, columns))
+    assert max(map(len, folded)) <= columns
+    assert " ".join(folded).split() == " ".join(whole).split()
+    assert len(folded) > len(whole) or columns == 200

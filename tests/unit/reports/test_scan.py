@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tixd.jobs import ListInstallations
 from tixd.reports.file_warnings import MAX_NAMED
 from tixd.reports.model import LOCK_FILE
 from tixd.reports.scan import free_bytes, list_installations, list_users
+from tixd.results.failed_results import has_kept
 
 
 def every(base: Path, *user_ids: int) -> ListInstallations:
@@ -87,6 +89,24 @@ def test_only_folders_that_changed_lately_and_those_whose_turn_it_is_are_listed(
     others = [pair for listed in rounds for pair in listed if pair != (1, 7)]
     assert sorted(others) == [(1, n) for n in range(1, 61) if n != 7], "each once in a round"
     assert all(3 <= len(listed) <= 20 for listed in rounds), "and not all at the same time"
+
+
+def test_an_installation_with_kept_results_is_due_whatever_its_time_says(tmp_path: Path) -> None:
+    for number in range(1, 31):
+        (tmp_path / f"1/{number}/failed-results/rejected").mkdir(parents=True)
+        (tmp_path / f"1/{number}/failed-results/rejected/failed-report-9.json").touch()
+    (tmp_path / "1/7/failed-results/failed-report-1700000000.json").touch()
+    for number in range(1, 31):
+        os.utime(tmp_path / f"1/{number}", (0, 900))
+    for slot in range(1200):
+        if zlib.crc32(b"1/7") % 1200 == slot:
+            continue
+        job = ListInstallations(str(tmp_path), (1,), 950.0, slot, 1200)
+        listed = list_installations(job, logs.RateLimiter(), has_kept)
+        assert (1, 7) in listed
+        assert len(listed) <= 4
+        if slot > 20:
+            break
 
 
 def test_a_base_that_was_deleted_but_is_still_seen_is_an_error_that_says_so(tmp_path: Path) -> None:

@@ -112,6 +112,13 @@ def test_a_round_posts_no_more_than_its_limit(run, kept):
     assert len(kept.oldest(10)) == 3
 
 
+def test_a_round_that_gets_on_and_leaves_results_is_followed_by_another(run, kept):
+    assert run(ClientTwin(), limit=2).has_more
+    assert not run(refusing(3, 4), limit=2).has_more, "nothing was accepted"
+    assert not run(ClientTwin(), limit=3).has_more, "nothing is left"
+    assert kept.oldest(10) == []
+
+
 def test_a_round_ends_when_the_job_must_end(run):
     client = ClientTwin()
     answers = iter([True, True, False])

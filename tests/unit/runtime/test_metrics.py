@@ -1,6 +1,7 @@
 """ProcessingMetrics: every count has its name, and the text is what Prometheus reads."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -13,7 +14,14 @@ from tixd.pool.failures import Cause
 from tixd.reports.window import Discard
 from tixd.roles.processing_metrics import COUNTERS, GAUGES, ProcessingMetrics
 from tixd.runtime.metrics import COMMON
-from tixd.runtime.status import BrokerView, CycleView, HistoryView, Snapshot, VolumeView
+from tixd.runtime.status import (
+    BrokerView,
+    CycleView,
+    HistoryView,
+    QueueView,
+    Snapshot,
+    VolumeView,
+)
 
 ROOT = Path(__file__).parents[3] / "tixd"
 
@@ -104,6 +112,7 @@ def test_every_gauge_of_the_table_is_shown_and_no_other():
     told = HistoryView("h", summary={"results_kept": 3, "installations_silent": 1})
     cycle, broker = CycleView(7, 900.0, 1.5), BrokerView("", 990.0)
     full = snapshot(volume=volume, cycle=cycle, broker=broker, history=told)
+    full = replace(full, queue=QueueView("celery", 2, 0, 930.0))
     families = text_string_to_metric_families(ProcessingMetrics().text(full).decode())
     shown = [family.name for family in families if family.name.startswith("tixd_")]
     expected = [row.name for row in (*COUNTERS, *GAUGES, *COMMON)] + ["tixd_build_info"]

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from tests.support.service import snapshot
-from tixd.runtime.status import ApiView, BrokerView, CycleView, VolumeView, WorkerView, status_line
+from tixd.runtime.status import (
+    ApiView,
+    BrokerView,
+    CycleView,
+    QueueView,
+    VolumeView,
+    WorkerView,
+    headline,
+    status_line,
+)
 
 WORKERS = (
     WorkerView(78, True, "installation 12/34", "post", 2.0, busy=True),
@@ -61,7 +70,7 @@ def test_why_a_role_cannot_work_stands_first():
 
 def test_results_that_are_kept_stand_before_the_figures():
     assert said(api=ApiView(None, 900.0, "HTTP 401 Unauthorized")).startswith(
-        "leading; results are kept: HTTP 401 Unauthorized; 1 of 3 workers busy"
+        "leading; results are KEPT since 1 min: HTTP 401 Unauthorized; 1 of 3 workers busy"
     )
 
 
@@ -82,3 +91,49 @@ def test_what_a_sighup_could_not_do_stands_last():
 def test_it_says_nothing_new_while_nothing_happens():
     lines = {said(moment=1000.0 + second, started=900.0) for second in range(50)}
     assert len(lines) == 2, "the age of the last scan, once a minute"
+
+
+#: A queue in which two messages wait for nobody, for 70 s at the time of the snapshot.
+LONELY = QueueView("celery", 2, 0, unattended_since=930.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "running, ready"),
+        ({"state": "starting"}, "starting"),
+        ({"state": "standing by", "leader": "pid 7 on b"}, "standing by, led by pid 7 on b"),
+        (
+            {"api": ApiView(None, 760.0, "the tix-api refuses the credentials")},
+            "running; results are KEPT since 4 min 0 s: the tix-api refuses the credentials",
+        ),
+        (
+            {"role": "dispatcher", "queue": LONELY},
+            "running; NOBODY WORKS: queue celery has 2 messages and no worker since 1 min 10 s",
+        ),
+        (
+            {"role": "dispatcher", "queue": LONELY, "period_seconds": 60.0},
+            "running, NOT READY: NOBODY WORKS: queue celery has 2 messages and no worker since"
+            " 1 min",
+        ),
+        (
+            {"role": "worker", "queue": QueueView("celery", 0, 1), "leaderless_since": -260.0},
+            "running; no job for 21 min 0 s: no dispatcher seems to run for this vhost"
+            " (queue celery)",
+        ),
+        (
+            {"api": ApiView(None, 760.0, "HTTP 401"), "volume": VolumeView(995.0, "it is gone")},
+            "running, NOT READY: it is gone; results are KEPT since 4 min 0 s: HTTP 401",
+        ),
+    ],
+)
+def test_the_headline_says_the_worst_that_there_is_to_say(changes, words):
+    members = {"cycle": CycleView(1, 990.0), "workers": WORKERS, **changes}
+    assert headline(snapshot(**members)) == words
+
+
+def test_a_dispatcher_is_not_ready_once_nobody_has_worked_for_a_period():
+    late = {"role": "dispatcher", "cycle": CycleView(1, 990.0), "queue": LONELY}
+    assert snapshot(**late, period_seconds=70.0).unready_reasons() == ()
+    [reason] = snapshot(**late, period_seconds=69.0).unready_reasons()
+    assert reason.startswith("NOBODY WORKS: queue celery has 2 messages and no worker since ")
