@@ -77,9 +77,9 @@ def test_the_broker_away_does_not_stop_the_start(tmp_path):
         assert collector.post(form(["a"])) == 503
         assert collector.ask("GET", "/healthz")[0] == 200
         assert collector.ask("GET", "/readyz")[0] == 503
-        until(lambda: collector.log("broker_disconnected"))
+        until(lambda: collector.log("broker_not_connected"))
         assert collector.ends()[0] == 0
-    assert len(collector.log("broker_disconnected")) == 1, "one line per change of state"
+    assert len(collector.log("broker_not_connected")) == 1, "one line per change of state"
 
 
 def test_status_and_health_tell_how_the_collector_is(tmp_path):

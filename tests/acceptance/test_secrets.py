@@ -138,7 +138,9 @@ def test_roles_over_a_broker_show_no_password_be_it_right_or_wrong(tmp_path, bro
         broker.set_password(WRONG.text)
         with start.worker(**variables) as worker, start.dispatcher(**variables) as dispatcher:
             until(
-                lambda: worker.log("broker_disconnected") and dispatcher.log("broker_disconnected")
+                lambda: (
+                    worker.log("broker_not_connected") and dispatcher.log("broker_not_connected")
+                )
             )
             until(lambda: worker.get("/readyz")[0] == 503)
             refused = {"refused": worker.get("/readyz")[1]}
@@ -166,7 +168,7 @@ def test_the_collector_shows_no_password_be_it_right_or_wrong(tmp_path, broker):
     broker.set_password(WRONG.text)
     with Collector(tmp_path, settings, "-pprof", "on") as running:
         until(
-            lambda: running.log("broker_disconnected") and running.ask("GET", "/readyz")[0] == 503
+            lambda: running.log("broker_not_connected") and running.ask("GET", "/readyz")[0] == 503
         )
         seen = {"refused": running.ask("GET", "/readyz")[1].decode()}
         broker.set_password("guest")

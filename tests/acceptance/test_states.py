@@ -64,33 +64,43 @@ def test_a_dispatcher_without_worker_and_a_worker_without_dispatcher_say_so(tmp_
     with StandInApi() as api:
         fleet = Fleet(base, tmp_path, api.port, broker.port)
         with fleet.dispatcher() as dispatcher:
-            says(
-                dispatcher, "running; NOBODY WORKS: queue celery has 1 message and no worker since"
-            )
-            says(dispatcher, "running, NOT READY: NOBODY WORKS: queue celery has ")
-            until(lambda: dispatcher.log("nobody_works"))
-            assert "NOBODY WORKS: queue celery" in dispatcher.get("/readyz")[1]
-            assert metric(dispatcher, "tixd_job_queue_unattended_seconds") > 0
-            assert "  scanner  " in shown(dispatcher, "status")
-            assert "not ready\ndispatcher: NOBODY WORKS" in shown(dispatcher, "health")
+            nobody_works(dispatcher)
             with fleet.worker() as worker:
-                says(dispatcher, "running, ready")
-                until(lambda: dispatcher.log("worker_found"))
                 until(lambda: api.accepted)
-                assert metric(dispatcher, "tixd_job_queue_unattended_seconds") == 0
-                assert metric(dispatcher, "tixd_job_queue_consumers") == 1
+                somebody_works(dispatcher)
                 assert metric(worker, "tixd_leader_missing") == 0
                 assert dispatcher.ends()[0] == 0
-                said = says(worker, "no job for ")
-                assert said.endswith("no dispatcher seems to run for this vhost (queue celery)"), (
-                    said
-                )
-                assert metric(worker, "tixd_leader_missing") == 1
+                nobody_leads(worker)
                 with fleet.dispatcher("again"):
                     says(worker, "running, ready")
                     until(lambda: worker.log("leader_found"))
-                assert len(worker.log("leader_missing")) == 1
-            assert len(dispatcher.log("nobody_works")) == 1
+            assert len(worker.log("leader_missing")) == len(dispatcher.log("nobody_works")) == 1
+
+
+def nobody_works(dispatcher: Service) -> None:
+    """The dispatcher says that its jobs wait, at once and after a period more loudly."""
+    says(dispatcher, "NOBODY WORKS: queue celery has 1 message and no worker since ")
+    says(dispatcher, "running, NOT READY: NOBODY WORKS: queue celery has ")
+    until(lambda: dispatcher.log("nobody_works"))
+    assert "NOBODY WORKS: queue celery" in dispatcher.get("/readyz")[1]
+    assert metric(dispatcher, "tixd_job_queue_unattended_seconds") > 0
+    assert "  scanner  " in shown(dispatcher, "status")
+    assert "not ready\ndispatcher: NOBODY WORKS" in shown(dispatcher, "health")
+
+
+def somebody_works(dispatcher: Service) -> None:
+    """All is well with it."""
+    says(dispatcher, "running, ready")
+    until(lambda: dispatcher.log("worker_found"))
+    assert metric(dispatcher, "tixd_job_queue_unattended_seconds") == 0
+    assert metric(dispatcher, "tixd_job_queue_consumers") == 1
+
+
+def nobody_leads(worker: Service) -> None:
+    """The worker says that it gets no job, and that no dispatcher seems to run."""
+    said = says(worker, "no job for ")
+    assert said.endswith("no dispatcher seems to run for this vhost (queue celery)"), said
+    assert metric(worker, "tixd_leader_missing") == 1
 
 
 def test_a_host_and_a_vhost_that_do_not_exist_are_named_with_their_settings(tmp_path, broker):
@@ -108,6 +118,10 @@ def test_a_host_and_a_vhost_that_do_not_exist_are_named_with_their_settings(tmp_
             assert not role.log("broker_disconnected"), "what never was is not lost"
 
 
+#: What is said of a wrong password.
+REFUSED = "the tix-api refuses the credentials (HTTP 401 Unauthorized): correct TIX_API_USER"
+
+
 def test_one_process_says_each_reason_why_nothing_is_posted(tmp_path):
     base, secret = tmp_path / "reports", tmp_path / "secret"
     made.installation(base, START)
@@ -119,41 +133,49 @@ def test_one_process_says_each_reason_why_nothing_is_posted(tmp_path):
         listening,
         service(base, tmp_path, api.port, TIX_PROCESSING_PERIOD=SHORT, **variables) as running,
     ):
-        refused = (
-            "the tix-api refuses the credentials (HTTP 401 Unauthorized): correct TIX_API_USER"
-        )
-        says(running, "running; results are KEPT since ")
-        says(running, refused)
-        assert f"http://127.0.0.1:{api.port}, nothing posted yet" in shown(running, "status")
-        assert kept(base) == 1
-
-        make_old(base)
-        secret.write_text("secret")
-        running.send_signal(signal.SIGHUP)
-        until(lambda: api.accepted)
-        says(running, "running, ready")
-        assert kept(base) == 0
-
-        api.answer(Behaviour(401))
-        for user in (2, 3):
-            made.installation(base, START, user=user)
-        until(lambda: kept(base) == 2)
-        says(running, refused)
-        make_old(base)
-        api.answer(Behaviour())
-        until(lambda: kept(base) == 0)
-        says(running, "running, ready")
-
-        base.rename(tmp_path / "away")
-        gone = f"the reports folder {base} is gone; tried again every 5 s; mount or restore it"
-        assert "restart needed" in says(running, f"running, NOT READY: {gone}, no ")
-        (tmp_path / "away").rename(base)
-        says(running, "running, ready")
-        assert len(running.log("volume_not_usable")) == len(running.log("volume_usable")) == 1
-
+        credentials_are_mended_here(running, base, secret)
+        credentials_are_mended_there(running, base, api)
+        folder_goes_and_comes_back(running, base)
         listening.close()
         made.installation(base, START, user=4)
         says(running, "the tix-api: no connection: Connection refused (TIX_API_HOST, TIX_API_PORT)")
+
+
+def credentials_are_mended_here(running: Service, base: Path, secret: Path) -> None:
+    """A wrong password is said; with the right one and SIGHUP the kept result goes out."""
+    says(running, "running; results are KEPT since ")
+    says(running, REFUSED)
+    port = running.env["TIX_API_PORT"]
+    assert f"http://127.0.0.1:{port}, nothing posted yet" in shown(running, "status")
+    assert kept(base) == 1
+    make_old(base)
+    secret.write_text("secret")
+    running.send_signal(signal.SIGHUP)
+    until(lambda: kept(base) == 0)
+    says(running, "running, ready")
+
+
+def credentials_are_mended_there(running: Service, base: Path, api: StandInApi) -> None:
+    """The tix-api refuses two users, and then takes them again."""
+    api.answer(Behaviour(401))
+    for user in (2, 3):
+        made.installation(base, START, user=user)
+    until(lambda: kept(base) == 2)
+    says(running, REFUSED)
+    make_old(base)
+    api.answer(Behaviour())
+    until(lambda: kept(base) == 0)
+    says(running, "running, ready")
+
+
+def folder_goes_and_comes_back(running: Service, base: Path) -> None:
+    """The folder is gone for a while, which needs no restart."""
+    base.rename(base.with_name("away"))
+    gone = f"the reports folder {base} is gone; tried again every 5 s; mount or restore it"
+    assert "restart needed" in says(running, f"running, NOT READY: {gone}, no ")
+    base.with_name("away").rename(base)
+    says(running, "running, ready")
+    assert len(running.log("volume_not_usable")) == len(running.log("volume_usable")) == 1
 
 
 def test_a_password_that_is_not_set_is_said_before_there_is_anything_to_post(tmp_path):

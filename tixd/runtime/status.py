@@ -240,7 +240,7 @@ class Snapshot:
         if self.role == "dispatcher":
             yield self._cycle_problem()
             if self.unattended_seconds > self.period_seconds:
-                yield nobody_works(self, age)
+                yield nobody_works(self, rough)
 
     @property
     def unattended_seconds(self) -> float:
@@ -359,7 +359,7 @@ def _parts(now: Snapshot) -> Iterator[str]:
         yield "starting"
     else:
         yield _verdict(now)
-        yield from _troubles(now, age)
+        yield from _troubles(now, rough)
         yield from _work(now)
 
 
@@ -411,6 +411,15 @@ def age(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
     return "under 1 min"
+
+
+def rough(seconds: float) -> str:
+    """Describe an age as `age` does, and one of under a minute in steps of 10 s.
+
+    >>> rough(59), rough(150)
+    ('50 s', '2 min')
+    """
+    return age(seconds) if seconds >= 60 else f"{max(0, int(seconds // 10)) * 10} s"
 
 
 def duration(seconds: float) -> str:

@@ -71,7 +71,7 @@ def test_a_black_hole_leaves_nothing_but_bounded_events_in_the_log(tmp_path, bro
         relay.black_hole()
         settings["AMQP"]["port"] = relay.port
         with Collector(tmp_path, settings) as collector:
-            until_time(lambda: collector.log("broker_disconnected"), 60)
+            until_time(lambda: collector.log("broker_not_connected"), 60)
             assert collector.ends()[0] == 0
         lines = collector.log_file.read_text().splitlines()
     assert [line for line in lines if not line.startswith("{")] == []
