@@ -137,11 +137,7 @@ def test_roles_over_a_broker_show_no_password_be_it_right_or_wrong(tmp_path, bro
         variables = DEBUG | {"TIX_RABBITMQ_PASS": BROKER.text}
         broker.set_password(WRONG.text)
         with start.worker(**variables) as worker, start.dispatcher(**variables) as dispatcher:
-            until(
-                lambda: (
-                    worker.log("broker_not_connected") and dispatcher.log("broker_not_connected")
-                )
-            )
+            until(lambda: all(role.log("broker_not_connected") for role in (worker, dispatcher)))
             until(lambda: worker.get("/readyz")[0] == 503)
             refused = {"refused": worker.get("/readyz")[1]}
             broker.set_password(BROKER.text)

@@ -181,5 +181,5 @@ def folder_goes_and_comes_back(running: Service, base: Path) -> None:
 def test_a_password_that_is_not_set_is_said_before_there_is_anything_to_post(tmp_path):
     (tmp_path / "reports").mkdir()
     with service(tmp_path / "reports", tmp_path, 1, TIX_API_PASSWORD="") as running:
-        assert headline(running).startswith("running; results are KEPT since ")
+        says(running, "running; results are KEPT since ")
         assert headline(running).endswith(": TIX_API_PASSWORD is not set")
