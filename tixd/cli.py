@@ -197,7 +197,8 @@ def tixd(
     Without a command tixd is the service: it runs in the foreground until a signal ends it.
 
     Settings come from these options, the environment and tixd.toml; `tixd check-config` shows
-    them all. The options below stand before the command. `tixd manual` has everything else.
+    them all. The options below stand before the command. New to TiX: `tixd manual start`. What a
+    word in the results means: `tixd explain`. `tixd manual` has everything else.
 
     \b
     Examples: the service; the collector; one cycle, with the log at level DEBUG

@@ -50,8 +50,9 @@ _HEADINGS = ("truth", "mode", "error", "rel.", "probes", "error", "rel.")
 
 #: Explain the columns.
 _NOTES = (
-    "truth: usage that description.yml states. mode, probes: usage by the two estimators, 0 to 1."
-    " error: estimate - truth. rel.: |error| / truth.",
+    "truth: usage that description.yml states, a mean over the whole window, which ends with the"
+    " ten minutes. mode, probes: usage by the two estimators, 0 to 1. error: estimate - truth."
+    " rel.: |error| / truth.",
     "What each word means: tixd explain",
 )
 
@@ -162,11 +163,7 @@ def show(console: Console, windows: Sequence[Analysed]) -> None:
             output.print_text(note, columns)
     else:
         names = ["<installation", "<until (UTC)", "<way"]
-        rows = [
-            [window.path, output.minute(until(window)), *cells]
-            for window in known
-            for cells in _rows(window)
-        ]
+        rows = [[window.path, until(window), *cells] for window in known for cells in _rows(window)]
         output.print_table(console, table_of([*names, *_HEADINGS], rows))
         output.print_table(console, _agreement_table(known))
 

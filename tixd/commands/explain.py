@@ -6,6 +6,7 @@ that lead to it: marks, columns, members.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
@@ -17,7 +18,7 @@ from tixd.config import values
 
 PAGE = "glossary"
 
-#: A word or mark in the line of other words.
+#: A word or mark in the paragraph of other words.
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
@@ -41,15 +42,17 @@ def meaning(section: str) -> str:
 
 def find(word: str) -> str:
     """Return the section on a word, its title or another one; an unknown one is refused."""
+    if word == os.path.expanduser("~"):
+        word = "~"  # a mark, as a shell passes it without quotes
     by_word: dict[str, str] = {}
     for title, section in sections().items():
         for each in (title, *other_words(section)):
             by_word.setdefault(_plain(each), section)
-    found = by_word.get(_plain(word)) or by_word.get(_plain(word).removeprefix("up_"))
-    found = found or by_word.get(_plain(word).removeprefix("down_"))
-    if found:
-        return found
-    near = values.did_you_mean(_plain(word), by_word) or "."
+    plain = _plain(word)
+    for each in (plain, plain.removeprefix("up_"), plain.removeprefix("down_")):
+        if each in by_word:
+            return by_word[each]
+    near = values.did_you_mean(plain, by_word) or "."
     raise click.BadParameter(
         f"no word {values.quoted(word)}{near} The words are {', '.join(sections())}."
     )

@@ -142,8 +142,12 @@ def iso_time(epoch_second: float) -> str:
 
 
 def number(value: float | None, digits: int) -> str:
-    """Return a number with this many decimals; "-" where it is undefined."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    """Return a number with this many decimals; "-" where it is undefined.
+
+    >>> number(1.25, 1), number(-0.04, 1), number(None, 1)
+    ('1.2', '0.0', '-')
+    """
+    return "-" if value is None else f"{value:z.{digits}f}"
 
 
 def fold(lines: Iterable[str], columns: int | None = None) -> Iterator[str]:

@@ -61,13 +61,14 @@ class Form:
     named: bool = True
 
 
-def print_forms(console: Console, windows: Sequence[Analysed], forms: Iterable[Form]) -> None:
-    """Print windows in the first form that the terminal has room for, or in the last one."""
+def print_forms(console: Console, windows: Sequence[Analysed], forms: Iterable[Form]) -> Form:
+    """Print windows in the first form that the terminal has room for, or the last; return it."""
     for form in forms:
         table, titles = _laid_out(windows, form)
         if output.table_columns(console, table) <= console.width:
             break
     output.print_sections(console, table, titles)
+    return form
 
 
 def _laid_out(windows: Sequence[Analysed], form: Form) -> tuple[Table, dict[int, list[str]]]:
@@ -77,11 +78,13 @@ def _laid_out(windows: Sequence[Analysed], form: Form) -> tuple[Table, dict[int,
     before: tuple[str, ...] = ("", "", "")
     for window in windows:
         shared = _shared(window, named=form.named)
-        titles[len(rows)] = [
-            new for new, old in zip(shared[:2], before, strict=False) if new != old
-        ]
+        top, line, _ = shared
+        if top != before[0]:
+            titles[len(rows)] = [top, line]
+        elif line != before[1]:
+            titles[len(rows)] = [line]
         name = [window.name if shared != before else ""] * form.named
-        time = output.minute(until(window))[-5:]
+        time = until(window)[-5:]
         for number, cells in enumerate(form.cells(window)):
             first = [*name, time] if number == 0 else [""] * (len(name) + 1)
             rows.append([*first, *cells])
@@ -92,7 +95,7 @@ def _laid_out(windows: Sequence[Analysed], form: Form) -> tuple[Table, dict[int,
 
 def _shared(window: Analysed, *, named: bool) -> tuple[str, str, str]:
     """Return what stands above the rows that have it in common, and the folder."""
-    day = output.minute(until(window))[:10]
+    day = output.minute(window.summary.timestamp if window.summary else window.first)[:10]
     place = f", {window.origin}" if window.origin else ""
     line = f"{day} (UTC), from {window.source}{place}"
     return window.top, line if named else f"{window.name}: {line}", window.name
@@ -117,9 +120,9 @@ def _with_room_for_marks(cells: Sequence[str]) -> list[str]:
     return [cell + " " * (most - own) for cell, own in zip(cells, marks, strict=True)]
 
 
-def until(window: Analysed) -> int:
-    """Return the timestamp of a window; its first second where it has no short packet."""
-    return window.summary.timestamp if window.summary else window.first
+def until(window: Analysed) -> str:
+    """Return the minute of a window's timestamp; "-" where it has no short packet."""
+    return output.minute(window.summary.timestamp) if window.summary else "-"
 
 
 # --- windows -------------------------------------------------------------------------------------
@@ -142,8 +145,8 @@ def show_windows(
     each = [Form(by_way, lambda w: _by_way(w, full), named) for named in (True, False)]
     forms = [wide] * (console.width >= WIDE_COLUMNS) + [compact] * (not both) + each
     columns = console.width
-    print_forms(console, windows, forms)
-    for note in _notes(windows, full):
+    form = print_forms(console, windows, forms)
+    for note in _notes(windows, plain if form is compact else full):
         output.print_text(note, columns)
 
 
@@ -154,8 +157,7 @@ def _lines(windows: Sequence[Analysed], style: Style) -> Table:
     rows = []
     for window in windows:
         names = [window.path, window.source, *[str(window.origin)] * len(located)]
-        time = output.minute(until(window))
-        rows.append([*names, time, *_counts(window), *_row(window, style)])
+        rows.append([*names, until(window), *_counts(window), *_row(window, style)])
     return table_of([*headings, *_abreast(" ", _HEADINGS), "<sure"], rows)
 
 
@@ -209,6 +211,8 @@ def _notes(windows: Sequence[Analysed], style: Style) -> Iterator[str]:
     yield UNTIL
     other = ", in brackets by delayed-probes" if style.both else ""
     yield f"usage: by {windows[0].estimator}{other}."
+    if style.widths and (style.both or windows[0].estimator == "delayed-probes"):
+        yield "\u00b1: 95 of 100 readings by delayed-probes were nearer to the truth."
     ways = [way_values(window, number) for window in windows for number in (0, 1)]
     if any(outside(values[name]) for values in ways for name in _VALUES):
         posted = "" if style.raw else " Usage is shown as it is posted; --raw shows it as computed."
@@ -229,29 +233,36 @@ def show_groups(console: Console, groups: Sequence[Group], *, raw: bool = False)
     """Show a row for each AS, or two below its name where the terminal is narrow."""
     if not groups:
         return
-    style = Style(raw, widths=True)
-    counts = ["inst.", "windows"]
-    between = "\n" if console.is_terminal else " "
-    wide = table_of(
-        ["<AS", *counts, *_abreast(between, _HEADINGS)],
-        [
-            [
-                str(g.origin),
-                *_members(g),
-                *(c for way in g.ways for c in value_cells(way, style, g)),
-            ]
-            for g in groups
-        ],
-    )
-    if output.table_columns(console, wide) <= console.width:
+    columns, style = console.width, Style(raw, widths=True)
+    wide = _groups_abreast(groups, style, "\n" if console.is_terminal else " ")
+    if output.table_columns(console, wide) <= columns:
         output.print_table(console, wide)
-        return
-    rows = [
-        [*(_members(g) if not way else ("", "")), WAYS[way], *value_cells(g.ways[way], style, g)]
-        for g, way in product(groups, (0, 1))
-    ]
-    titles = {2 * number: [str(group.origin)] for number, group in enumerate(groups)}
-    output.print_sections(console, table_of([*counts, "<way", *_HEADINGS], rows), titles)
+    else:
+        titles = {2 * number: [str(group.origin)] for number, group in enumerate(groups)}
+        output.print_sections(console, _groups_by_way(groups, style), titles)
+    if console.is_terminal:
+        output.print_text(
+            f"Means over all windows of an AS; usage: by {groups[0].estimator}. What each word"
+            " means: tixd explain",
+            columns,
+        )
+
+
+def _groups_abreast(groups: Sequence[Group], style: Style, between: str) -> Table:
+    rows = []
+    for group in groups:
+        ways = (value_cells(way, style, group) for way in group.ways)
+        cells = [cell for way in ways for cell in way]
+        rows.append([str(group.origin), *_members(group), *cells])
+    return table_of(["<AS", "inst.", "windows", *_abreast(between, _HEADINGS)], rows)
+
+
+def _groups_by_way(groups: Sequence[Group], style: Style) -> Table:
+    rows = []
+    for group, (number, word) in product(groups, enumerate(WAYS)):
+        members = ["", ""] if number else _members(group)
+        rows.append([*members, word, *value_cells(group.ways[number], style, group)])
+    return table_of(["inst.", "windows", "<way", *_HEADINGS], rows)
 
 
 def _members(group: Group) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from tests.support.made import START, lay_out, made_reports, member, pack
+from tests.support.made import START, lay_out, made_reports, member, pack, record, report
 from tests.support.tables import table
 from tixd.analysis.summary import Direction, Summary
 from tixd.commands import Invocation, window_tables
@@ -271,6 +271,21 @@ def test_a_folder_and_its_archive_give_the_same_but_for_the_path(tmp_path):
     assert of_archive.replace(str(archive), str(tmp_path)) == of_tree
 
 
+def test_a_window_without_a_short_packet_has_a_row_and_no_result(tmp_path):
+    files = [(f"tix-report-{START + 60 * n}.json", longs(START + 60 * n)) for n in range(19)]
+    tree = lay_out(tmp_path / "1", files)
+    assert json.loads(run("--format", "json", tree).stdout)["result"] is None
+    assert run(tree).stdout.splitlines()[1].split()[2:] == ["-", "19", "1140", *"--------", "-"]
+    row = next(csv.DictReader(io.StringIO(run("--format", "csv", tree).stdout)))
+    assert (row["until"], row["sure"], row["up_usage_raw"]) == ("", "", "")
+    assert row["begin"] == iso_time(START)
+
+
+def longs(first):
+    """A report of 60 long packets."""
+    return report(b"".join(record(first + n, b"L") for n in range(60)))
+
+
 def test_the_table_of_a_pipe_has_one_line_a_window_that_nothing_folds(tmp_path):
     deep = lay_out(tmp_path / ("long" * 40) / "1", WINDOW)
     lines = run(deep).stdout.splitlines()
@@ -328,6 +343,26 @@ def test_a_damaged_archive_fails_after_what_it_gave(tmp_path):
     assert done.exit_code == 1
     assert len(done.stdout.splitlines()) == 1
     assert "kept.tar.gz" in done.stderr
+
+
+def test_a_folder_of_archives_is_read_and_a_damaged_one_fails_after_the_others(tmp_path):
+    members = [member(f"1/{name}", content) for name, content in WINDOW]
+    whole = pack(tmp_path / "a.tar.gz", members).read_bytes()
+    (tmp_path / "b.tar.gz").write_bytes(whole[: len(whole) // 3])
+    pack(tmp_path / "c.tar.gz", members)
+    done = run("--format", "json", tmp_path)
+    assert done.exit_code == 1
+    paths = [json.loads(line)["path"] for line in done.stdout.splitlines()]
+    assert paths == [f"{tmp_path}/{name}.tar.gz/1" for name in ("a", "a", "c", "c")]
+    assert f"{tmp_path}/b.tar.gz: left out: is not gzip, or is damaged or cut short" in done.stderr
+
+
+def test_a_single_report_is_answered_with_the_folder_to_name(tmp_path):
+    name, _ = WINDOW[0]
+    done = run(lay_out(tmp_path, WINDOW) / name)
+    assert (done.exit_code, done.stdout) == (1, "")
+    told = f"{name}: is a single report, and a window takes about 18: name its folder, {tmp_path}\n"
+    assert done.stderr == f"tixd analyze: {tmp_path}/{told}"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -77,6 +78,9 @@ def test_an_unknown_word_is_answered_with_the_nearest_one():
         ("quality", "seem to run against each other"),
         ("wavelet", "may exceed 1, because it is a slope"),
         ("±", "95 of 100 readings were nearer"),
+        ("Hurst  exponent", "may exceed 1, because it is a slope"),
+        (os.path.expanduser("~"), "marks the direction that is unsteady"),
+        ("down_usage_raw", "0 is idle, 1 is full"),
     ],
 )
 def test_the_questions_that_researchers_ask_are_answered(word, answer):
