@@ -21,7 +21,6 @@ _ROOT = Path(__file__).parents[2]
 _NUMBER = re.compile(r"([\d.,]+)(?: (us|ms))?")
 _UNITS = {"us": 1e-6, "ms": 1e-3}
 
-
 #: Headings of a comparison's table.
 HEADINGS = ("there", "here", "here / there")
 

@@ -6,14 +6,16 @@ and reports written and deleted on the file system. Then come rates on paper, an
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
+from dataclasses import astuple
 from pathlib import Path
 
 from benchmarks import sites
 from benchmarks.data import many
 from benchmarks.runs import run
-from benchmarks.sites import Costs
+from benchmarks.sites import Costs, Outcome
 from benchmarks.yardstick import Row
 
 #: Installations for which it is worked out, and the headings of their columns.
@@ -23,31 +25,45 @@ HEADINGS = ("100,000", "1 million", "10 million")
 #: Windows, and installations, that the costs are measured on.
 MEASURED = 1000
 
+#: Installations whose reports are written and deleted at a time; the fastest such time counts.
+GROUP = 50
+
 #: Reports of an installation on the volume: 10 to 19 in a window's making, and up to 10 that have
 #: come since the last cycle. Beside them the folder and the file .tixd.lock.
 REPORTS_LYING = 19
 OTHER_INODES = 2
 
 
+#: What the costs are.
+COSTS = {
+    "dispatch": "the dispatcher finds an installation and sends its message",
+    "message": "RabbitMQ passes a message on",
+    "parent": "a window in the workers' parent",
+    "window": "a window in a worker",
+    "report": "the volume creates a report and deletes it",
+}
+
+
 def measure(base: Path) -> list[Row]:
     """A row for each need and for each part, with a column for each number of installations."""
     report_bytes, report_seconds = _report(base / "files")
     costs = _costs(base, report_seconds)
-    return [*_needs(report_bytes, costs), *_parts(costs), *_limits(costs)]
+    return [*_needs(report_bytes, costs), *_parts(costs), *_split(costs)]
 
 
 def _report(base: Path) -> tuple[float, float]:
-    """Bytes of a report, and how long the volume takes to create one and delete it."""
+    """Mean bytes of a report, and how long the volume takes to create one and delete it."""
     backlog = list(many(MEASURED))
-    count = sum(len(kept.files) for kept in backlog)
-    begun = time.monotonic()
-    for kept in backlog:
-        kept.lay_out(base)
-    shutil.rmtree(base)
-    seconds = time.monotonic() - begun
-    return sum(
-        len(content) for kept in backlog for _, content in kept.files
-    ) / count, seconds / count
+    contents = [content for kept in backlog for _, content in kept.files]
+    seconds = []
+    for at in range(0, MEASURED, GROUP):
+        begun = time.monotonic()
+        for kept in backlog[at : at + GROUP]:
+            kept.lay_out(base)
+        shutil.rmtree(base)
+        seconds.append(time.monotonic() - begun)
+    files = len(contents) * GROUP / MEASURED
+    return sum(map(len, contents)) / len(contents), min(seconds) / files
 
 
 def _costs(base: Path, report_seconds: float) -> Costs:
@@ -87,51 +103,48 @@ def _needs(report_bytes: float, costs: Costs) -> list[Row]:
 
 
 def _parts(costs: Costs) -> list[Row]:
-    """How busy each part is, on paper and simulated, and what comes of it."""
-    hosts = [costs.hosts(n) for n in INSTALLATIONS]
-    sizes = list(zip(INSTALLATIONS, hosts, strict=True))
-    paper = [sites.on_paper(n, h, costs) for n, h in sizes]
-    seen = [sites.simulate(n, h, costs) for n, h in sizes]
-    parts = {
-        "dispatcher": "dispatcher busy",
-        "broker": "RabbitMQ busy",
-        "volume": "volume busy",
-        "workers": "workers busy",
-    }
+    """How busy each part of one site is, on paper and simulated, and what comes of it."""
+    paper = [sites.on_paper(n, costs.hosts(n), costs) for n in INSTALLATIONS]
+    seen = [sites.simulate(n, costs.hosts(n), costs) for n in INSTALLATIONS]
+    pairs = [(astuple(p), astuple(s.busy)) for p, s in zip(paper, seen, strict=True)]
     rows = [
         _row(
-            f"{what}: on paper / simulated",
-            [
-                f"{getattr(p, name):.0%} / {getattr(s.busy, name):.0%}"
-                for p, s in zip(paper, seen, strict=True)
-            ],
+            f"one site: {part} busy, on paper / simulated",
+            [f"{on_paper[at]:.0%} / {simulated[at]:.0%}" for on_paper, simulated in pairs],
         )
-        for name, what in parts.items()
+        for at, part in enumerate(("dispatcher", "RabbitMQ", "volume", "workers"))
     ]
+    return [*rows, *_outcomes(seen)]
+
+
+def _outcomes(seen: list[Outcome]) -> list[Row]:
     return [
-        *rows,
-        _row(f"simulated: cycles skipped of {sites.CYCLES}", [f"{s.skipped}" for s in seen]),
-        _row("simulated: messages too old, dropped", [f"{s.dropped:.0%}" for s in seen]),
+        _row(f"  cycles skipped of {sites.CYCLES}", [f"{s.skipped}" for s in seen]),
+        _row("  messages too old, dropped", [f"{s.dropped:.0%}" for s in seen]),
         _row(
-            "simulated: minutes from a window's end to its post, half / 99 of 100",
+            "  minutes from a window's end to its post, half / 99 of 100",
             [f"{s.median / 60:.0f} / {s.late / 60:.0f}" for s in seen],
         ),
     ]
 
 
-def _limits(costs: Costs) -> list[Row]:
-    """What the rest comes from."""
-    full = sites.on_paper(10**6, 1, costs)
-    limits = (full.volume, full.dispatcher, full.broker)
-    parts = (costs.report, costs.dispatch, costs.message, costs.parent, costs.window)
+def _split(costs: Costs) -> list[Row]:
+    """The same with as many sites as leave no part too busy; and what all this comes from."""
+    full = sites.on_paper(1, 1, costs)
+    limits = {
+        "a dispatcher": 1 / full.dispatcher,
+        "a RabbitMQ": 1 / full.broker,
+        "a volume": 1 / full.volume,
+    }
+    numbers = [math.ceil(n / (sites.LOAD * min(limits.values()))) for n in INSTALLATIONS]
+    shares = [n // number for n, number in zip(INSTALLATIONS, numbers, strict=True)]
     return [
-        Row(
-            "a volume, a dispatcher, a RabbitMQ is full at, million installations",
-            " / ".join(f"{1 / busy:.1f}" for busy in limits),
-        ),
-        Row(
-            "costs in us: report, dispatch, message, a window in parent and worker",
-            " / ".join(f"{seconds * 1e6:.0f}" for seconds in parts),
+        _row(f"sites needed, no part over {sites.LOAD:.0%} busy", [f"{n}" for n in numbers]),
+        *_outcomes([sites.simulate(n, costs.hosts(n), costs) for n in shares]),
+        *(Row(f"installations that fill {part}", f"{n:,.0f}") for part, n in limits.items()),
+        *(
+            Row(f"cost: {part}", f"{getattr(costs, name) * 1e6:.0f} us")
+            for name, part in COSTS.items()
         ),
     ]
 
