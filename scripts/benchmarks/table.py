@@ -142,6 +142,10 @@ def _arguments() -> argparse.Namespace:
     unknown = [name for name in arguments.parts if name not in PARTS]
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if arguments.parts and (arguments.scale or arguments.manual):
+        parser.error("--scale and --manual measure no single part")
+    if arguments.compare and not (arguments.compare / "tixd" / "__main__.py").exists():
+        parser.error(f"--compare {arguments.compare}: no checkout of tixd")
     return arguments
 
 
