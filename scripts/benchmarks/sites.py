@@ -29,8 +29,8 @@ WINDOW_SECONDS = CONSUMED * REPORT_SECONDS
 #: Cycles of a simulation; the first comes a period after the beginning.
 CYCLES = 12
 
-#: All installations go by in so many batches.
-BATCHES = 1000
+#: Installations go by in so many batches at the least, and in batches of at most so many.
+LEAST_BATCHES, LARGEST_BATCH = 1000, 1000
 
 #: Worker processes of a host, one for each of its cores.
 CORES = 8
@@ -132,12 +132,13 @@ class _Site:
     """The parts, and which windows of each batch have been posted."""
 
     def __init__(self, installations: int, hosts: int, costs: Costs, random: Random) -> None:
-        self._size, self._costs, self._random = installations / BATCHES, costs, random
+        self._batches = max(LEAST_BATCHES, installations // LARGEST_BATCH)
+        self._size, self._costs, self._random = installations / self._batches, costs, random
         self._dispatcher, self._broker, self._volume = _Station(), _Station(), _Station()
         self._parents = [_Station() for _ in range(hosts)]
         self._slots = [(0.0, host) for host in range(hosts) for _ in range(CORES)]
-        self._phases = [random.uniform(0, WINDOW_SECONDS) for _ in range(BATCHES)]
-        self._posted = [0] * BATCHES
+        self._phases = [random.uniform(0, WINDOW_SECONDS) for _ in range(self._batches)]
+        self._posted = [0] * self._batches
         self._waits: list[float] = []
         self._worked = 0.0
         self._sent = self._dropped = self._skipped = 0
@@ -147,7 +148,7 @@ class _Site:
         if self._dispatcher.free_at > tick:
             self._skipped += 1
             return
-        for batch in range(BATCHES):
+        for batch in range(self._batches):
             sent = self._dispatcher.serve(tick, self._take(self._costs.dispatch))
             self._work(batch, sent, self._broker.serve(sent, self._take(self._costs.message)))
 
@@ -188,7 +189,7 @@ class _Site:
     def outcome(self) -> Outcome:
         """What was seen."""
         lasted = CYCLES * PERIOD_SECONDS
-        for batch in range(BATCHES):  # those that wait still
+        for batch in range(self._batches):  # those that wait still
             self._post(batch, max(0, self._finished(batch, lasted) - self._posted[batch]), lasted)
         waits = sorted(self._waits)
         stations = (self._dispatcher.busy, self._broker.busy, self._volume.busy)
