@@ -1,8 +1,8 @@
 """Count the system calls that worker processes of a program make through tixd's modules.
 
 Counted are calls of Python's modules for files, by name: `open`, `read`, `unlink`, `flock`. They
-are exact, unlike times and unlike what memory, threads and sockets ask of the kernel. Those of the
-parent's messages (tixd.pool) are left out: how often it waits is not up to a window.
+are exact, unlike times and unlike what memory, threads and sockets ask of the kernel. What belongs
+to waiting is left out, because chance decides how often it happens: tixd.pool, event descriptors.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if "--multiprocessing-fork" in sys.orig_argv:
 
     def note(frame, event, function):
         if event == "c_call" and function.__module__ in ("posix", "fcntl", "_io", "io"):
-            file = frame.f_code.co_filename
-            if file.startswith({tixd!r}) and not file.startswith({pool!r}):
-                seen[function.__name__] += 1
+            file, name = frame.f_code.co_filename, function.__name__
+            is_own = file.startswith({tixd!r}) and not file.startswith({pool!r})
+            seen[name] += is_own and not name.startswith("eventfd")
 
     def write():
         with open({counts!r}, "w") as file:
-            json.dump(seen, file)
+            json.dump(+seen, file)
 
     util.Finalize(None, write, exitpriority=0)
     sys.setprofile(note)
