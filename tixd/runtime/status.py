@@ -159,7 +159,7 @@ class BundlesView:
         count = self.refused_in_a_row
         if not count or (count < MANY_IN_A_ROW and self.accepted is not None):
             return ""
-        since = age(moment - (self.refused_since or moment))
+        since = age(0.0 if self.refused_since is None else moment - self.refused_since)
         reason = self.reason.rstrip(".")
         failed = f"the last {count:,} failed: {self.code}, {reason}"
         return f"NO BUNDLE TAKEN for {since}, {failed}"
