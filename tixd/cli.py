@@ -36,6 +36,7 @@ COMMANDS = MappingProxyType(
         "analyze": "Analyse report folders without changing them",
         "explain": "Say what a word in the results means",
         "simulate": "Make reports of lines whose usage is known",
+        "probes": "Show what each probe sent to the collectors here",
         "status": "Show what the tixd that runs here does",
         "health": "Say whether the tixd that runs here can work",
         "failed": "List or retry results that could not be posted",
@@ -47,8 +48,9 @@ COMMANDS = MappingProxyType(
     }
 )
 
-#: The role with settings and options of its own.
+#: The role with settings and options of its own, and the commands that it has.
 COLLECTOR = "collector"
+COLLECTOR_COMMANDS = ("check-config", "health", "probes", "status")
 
 #: Words of -l that are a level: Python's and Celery's.
 LEVELS = frozenset({"DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL"})
@@ -92,7 +94,8 @@ class LazyGroup(click.Group):
 
 def _names(context: click.Context) -> list[str]:
     """List the commands that the role has."""
-    return ["check-config"] if context.params.get("role") == COLLECTOR else sorted(COMMANDS)
+    is_collector = context.params.get("role") == COLLECTOR
+    return list(COLLECTOR_COMMANDS) if is_collector else sorted(COMMANDS)
 
 
 def complete_role(
@@ -241,10 +244,10 @@ def _collect(
     schedule_dir: str | None,
     pprof: str,
 ) -> None:
-    """Run the collector, or leave its settings to check-config."""
+    """Run the collector, or leave its settings to one of its commands."""
     from tixd.commands import CollectorInvocation  # noqa: PLC0415 - --help needs no settings
 
-    if context.invoked_subcommand not in (None, "check-config"):
+    if context.invoked_subcommand not in (None, *COLLECTOR_COMMANDS):
         raise click.UsageError(f"--role collector has no command {context.invoked_subcommand}")
     if schedule_dir is not None:
         raise click.UsageError("-s is not for --role collector, which has no schedule")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from tixd.collector.publish import SinkGroup
 from tixd.collector.server import SERVLET, Server
 from tixd.config.collector_settings import CollectorSettings
+from tixd.history.senders import SenderLog
 from tixd.runtime.http_server import Listener
 from tixd.sinks.base import Sink
 
@@ -73,11 +75,16 @@ def parsed(answer: bytes) -> Said:
 
 
 @asynccontextmanager
-async def collecting(sinks: Sequence[Sink], **settings: Any) -> AsyncIterator[Client]:
-    """A collector with these sinks, which have started."""
+async def collecting(
+    sinks: Sequence[Sink],
+    senders: SenderLog | None = None,
+    clock: Callable[[], float] = time.time,
+    **settings: Any,
+) -> AsyncIterator[Client]:
+    """A collector with these sinks, which have started; `clock` tells when a request ends."""
     wanted = CollectorSettings(**settings)
     outputs = SinkGroup(sinks, wanted.timeout_seconds)
-    server = Server(wanted, outputs, outputs.unready_reasons)
+    server = Server(wanted, outputs, outputs.unready_reasons, senders, clock)
     await outputs.start()
     listener = await server.listen("127.0.0.1:0")
     watching = asyncio.ensure_future(server.watch())

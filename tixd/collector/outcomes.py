@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tixd import logs
+from tixd.history.senders import SenderLog
 from tixd.runtime.status import BundlesView
 
 #: Warnings an hour about bundles that were not taken, of all senders together.
@@ -42,9 +43,10 @@ class Outcome:
 
 
 class Outcomes:
-    """What became of the bundles so far."""
+    """What became of the bundles so far; senders: counts them for the history, if there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, senders: SenderLog | None = None) -> None:
+        self._senders = senders
         self._limiter = logs.RateLimiter()
         self._accepted_at: float | None = None
         self._since = 0.0
@@ -53,6 +55,16 @@ class Outcomes:
 
     def add(self, outcome: Outcome, *, now: float) -> None:
         """Note how a request has ended; `now`: epoch seconds."""
+        if self._senders:
+            self._senders.add(
+                outcome.sender,
+                outcome.address,
+                outcome.code,
+                outcome.reason,
+                outcome.records,
+                is_ping=outcome.is_ping,
+                now=now,
+            )
         if outcome.is_ping or outcome.code == CLIENT_GONE:
             return
         if outcome.code == 200:

@@ -23,6 +23,7 @@ from tixd.collector.publish import SinkGroup
 from tixd.collector.receive import Receiver, RequestContext
 from tixd.config import values
 from tixd.config.collector_settings import CollectorSettings
+from tixd.history.senders import SenderLog
 from tixd.runtime.http_server import (
     Handler,
     HttpServer,
@@ -69,8 +70,10 @@ class Server:
         settings: CollectorSettings,
         sinks: SinkGroup,
         unready_reasons: Callable[[], tuple[str, ...]],
+        senders: SenderLog | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`unready_reasons`: why the role cannot work."""
+        """`unready_reasons`: why the role cannot work; senders: where they are counted."""
         self._sinks = sinks
         self._unready_reasons = unready_reasons
         self._trusted = values.networks(settings.trusted_proxies)
@@ -83,7 +86,8 @@ class Server:
             settings.max_connections, settings.timeout_seconds, self._admission
         )
         self.counts = Counts()
-        self.outcomes = Outcomes()
+        self.outcomes = Outcomes(senders)
+        self._clock = clock
         self._receiver = Receiver(settings, sinks, self._admission, self.counts)
         self.routes: dict[str, Handler] = {
             "GET /stats": self._stats,
@@ -151,7 +155,7 @@ class Server:
         answer = (response and response.text) or ""
         address = self._address(context.request)
         self._log(context, address, code, answer, seconds)
-        self.outcomes.add(_outcome(context, address, code, answer), now=time.time())
+        self.outcomes.add(_outcome(context, address, code, answer), now=self._clock())
         return response or web.Response()
 
     def _address(self, request: web.BaseRequest) -> str:

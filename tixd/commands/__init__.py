@@ -15,11 +15,15 @@ from tixd import errors
 from tixd.config import loader
 from tixd.config.environment import Environment
 from tixd.config.loader import CollectorConfig, ProcessingConfig
+from tixd.config.settings import Settings
 from tixd.runtime import control, startup
 from tixd.runtime.status import Snapshot
 
 #: How long a running tixd may take to answer; it answers from memory.
 ANSWER_SECONDS = 5.0
+
+#: The role whose settings are its own.
+COLLECTOR = "collector"
 
 #: What a role is asked.
 _STATUS = "GET /status"
@@ -68,22 +72,44 @@ class CollectorInvocation:
         """Load the configuration of this process; raises ConfigError."""
         return loader.load_collector(self.options, os.environ, self.file)
 
+    def load_for_asking(self) -> CollectorConfig:
+        """Load what a command needs that only asks; settings that are wrong have their default."""
+        return loader.load_collector_for_asking(self.options, os.environ, self.file)
+
     def start(self) -> CollectorConfig:
         """Load the configuration, become the user it names, open the log, log its warnings."""
         return startup.begin(self.load(), schedules=False)[0]
 
 
-def ask_roles(invocation: Invocation) -> list[Mapping[str, Any]]:
+#: What stood before the command's name, for any role.
+AnyInvocation = Invocation | CollectorInvocation
+
+
+def ask_collectors(invocation: AnyInvocation) -> list[Mapping[str, Any]]:
+    """Return the status of every collector here; raises NotRunning."""
+    loaded = invocation.load_for_asking()
+    return _known(ask_running(loaded, _ask_collectors, _STATUS, ANSWER_SECONDS))
+
+
+def _ask_collectors(environment: Environment, _: str, request: str, seconds: float) -> list[Any]:
+    return control.ask_all(environment, COLLECTOR, request, seconds)
+
+
+def ask_roles(invocation: AnyInvocation) -> list[Mapping[str, Any]]:
     """Return the status of every role here, or of the one that the settings name."""
     loaded = invocation.load_for_asking()
-    roles = ask_running(loaded, control.ask_all, _STATUS, ANSWER_SECONDS)
+    return _known(ask_running(loaded, control.ask_all, _STATUS, ANSWER_SECONDS))
+
+
+def _known(roles: list[Any]) -> list[Mapping[str, Any]]:
+    """Return the status of roles; raises NotDone where one is of another version."""
     if not all(isinstance(role, dict) and role.keys() >= _MEMBERS for role in roles):
         raise errors.NotDone("another version of tixd runs here: use that version's tixd command")
     return roles
 
 
 def ask_running(
-    loaded: ProcessingConfig,
+    loaded: ProcessingConfig | CollectorConfig,
     ask: Callable[[Environment, str, str, float], Answer],
     request: str,
     seconds: float,
@@ -94,7 +120,9 @@ def ask_running(
     root started and that became the owner of the reports. The volume is looked at only where nobody
     else answers, and not for long, because it may hang.
     """
-    role = loaded.settings.role if loaded.sources["role"] != "default" else ""
+    role = COLLECTOR
+    if isinstance(loaded.settings, Settings):
+        role = loaded.settings.role if loaded.sources["role"] != "default" else ""
     try:
         return ask(loaded.environment, role, request, seconds)
     except errors.NotRunning:
@@ -103,7 +131,7 @@ def ask_running(
         return ask(loaded.environment.with_folders_of(owner), role, request, seconds)
 
 
-def _owner(loaded: ProcessingConfig) -> int | None:
+def _owner(loaded: ProcessingConfig | CollectorConfig) -> int | None:
     """Return the user that root's tixd becomes; None where that cannot be known."""
     from tixd.diagnostics.runner import Check, run_checks  # noqa: PLC0415 - seldom needed
 

@@ -11,12 +11,12 @@ import sys
 import click
 
 from tixd import errors
-from tixd.commands import Invocation, ask_roles
+from tixd.commands import AnyInvocation, ask_roles
 
 
 @click.command()
 @click.pass_obj
-def command(invocation: Invocation) -> None:
+def command(invocation: AnyInvocation) -> None:
     """Say "ready", or why the tixd that runs here is not, for scripts and container checks.
 
     Exit code 0: every role that runs here is ready (a stand-by is ready too); else 1.

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tixd.config.fields import duration_seconds
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -85,6 +87,17 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+def as_seconds(_: click.Context, __: click.Parameter, value: str) -> float:
+    """Read the value of an option, a duration above zero: 30m, 2h, 1h30m."""
+    try:
+        seconds = duration_seconds(value)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise click.BadParameter(f"{value!r} is no duration such as 30m, 2h or 1h30m")
+    return seconds
+
+
 def format_option(words: str, *more: str) -> Callable[[Command], Command]:
     """Add the option --format to a command that shows a table to people and JSON to programs.
 
@@ -150,6 +163,11 @@ def number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:z.{digits}f}"
 
 
+def terminal_columns() -> int:
+    """Return how wide the terminal is; more than any line where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_COLUMNS
+
+
 def fold(lines: Iterable[str], columns: int | None = None) -> Iterator[str]:
     """Yield the lines, on a terminal folded between words; the rest of a line is indented.
 
@@ -158,8 +176,7 @@ def fold(lines: Iterable[str], columns: int | None = None) -> Iterator[str]:
     >>> list(fold(["  volume   answered 5 s ago"], 24))
     ['  volume   answered 5 s', '           ago']
     """
-    if columns is None:
-        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_COLUMNS
+    columns = columns or terminal_columns()
     for line in lines:
         label = _LABEL.match(line)
         rest = " " * (label.end() if label else 2)

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from tixd.commands import Invocation, ask_roles
+from tixd.commands import AnyInvocation, ask_roles
 from tixd.commands.output import (
     COLLECTOR_WORDS,
     WORDS,
@@ -31,7 +31,7 @@ _TEXTS = {"leader": "leader", "SIGHUP": "reload_error", "listens": "listens"}
 @click.command()
 @format_option("a page to read, or one JSON object a line for each role")
 @click.pass_obj
-def command(invocation: Invocation, form: str) -> None:
+def command(invocation: AnyInvocation, form: str) -> None:
     """Show what the tixd that runs on this machine does, role by role.
 
     Exit code 1: none runs, or none that this user may ask.
@@ -138,7 +138,9 @@ def _output(output: Mapping[str, Any], now: float) -> Iterator[str]:
     yield f"  output   {output['name']}: {output['target']}"
     confirmed, refused = output["confirmed"], output["refused"]
     last = f"last confirm {duration(now - confirmed)} ago" if confirmed else "no confirm yet"
-    yield f"           {last}, {output['reason']}" if output["reason"] else f"           {last}"
+    address, _, _ = output["target"].partition(", ")
+    reason = output["reason"].removeprefix(f"{address}: ")
+    yield f"           {last}, {reason}" if reason else f"           {last}"
     if refused:
         yield f"           last refusal {duration(now - refused)} ago: {output['refusal']}"
 

@@ -115,6 +115,21 @@ def load_collector(
 
     Raises ConfigError with every problem found, one a line.
     """
+    draft = _read_collector(options, environ, file)
+    draft.raise_problems()
+    return draft.config(CollectorSettings)
+
+
+def load_collector_for_asking(
+    options: Mapping[str, str], environ: Mapping[str, str], file: Path | None
+) -> CollectorConfig:
+    """Read what can be read, for a command that only asks a running collector."""
+    return _read_collector(options, environ, file).config(CollectorSettings)
+
+
+def _read_collector(
+    options: Mapping[str, str], environ: Mapping[str, str], file: Path | None
+) -> _Draft:
     draft = _Draft(COLLECTOR, environ)
     for variable, name in IMAGE_DEFAULTS.items():
         if environ.get(variable):
@@ -124,9 +139,8 @@ def load_collector(
     _read_options(draft, options)
     settings = draft.settings(CollectorSettings)
     draft.problems += _contradictions(settings, draft.sources)
-    draft.raise_problems()
     draft.warnings += _doubts(settings, draft.sources)
-    return draft.config(CollectorSettings)
+    return draft
 
 
 def _read_processing(

@@ -22,6 +22,9 @@ SUFFIX = ".sqlite"
 #: The name of the processing roles' file in the state folder.
 FILE_NAME = f"history{SUFFIX}"
 
+#: The name of the collector's.
+COLLECTOR_FILE_NAME = f"collector{SUFFIX}"
+
 #: What is added to the name of a damaged file.
 SET_ASIDE = ".damaged"
 

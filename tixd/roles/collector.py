@@ -21,6 +21,9 @@ from tixd.collector.publish import SinkGroup
 from tixd.collector.server import Server
 from tixd.config.collector_settings import CollectorSettings
 from tixd.config.loader import CollectorConfig
+from tixd.history import store
+from tixd.history.senders import SENDERS, SenderLog
+from tixd.history.writer import HistoryWriter, running
 from tixd.runtime import tasks
 from tixd.runtime.service import Service
 from tixd.runtime.startup import exit_now
@@ -54,18 +57,48 @@ class Collector(Service[CollectorSettings]):
         settings = loaded.settings
         self.http_stop_seconds = min(settings.timeout_seconds, settings.stop_seconds)
         self._sinks = SinkGroup(sinks(settings), settings.timeout_seconds)
-        self._server = Server(settings, self._sinks, lambda: self.snapshot().unready_reasons())
+        self._senders = SenderLog()
+        self._history = self._history_writer()
+        self._server = Server(
+            settings,
+            self._sinks,
+            lambda: self.snapshot().unready_reasons(),
+            self._senders if self._history else None,
+        )
         self._pprof = pprof
 
     async def work(self) -> None:
         """Collect until the stop."""
-        async with self._running_sinks(), self.answering():
+        async with self._recording(), self._running_sinks(), self.answering():
             self.require(tasks.start_loop(self._server.watch, "watch over connections"))
             names = ", ".join(sink.name for sink in self._sinks.sinks)
             await self.enter_running(addresses=", ".join(self.addresses), outputs=names)
             while not self.stopping.is_set():
                 await self.tick()
+                self._record()
         await self.end_required()
+
+    def _history_writer(self) -> HistoryWriter | None:
+        """Make the history that the settings name; None: they want none."""
+        settings = self.settings
+        path = store.path_of(
+            settings.history, self._environment.state_folder, store.COLLECTOR_FILE_NAME
+        )
+        limits = store.Limits(settings.history_days, settings.history_max_mb * 10**6)
+        return HistoryWriter(path, [SENDERS], limits) if path else None
+
+    def _record(self) -> None:
+        """Put what was seen of senders since the last call into the history."""
+        if self._history and (batch := self._senders.take()):
+            self._history.put(SENDERS.name, batch)
+
+    @contextlib.asynccontextmanager
+    async def _recording(self) -> AsyncIterator[None]:
+        async with running(self._history):
+            try:
+                yield
+            finally:
+                self._record()
 
     @contextlib.asynccontextmanager
     async def _running_sinks(self) -> AsyncIterator[None]:
@@ -98,6 +131,7 @@ class Collector(Service[CollectorSettings]):
             sink_problems=self._sinks.unready_reasons(),
             outputs=self._sinks.views(),
             bundles=self._server.outcomes.view(),
+            history=self._history.view() if self._history else None,
         )
 
     def kill(self) -> None:

@@ -1,0 +1,115 @@
+"""Senders in the history's file: added up, bounded, expired, and in the order that is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.histories import WIDE
+from tixd.history import senders, store
+from tixd.history.senders import HOUR_SECONDS, SENDERS, SenderLog
+from tixd.history.writer import HistoryWriter, running
+
+#: A full hour.
+HOUR = 500_000 * HOUR_SECONDS
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """An empty history."""
+    connection = store.open_for_writing(str(tmp_path / "h.sqlite"), [SENDERS])
+    with contextlib.closing(connection):
+        yield connection
+
+
+def write(file: sqlite3.Connection, *requests: tuple[str, int, float]) -> None:
+    """Write requests, each a name, a code and when; each bundle has two records."""
+    log = SenderLog()
+    for name, code, now in requests:
+        reason = "" if code == 200 else f"why {code}"
+        records = {"JobUsageRecord": 2}
+        log.add(name, "192.0.2.1", code, reason, records, is_ping=False, now=now)
+    batch = log.take()
+    assert batch is not None
+    with store.transaction(file):
+        SENDERS.write(file, [batch])
+
+
+def shown(file: sqlite3.Connection, since: float = 0, silent_before: float = 0) -> list[Any]:
+    """What is read, a dict for each sender."""
+    return senders.read(file, since, silent_before)
+
+
+def test_a_sender_is_added_up_over_commits_and_hours(file):
+    write(file, ("a", 200, HOUR + 1.5))
+    write(file, ("a", 503, HOUR + 2), ("a", 200, HOUR + HOUR_SECONDS))
+    [row] = shown(file)
+    times = ("first_seen", "last_seen", "taken_at", "failed_at")
+    at = [row.pop(name) - HOUR for name in times]
+    assert at == [1.5, HOUR_SECONDS, HOUR_SECONDS, 2]
+    texts = {"sender": "a", "address": "192.0.2.1", "state": "", "failed_reason": "why 503"}
+    counts = {"taken": 2, "not_taken": 1, "JobUsageRecord": 4, "code_200": 2, "code_503": 1}
+    assert row == {**dict.fromkeys(row, 0), **texts, **counts, "failed_code": 503}
+    [row] = shown(file, since=HOUR + HOUR_SECONDS + 5)
+    assert (row["taken"], row["not_taken"], row["JobUsageRecord"]) == (1, 0, 2)
+
+
+def test_senders_that_need_attention_come_first(file):
+    write(file, ("fine 2", 200, HOUR + 50), ("fine 1", 200, HOUR + 51), ("late", 200, HOUR + 9))
+    write(file, ("early", 400, HOUR + 5), ("bad", 400, HOUR + 50))
+    names = ["bad", "late", "early", "fine 1", "fine 2"]
+    assert [row["sender"] for row in shown(file, silent_before=HOUR + 10)] == names
+    first = senders.read(file, 0, HOUR + 10, most=2)
+    assert [(row["sender"], row["state"]) for row in first] == [
+        ("bad", "failing"),
+        ("late", "silent"),
+    ]
+    assert senders.states(file, HOUR + 10) == {"failing": 1, "silent": 2, "": 2}
+
+
+def test_a_bundle_that_is_taken_ends_a_failure(file):
+    write(file, ("a", 503, HOUR), ("b", 200, HOUR))
+    write(file, ("a", 200, HOUR + 0.01), ("b", 503, HOUR + 0.01))
+    assert {row["sender"]: row["state"] for row in shown(file)} == {"a": "", "b": "failing"}
+
+
+def test_of_too_many_senders_those_go_first_of_which_nothing_was_taken(file, monkeypatch):
+    monkeypatch.setattr(senders, "MAX_SENDERS", 4)
+    write(file, ("silent probe", 200, HOUR), ("old", 200, HOUR - 9))
+    write(file, *((f"made up {n}", 400, HOUR + n) for n in range(1, 6)))
+    names = {"silent probe", "old", "made up 4", "made up 5"}
+    assert {row["sender"] for row in shown(file)} == names
+    assert senders.dropped(file) == 3
+    assert store.value(file, "SELECT count(*) FROM sender_hours") == 4
+    write(file, ("new", 200, HOUR + 9), ("newer", 200, HOUR + 9), ("newest", 200, HOUR + 9))
+    assert {row["sender"] for row in shown(file)} == {"silent probe", "new", "newer", "newest"}
+
+
+def test_what_is_too_old_goes_and_the_oldest_hour_makes_room(file):
+    write(file, ("gone", 200, HOUR), ("a", 200, HOUR), ("a", 200, HOUR + HOUR_SECONDS))
+    write(file, ("a", 200, HOUR + 2 * HOUR_SECONDS))
+    assert SENDERS.make_room(file)
+    assert {row["sender"]: row["taken"] for row in shown(file)} == {"a": 2, "gone": 0}
+    SENDERS.expire(file, HOUR + 2 * HOUR_SECONDS)
+    assert {row["sender"]: row["taken"] for row in shown(file)} == {"a": 1}
+    assert not SENDERS.make_room(file), "the last hour stays"
+
+
+def test_a_writer_puts_a_batch_into_the_file(tmp_path):
+    log = SenderLog()
+    log.add("a", "192.0.2.1", 200, "", {"StorageElement": 3}, is_ping=False, now=HOUR)
+
+    async def main() -> None:
+        history = HistoryWriter(str(tmp_path / "h.sqlite"), [SENDERS], WIDE, clock=lambda: HOUR)
+        async with running(history):
+            history.put(SENDERS.name, log.take())
+
+    asyncio.run(main())
+    with contextlib.closing(store.open_for_reading(str(tmp_path / "h.sqlite"))) as file:
+        assert [row["StorageElement"] for row in shown(file)] == [3]
