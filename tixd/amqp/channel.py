@@ -20,6 +20,7 @@ from pika.channel import Channel as RawChannel
 from pika.exceptions import AMQPError, ChannelClosed, ConnectionClosed
 
 from tixd import errors
+from tixd.amqp.frames import DELIVERY_MODES, content_frames, publish_frame
 from tixd.amqp.messages import Declared, Message, Properties
 from tixd.runtime import tasks
 
@@ -84,6 +85,12 @@ def resolve(future: asyncio.Future[Any], result: Any) -> None:
         future.set_result(result)
 
 
+def _fail(future: asyncio.Future[Any], error: errors.BrokerError) -> None:
+    """Let the future fail; nobody needs to wait for it."""
+    future.set_exception(error)
+    future.exception()  # else asyncio logs that nobody did
+
+
 async def wait_reply(reply: asyncio.Future[_T], ended: Ended) -> _T:
     """Return the reply; raise the reason of an end that comes first, or BrokerUnavailable."""
     both: set[asyncio.Future[Any]] = {reply, ended}
@@ -101,10 +108,6 @@ async def call(ended: Ended, request: Callable[..., Any], **values: Any) -> Any:
     with translated():
         request(**values, callback=partial(resolve, reply))
     return await wait_reply(reply, ended)
-
-
-#: AMQP's delivery-mode, by whether a message is persistent.
-_DELIVERY_MODES = {True: 2, False: 1}
 
 
 @dataclass(slots=True)
@@ -202,13 +205,12 @@ class Channel:
         It fails with MessageReturned, MessageRefused or another BrokerError. It has no deadline:
         the caller sets one.
         """
-        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        confirmed.add_done_callback(lambda future: future.cancelled() or future.exception())
+        confirmed: asyncio.Future[None] = self.ended.get_loop().create_future()
         if self.ended.done():
-            confirmed.set_exception(self.ended.result())
+            _fail(confirmed, self.ended.result())
             return confirmed
         with translated():
-            self._raw.basic_publish(exchange, key, body, _to_raw(properties), mandatory=True)
+            self._emit(exchange, key, body, properties, mandatory=True)
         self._published += 1  # the broker counts only what it gets
         mark = (exchange, key, properties.message_id)
         self._unconfirmed[self._published] = _Unconfirmed(mark, confirmed)
@@ -217,7 +219,18 @@ class Channel:
     def send(self, exchange: str, key: str, body: bytes, properties: Properties) -> None:
         """Publish a message that may be lost: where no queue is bound, or the channel has ended."""
         with contextlib.suppress(AMQPError):
-            self._raw.basic_publish(exchange, key, body, _to_raw(properties))
+            self._emit(exchange, key, body, properties, mandatory=False)
+
+    def _emit(
+        self, exchange: str, key: str, body: bytes, properties: Properties, *, mandatory: bool
+    ) -> None:
+        """Do what pika's basic_publish does, with frames of ours; raises AMQPError."""
+        raw, connection = self._raw, self._raw.connection
+        raw._raise_if_not_open()  # noqa: SLF001
+        method = publish_frame(raw.channel_number, exchange, key, mandatory=mandatory)
+        most = connection._body_max_length  # noqa: SLF001
+        content = content_frames(raw.channel_number, body, properties, most)
+        connection._output_marshaled_frames([method + content])  # noqa: SLF001
 
     def _on_returned(self, _: Any, method: Any, properties: Any, __: bytes) -> None:
         """Mark the message; returns come in the order of publishing, each before its ack."""
@@ -235,9 +248,9 @@ class Channel:
             if message is None or message.confirmed.done():
                 continue
             if isinstance(method, pika.spec.Basic.Nack):
-                message.confirmed.set_exception(errors.MessageRefused("negative confirm"))
+                _fail(message.confirmed, errors.MessageRefused("negative confirm"))
             elif message.returned:
-                message.confirmed.set_exception(errors.MessageReturned(message.returned))
+                _fail(message.confirmed, errors.MessageReturned(message.returned))
             else:
                 message.confirmed.set_result(None)
 
@@ -310,7 +323,7 @@ class Channel:
         self._unconfirmed = {}
         for message in unconfirmed.values():
             if not message.confirmed.done():
-                message.confirmed.set_exception(type(reason)(reason.detail))
+                _fail(message.confirmed, type(reason)(reason.detail))
 
 
 def _without_queue(exchange: str, key: str) -> str:
@@ -326,17 +339,9 @@ _TEXTS = (
 )  # fmt: skip
 
 
-def _to_raw(properties: Properties) -> pika.BasicProperties:
-    return pika.BasicProperties(
-        headers=dict(properties.headers) or None,
-        delivery_mode=_DELIVERY_MODES[properties.persistent],
-        **{name: getattr(properties, name) or None for name in _TEXTS},
-    )
-
-
 def _from_raw(raw: Any) -> Properties:
     return Properties(
         headers=raw.headers or {},
-        persistent=raw.delivery_mode == _DELIVERY_MODES[True],
+        persistent=raw.delivery_mode == DELIVERY_MODES[True],
         **{name: getattr(raw, name) or "" for name in _TEXTS},
     )
