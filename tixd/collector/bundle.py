@@ -213,8 +213,9 @@ def _check_utf8(text: bytes) -> Steps[None]:
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for start in range(0, len(text), _DECODED_BYTES):
+            if start:
+                yield 0
             decoder.decode(text[start : start + _DECODED_BYTES])
-            yield 0
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise BadRequest(f"arg1 is not UTF-8: {error.reason}") from error
