@@ -46,7 +46,7 @@ def key_table() -> str:
     lines += ["| all | the record | RawXML | its source |"]
     used: dict[mapping.Rule, dict[str, list[str]]] = {}
     for kind in dict.fromkeys(mapping.KINDS.values()):
-        for element, rule in {**kind.rules, "any other": mapping.OTHER}.items():
+        for element, rule in {**kind.writers.rules, "any other": mapping.OTHER}.items():
             used.setdefault(rule, {}).setdefault(kind.name, []).append(element)
     for rule, found in used.items():
         of = "all" if len(found) == len(set(mapping.KINDS.values())) else ", ".join(found)

@@ -39,6 +39,12 @@ _TIME = re.compile(
     re.ASCII,
 )
 
+#: The most frequent of these, published as it stands: UTC without a fraction, on a day that every
+#: month has.
+_PLAIN_TIME = re.compile(
+    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII
+)
+
 #: Days of the months in a year that is not a leap year.
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -48,7 +54,7 @@ MAX_SIGNED = 2**63 - 1
 #: Largest value of an unsigned integer of 64 bits (spaces and counts).
 MAX_UNSIGNED = 2**64 - 1
 
-#: Longest duration that is remembered, characters; a bundle has the same few many times.
+#: Longest text that is remembered with its value, characters; a bundle has the same few many times.
 _REMEMBERED_CHARACTERS = 40
 
 #: Characters of a bad value that a message shows.
@@ -110,6 +116,8 @@ def time(text: str, key: str) -> str:
     >>> time("2016-02-29T00:00:00+00:00", "EndTime")
     '2016-02-29T00:00:00Z'
     """
+    if _PLAIN_TIME.fullmatch(text):
+        return text
     found = _TIME.fullmatch(text)
     if not found or not _day_exists(int(found[2]), int(found[3]), int(found[4])):
         raise BadRecord(f"{key} {_shown(text)} is not an RFC 3339 time")
@@ -135,13 +143,19 @@ def whole(text: str, key: str, limit: int) -> int:
     return int(digits)
 
 
-def key_part(text: str) -> str:
-    """Return a description or type as part of a key; absent ones are unknown.
+def typed_key(prefix: str, text: str) -> str:
+    """Return a key that ends with a description or type; absent ones are unknown.
 
-    >>> key_part("condor.Job Status"), key_part("")
-    ('condor-Job-Status', 'unknown')
+    >>> typed_key("Resource", "condor.Job Status"), typed_key("TimeInstant", "")
+    ('Resource_condor-Job-Status', 'TimeInstant_unknown')
     """
-    return text.replace(".", "-").replace(" ", "-") or "unknown"
+    short = len(text) <= _REMEMBERED_CHARACTERS
+    return _typed_key(prefix, text) if short else _typed_key.__wrapped__(prefix, text)
+
+
+@functools.lru_cache(maxsize=4096)
+def _typed_key(prefix: str, text: str) -> str:
+    return f"{prefix}_{text.replace('.', '-').replace(' ', '-') or 'unknown'}"
 
 
 def _day_exists(year: int, month: int, day: int) -> bool:

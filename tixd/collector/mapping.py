@@ -19,10 +19,10 @@ from tixd.collector.conversions import (
     MAX_SIGNED,
     MAX_UNSIGNED,
     Value,
-    key_part,
     number,
     seconds,
     time,
+    typed_key,
     whole,
 )
 from tixd.collector.record_parser import LOCAL_NAMES, attributes, direct_text
@@ -154,7 +154,7 @@ def _write_resource(element: Element, flat: Flat) -> None:
     if description == "ResourceType":
         flat.fixed[description] = direct_text(element)
         return
-    key = f"Resource_{key_part(description)}"
+    key = typed_key("Resource", description)
     flat.fixed[key] = direct_text(element)
     if len(attrs) > 1:
         _write_suffixes(element, key, flat.fixed, _RESOURCE_SUFFIXES)
@@ -226,16 +226,30 @@ _WALL_DURATION = Rule(
 )
 
 
+class Writers(dict[str, Write]):
+    """What writes a child, by the name that its tree has; fills itself with the names of probes."""
+
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        super().__init__()
+        self.rules = rules
+
+    def __missing__(self, name: str) -> Write:
+        write = self.rules.get(LOCAL_NAMES[name], OTHER).write
+        if name in LOCAL_NAMES:  # which is bounded
+            self[name] = write
+        return write
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind:
     """A type of record.
 
-    name: as it is published; rules: of its children; identity: the key that identifies a record;
+    name: as it is published; writers: of its children; identity: the key that identifies a record;
     finish: what completes the map of one.
     """
 
     name: str
-    rules: Mapping[str, Rule]
+    writers: Writers
     identity: str
     finish: Callable[[Flat], None]
 
@@ -290,7 +304,7 @@ def _typed_rule(prefix: str, value: Callable[[str, str], Value], kind: str) -> R
 
     def write(element: Element, flat: Flat) -> None:
         attrs = attributes(element)
-        key = f"{prefix}_{key_part(attrs.get('type', ''))}"
+        key = typed_key(prefix, attrs.get("type", ""))
         flat.fixed[key] = value(direct_text(element), key)
         _write_description(attrs, key, flat)
 
@@ -329,14 +343,14 @@ _SPACES = {
 #: The element that a probe begins its run with: neither a record nor unknown.
 HANDSHAKE = "ProbeDetails"
 
-_JOB = Kind("JobUsageRecord", _JOB_RULES, "RecordId", _finish_job)
+_JOB = Kind("JobUsageRecord", Writers(_JOB_RULES), "RecordId", _finish_job)
 
 #: Every type of record that is known, by the local name of its element.
 KINDS = {
     "JobUsageRecord": _JOB,
     "UsageRecord": _JOB,
-    "StorageElement": Kind("StorageElement", _STORAGE_RULES, "UniqueID", _finish_storage),
+    "StorageElement": Kind("StorageElement", Writers(_STORAGE_RULES), "UniqueID", _finish_storage),
     "StorageElementRecord": Kind(
-        "StorageElementRecord", _STORAGE_RULES | _SPACES, "UniqueID", _finish_storage
+        "StorageElementRecord", Writers(_STORAGE_RULES | _SPACES), "UniqueID", _finish_storage
     ),
 }

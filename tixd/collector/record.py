@@ -15,8 +15,8 @@ import orjson
 
 from tixd.collector.c14n import canonical
 from tixd.collector.conversions import Value
-from tixd.collector.mapping import KINDS, OTHER, Flat, Kind
-from tixd.collector.record_parser import LOCAL_NAMES, ParsedElement
+from tixd.collector.mapping import KINDS, Flat, Kind
+from tixd.collector.record_parser import ParsedElement
 from tixd.config.collector_settings import Format
 
 #: Bytes of the digest that is a message's id: enough that no two records ever share one.
@@ -32,24 +32,20 @@ class Record:
 
     kind: JobUsageRecord, StorageElement or StorageElementRecord; identity: its RecordId or
     UniqueID, "" where it has none; source: its XML from `<` to `>`, which stands alone; flat: the
-    published map without RawXML, as JSON.
+    published map without RawXML, as JSON; memory_bytes: about how much memory it takes.
     """
 
     kind: str
     identity: str
     source: bytes
     flat: bytes
+    memory_bytes: int
 
     @property
     def fields(self) -> dict[str, Value]:
         """The published map, with RawXML."""
         keys: dict[str, Value] = orjson.loads(self.flat)
         return keys | {"RawXML": self.source.decode()}
-
-    @property
-    def memory_bytes(self) -> int:
-        """Return about how much memory it takes."""
-        return len(self.source) + len(self.flat) + _OBJECTS_BYTES
 
     @property
     def message_id(self) -> str:
@@ -65,14 +61,15 @@ def record(found: ParsedElement) -> Record:
     identity = str(keys.get(kind.identity, ""))
     # Copied, because what orjson gives holds a buffer of at least 4 KiB.
     flat = bytes(memoryview(orjson.dumps(keys)))
-    return Record(kind.name, identity, found.source, flat)
+    memory_bytes = len(found.source) + len(flat) + _OBJECTS_BYTES
+    return Record(kind.name, identity, found.source, flat, memory_bytes)
 
 
 def _flatten(tree: Element, kind: Kind) -> dict[str, Value]:
     flat = Flat()
-    rules = kind.rules
+    writers = kind.writers
     for child in tree:
-        rules.get(LOCAL_NAMES[child.tag], OTHER).write(child, flat)
+        writers[child.tag](child, flat)
     kind.finish(flat)
     flat.fixed["type"] = kind.name
     flat.other.pop("RawXML", None)
