@@ -24,10 +24,10 @@ TIMES = 40
 #: Records of a made bundle.
 RECORDS = 15
 
-#: Shares of Y that the specification allows, Y being 60 ms: 0.25 ms a form of 65 kB; 0.2 ms a
-#: record, of which HTTP and broker need a part as well.
+#: Shares of Y that the specification allows: 0.25 ms a form of 65 kB where Y is 60 ms; and what a
+#: record may take without HTTP and broker.
 MOST_OF_FORM = 1 / 240
-MOST_OF_RECORD = 1 / 300
+MOST_OF_RECORD = 1 / 400
 
 _UR = "http://www.gridforum.org/2003/ur-wg"
 
