@@ -37,8 +37,7 @@ class Collector(subprocess.Popen[bytes]):
     ) -> None:
         self.port = port or closed_port()
         self.log_file, self.file = folder / log, folder / "gracc.toml"
-        text = _toml(_form({**USUAL, "port": str(self.port), **settings}))
-        self.file.write_text(text)
+        self.file.write_text(configuration(self.port, settings))
         command = (*before, *TIXD, "--role", "collector")
         words = (*command, "-c", str(self.file), *options)
         self.runtime_folder = folder / "r"
@@ -109,6 +108,11 @@ class Collector(subprocess.Popen[bytes]):
         begun = time.monotonic()
         self.send_signal(number)
         return self.wait(seconds), time.monotonic() - begun
+
+
+def configuration(port: int, settings: Mapping[str, Any]) -> str:
+    """The text of a collector's file."""
+    return _toml(_form({**USUAL, "port": str(port), **settings}))
 
 
 def _toml(settings: Mapping[str, Any], place: str = "") -> str:

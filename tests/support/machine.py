@@ -16,7 +16,9 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import psutil
@@ -27,8 +29,11 @@ from tests.support.program import ROOT, until
 #: What is kept between runs.
 CACHE = Path(tempfile.gettempdir()) / "machine-of-tixd-tests"
 
-#: Packages of the tree beside Debian's least.
-PACKAGES = "systemd systemd-sysv dbus python3 python3-venv logrotate procps"
+#: Packages of every tree beside Debian's least: no Python.
+BARE = "systemd systemd-sysv dbus logrotate procps"
+
+#: Those of one on which scripts/install runs.
+PACKAGES = f"{BARE} python3 python3-venv"
 
 #: The Debian that it is; the Python of bookworm is the oldest that tixd runs on.
 SUITE = os.environ.get("TIXD_TEST_DEBIAN", "bookworm")
@@ -66,14 +71,24 @@ HALT = signal.SIGRTMIN + 3
 class Machine:
     """A machine that has booted; a context manager. `folder`: holds its copy of the tree."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        packages: str = PACKAGES,
+        suite: str = SUITE,
+        shared: Mapping[Path, str] = MappingProxyType({}),
+    ) -> None:
+        """Boot a copy of a tree; shared: folders of this host, and where they are inside."""
         if os.geteuid() != 0:
             debian.cannot_run("a machine needs root")
         nspawn = debian.program("systemd-nspawn", "systemd-container")
-        bare = _tree()
+        made = tree(packages, suite)
         self._tree, self._log = folder / "tree", folder / "console"
-        subprocess.run(["cp", "-a", bare, self._tree], check=True)
-        shared = {ROOT: "/root/tixd", _wheels(bare): "/root/wheels"}
+        subprocess.run(["cp", "-a", made, self._tree], check=True)
+        shared = {ROOT: "/root/tixd", **shared}
+        if (made / "usr" / "bin" / "python3").exists():
+            shared[_wheels(made)] = "/root/wheels"
         binds = [f"--bind-ro={source}:{target}" for source, target in shared.items()]
         manner = ("--keep-unit", "--register=no", "--console=read-only", f"--kill-signal={HALT}")
         self._group = f"machine-of-tixd-tests-{os.getpid()}"
@@ -151,27 +166,28 @@ class Machine:
         return Path(f"/proc/{self._pid}/root{inside}")
 
 
-def _tree() -> Path:
-    """The bare tree, made if need be."""
-    tree, stamp = CACHE / SUITE, CACHE / f"{SUITE}-is-made"
-    if not stamp.exists() or stamp.read_text() != PACKAGES:
+def tree(packages: str, suite: str = SUITE) -> Path:
+    """The tree of a Debian with these packages, made if need be."""
+    name = "-".join((suite, *sorted(set(packages.split()) - set(BARE.split()))))
+    tree, stamp = CACHE / name, CACHE / f"{name}-is-made"
+    if not stamp.exists() or stamp.read_text() != packages:
         stamp.unlink(missing_ok=True)
         shutil.rmtree(tree, ignore_errors=True)
         CACHE.mkdir(mode=0o700, exist_ok=True)
         assert CACHE.stat().st_uid == 0, f"{CACHE} was made by somebody else"
         debootstrap = debian.program("debootstrap", "debootstrap")
         install = (
-            f"DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends {PACKAGES}"
+            f"DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends {packages}"
         )
         for words in (
-            [debootstrap, "--variant=minbase", SUITE, tree],
+            [debootstrap, "--variant=minbase", suite, tree],
             ["chroot", tree, "sh", "-c", install],
         ):
             done = subprocess.run(words, capture_output=True, text=True, timeout=1200)
             if done.returncode:
                 debian.cannot_run(f"{words[0]}: {done.stdout[-500:]}{done.stderr[-500:]}")
         (tree / "etc" / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
-        stamp.write_text(PACKAGES)
+        stamp.write_text(packages)
     return tree
 
 

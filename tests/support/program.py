@@ -18,8 +18,11 @@ from tixd.commands.output import WORDS
 
 ROOT = Path(__file__).parents[2]
 
+#: Another program to test instead of this checkout, such as one of a release: its path.
+PROGRAM = os.environ.get("TIXD_TEST_PROGRAM")
+
 #: How the program is called: with no tixd.toml, whatever lies in /etc/tixd.
-TIXD = (sys.executable, "-m", "tixd", "-c", os.devnull)
+TIXD = (*([PROGRAM] if PROGRAM else [sys.executable, "-m", "tixd"]), "-c", os.devnull)
 
 #: How a cycle is called.
 COMMAND = (*TIXD, "once")
