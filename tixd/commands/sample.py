@@ -27,6 +27,7 @@ SAMPLES = MappingProxyType(
         "tixd-reports.conf": (DROP_INS, "for reports outside /tmp/reports"),
         "tixd-user.conf": (DROP_INS, "runs tixd as the condenser's user"),
         "tixd-others.conf": (DROP_INS, "for reports in folders of other users"),
+        "tixd-setup": ("/usr/local/bin/", "fits the service to the reports folder"),
         "tixd-check": ("/usr/local/bin/", "checks what the service needs"),
         "tixd.env": ("/etc/tixd/", "settings of the service, for you to fill in"),
         "tixd.logrotate": ("/etc/logrotate.d/", "where the log is a file"),

@@ -40,7 +40,7 @@ def explain_denial(path: str) -> Iterator[None]:
         me = current_user()
         raise errors.Unusable(
             f"{error.detail}, tried as {me}; {path} is {facts}:"
-            f" run tixd as {owner} (TIX_RUN_AS, or scripts/install again), or give {me} the right"
+            f" run tixd as {owner} (TIX_RUN_AS, or tixd-setup), or give {me} the right"
         ) from None
 
 

@@ -88,9 +88,7 @@ def test_folders_of_another_user_say_whose_they_are_and_who_tried(tmp_path, lock
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "Permission denied, tried as root (uid 0); " in said
     assert f"{tmp_path / locked} is rwxr-x---, of uid {STRANGER} and group {STRANGER}" in said
-    assert (
-        f"run tixd as uid {STRANGER} (TIX_RUN_AS, or scripts/install again), or give root" in said
-    )
+    assert f"run tixd as uid {STRANGER} (TIX_RUN_AS, or tixd-setup), or give root" in said
 
 
 def test_a_volume_that_is_full_or_read_only_says_so(tmp_path):
