@@ -10,12 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import debian
+from tests.support import debian, packaging
 from tixd import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANGES = "tixd/manual/changes.md"
 TODAY = f"## {__version__}, 2026-11-28"
+
+#: What is left in dist, whatever the architecture.
+MADE = {
+    *("SHA256SUMS", f"tixd-{__version__}.tar.gz", f"tixd-{__version__}-py3-none-any.whl"),
+    *(f"tixd-{__version__}-linux-ARCH{end}" for end in ("", ".cdx.json", ".licences.txt")),
+    *(f"tixd_{__version__}_ARCH.deb", f"tixd-{__version__}-1.ARCH.rpm"),
+}
 
 #: What is not of the checkout, or comes and goes there while other tests run.
 _NOT_OURS = (".*", "dist", "build", "__pycache__")
@@ -105,6 +112,7 @@ def test_a_label_of_the_image_with_another_version_is_refused(checkout):
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_release_is_made_tried_and_left_in_dist(checkout, tmp_path):
+    packaging.get_tools()
     docker = tmp_path / "bin" / "docker"
     docker.parent.mkdir()
     docker.write_text('#!/bin/sh\necho "docker $*"\n')
@@ -116,8 +124,8 @@ def test_a_release_is_made_tried_and_left_in_dist(checkout, tmp_path):
     collector = f"--target collector -t tixd-collector:{__version__} -t tixd-collector:latest"
     assert f"docker build {collector}" in done.stderr
     dist = checkout.folder / "dist"
-    made = {f"tixd-{__version__}.tar.gz", f"tixd-{__version__}-py3-none-any.whl"}
-    assert {path.name for path in dist.iterdir()} == made | {"SHA256SUMS"}
+    made = {re.sub(r"(x86_64|amd64|aarch64|arm64)", "ARCH", path.name) for path in dist.iterdir()}
+    assert made == MADE
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=dist, check=True)
     assert f"git tag -a v{__version__}" in done.stdout
     assert checkout.git("status", "--porcelain") == checkout.git("tag") == ""
@@ -126,6 +134,7 @@ def test_a_release_is_made_tried_and_left_in_dist(checkout, tmp_path):
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_wheel_that_lacks_a_sample_is_no_release(checkout):
+    packaging.get_tools()
     checkout.edit("pyproject.toml", '"samples/*"', '"samples/*.timer"')
     checkout.commit()
     done = checkout.release("--no-tests")

@@ -25,6 +25,7 @@ PAGES = (
     "analyze",
     "moving-from-tix-time-processor",
     "moving-from-gracc-collector",
+    "packages",
     "systemd",
     "docker",
     "settings",

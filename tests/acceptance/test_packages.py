@@ -1,0 +1,323 @@
+"""The one file and the packages, on Debians that have no Python.
+
+They are built once, or taken from the folder that $TIXD_TEST_PACKAGES names.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import machine, made, packaging
+from tests.support.bundles import form
+from tests.support.collector import configuration
+from tests.support.direct import bound_queue, identities, to_broker
+from tests.support.kafka import NoidaDb, bodies, to_kafka
+from tests.support.ledger import Ledger
+from tests.support.machine import Machine
+from tests.support.program import ROOT, environment, until
+from tests.support.service_host import INSTALLED, SECONDS, Host, owner, posted
+from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
+from tixd import __version__
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # the first run builds, and makes trees
+
+#: Where machines find what was built.
+PACKAGES = "/root/packages"
+
+#: Where a package has the program in use: a link to one of two folders.
+PROGRAM = "/usr/lib/tixd/current"
+
+#: Debian's tools, without a question.
+APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-qq", "--no-install-recommends")
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what scripts/packages/build makes."""
+    if ready := os.environ.get("TIXD_TEST_PACKAGES"):
+        return Path(ready)
+    out = tmp_path_factory.mktemp("packages")
+    packaging.build(tmp_path_factory.mktemp("source"), out)
+    return out
+
+
+@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+def bare(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, packages: Path
+) -> Iterator[Host]:
+    """A machine without Python, on which the .deb is installed."""
+    shared = {packages: PACKAGES}
+    folder = tmp_path_factory.mktemp("machine")
+    with Machine(folder, packages=machine.BARE, suite=request.param, shared=shared) as booted:
+        assert booted.run("sh", "-c", "command -v python3").returncode != 0
+        installs_deb(booted)
+        booted.did("useradd", "--system", "--user-group", "condenser")
+        yield Host(booted)
+
+
+def installs_deb(booted: Machine) -> str:
+    """What apt says of the .deb."""
+    return booted.did("sh", "-c", f"{' '.join(APT)} --reinstall install {PACKAGES}/tixd_*.deb")
+
+
+@pytest.fixture
+def host(bare: Host) -> Iterator[Host]:
+    """The same, with nothing of other tests."""
+    bare.settle()
+    yield bare
+    bare.settle()
+
+
+@pytest.fixture
+def api() -> Iterator[StandInApi]:
+    """A stand-in for the tix-api."""
+    with StandInApi(user="tix", password="secret") as server:
+        yield server
+
+
+def fits(host: Host) -> None:
+    """Have the service fitted to the reports that are there."""
+    host.did("tixd-setup")
+
+
+def test_a_cycle_is_posted_by_the_service(host, api):
+    ledger = Ledger(host.reports(user="condenser"), api)
+    fits(host)
+    host.posts_to(api)
+    assert "WRONG" not in host.did("tixd-check")
+    host.systemctl("enable", "--now", "tixd")
+    until(lambda: api.accepted, SECONDS)
+    assert owner(host) == "condenser"
+    assert host.did("tixd", "health") == "ready\n"
+    ledger.settled()
+    host.systemctl("disable", "--now", "tixd")
+    assert (host.show("Result"), host.show("ExecMainStatus")) == ("success", "0")
+
+
+def test_manual_pages_completion_and_what_is_inside_come_along(host):
+    for name in ("man1/tixd.1.gz", "man7/tixd-troubleshooting.7.gz", "man7/tixd-settings.7.gz"):
+        assert host.path(f"/usr/share/man/{name}").exists()
+    assert "_TIXD_COMPLETE" in host.path("/usr/share/bash-completion/completions/tixd").read_text()
+    for name in ("copyright", "licences.txt.gz", "sbom.cdx.json.gz"):
+        assert host.path(f"/usr/share/doc/tixd/{name}").exists()
+
+
+def test_a_dispatcher_and_a_worker_share_the_work_over_rabbitmq(host, api, broker):
+    ledger = Ledger(host.reports(user="tixd", reports=64), api)
+    host.posts_to(api, TIX_RABBITMQ_HOST="127.0.0.1", TIX_RABBITMQ_PORT=str(broker.port))
+    host.starts("tixd@worker", "tixd@dispatcher")
+    until(lambda: len(api.accepted) == len(ledger.expected), SECONDS)
+    host.systemctl("stop", "tixd@worker", "tixd@dispatcher")
+    ledger.settled()
+
+
+def test_the_collector_publishes_to_rabbitmq_and_to_kafka(host, broker, tmp_path):
+    port = closed_port()
+    direct = bound_queue(broker)
+    with NoidaDb(tmp_path) as kafka:
+        outputs = to_kafka(kafka.address, **to_broker(broker.port))
+        host.path("/etc/tixd/gracc.toml").write_text(configuration(port, outputs))
+        host.sets("collector", TIXD_OPTIONS="--role collector -c /etc/tixd/gracc.toml")
+        host.starts("tixd@collector")
+        until(lambda: host.run("tixd", "health").stdout == "ready\n", SECONDS)
+        assert posted(port, form(range(3))) == 200
+        assert (len(identities(direct)), len(bodies(kafka.address))) == (3, 3)
+    host.systemctl("stop", "tixd@collector")
+
+
+@pytest.fixture
+def busy(host: Host, api: StandInApi) -> Ledger:
+    """The ledger of a service that has long to do."""
+    ledger = Ledger(host.reports(user="tixd", reports=64), api)
+    api.answer(Behaviour(fault="trickle", trickle_seconds=0.01))
+    host.posts_to(api)
+    host.starts()
+    until(lambda: len(api.posts) >= 2, SECONDS)
+    return ledger
+
+
+def test_what_runs_keeps_its_program_until_the_new_one_is_there(host, busy):
+    before = host.show("MainPID")
+    host.did("sh", "-c", f"dpkg --unpack {PACKAGES}/tixd_*.deb")
+    assert host.show("MainPID") == before
+    worker = host.did("pgrep", "-P", before, "-f", "spawn|fork").split()[-1]
+    host.did("kill", "-KILL", worker)
+    until(lambda: f"worker_ended worker={worker}" in host.journal(), SECONDS)
+    until(lambda: host.run("tixd", "health").stdout == "ready\n", SECONDS)
+    assert "restarted: tixd.service" in host.did("dpkg", "--configure", "tixd")
+    assert host.show("MainPID") != before
+
+
+def test_an_upgrade_restarts_what_runs_and_loses_nothing(host, api, busy):
+    old, settings = host.did("readlink", PROGRAM), host.path("/etc/tixd/tixd.env").read_text()
+    installs_deb(host.machine)
+    assert host.did("readlink", PROGRAM) != old
+    assert not host.path(old.strip()).exists()
+    assert host.path("/etc/tixd/tixd.env").read_text() == settings
+    host.systemctl("stop", "tixd")
+    host.did("sh", "-c", "rm -f /var/lib/tixd/tixd-schedule.json")
+    host.starts()
+    until(lambda: len(busy.expected) <= len(api.accepted), SECONDS)
+    busy.settled()
+
+
+def test_what_was_removed_leaves_settings_and_data_until_it_is_purged(host):
+    host.path("/var/lib/tixd").mkdir(exist_ok=True)
+    host.path("/var/lib/tixd/records").touch()
+    host.systemctl("enable", "tixd", "tixd@worker")
+    host.did(*APT, "remove", "tixd")
+    left = host.did("sh", "-c", "find / -xdev -name '*tixd*' -not -path '/root/*'").split()
+    kept = ("/etc/tixd", "/var/lib/tixd", "/var/log/tixd", "/var/lib/dpkg", "/proc")
+    assert [path for path in left if not path.startswith(kept)] == []
+    assert host.path("/etc/tixd/tixd.env").exists()
+    assert "/var/lib/tixd" in host.did(*APT, "purge", "tixd"), "it may be the only copy"
+    assert not host.path("/etc/tixd").exists()
+    assert host.path("/var/lib/tixd/records").exists()
+    installs_deb(host.machine)
+    assert host.did("tixd", "--version") == f"tixd {__version__}\n"
+
+
+@pytest.fixture
+def script_host(tmp_path: Path, packages: Path) -> Iterator[Host]:
+    """A machine with Python, on which scripts/install has run."""
+    with Machine(tmp_path, shared={packages: PACKAGES}) as booted:
+        host = Host(booted)
+        host.installs()
+        host.begun = 0.0
+        yield host
+
+
+def test_what_scripts_install_has_installed_becomes_the_package(script_host, api):
+    host = script_host
+    ledger = Ledger(host.reports(user="tixd", reports=19), api)
+    host.posts_to(api)
+    settings = host.path("/etc/tixd/tixd.env").read_text()
+    host.systemctl("enable", "--now", "tixd", "tixd-asn.timer")
+    assert "restarted: tixd.service" in installs_deb(host.machine)
+    assert host.did("readlink", f"/proc/{host.show('MainPID')}/exe").startswith(PROGRAM)
+    assert host.did("systemctl", "is-enabled", "tixd", "tixd-asn.timer") == "enabled\n" * 2
+    assert host.path("/etc/tixd/tixd.env").read_text() == settings
+    gone = ("/opt/tixd", "/opt/tixd-a", "/usr/local/bin/tixd", f"{INSTALLED}.service")
+    assert [path for path in gone if host.path(path).exists()] == []
+    assert host.run("/root/tixd/scripts/install").returncode == 1, "it would hide the package"
+    until(lambda: api.accepted, SECONDS)
+    ledger.settled()
+
+
+@pytest.fixture
+def rpm_host(tmp_path: Path, packages: Path) -> Iterator[Host]:
+    """A machine of Debian that has rpm besides."""
+    shared = {packages: PACKAGES}
+    with Machine(tmp_path, packages=f"{machine.BARE} rpm", shared=shared) as booted:
+        yield Host(booted)
+
+
+def test_the_rpm_is_installed_upgraded_and_removed_as_far_as_a_debian_shows_it(rpm_host):
+    host, port = rpm_host, closed_port()
+
+    def rpm(*words: str) -> str:
+        # Its database knows nothing of Debian's packages, so --nodeps.
+        return host.did("sh", "-c", f"rpm --nodeps {' '.join(words)}")
+
+    rpm("-i", f"{PACKAGES}/tixd-*.rpm")
+    host.sets("collector", TIXD_OPTIONS="--role collector", GRACC_PORT=str(port))
+    host.sets(GRACC_AMQP_ENABLE="false", GRACC_FILE_PATH="/var/lib/tixd-collector/records")
+    host.starts("tixd@collector")
+    assert posted(port, form(range(3))) == 200
+    said = rpm("-U", "--replacepkgs", "--replacefiles", f"{PACKAGES}/tixd-*.rpm")
+    assert "restarted: tixd@collector.service" in said
+    assert posted(port, form(range(3))) == 200
+    assert len(host.path("/var/lib/tixd-collector/records").read_text().splitlines()) == 6
+    assert "removed" in rpm("-e", "tixd")
+    assert host.path("/etc/tixd/tixd.env").exists()
+    assert host.show("ActiveState", "tixd@collector") == "inactive"
+    assert not host.path("/usr/lib/tixd").exists()
+
+
+def test_two_builds_give_the_same_bytes(packages, tmp_path):
+    [wheel] = packages.glob("*.whl")
+    subprocess.run([packaging.BUILD, wheel, tmp_path], check=True)
+    for path in tmp_path.iterdir():
+        assert filecmp.cmp(path, packages / path.name, shallow=False), path.name
+
+
+@pytest.fixture
+def one_file(packages: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the one file as a user with this home, after a command of the shell."""
+    [file] = [path for path in packages.glob("tixd-*-linux-*") if os.access(path, os.X_OK)]
+
+    def run(*words: str, before: str = ":", **variables: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **variables}
+        command = ["unshare", "-m", "sh", "-c", f'{before}; exec "$0" "$@"', file, *words]
+        return subprocess.run(command, env=env, capture_output=True, text=True)
+
+    return run
+
+
+#: Where root's one file unpacks itself.
+PLACE = "/var/cache/tixd/programs"
+
+#: Mounts over the places where root's one file could be unpacked.
+NOWHERE = "; ".join(
+    f"mount -t tmpfs -o noexec none {place}"
+    for place in ("/var/cache", "/tmp", "/var/tmp", "/run", "/dev/shm")
+)
+
+
+def test_a_host_without_a_folder_for_programs_gets_one_line_that_says_what_to_set(one_file):
+    done = one_file("--version", before=NOWHERE)
+    assert (done.returncode, done.stdout) == (3, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("tixd: no folder can hold the program")
+    assert "set TMPDIR" in line
+
+
+def test_a_folder_that_is_named_is_used_where_no_other_can_be(one_file, tmp_path):
+    place = ROOT / f".unpacked-{os.getpid()}"
+    try:
+        place.mkdir()
+        done = one_file("--version", before=NOWHERE, TMPDIR=str(place))
+        assert (done.stdout, done.stderr) == (f"tixd {__version__}\n", "")
+    finally:
+        subprocess.run(["rm", "-rf", place], check=True)
+
+
+def test_a_leftover_of_a_start_that_was_killed_is_removed(one_file):
+    left = f"mount -t tmpfs none /var/cache; mkdir -p {PLACE}/new-1 {PLACE}/tixd-0.0.1"
+    held = f"exec 7<{PLACE}/tixd-0.0.1; flock -s 7"
+    listing = f'"$0" "$@"; ls {PLACE} >&2; exit'
+    first = one_file("--version", before=f"{left}; {listing}")
+    assert (first.returncode, len(first.stderr.split())) == (0, 1)
+    second = one_file("--version", before=f"{left}; {held}; {listing}")
+    assert [name for name in second.stderr.split() if name == "tixd-0.0.1"], "it is in use"
+
+
+def test_started_by_root_it_becomes_the_owner_of_the_reports(one_file, api, tmp_path):
+    base = made.installation(tmp_path / "reports", 1_700_000_000, 19).parents[1]
+    subprocess.run(["chown", "-R", "4321", base], check=True)
+    for folder in (tmp_path, tmp_path.parent):
+        folder.chmod(0o755)
+    done = one_file("-c", "/dev/null", "once", **environment(base, api.port))
+    assert (done.returncode, len(api.accepted)) == (0, 1), done.stderr
+    assert "uid 4321" in done.stderr
+
+
+def test_20_starts_and_kills_leave_one_folder(one_file):
+    start = '"$0" -c /dev/null --role dispatcher & sleep 1; kill -KILL $!; wait $!'
+    loop = f"mount -t tmpfs none /var/cache; for n in $(seq 20); do {start}; done 2>/dev/null"
+    listing = f"ls {PLACE} | wc -l; exit"
+    assert one_file(before=f"{loop}; {listing}").stdout.split()[-1] == "1"
+
+
+def test_the_demo_runs_with_the_one_file(packages, tmp_path):
+    [file] = [path for path in packages.glob("tixd-*-linux-*") if os.access(path, os.X_OK)]
+    for words in ([], ["collector"]):
+        demo = [ROOT / "scripts" / "demo", "--with", file, *words]
+        done = subprocess.run(demo, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
