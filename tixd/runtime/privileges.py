@@ -35,6 +35,9 @@ NET_BIND_SERVICE = 10
 #: Versions of capget(2) and capset(2) that know capabilities of 64 bits, in two halves.
 _VERSION_3 = 0x20080522
 
+#: A file beside the code, and there too where the code is packed into the program.
+_BESIDE_THE_CODE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "py.typed")
+
 #: prctl(2): children and programs that are executed get no more than this process has.
 _SET_NO_NEW_PRIVS = 38
 
@@ -149,7 +152,7 @@ def check(identity: Identity) -> None:
         os.setgroups(identity.groups)
         os.setegid(identity.groups[0])
         os.seteuid(identity.uid)
-        needed = (sys.executable, os.path.abspath(__file__))
+        needed = (sys.executable, _BESIDE_THE_CODE)
         missing = [path for path in needed if not os.access(path, os.R_OK, effective_ids=True)]
     except OSError as error:
         raise _not_allowed(identity, error) from None
