@@ -22,6 +22,7 @@ from tests.support.relay import Relay
 from tests.support.service import LONG, service
 from tests.support.site import Fleet, is_ready
 from tests.support.stand_in_api import StandInApi, closed_port
+from tests.support.terminal import WIDTHS, screen
 from tests.support.volumes import HangingVolume, by_all
 
 START = 1_700_000_000
@@ -52,7 +53,7 @@ def told(
     command = [*before, *TIXD, *options, "check-config", "--connect"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
-    lines = done.stdout.partition("configuration: fine\n")[2].splitlines()
+    lines = done.stdout.partition("\n\n")[0].splitlines()
     return done.returncode, {line[:16].strip(): line[16:].strip() for line in lines}
 
 
@@ -68,8 +69,8 @@ def beside(running: object, base: Path, port: int, **variables: str) -> dict[str
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int]]:
-    """Every file below it, by inode and time."""
-    found = ((path, path.stat()) for path in folder.rglob("*") if path.is_file())
+    """Every file and folder below it, by inode and time; the service itself writes its history."""
+    found = ((path, path.stat()) for path in folder.rglob("*") if "history" not in path.name)
     return {str(path): (facts.st_ino, facts.st_mtime_ns) for path, facts in found}
 
 
@@ -103,11 +104,39 @@ def test_all_is_fine_beside_a_service_that_does_not_notice(tmp_path):
         assert all_fine(code, lines)
         assert lines["user"].startswith("fine: tried as ")
         assert f" pid {running.pid} on " in lines["schedule"]
-        assert "a running tixd answers there" in lines["HTTP address"]
+        has_it = f"{running.http}: the standalone of {base}, pid {running.pid}, answers there"
+        assert lines["HTTP address"] == f"fine: {has_it}"
         assert f"a standalone runs here, pid {running.pid}" in lines["control socket"]
         assert (contents(tmp_path), running.log()) == (before, log)
         assert running.in_state("running")
         assert api.posts == []
+
+
+def test_an_address_that_another_role_or_another_reports_folder_has_is_wrong(tmp_path):
+    base, state = tmp_path / "reports", tmp_path / "state"
+    base.mkdir()
+    with StandInApi() as api, service(base, state, api.port) as running:
+        other = beside(running, tmp_path / "state", api.port)
+        code, lines = told(other)
+        has_it = f"the standalone of {base}, pid {running.pid}, has it: name another in TIX_HTTP_AD"
+        assert has_it in lines["HTTP address"]
+        code, lines = told(beside(running, base, api.port), "--role", "worker")
+        assert code == 1
+        assert has_it in lines["HTTP address"]
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_with_connect_the_checks_come_first_and_then_what_is_set(tmp_path, columns):
+    env = environment(tmp_path, closed_port(), TIX_HTTP_ADDRESS="off", RUNTIME_DIRECTORY="/tmp")
+    own = {name: text for name, text in env.items() if name.startswith(("TIX_", "RUNTIME"))}
+    shown = screen("check-config", "--connect", columns=columns, environment=own)
+    assert shown.faults == []
+    text = "\n".join(shown.lines)
+    assert text.index("WRONG: ") < text.index("TIX_API_CONNECT_SECONDS") < text.index("fine\n")
+    assert "30.0 seconds" in text
+    assert "TIX_API_CA_BUNDLE" not in text
+    assert "TIX_STOP_SECONDS" not in text
+    assert ("TIX_WORKERS = 1 processes  (environment TIX_WORKERS)" in text) is (columns < 80)
 
 
 def test_something_wrong_is_exit_code_1_also_as_json_and_a_setting_is_2(tmp_path):
@@ -206,7 +235,7 @@ def test_a_collector_does_not_notice_that_it_is_looked_at(tmp_path):
         code, lines = told(env, "--role", "collector", "-c", str(collector.file))
         assert code == 0, lines
         assert lines["file"].endswith("records: can be appended to")
-        assert "a running tixd answers there" in lines["HTTP address"]
+        assert f"the collector of this host, pid {collector.pid}, ans" in lines["HTTP address"]
         assert f"pid {collector.pid}" in lines["control socket"]
         assert collector.ready()
 
@@ -222,7 +251,8 @@ def test_a_port_that_collectors_share_is_fine_and_one_that_is_not_shared_is_wron
         code, lines = told(env, *words)
         assert code == 0, lines
         assert lines["HTTP address"] == f"fine: {address} is shared with a running tixd"
-        assert lines["admin address"] == f"fine: {own}: a running tixd answers there"
+        has_it = f"the collector of this host, pid {collector.pid}, answers there"
+        assert lines["admin address"] == f"fine: {own}: {has_it}"
     with Collector(tmp_path, output, port=collector.port) as alone:
         alone.runs()
         code, lines = told(env | {"GRACC_REUSEPORT": "true"}, *words)

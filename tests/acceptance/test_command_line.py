@@ -152,7 +152,7 @@ def test_check_config_shows_values_and_sources_and_no_secret():
     assert "TIX_API_USER api.user anna environment TIX_API_USER" in lines
     assert "TIX_API_PASSWORD api.password *** environment TIX_API_PASSWORD" in lines
     assert "CELERY_LOG_LEVEL log.level ERROR option -l" in lines
-    assert "TIX_WORKERS workers 0 default" in lines
+    assert "TIX_WORKERS workers 0 processes default" in lines
     assert "posts to https://localhost:443 as user anna" in lines
     assert any(line.startswith("warning: environment TIX_API_SSL") for line in lines)
     assert lines[-1] == "configuration: fine"

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 #: How long it may take to find the owner of the reports.
 WHO_SECONDS = 2.0
 
+#: A terminal narrower than this many columns has no room for a table.
+NARROW_COLUMNS = 80
+
+#: What the columns of the table are.
+_HEAD = ("setting", "tixd.toml", "value", "source")
+
 #: A terminal narrower than this many columns has no room for the key in tixd.toml as well.
 WIDE_COLUMNS = 110
 
@@ -41,6 +47,7 @@ class Row:
     environment: str
     key: str
     value: Any
+    unit: str
     source: str
 
 
@@ -51,9 +58,10 @@ class Row:
 def command(invocation: Invocation | CollectorInvocation, *, form: str, connect: bool) -> None:
     """Show every setting with its source, and say whether each one is allowed.
 
-    With --connect also try the folders, tix-api, RabbitMQ and everything else that the role needs;
-    a running tixd is not disturbed. Run it as the user that tixd runs as. Run by root, it becomes
-    the user that tixd would become, and gives that user tixd's own folders, as tixd would.
+    With --connect first try the folders, tix-api, RabbitMQ and everything else that the role needs,
+    and then show only the settings that are not as by default. A running tixd is not disturbed. Run
+    it as the user that tixd runs as. Run by root, it becomes the user that tixd would become, and
+    gives that user tixd's own folders, as tixd would.
 
     Exit code 0: all is fine; 2: a setting is wrong; 1: something that was tried does not work.
     Secrets are not shown.
@@ -71,13 +79,12 @@ def command(invocation: Invocation | CollectorInvocation, *, form: str, connect:
             print(json.dumps({"fine": False, "problems": problems}, indent=2))
             sys.exit(error.exit_code)
         raise
-    if form == "table":
-        _show(loaded)
     results = _connect(loaded) if connect else []
     if form == "json":
         print(json.dumps(_as_object(loaded, results, connect=connect), indent=2))
     else:
         _show_results(results)
+        _show(loaded, only_set=connect)
     sys.exit(0 if all(each.fine for each in results) else 1)
 
 
@@ -108,7 +115,8 @@ def _rows(loaded: ProcessingConfig | CollectorConfig) -> list[Row]:
         name, value = field.name, getattr(loaded.settings, field.name)
         shown = str(value) or None if isinstance(value, Secret) else value
         facts, source = field.metadata, loaded.sources[name]
-        found.append(Row(facts["env"], facts["key"], shown, source))
+        unit = facts.get("unit") or ("seconds" if facts.get("shape") == "duration" else "")
+        found.append(Row(facts["env"], facts["key"], shown, unit, source))
     return found
 
 
@@ -124,7 +132,12 @@ def _as_object(
     loaded: ProcessingConfig | CollectorConfig, results: list[CheckResult], *, connect: bool
 ) -> dict[str, object]:
     settings = {
-        row.key: {"value": row.value, "source": row.source, "environment": row.environment}
+        row.key: {
+            "value": row.value,
+            "unit": row.unit,
+            "source": row.source,
+            "environment": row.environment,
+        }
         for row in _rows(loaded)
     }
     return {
@@ -136,28 +149,45 @@ def _as_object(
     }
 
 
-def _show(loaded: ProcessingConfig | CollectorConfig) -> None:
-    rows: list[tuple[str, ...]] = [("setting", "tixd.toml", "value", "source")]
-    rows += [
-        (row.environment, row.key, _words(row.value), bounded.text(row.source))
+def _show(loaded: ProcessingConfig | CollectorConfig, *, only_set: bool) -> None:
+    rows: list[tuple[str, ...]] = [
+        (row.environment, row.key, _words(row.value, row.unit), bounded.text(row.source))
         for row in _rows(loaded)
+        if not (only_set and row.source == "default")
     ]
-    if sys.stdout.isatty():
-        _show_on_terminal(rows)
-    else:
-        output.print_columns(rows)
+    _show_settings(rows)
     print()
-    for text in loaded.warnings:
-        print(f"warning: {text}")
+    texts = [f"warning: {text}" for text in loaded.warnings]
     if isinstance(loaded.settings, Settings):
-        print(posting(loaded.settings))
-    print("configuration: fine")
+        texts.append(posting(loaded.settings))
+    texts.append("configuration: fine")
+    if only_set:
+        texts.append("all other settings are as by default: tixd check-config shows them")
+    print(*output.fold(texts), sep="\n")
+
+
+def _show_settings(rows: list[tuple[str, ...]]) -> None:
+    """Print the settings: a table where there is room, else a line or two for each."""
+    columns = output.terminal_columns()
+    if columns < NARROW_COLUMNS:
+        lines = (f"{name} = {value}  ({source})" for name, _, value, source in rows)
+        print(*output.fold(lines, columns), sep="\n")
+    elif rows and sys.stdout.isatty():
+        _show_on_terminal([_HEAD, *rows])
+    elif rows:
+        output.print_columns([_HEAD, *rows])
 
 
 def _show_results(results: list[CheckResult]) -> None:
+    """Print what was tried: what each thing is, and whether it is fine."""
+    if not results:
+        return
     verdicts = {True: "fine", False: "WRONG"}
-    rows = [(each.what, f"{verdicts[each.fine]}: {each.text}") for each in results]
-    output.print_columns(rows)
+    width = max(len(each.what) for each in results) + 2
+    for each in results:
+        line = f"{each.what:{width}}{verdicts[each.fine]}: {each.text}"
+        print(*output.fold([line], indent=width), sep="\n")
+    print()
 
 
 def _show_on_terminal(rows: list[tuple[str, ...]]) -> None:
@@ -175,7 +205,8 @@ def _show_on_terminal(rows: list[tuple[str, ...]]) -> None:
     terminal.print(shown)
 
 
-def _words(value: object) -> str:
+def _words(value: object, unit: str) -> str:
     if value in (None, ""):
         return "not set"
-    return json.dumps(value) if isinstance(value, bool) else bounded.text(str(value))
+    text = json.dumps(value) if isinstance(value, bool) else bounded.text(str(value))
+    return f"{text} {unit}" if unit else text

@@ -168,10 +168,13 @@ def terminal_columns() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_COLUMNS
 
 
-def fold(lines: Iterable[str], columns: int | None = None) -> Iterator[str]:
+def fold(
+    lines: Iterable[str], columns: int | None = None, indent: int | None = None
+) -> Iterator[str]:
     """Yield the lines, on a terminal folded between words; the rest of a line is indented.
 
-    columns: the width; None: that of the terminal, without one no line is folded.
+    columns: the width; None: that of the terminal, without one no line is folded. indent: of the
+    rest; None: to behind the label, if there is one.
 
     >>> list(fold(["  volume   answered 5 s ago"], 24))
     ['  volume   answered 5 s', '           ago']
@@ -179,7 +182,9 @@ def fold(lines: Iterable[str], columns: int | None = None) -> Iterator[str]:
     columns = columns or terminal_columns()
     for line in lines:
         label = _LABEL.match(line)
-        rest = " " * (label.end() if label else 2)
+        rest = " " * (indent or (label.end() if label else 2))
+        if len(rest) + max(map(len, line.split()), default=0) > columns:
+            rest = ""  # else its longest word would not fit
         yield from textwrap.wrap(
             line,
             columns,

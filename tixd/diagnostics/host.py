@@ -1,6 +1,7 @@
 """Check what the host provides: HTTP address, control socket, log file; explain missing rights.
 
-Rules: an address or a socket that a running tixd uses is fine; no log file is made.
+Rules: an address or a socket that the same role uses is fine; no log file is made; folders keep
+their times.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import http.client
 import os
 import stat
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 from tixd import errors
@@ -44,9 +46,33 @@ def explain_denial(path: str) -> Iterator[None]:
         ) from None
 
 
+@contextlib.contextmanager
+def same_times(path: str) -> Iterator[None]:
+    """Give a folder its times back after the block: cycles look at them.
+
+    What others made there meanwhile makes the folder new. Of another user's folder the times cannot
+    be given back.
+    """
+    try:
+        quiet = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOATIME)
+    except OSError:  # another user's, or not there
+        yield
+        return
+    try:
+        before, names = os.fstat(quiet), set(os.listdir(quiet))
+        yield
+        with contextlib.suppress(OSError):
+            os.utime(quiet, ns=(before.st_atime_ns, before.st_mtime_ns))
+            if set(os.listdir(quiet)) != names:
+                os.utime(quiet)
+    finally:
+        os.close(quiet)
+
+
 def make_and_remove(folder: Folder) -> None:
     """Make a file and remove it, under a name that all of tixd ignores; raises VolumeError."""
-    folder.unlink(folder.write_temporary(f".tixd.check-{uuid4()}", b"x", durable=True))
+    with same_times(folder.path):
+        folder.unlink(folder.write_temporary(f".tixd.check-{uuid4()}", b"x", durable=True))
 
 
 def _ownership(path: str) -> tuple[str, str]:
@@ -63,8 +89,20 @@ def _ownership(path: str) -> tuple[str, str]:
     return owner, f"{mode}, of {owner} and group {group}"
 
 
-def check_http_address(address: str, setting: str, *, shared: bool = False) -> str:
-    """Check the address, which `setting` names; shared: other collectors may have it too."""
+def check_http_address(
+    address: str,
+    setting: str,
+    environment: Environment,
+    role: str,
+    reports: str = "",
+    *,
+    shared: bool = False,
+) -> str:
+    """Check the address, which `setting` names; shared: other collectors may have it too.
+
+    A process that has it is fine where it is the one that would be started: of the same role, with
+    the same reports folder.
+    """
     if address == "off":
         return "off: no /healthz, /readyz and /metrics"
     taken = " without reusePort, or by another user" if shared else ""
@@ -72,7 +110,7 @@ def check_http_address(address: str, setting: str, *, shared: bool = False) -> s
         sockets = asyncio.run(bind_address(address, when_taken=taken, shared=shared))
     except errors.CannotStart as error:
         if not shared and _tixd_answers(address):
-            return f"{address}: a running tixd answers there"
+            return _owner_of(address, setting, environment, role, reports)
         detail = error.detail.removeprefix("HTTP address ")
         remedy = "end what has it, or correct" if "in use" in detail else "correct"
         raise errors.Unusable(f"{detail}: {remedy} {setting}") from None
@@ -83,10 +121,27 @@ def check_http_address(address: str, setting: str, *, shared: bool = False) -> s
     return f"{address} is free"
 
 
+def _owner_of(address: str, setting: str, environment: Environment, role: str, reports: str) -> str:
+    """Say that the role that runs here has the address; raises Unusable where another one has."""
+    port = address.rpartition(":")[2]
+    has_it = "a tixd that does not answer this user"
+    for found in _roles(environment):
+        if any(one.endswith(f":{port}") for one in found.get("listens", "").split(", ")):
+            has_it = f"the {found['role']} of {found['reports'] or 'this host'}, pid {found['pid']}"
+            if (found["role"], found["reports"]) == (role, reports):
+                return f"{address}: {has_it}, answers there"
+    raise errors.Unusable(
+        f"{address}: {has_it}, has it: name another in {setting}, or end that process"
+    )
+
+
 def check_control_socket(environment: Environment, role: str) -> str:
     """Try to make a control socket in the runtime folder."""
     try:
-        folder = control.try_socket(environment, role)
+        with contextlib.ExitStack() as kept:
+            for path in environment.runtime_folders:
+                kept.enter_context(same_times(path))
+            folder = control.try_socket(environment, role)
     except OSError as error:
         raise errors.Unusable(
             f"no control socket can be made: {error.strerror or error}: tixd status and tixd health"
@@ -116,10 +171,16 @@ def check_log_file(path: str, *, by_root: bool) -> str:
 
 
 def _running(environment: Environment, role: str) -> str:
-    with contextlib.suppress(errors.OperatorError):
-        for found in control.ask_all(environment, role, "GET /status", ANSWER_SECONDS):
-            return f"a {role} runs here, pid {found['pid']}"
+    for found in _roles(environment, role):
+        return f"a {role} runs here, pid {found['pid']}"
     return f"no {role} runs here"
+
+
+def _roles(environment: Environment, role: str = "") -> list[Any]:
+    """Return the status of the roles that run here and answer."""
+    with contextlib.suppress(errors.OperatorError):
+        return control.ask_all(environment, role, "GET /status", ANSWER_SECONDS)
+    return []
 
 
 def _tixd_answers(address: str) -> bool:

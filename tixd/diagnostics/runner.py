@@ -148,7 +148,7 @@ def required_checks(
         found.append(Check("log file", _lazy("host.check_log_file", path, by_root=by_root), _HANGS))
     return [
         *found,
-        *_of_addresses(loaded.settings),
+        *_of_addresses(loaded),
         Check("control socket", _lazy("host.check_control_socket", environment, role), _HANGS),
     ]
 
@@ -176,16 +176,20 @@ def _of_collector(settings: CollectorSettings) -> Iterator[Check]:
         yield Check("file", _lazy("broker.check_file", settings), _HANGS)
 
 
-def _of_addresses(settings: Settings | CollectorSettings) -> Iterator[Check]:
-    check = "host.check_http_address"
+def _of_addresses(loaded: ProcessingConfig | CollectorConfig) -> Iterator[Check]:
+    settings = loaded.settings
+    check = partial(_lazy, "host.check_http_address")
     if isinstance(settings, Settings):
-        address = settings.http_address_used
-        yield Check("HTTP address", _lazy(check, address, "TIX_HTTP_ADDRESS"), _SILENT)
+        who = (loaded.environment, settings.role, settings.reports_base_path)
+        run = check(settings.http_address_used, "TIX_HTTP_ADDRESS", *who)
+        yield Check("HTTP address", run, _SILENT)
         return
+    collector = (loaded.environment, "collector")
     address, shared = f"{settings.address}:{settings.port}", settings.reuse_port
-    yield Check("HTTP address", _lazy(check, address, "address and port", shared=shared), _SILENT)
+    run = check(address, "address and port", *collector, shared=shared)
+    yield Check("HTTP address", run, _SILENT)
     if own := settings.admin_address:
-        yield Check("admin address", _lazy(check, own, "adminAddress"), _SILENT)
+        yield Check("admin address", check(own, "adminAddress", *collector), _SILENT)
 
 
 def _lazy(name: str, *arguments: Any, **options: Any) -> Callable[[], str]:

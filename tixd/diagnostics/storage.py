@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from tixd import errors
 from tixd.asn.table import Table
 from tixd.config.settings import Settings
-from tixd.diagnostics.host import current_user, explain_denial, make_and_remove
+from tixd.diagnostics.host import current_user, explain_denial, make_and_remove, same_times
 from tixd.directory import Folder
 from tixd.dispatch.leader import LOCK_FILE, HostLock
 from tixd.dispatch.mounts import lock_reach, read_mountinfo
@@ -32,8 +32,8 @@ def check_reports(settings: Settings) -> str:
     """Check the reports folder as a worker needs it."""
     base = settings.reports_base_path
     users = _users(base)
-    tried = sum(_try_user(base, user_id) for user_id in users[:MAX_USERS])
-    with explain_denial(base), Folder(base, follow=True) as folder:
+    with explain_denial(base), Folder(base, follow=True) as folder, same_times(folder.path):
+        tried = sum(_try_user(base, user_id) for user_id in users[:MAX_USERS])
         if not tried:
             make_and_remove(folder)
         free_bytes = folder.free_bytes()
@@ -61,7 +61,7 @@ def check_reports_of_dispatcher(settings: Settings) -> str:
 
 def _users(base: str) -> list[int]:
     try:
-        with explain_denial(base):
+        with explain_denial(base), Folder(base, follow=True) as folder, same_times(folder.path):
             return list_users(base, RateLimiter())
     except errors.NotFound:
         raise errors.Unusable(
@@ -73,7 +73,7 @@ def _try_user(base: str, user_id: int) -> bool:
     """Check one installation of a user; False where there is none, or it vanished meanwhile."""
     path = os.path.join(base, str(user_id))
     with contextlib.suppress(errors.NotFound):
-        with explain_denial(path), Folder(path) as folder:
+        with explain_denial(path), Folder(path) as folder, same_times(folder.path):
             ids = ids_in(folder, RateLimiter())
         if ids:
             _try_installation(os.path.join(path, str(ids[0])))
@@ -82,7 +82,7 @@ def _try_user(base: str, user_id: int) -> bool:
 
 
 def _try_installation(path: str) -> None:
-    with explain_denial(path), Folder(path) as folder:
+    with explain_denial(path), Folder(path) as folder, same_times(folder.path):
         make_and_remove(folder)
         names = (e.name for e in folder.entries() if e.is_file and is_report_name(e.name))
         if name := next(names, ""):
@@ -114,7 +114,8 @@ def _can_be_made(path: str) -> str:
     while not os.path.lexists(parent):
         parent = os.path.dirname(parent)
     try:
-        os.rmdir(tempfile.mkdtemp(prefix=".tixd.check-", dir=parent))
+        with same_times(parent):
+            os.rmdir(tempfile.mkdtemp(prefix=".tixd.check-", dir=parent))
     except OSError as error:
         raise errors.Unusable(
             f"{path} is not there, and {current_user()} cannot make it in {parent}:"

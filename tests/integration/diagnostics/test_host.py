@@ -20,14 +20,18 @@ def environment_of(folder: Path) -> Environment:
     return Environment((str(folder),), (), "", "")
 
 
+#: The setting of an address, and a role that does not run.
+NOBODY = ("X", environment_of(Path("/nowhere")), "worker")
+
+
 def test_an_address_that_is_free_stays_so():
     address = f"127.0.0.1:{closed_port()}"
-    assert host_module.check_http_address(address, "X") == f"{address} is free"
-    assert host_module.check_http_address(address, "X") == f"{address} is free"
+    assert host_module.check_http_address(address, *NOBODY) == f"{address} is free"
+    assert host_module.check_http_address(address, *NOBODY) == f"{address} is free"
 
 
 def test_no_address_is_needed_where_it_is_off():
-    assert host_module.check_http_address("off", "X").startswith("off: ")
+    assert host_module.check_http_address("off", *NOBODY).startswith("off: ")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", ""])
@@ -36,7 +40,7 @@ def test_an_address_that_somebody_else_has_is_wrong(monkeypatch, host):
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"{host}:{other.getsockname()[1]}"
         with pytest.raises(errors.Unusable, match="in use: end what has it, or correct X"):
-            host_module.check_http_address(address, "X")
+            host_module.check_http_address(address, *NOBODY)
 
 
 def test_a_socket_that_can_be_had_is_gone_after_the_try(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tixd import errors
 from tixd.config.collector_settings import CollectorSettings
 from tixd.config.settings import Settings
 from tixd.diagnostics import broker, storage
+from tixd.diagnostics.host import same_times
 from tixd.diagnostics.runner import Check, run_checks
 from tixd.diagnostics.storage import check_table
 from tixd.dispatch.leader import LOCK_FILE, HostLock
@@ -52,6 +54,25 @@ def test_a_reports_folder_that_can_be_used_says_what_was_tried_and_is_as_before(
     assert "a file made and removed in 2 of its installations, as " in text
     assert "iB free; a volume of this host (" in text
     assert everything(tmp_path) == before
+
+
+def test_no_folder_that_is_tried_has_another_time_afterwards(tmp_path):
+    settings = base_of(tmp_path, "1/2", "3/4")
+    schedule = tmp_path / "schedule"
+    schedule.mkdir()
+    folders = [tmp_path, schedule, *(tmp_path / name for name in ("1", "1/2", "3", "3/4"))]
+    for folder in folders:
+        os.utime(folder, ns=(5 * 10**9, 7 * 10**9))
+    storage.check_reports(settings)
+    storage.check_schedule(replace(settings, schedule_dir=str(schedule)))
+    assert [(f.stat().st_atime, f.stat().st_mtime) for f in folders] == [(5, 7)] * len(folders)
+
+
+def test_what_another_one_writes_during_the_try_makes_the_folder_new(tmp_path):
+    os.utime(tmp_path, (5, 7))
+    with same_times(str(tmp_path)):
+        (tmp_path / "tix-report-1.json").touch()
+    assert tmp_path.stat().st_mtime > 7
 
 
 def test_a_reports_folder_without_installations_is_tried_itself(tmp_path):
