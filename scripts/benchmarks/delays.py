@@ -45,7 +45,7 @@ def measure_workers(base: Path) -> list[Row]:
 
 def _rate(seen: Run, delay_ms: int, workers: int, least: int | None = None) -> Row:
     """Windows a second."""
-    what = f"windows posted, {workers} worker(s), API after {delay_ms} ms"
+    what = f"windows posted, {workers} worker{'s' * (workers > 1)}, API after {delay_ms} ms"
     target = (f"{least}/s or more", seen.rate >= least) if least else ()
     return Row(what, f"{seen.rate:.0f}/s", "", *target)
 

@@ -18,9 +18,8 @@ from benchmarks.runs import run
 from benchmarks.sites import Costs, Outcome
 from benchmarks.yardstick import Row
 
-#: Installations for which it is worked out, and the headings of their columns.
+#: Installations for which it is worked out.
 INSTALLATIONS = (100_000, 1_000_000, 10_000_000)
-HEADINGS = ("100,000", "1 million", "10 million")
 
 #: Windows, and installations, that the costs are measured on.
 MEASURED = 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -13,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,51 +21,38 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import tixd
-from benchmarks import (
-    backlog,
-    collector,
-    compare,
-    daemon,
-    delays,
-    dispatching,
-    estimator,
-    idle,
-    imports,
-    located,
-    manual,
-    memory,
-    rabbitmq,
-    records,
-    scale,
-    step,
-    trees,
-    window,
-)
+from benchmarks import compare, manual
 from benchmarks.data import file_system
 from benchmarks.yardstick import VERDICTS, Row, yardstick_ns
 
-PARTS: dict[str, Callable[[Path], list[Row]]] = {
-    "window": window.measure,
-    "estimator": estimator.measure,
-    "step": step.measure,
-    "dispatch": dispatching.measure,
-    "rabbitmq": rabbitmq.measure,
-    "delays": delays.measure,
-    "workers": delays.measure_workers,
-    "backlog": backlog.measure,
-    "trees": trees.measure,
-    "daemon": daemon.measure,
-    "idle": partial(idle.measure, count=10_000),
-    "memory": memory.measure,
-    "imports": imports.measure,
-    "asn": located.measure,
-    "records": records.measure,
-    "collector": collector.measure,
+#: Each part: the module that measures it, and its function. It is imported when it is measured, so
+#: that another checkout, which may lack what another part needs, can be compared in this one.
+PARTS = {
+    "window": ("window", "measure"),
+    "estimator": ("estimator", "measure"),
+    "step": ("step", "measure"),
+    "dispatch": ("dispatching", "measure"),
+    "rabbitmq": ("rabbitmq", "measure"),
+    "delays": ("delays", "measure"),
+    "workers": ("delays", "measure_workers"),
+    "backlog": ("backlog", "measure"),
+    "trees": ("trees", "measure"),
+    "daemon": ("daemon", "measure"),
+    "idle": ("idle", "measure"),
+    "memory": ("memory", "measure"),
+    "imports": ("imports", "measure"),
+    "asn": ("located", "measure"),
+    "records": ("records", "measure"),
+    "collector": ("collector", "measure"),
 }
 
+#: Beside them: 100,000 idle installations, and what 10 million installations need.
+FULL = ("idle", "measure_full")
+SCALE = ("scale", "measure")
 
-#: Headings of the columns after `what`.
+#: Headings of the columns after `what`; the latter are numbers of installations.
 HEADINGS = ("figure", "in Y", "must reach")
+SCALE_HEADINGS = ("100,000", "1 million", "10 million")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +80,10 @@ def _run(base: Path, arguments: argparse.Namespace) -> None:
         _show(_timed(base, compare.HEADINGS, lambda: compare.compare(arguments.compare, words)))
         return
     if arguments.scale or arguments.manual:
-        large = _timed(base, scale.HEADINGS, lambda: scale.measure(base / "scale"))
+        large = _timed(base, SCALE_HEADINGS, lambda: _rows(SCALE, base / "scale"))
         _show(large)
     if arguments.manual:
-        manual.write("scale", manual.table(large.rows, large.headings, large.machine))
+        manual.write("scale", manual.table(large.rows, SCALE_HEADINGS, large.machine))
     if arguments.scale:
         return
     measured = _timed(base, HEADINGS, lambda: _measured(base, arguments))
@@ -119,9 +106,15 @@ def _timed(
 def _measured(base: Path, arguments: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
     for name in arguments.parts or PARTS:
-        rows += PARTS[name](base / name)
+        rows += _rows(PARTS[name], base / name)
     if arguments.full:
-        rows += idle.measure(base / "full", count=100_000)
+        rows += _rows(FULL, base / "full")
+    return rows
+
+
+def _rows(part: tuple[str, str], base: Path) -> list[Row]:
+    module, function = part
+    rows: list[Row] = getattr(importlib.import_module(f"benchmarks.{module}"), function)(base)
     return rows
 
 
