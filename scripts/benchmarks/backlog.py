@@ -28,7 +28,7 @@ def measure(base: Path) -> list[Row]:
 
 def _row(size: tuple[int, int], seen: Run, smaller: Run | None, yardstick: int) -> Row:
     installations, windows = size
-    what = f"{installations} installations with {windows} window{'s' * (windows > 1)} each: rate, CPU of each"
+    what = f"installations: {installations}, windows in each: {windows}; rate, CPU of a window"
     figure = f"{seen.rate:.0f}/s, {seen.cpu.tixd / 1e6:.2f} ms"
     ratio = share_of_y(seen.cpu.tixd / yardstick)
     if smaller is None:
