@@ -213,7 +213,7 @@ def parse_element(
         source, tree = _parse_completed(source, limits, at)
     except (ParseError, expat.ExpatError) as error:
         raise MalformedBundle(f"no XML ({error}) in what begins", at) from error
-    if source.count(b"</") >= limits.depth:
+    if source.count(b"<") > 2 * limits.depth:  # the innermost element may need one alone
         _check_depth(tree, limits, at)
     return ParsedElement(tree.tag.rpartition("}")[2], tree, source)
 
@@ -221,8 +221,9 @@ def parse_element(
 def check_size(source: bytes, limits: Limits, at: int = 0) -> None:
     """Raise OverLimit for what would make a tree many times as large as its source."""
     values = source.count(b"=")
-    if source.count(b"<") > limits.tags or (
-        values > limits.tags and _has_more(limits.tags, _VALUE.finditer(source))
+    if len(source) > limits.tags and (
+        source.count(b"<") > limits.tags
+        or (values > limits.tags and _has_more(limits.tags, _VALUE.finditer(source)))
     ):
         raise OverLimit(f"a record of over {limits.tags} tags or attributes (maxTags)", at)
     limit = limits.attributes
