@@ -37,6 +37,8 @@ COMMANDS = MappingProxyType(
         "explain": "Say what a word in the results means",
         "simulate": "Make reports of lines whose usage is known",
         "probes": "Show what each probe sent to the collectors here",
+        "installations": "Show how each installation is, and which are silent",
+        "why": "Say why an installation has no results, or which it has",
         "status": "Show what the tixd that runs here does",
         "health": "Say whether the tixd that runs here can work",
         "failed": "List or retry results that could not be posted",

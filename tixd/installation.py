@@ -165,8 +165,8 @@ class _Run:
             "kept": kept,
             "nextTry": math.ceil(backoff.not_before) if backoff.paused(self._worker.now()) else 0,
             "reason": backoff.reason if kept else "",
-            "bad": self._tally["reports_bad"],
-            "badReason": spool.bad_reason or None,
+            "setAside": self._tally["reports_bad"],
+            "setAsideReason": spool.bad_reason or None,
         }
 
     def _open_spool(self, batch_files: int) -> Spool:

@@ -70,9 +70,9 @@ def test_the_state_of_each_installation_and_the_cycle_are_in_the_history(after_a
     latest = rows(after_a_cycle, "SELECT * FROM installations ORDER BY user")
     assert [row["reports"] for row in latest] == [10, 10, 10]
     assert [row["newest"] for row in latest] == [START + 27 * 60] * 3
-    assert [(row["bad"], row["bad_reason"]) for row in latest][::2] == [(0, None)] * 2
-    assert latest[1]["bad"] == 1
-    assert "not a JSON object" in latest[1]["bad_reason"]
+    assert [(row["set_aside"], row["set_aside_reason"]) for row in latest][::2] == [(0, None)] * 2
+    assert latest[1]["set_aside"] == 1
+    assert "not a JSON object" in latest[1]["set_aside_reason"]
     [cycle] = rows(after_a_cycle, "SELECT * FROM cycles")
     assert (cycle["installations"], cycle["jobs"], cycle["windows"]) == (3, 3, 6)
 

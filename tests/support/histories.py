@@ -19,7 +19,7 @@ from tixd.results.posting import Fate, Was
 from tixd.results.response import PostOutcome
 
 #: The parts of a processing role with cycles of ten minutes.
-PARTS = (CYCLES, results_part(600.0))
+PARTS = (CYCLES, results_part(600.0, "/reports"))
 
 #: Limits that no test reaches by chance.
 WIDE = store.Limits(days=36_500, max_bytes=2**30)
@@ -32,7 +32,14 @@ ANSWERS: dict[Fate, PostOutcome] = {
 }
 
 #: The state of an installation that is well.
-WELL = {"reports": 10, "newest": 1_700_000_000, "kept": 0, "nextTry": 0, "reason": "", "bad": 0}
+WELL = {
+    "reports": 10,
+    "newest": 1_700_000_000,
+    "kept": 0,
+    "nextTry": 0,
+    "reason": "",
+    "setAside": 0,
+}
 
 
 def recorder(user: int = 1, installation: int = 2, at: float = 1_700_000_000) -> Recorder:

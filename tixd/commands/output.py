@@ -7,6 +7,7 @@ it needs. rich is imported where it is needed, because it takes long.
 from __future__ import annotations
 
 import csv
+import functools
 import re
 import shutil
 import sys
@@ -81,14 +82,19 @@ _LABEL = re.compile(r" +\S+(?: table)? +")
 #: Width of a table that is not shown on a terminal: none of its lines is folded.
 PLAIN_COLUMNS = 10_000
 
+#: A text has a column of its own where this much room is left for it.
+MIN_TEXT_COLUMNS = 40
+
 #: First characters of a text that spreadsheets take for a formula (OWASP, CSV injection).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def as_seconds(_: click.Context, __: click.Parameter, value: str) -> float:
-    """Read the value of an option, a duration above zero: 30m, 2h, 1h30m."""
+def as_seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """Read the value of an option, a duration above zero: 30m, 2h, 1h30m; None: not given."""
+    if value is None:
+        return None
     try:
         seconds = duration_seconds(value)
     except ValueError:
@@ -145,6 +151,7 @@ def minute(epoch_second: float) -> str:
     return datetime.fromtimestamp(epoch_second, UTC).strftime("%Y-%m-%d %H:%M")
 
 
+@functools.lru_cache(maxsize=4096)
 def iso_time(epoch_second: float) -> str:
     """Return a time to the second as programs read it.
 
@@ -199,6 +206,51 @@ def print_columns(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
         print("  ".join(map(str.ljust, cells, widths)).rstrip())
+
+
+def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of words; the last column is a text that breaks between words.
+
+    headings: of several lines where they hold line breaks. The first column is set left, the
+    others right; a text for which a terminal has no room beside them stands below.
+    """
+    lines = [heading.split("\n") for heading in headings[:-1]]
+    columns = zip(lines, zip(*rows, strict=True), strict=False)
+    widths = [max(map(len, (*heading, *cells))) for heading, cells in columns]
+    indent = sum(widths) + 2 * len(widths)
+    room = terminal_columns() - indent
+    beside = room >= MIN_TEXT_COLUMNS
+    height = max(map(len, lines))
+    for at in range(height):
+        words = [
+            line[at - height + len(line)] if at >= height - len(line) else "" for line in lines
+        ]
+        text = headings[-1] if room > len(headings[-1]) and at == height - 1 else ""
+        print(f"{_aligned(words, widths)}  {text}".rstrip())
+    for *cells, text in rows:
+        at_side = beside or len(text) <= room
+        first, *others = wrapped(text, room if at_side else terminal_columns() - 4)
+        line = _aligned(cells, widths)
+        print(f"{line}  {first}".rstrip() if at_side else line.rstrip())
+        for more in others if at_side else (first, *others):
+            print(" " * (indent if at_side else 4) + more)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = map(str.rjust, cells, widths)
+    return "  ".join([cells[0].ljust(len(first)), *others])
+
+
+def terminal_columns() -> int:
+    """Return the width of the terminal, or of a table that is not shown on one."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_COLUMNS
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """Return the lines of a text that breaks between words; one empty line where it is empty."""
+    if len(text) <= columns:
+        return [text]
+    return textwrap.wrap(text, columns, break_long_words=False, break_on_hyphens=False)
 
 
 def print_csv(headings: Sequence[str], rows: Iterable[Iterable[str | float | None]]) -> None:
@@ -271,7 +323,7 @@ def print_sections(console: Console, table: Table, titles: Mapping[int, Sequence
 
 def print_entries(entries: Iterable[tuple[str, str]]) -> None:
     """Print words with their meanings below; a terminal breaks a meaning between words."""
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_COLUMNS
+    columns = terminal_columns()
     for word, meaning in entries:
         print(word)
         print(textwrap.fill(meaning, columns, initial_indent="    ", subsequent_indent="    "))

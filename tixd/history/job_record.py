@@ -48,9 +48,19 @@ RESULT = ("timestamp", "at", "outcome", "words", "again", "asn", "asName", *_UP,
 
 #: The state of an installation after a job. at: when the job ended; reports: how many wait; newest:
 #: second of the latest report, null where none was there; kept: results that wait; nextTry: when
-#: they are posted again, 0: at the next visit; reason: why they wait; bad: reports set aside by
-#: this job, badReason: why the last one was; trouble: why the job could do nothing.
-STATE = ("at", "reports", "newest", "kept", "nextTry", "reason", "bad", "badReason", "trouble")
+#: they are posted again, 0: at the next visit; reason: why they wait; setAside: how many reports
+#: this job set aside; setAsideReason: why the last one; trouble: why the job could do nothing.
+STATE = (
+    "at",
+    "reports",
+    "newest",
+    "kept",
+    "nextTry",
+    "reason",
+    "setAside",
+    "setAsideReason",
+    "trouble",
+)
 
 
 class JobRecord(NamedTuple):
@@ -216,7 +226,7 @@ def _number(value: object) -> int | None:
 #: What the members must be; the others are numbers or null.
 _CHECKS: dict[str, Callable[[object], object]] = {
     **dict.fromkeys(("timestamp", "at", "outcome"), _second),
-    **dict.fromkeys(("asn", "reports", "newest", "kept", "nextTry", "bad"), _count),
-    **dict.fromkeys(("words", "asName", "reason", "badReason", "trouble"), _words),
+    **dict.fromkeys(("asn", "reports", "newest", "kept", "nextTry", "setAside"), _count),
+    **dict.fromkeys(("words", "asName", "reason", "setAsideReason", "trouble"), _words),
     "again": bool,
 }

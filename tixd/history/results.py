@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS installation_rows (
   user INTEGER, installation INTEGER,
   seen_at INTEGER, reports INTEGER, newest INTEGER,
   kept INTEGER, next_try INTEGER, reason TEXT,
-  bad INTEGER DEFAULT 0, bad_at INTEGER, bad_reason TEXT, trouble TEXT,
+  set_aside INTEGER DEFAULT 0, set_aside_at INTEGER, set_aside_reason TEXT, trouble TEXT,
   timestamp INTEGER, result_at INTEGER, posted_at INTEGER, outcome INTEGER, words TEXT,
   asn INTEGER, {_COLUMNS},
   PRIMARY KEY (user, installation)
@@ -73,7 +73,7 @@ CREATE TABLE IF NOT EXISTS installation_rows (
 CREATE INDEX IF NOT EXISTS kept_rows ON installation_rows (kept) WHERE kept > 0;
 CREATE TABLE IF NOT EXISTS networks (asn INTEGER PRIMARY KEY, name TEXT);
 CREATE VIEW IF NOT EXISTS results AS
-  SELECT user, installation, timestamp, datetime(timestamp, 'unixepoch') AS until, at,
+  SELECT hour, user, installation, timestamp, datetime(timestamp, 'unixepoch') AS until, at,
     {_OUTCOME} AS outcome, words, asn, networks.name AS as_name, {_SHOWN}
   FROM result_rows LEFT JOIN networks USING (asn);
 CREATE VIEW IF NOT EXISTS hours AS
@@ -81,8 +81,9 @@ CREATE VIEW IF NOT EXISTS hours AS
     user, installation, results, {_SHOWN}
   FROM hour_rows;
 CREATE VIEW IF NOT EXISTS installations AS
-  SELECT user, installation, seen_at, reports, newest, kept, next_try, reason, bad, bad_at,
-    bad_reason, trouble, timestamp, result_at, posted_at, {_OUTCOME} AS outcome, words, asn,
+  SELECT user, installation, seen_at, reports, newest, kept, next_try, reason, set_aside,
+    set_aside_at, set_aside_reason, trouble, timestamp, result_at, posted_at,
+    {_OUTCOME} AS outcome, words, asn,
     networks.name AS as_name, {_SHOWN}
   FROM installation_rows LEFT JOIN networks USING (asn);
 """
@@ -114,13 +115,15 @@ _POSTED = "UPDATE installation_rows SET posted_at = ?4 WHERE user = ?1 AND insta
 #: user, installation, job_record.STATE.
 _STATE = """
 INSERT INTO installation_rows (user, installation, seen_at, reports, newest, kept, next_try, reason,
-  bad, bad_at, bad_reason, trouble)
+  set_aside, set_aside_at, set_aside_reason, trouble)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, coalesce(?9, 0), iif(?9 > 0, ?3, NULL), ?10, ?11)
 ON CONFLICT (user, installation) DO UPDATE SET seen_at = excluded.seen_at,
   reports = coalesce(excluded.reports, reports), newest = coalesce(excluded.newest, newest),
   kept = coalesce(excluded.kept, kept), next_try = excluded.next_try, reason = excluded.reason,
-  bad = bad + excluded.bad, bad_at = coalesce(excluded.bad_at, bad_at),
-  bad_reason = coalesce(excluded.bad_reason, bad_reason), trouble = excluded.trouble
+  set_aside = set_aside + excluded.set_aside,
+  set_aside_at = coalesce(excluded.set_aside_at, set_aside_at),
+  set_aside_reason = coalesce(excluded.set_aside_reason, set_aside_reason),
+  trouble = excluded.trouble
 """
 
 _NETWORK = """
@@ -241,7 +244,10 @@ def silent_seconds(period_seconds: float) -> float:
     return max(SILENT_SECONDS, SILENT_PERIODS * period_seconds)
 
 
-def results_part(period_seconds: float) -> Part:
-    """Return the part of a role whose cycles are this far apart."""
+def results_part(period_seconds: float, base: str) -> Part:
+    """Return the part of a role whose cycles are this far apart, over the reports in `base`."""
     summary = partial(_summary, silent_seconds(period_seconds))
-    return Part("results", _SCHEMA, _write, _expire, make_room=_make_room, summary=summary)
+    facts = {"period_seconds": f"{period_seconds:g}", "reports_base_path": base}
+    return Part(
+        "results", _SCHEMA, _write, _expire, make_room=_make_room, summary=summary, facts=facts
+    )

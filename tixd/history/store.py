@@ -10,11 +10,14 @@ import contextlib
 import errno
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tixd import errors
+
+#: An open history.
+Connection = sqlite3.Connection
 
 #: What a history's name ends in; no other file is ever set aside.
 SUFFIX = ".sqlite"
@@ -79,7 +82,8 @@ class Part:
 
     schema: statements that make what is missing; write: puts entries into the tables; expire:
     deletes what is older than an epoch second; make_room: deletes its oldest piece, returns whether
-    there was one; summary: what status and metrics show, at an epoch second.
+    there was one; summary: what status and metrics show, at an epoch second; facts: about the
+    writer, for readers, by name.
     """
 
     name: str
@@ -88,6 +92,11 @@ class Part:
     expire: Callable[[sqlite3.Connection, int], None]
     make_room: Callable[[sqlite3.Connection], bool] = lambda _: False
     summary: Callable[[sqlite3.Connection, int], Mapping[str, Any]] = lambda *_: {}
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+#: The table of the facts of all parts.
+_FACTS = "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,11 @@ def open_for_writing(path: str, parts: Sequence[Part]) -> sqlite3.Connection:
     try:
         _set_up(connection, path)
         for part in parts:
-            connection.executescript(f"BEGIN IMMEDIATE; {part.schema}; COMMIT")
+            connection.executescript(f"BEGIN IMMEDIATE; {_FACTS}; {part.schema}; COMMIT")
+            with transaction(connection):
+                connection.executemany(
+                    "INSERT OR REPLACE INTO facts VALUES (?, ?)", part.facts.items()
+                )
     except BaseException:
         connection.close()
         raise
@@ -164,6 +177,16 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         except sqlite3.Error as error:
             failure = failure or error
     raise errors.NotDone(f"{path}: {reason(failure or sqlite3.Error())}")
+
+
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[Connection]:
+    """Open the file for the block; raises errors.NotDone for what is wrong with it."""
+    with contextlib.closing(open_for_reading(path)) as connection:
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise errors.NotDone(f"{path}: {reason(error)}") from error
 
 
 def _quoted(path: str) -> str:
@@ -265,7 +288,7 @@ def _make_room(connection: sqlite3.Connection, parts: Sequence[Part]) -> bool:
 
 
 @contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Any:
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Commit what the block does, or nothing of it."""
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -263,7 +263,8 @@ class ProcessingService(Service[Settings]):
         folder = self._environment.state_folder or settings.schedule_dir
         if path := store.path_of(settings.history, folder):
             limits = store.Limits(settings.history_days, settings.history_max_mb * 10**6)
-            parts = (CYCLES, results_part(settings.processing_period_minutes * 60.0))
+            period_seconds = settings.processing_period_minutes * 60.0
+            parts = (CYCLES, results_part(period_seconds, settings.reports_base_path))
             self._history = writer.HistoryWriter(path, parts, limits)
             self.on_record = self.record
         async with writer.running(self._history):

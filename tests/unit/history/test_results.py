@@ -74,11 +74,15 @@ def test_the_latest_state_of_an_installation_needs_no_result(file):
     latest = only(file, "SELECT * FROM installations")
     assert (latest["seen_at"], latest["reports"], latest["trouble"]) == (NOW, 0, "not permitted")
     assert (latest["result_at"], latest["outcome"]) == (None, None)
-    write(file, seen({"trouble": None, "bad": 2, "badReason": "no JSON"}, at=NOW + 600))
-    write(file, seen({"newest": None, "bad": 1, "badReason": None}, at=NOW + 1200))
+    write(file, seen({"trouble": None, "setAside": 2, "setAsideReason": "no JSON"}, at=NOW + 600))
+    write(file, seen({"newest": None, "setAside": 1, "setAsideReason": None}, at=NOW + 1200))
     latest = only(file, "SELECT * FROM installations")
     assert (latest["newest"], latest["trouble"]) == (NOW, None)
-    assert (latest["bad"], latest["bad_at"], latest["bad_reason"]) == (3, NOW + 1200, "no JSON")
+    assert (latest["set_aside"], latest["set_aside_at"], latest["set_aside_reason"]) == (
+        3,
+        NOW + 1200,
+        "no JSON",
+    )
 
 
 def test_silent_installations_had_a_result_and_are_still_visited(file):

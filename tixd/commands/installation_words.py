@@ -1,0 +1,100 @@
+"""How an installation is, in words: for `tixd installations` and `tixd why`. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from tixd.history.installations import InstallationState
+from tixd.history.results import GONE_SECONDS
+from tixd.runtime.status import age
+
+
+#: Ages of many installations are alike.
+_age = lru_cache(maxsize=4096)(age)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is said at the epoch second `now`.
+
+    silent_seconds: after which time without a result one is silent; latest: when any installation
+    was visited last.
+    """
+
+    now: float
+    silent_seconds: float
+    latest: int = 0
+
+    def last_result(self, state: InstallationState) -> int | None:
+        """Return when the last result was made, as far as it is known."""
+        return state.result_at or state.timestamp
+
+    def is_gone(self, state: InstallationState) -> bool:
+        """Return whether jobs do not find its folder any more."""
+        return state.seen_at is not None and state.seen_at < self.latest - GONE_SECONDS
+
+    def is_silent(self, state: InstallationState) -> bool:
+        """Return whether it had results and has none now."""
+        last = self.last_result(state)
+        late = last is not None and self.now - last > self.silent_seconds
+        return late and not self.is_gone(state)
+
+    def urgency(self, state: InstallationState) -> tuple[int, int, int, int]:
+        """Sort those first that need attention, and of the silent those that stopped last."""
+        last = self.last_result(state) or 0
+        ranks = (
+            self.is_gone(state),
+            not state.trouble,
+            not self.is_silent(state),
+            not state.kept,
+            not self._is_bad(state),
+        )
+        rank = 9 if ranks[0] else next((n for n, well in enumerate(ranks[1:]) if not well), 8)
+        return rank, 0 if rank == 8 else -last, state.user, state.installation
+
+    def of(self, state: InstallationState) -> str:
+        """Say how it is, in one line.
+
+        >>> words = Words(now=7200.0, silent_seconds=1800.0, latest=7200)
+        >>> words.of(InstallationState(1, 2, seen_at=7000, result_at=3600))
+        'SILENT since 01:00 UTC'
+        >>> words.of(InstallationState(1, 2, result_at=7000, kept=3, next_try=9060, reason="no"))
+        '3 kept, next try in 31 min: no'
+        """
+        parts = [self._life(state), self.kept(state) if state.kept else ""]
+        if self._is_bad(state):
+            parts.append(f"bad report: {state.set_aside_reason or 'no reason is known'}")
+        return "; ".join(filter(None, parts)) or "well"
+
+    def _life(self, state: InstallationState) -> str:
+        if self.is_gone(state):
+            return f"GONE: no folder since {self.clock(state.seen_at or 0)}"
+        if state.trouble:
+            return f"CANNOT BE PROCESSED: {state.trouble}"
+        last = self.last_result(state)
+        if last is None:
+            return "no result yet"
+        return f"SILENT since {self.clock(last)}" if self.is_silent(state) else ""
+
+    def kept(self, state: InstallationState) -> str:
+        """Say how many results are kept, when they are tried again, and why."""
+        wait = (state.next_try or 0) - self.now
+        when = f"in {age(wait)}" if wait > 0 else "at the next visit"
+        reason = f": {state.reason}" if state.reason else ""
+        return f"{state.kept:,} kept, next try {when}{reason}"
+
+    def _is_bad(self, state: InstallationState) -> bool:
+        """Return whether a report was set aside since the last result."""
+        return state.set_aside_at is not None and state.set_aside_at >= (state.result_at or 0)
+
+    def ago(self, moment: float | None) -> str:
+        """Return how long ago that was; "" where it is not known."""
+        return "" if moment is None else _age(int(self.now - moment))
+
+    def clock(self, moment: float) -> str:
+        """Return the time of day, with the date where that is not today's."""
+        then, today = (datetime.fromtimestamp(each, UTC) for each in (moment, self.now))
+        form = "%H:%M UTC" if then.date() == today.date() else "%Y-%m-%d %H:%M UTC"
+        return then.strftime(form)
