@@ -14,6 +14,7 @@ from tests.support.ledger import at_api
 from tests.support.program import until
 from tests.support.service import SHORT, Service, service
 from tests.support.stand_in_api import Behaviour, StandInApi
+from tixd.commands.status import page
 
 START = 1_700_000_000
 
@@ -86,6 +87,9 @@ def test_results_that_are_kept_and_posted_later_are_told_with_the_words_of_the_a
         until(lambda: told(daemon, "results_kept") == 1)
         assert told(daemon, "kept_first") == ["1/2"]
         assert "tixd_results_kept 1.0" in daemon.get("/metrics")[1]
+        lines = [" ".join(line.split()) for line in page(daemon.told())]
+        assert "kept 1 result of 1 installation: 1/2 (tixd installations)" in lines
+        assert f"history {file_of(tmp_path)}" in lines
     [row] = rows(file_of(tmp_path), "SELECT * FROM results")
     assert row["outcome"] == "kept"
     assert row["words"] == "HTTP 500 Internal Server Error: the database is away"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support import made
 from tests.support.broker import Broker
 from tests.support.direct import Direct
@@ -20,9 +22,11 @@ from tixd.queues.results_exchange import EXCHANGE, QUEUE
 WITHOUT = "^(?!tixd.results|tixd.history).*"
 
 
-def history_of(state: Path) -> list[tuple[int, int, int]]:
-    """What the dispatcher's history says was posted."""
-    path = state / "d" / "schedule" / "history.sqlite"
+def history_of(state: Path, name: str = "d") -> list[tuple[int, int, int]]:
+    """What a dispatcher's history says was posted."""
+    path = state / name / "schedule" / "history.sqlite"
+    if not path.exists():
+        return []
     found = rows(path, "SELECT * FROM results WHERE outcome = 'posted' ORDER BY user, timestamp")
     return [(row["user"], row["installation"], row["timestamp"]) for row in found]
 
@@ -37,22 +41,35 @@ def one_host_posts(worker: Service, base: Path, api: StandInApi, users: range) -
         assert worker.ends()[0] == 0
 
 
-def test_the_history_of_the_dispatcher_has_the_results_of_both_hosts(tmp_path, broker: Broker):
-    base, outside = tmp_path / "base", Direct(broker.port)
-    base.mkdir()
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """An empty reports folder, which all hosts see."""
+    (tmp_path / "base").mkdir()
+    return tmp_path / "base"
+
+
+def bind_outside(outside: Direct, pattern: str) -> None:
+    """Bind a queue of somebody else to the exchange, which is there."""
+    with outside.channel() as channel:
+        channel.exchange_declare(EXCHANGE, "topic", passive=True)
+        channel.queue_declare("outside")
+        channel.queue_bind("outside", EXCHANGE, pattern)
+
+
+def test_the_history_of_the_dispatcher_has_the_results_of_both_hosts(
+    tmp_path, base, broker: Broker
+):
     with StandInApi() as api:
         fleet = Fleet(base, tmp_path, api.port, broker.port)
         with fleet.dispatcher() as dispatcher:
             until(lambda: is_ready(dispatcher), PATIENCE)
-            with outside.channel() as channel:
-                channel.exchange_declare(EXCHANGE, "topic", passive=True)
-                channel.queue_declare("outside")
-                channel.queue_bind("outside", EXCHANGE, "2.*")
+            until(lambda: QUEUE in broker.ctl("list_queues", "name"), PATIENCE)
+            bind_outside(Direct(broker.port), "2.*")
             one_host_posts(fleet.worker("one"), base, api, range(1, 3))
             one_host_posts(fleet.worker("two"), base, api, range(3, 5))
             until(lambda: history_of(tmp_path) == sorted(at_api(api)), PATIENCE)
             assert dispatcher.status()["history"]["summary"]["results_kept"] == 0
-    with outside.channel() as channel:
+    with Direct(broker.port).channel() as channel:
         bodies = [channel.basic_get("outside", auto_ack=True)[2] for _ in range(3)]
     results = [json.loads(body) for body in bodies]
     assert {message["user"] for message in results} == {2}
@@ -62,33 +79,30 @@ def test_the_history_of_the_dispatcher_has_the_results_of_both_hosts(tmp_path, b
     assert (first["outcome"], "ip" in first) == ("posted", False)
 
 
-def test_what_a_dispatcher_that_is_away_misses_waits_in_a_bounded_queue(tmp_path, broker: Broker):
-    base = tmp_path / "base"
-    base.mkdir()
+def test_what_a_dispatcher_that_is_away_misses_waits_in_a_bounded_queue(
+    tmp_path, base, broker: Broker
+):
     with StandInApi() as api:
         fleet = Fleet(base, tmp_path, api.port, broker.port)
         with fleet.dispatcher() as dispatcher, fleet.worker() as worker:
             until(lambda: is_ready(dispatcher) and is_ready(worker), PATIENCE)
-            made.installation(base, START)
-            until(lambda: len(api.accepted) == 1, PATIENCE)
+            until(lambda: QUEUE in broker.ctl("list_queues", "name"), PATIENCE)
             dispatcher.kill()
             dispatcher.wait()
-            made.installation(base, START, user=2)
-            with fleet.dispatcher("other") as other:  # its host has another folder
-                until(lambda: len(api.accepted) == 2, PATIENCE)
-                path = tmp_path / "other" / "schedule" / "history.sqlite"
-                told = "SELECT user FROM results"
-                until(lambda: path.exists() and {"user": 2} in rows(path, told), PATIENCE)
+            made.installation(base, START)
+            with fleet.dispatcher("other") as other:  # of another host, with another folder
+                until(lambda: history_of(tmp_path, "other"), PATIENCE)
                 other.ends()
+    assert len(api.accepted) == 1
     found = broker.ctl("list_queues", "name", "durable", "arguments")
     [queue] = [line for line in found.splitlines() if line.startswith(QUEUE)]
     assert "x-expires" in queue
     assert "x-max-length" in queue
 
 
-def test_a_broker_that_refuses_the_exchange_is_one_warning_of_each_role(tmp_path, broker: Broker):
-    base = tmp_path / "base"
-    base.mkdir()
+def test_a_broker_that_refuses_the_exchange_is_one_warning_of_each_role(
+    tmp_path, base, broker: Broker
+):
     broker.renew()
     broker.allow(WITHOUT)
     with StandInApi() as api:

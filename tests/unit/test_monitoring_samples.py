@@ -27,7 +27,7 @@ from tixd.collector.admission import Admission
 from tixd.collector.publish import SinkGroup
 from tixd.config.settings import PROCESSOR_TYPES
 from tixd.roles.processing_metrics import ProcessingMetrics
-from tixd.runtime.status import BrokerView, QueueView, VolumeView
+from tixd.runtime.status import BrokerView, HistoryView, QueueView, VolumeView
 
 ROOT = Path(__file__).parents[2]
 CODE = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tixd").rglob("*.py"))
@@ -51,8 +51,11 @@ OVER_RABBITMQ = {"broker": BrokerView("", 990.0), "queue": QueueView("celery", 2
 def produced() -> Labels:
     """Names, labels and values in the text of every role, with all that each can have."""
     volume = VolumeView(answered=995.0, free_bytes=7 * 2**30, asn_built=400)
+    history = HistoryView("h", summary={"results_kept": 3, "silent": 3, "silent_day": 1})
     roles = [
-        ProcessingMetrics().text(snapshot(role=role, volume=volume, **OVER_RABBITMQ))
+        ProcessingMetrics().text(
+            snapshot(role=role, volume=volume, history=history, **OVER_RABBITMQ)
+        )
         for role in PROCESSOR_TYPES.values()
     ]
     outputs = SinkGroup([MemorySink()], 1.0)
@@ -86,7 +89,17 @@ def test_every_metric_of_ours_is_on_the_dashboard():
 
 def test_no_label_is_a_user_an_installation_or_an_address():
     own = set().union(*produced().values())
-    assert own == {"result", "outcome", "reason", "end", "role", "version", "code", "output"}
+    assert own == {
+        "result",
+        "outcome",
+        "reason",
+        "end",
+        "role",
+        "version",
+        "code",
+        "output",
+        "since",
+    }
 
 
 @pytest.mark.parametrize("rule", ALERTS)

@@ -1,4 +1,4 @@
-"""How an installation is, in words: for `tixd installations` and `tixd why`. Pure."""
+"""How an installation is, in words: for `tixd installations` and `tixd why`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from functools import lru_cache
 from tixd.history.installations import InstallationState
 from tixd.history.results import GONE_SECONDS
 from tixd.runtime.status import age
-
 
 #: Ages of many installations are alike.
 _age = lru_cache(maxsize=4096)(age)

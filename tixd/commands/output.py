@@ -241,11 +241,6 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([cells[0].ljust(len(first)), *others])
 
 
-def terminal_columns() -> int:
-    """Return the width of the terminal, or of a table that is not shown on one."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_COLUMNS
-
-
 def wrapped(text: str, columns: int) -> list[str]:
     """Return the lines of a text that breaks between words; one empty line where it is empty."""
     if len(text) <= columns:

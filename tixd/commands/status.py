@@ -83,12 +83,40 @@ def _of_processing(role: Mapping[str, Any], now: float) -> Iterator[str]:
     if built is not None:
         age = f"built {duration(now - built)} ago" if built else "cannot be used, see the log"
         yield f"  AS table {age}"
+    if role["history"]:
+        yield from _history(role["history"])
+
+
+def _history(history: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the history says of installations, and how it is itself."""
+    told = history["summary"]
+    for label, name, what in _ATTENTION:
+        if count := told.get(name):
+            first = ", ".join(told[f"{name}_first"])
+            more = ", ..." if count > len(told[f"{name}_first"]) else ""
+            kept = f"{_many(told['results_kept'], 'result')} of " if name == "kept" else ""
+            many = _many(count, "installation")
+            yield f"  {label:8} {kept}{many}{what}: {first}{more} (tixd installations)"
+    state = f"NOT WRITTEN: {history['reason']}" if history["reason"] else history["file"]
+    yield f"  history  {state}"
+
+
+#: Lines about installations: what stands before, the name of the count, and what it means.
+_ATTENTION = (
+    ("kept", "kept", ""),
+    ("silent", "silent", " without results, which had some"),
+    ("set aside", "set_aside", " with bad reports since a day"),
+    ("blocked", "blocked", " that cannot be processed"),
+)
 
 
 def _queue(queue: Mapping[str, Any]) -> str:
-    messages, consumers = queue["messages"], queue["consumers"]
-    waiting = f"{messages:,} message{'s' * (messages != 1)} waiting"
-    return f"{waiting} in {queue['name']}, {consumers:,} consumer{'s' * (consumers != 1)}"
+    waiting = f"{_many(queue['messages'], 'message')} waiting"
+    return f"{waiting} in {queue['name']}, {_many(queue['consumers'], 'consumer')}"
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
 def _cycle(cycle: Mapping[str, Any], now: float) -> str:

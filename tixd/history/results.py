@@ -18,7 +18,7 @@ import orjson
 from tixd import errors, logs
 from tixd.history.cycles import count_done
 from tixd.history.job_record import SCALE, JobRecord, parse_message
-from tixd.history.store import Part, value
+from tixd.history.store import DAY_SECONDS, Part, value
 
 #: Seconds of an hour.
 HOUR_SECONDS = 3600
@@ -213,30 +213,43 @@ def _span(connection: sqlite3.Connection, table: str) -> tuple[Any, Any]:
 
 # --- what status and metrics show ----------------------------------------------------------------
 
-#: Installations without a result since ?1, the longest first; those not visited since ?2 are gone.
-_SILENT = """
-SELECT user, installation, result_at FROM installation_rows
-WHERE result_at < ?1 AND seen_at > ?2 ORDER BY result_at
-"""
+#: What installations need attention for, as conditions at the epoch seconds of _TIMES. Silent ones
+#: are still visited; one that has been silent for more than a day has probably been given up.
+_CONDITIONS = {
+    "kept": "kept > 0",
+    "silent": "result_at < :silent AND seen_at > :gone",
+    "silent_day": "result_at < :silent AND result_at > :day AND seen_at > :gone",
+    "set_aside": "set_aside_at > :day",
+    "blocked": "trouble IS NOT NULL AND seen_at > :gone",
+}
+
+_COUNTS = ", ".join(
+    f"count(*) FILTER (WHERE {condition}) AS {name}" for name, condition in _CONDITIONS.items()
+)
 
 
 def _summary(silent_seconds: float, connection: sqlite3.Connection, now: int) -> Mapping[str, Any]:
-    """Return kept results and silent installations, with the names of the first few."""
-    kept = connection.execute(
-        "SELECT user, installation, kept FROM installation_rows WHERE kept > 0 ORDER BY kept DESC"
-    ).fetchall()
-    silent = connection.execute(_SILENT, [now - silent_seconds, now - GONE_SECONDS]).fetchall()
-    return {
-        "results_kept": sum(row[2] for row in kept),
-        "installations_kept": len(kept),
-        "kept_first": _names(kept),
-        "installations_silent": len(silent),
-        "silent_first": _names(silent),
-    }
+    """Return how many installations need attention, by reason, and the first few.
+
+    Members: installations, results_kept, NAME and NAME_first for each name in _CONDITIONS.
+    """
+    times = {"silent": now - silent_seconds, "gone": now - GONE_SECONDS, "day": now - DAY_SECONDS}
+    row = connection.execute(
+        f"SELECT count(*), coalesce(sum(kept), 0), {_COUNTS} FROM installation_rows", times
+    ).fetchone()
+    found: dict[str, Any] = {"installations": row[0], "results_kept": row[1]}
+    for (name, condition), count in zip(_CONDITIONS.items(), row[2:], strict=True):
+        found[name] = count
+        found[f"{name}_first"] = _first(connection, condition, times) if count else []
+    return found
 
 
-def _names(rows: Sequence[Sequence[int]]) -> list[str]:
-    return [f"{user}/{installation}" for user, installation, _ in rows[:MAX_NAMED]]
+def _first(connection: sqlite3.Connection, condition: str, times: Mapping[str, float]) -> list[str]:
+    rows = connection.execute(
+        f"SELECT user, installation FROM installation_rows WHERE {condition} LIMIT {MAX_NAMED}",
+        times,
+    )
+    return [f"{user}/{installation}" for user, installation in rows]
 
 
 def silent_seconds(period_seconds: float) -> float:

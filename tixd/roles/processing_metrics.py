@@ -147,7 +147,10 @@ GAUGES = (
     ),
     Metric("tixd_results_kept", "gauge", "Results that are kept now, of all installations."),
     Metric(
-        "tixd_installations_silent", "gauge", "Installations that had results and have none now."
+        "tixd_installations_silent",
+        "gauge",
+        "Installations that had results and have none now, for up to a day or for longer.",
+        "since",
     ),
     Metric("tixd_history_usable", "gauge", "1 if the history can be written to."),
     Metric("tixd_history_size_bytes", "gauge", "Size of the history with its log."),
@@ -217,17 +220,25 @@ def _gauges(now: Snapshot) -> Values:
     }
 
 
-def _of_history(history: HistoryView | None) -> dict[str, float | None]:
+def _of_history(history: HistoryView | None) -> Values:
     """Return the values that the history gives; none where there is none."""
     if history is None:
         return {}
     return {
         "tixd_results_kept": history.summary.get("results_kept"),
-        "tixd_installations_silent": history.summary.get("installations_silent"),
+        "tixd_installations_silent": _silent(history.summary),
         "tixd_history_usable": float(not history.reason),
         "tixd_history_size_bytes": history.size_bytes,
         "tixd_history_dropped": history.dropped,
     }
+
+
+def _silent(summary: Mapping[str, int]) -> Mapping[str, float] | None:
+    """Return how many installations are silent, by since when; None while that is not known."""
+    if "silent" not in summary:
+        return None
+    lately = summary["silent_day"]
+    return {"day": lately, "longer": summary["silent"] - lately}
 
 
 def _age(now: Snapshot, since: float | None) -> float | None:

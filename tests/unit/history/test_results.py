@@ -95,13 +95,24 @@ def test_silent_installations_had_a_result_and_are_still_visited(file):
         seen(user=4, at=NOW),  # never had a result
         told(user=5, fate="kept", at=NOW, state={"kept": 7}),
     )
-    assert RESULTS.summary(file, NOW) == {
-        "results_kept": 7,
-        "installations_kept": 1,
-        "kept_first": ["5/2"],
-        "installations_silent": 1,
-        "silent_first": ["2/2"],
-    }
+    summary = RESULTS.summary(file, NOW)
+    assert (summary["installations"], summary["results_kept"]) == (5, 7)
+    assert (summary["kept"], summary["kept_first"]) == (1, ["5/2"])
+    assert (summary["silent"], summary["silent_first"]) == (1, ["2/2"])
+    later = RESULTS.summary(file, NOW + 7200)
+    assert later["silent"] == 3, "all that are still visited"
+    write(file, seen(user=2, at=NOW + 2 * store.DAY_SECONDS))
+    later = RESULTS.summary(file, NOW + 2 * store.DAY_SECONDS)
+    assert (later["silent"], later["silent_day"]) == (1, 0)
+
+
+def test_what_needs_attention_is_counted_and_the_first_are_named(file):
+    bad = {"setAside": 2, "setAsideReason": "not JSON"}
+    write(file, *(seen(bad, user=user, at=NOW) for user in range(1, 6)))
+    write(file, seen({"trouble": "not permitted"}, user=9, at=NOW))
+    summary = RESULTS.summary(file, NOW)
+    assert (summary["set_aside"], summary["set_aside_first"]) == (5, ["1/2", "2/2", "3/2"])
+    assert (summary["blocked"], summary["blocked_first"]) == (1, ["9/2"])
 
 
 def test_what_a_host_publishes_is_what_another_one_writes(file, tmp_path):

@@ -109,7 +109,7 @@ def test_every_cause_of_a_death_is_counted_by_its_name(cause):
 
 def test_every_gauge_of_the_table_is_shown_and_no_other():
     volume = VolumeView(answered=990.0, free_bytes=5_000_000, asn_built=400)
-    told = HistoryView("h", summary={"results_kept": 3, "installations_silent": 1})
+    told = HistoryView("h", summary={"results_kept": 3, "silent": 3, "silent_day": 1})
     cycle, broker = CycleView(7, 900.0, 1.5), BrokerView("", 990.0)
     full = snapshot(volume=volume, cycle=cycle, broker=broker, history=told)
     full = replace(full, queue=QueueView("celery", 2, 0, 930.0))
