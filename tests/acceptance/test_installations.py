@@ -204,7 +204,7 @@ def test_csv_has_a_row_for_each_with_iso_times(base, state):
 
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_nothing_is_cut_or_broken_within_a_word_on_a_terminal(base, state, columns):
-    env = environment(base, 1) | {"CELERY_BEAT_SCHEDULE_DIR": str(state)}
+    env = {"TIX_REPORTS_BASE_PATH": str(base), "CELERY_BEAT_SCHEDULE_DIR": str(state)}
     for words in (("installations",), ("why", "2/2"), ("why", "3/2")):
         shown = screen(*words, columns=columns, environment=env)
         assert (shown.code, shown.faults) == (0, [])
@@ -220,7 +220,7 @@ def test_what_an_operator_may_not_read_is_said_in_plain_words(base, state):
 
 
 def test_an_installation_that_nobody_knows_is_said_so(base, state):
-    env = environment(base, 1) | {"CELERY_BEAT_SCHEDULE_DIR": str(state)}
+    env = {"TIX_REPORTS_BASE_PATH": str(base), "CELERY_BEAT_SCHEDULE_DIR": str(state)}
     for words in (("why", "9/9"), ("installations", "9")):
         shown = screen(*words, environment=env)
         assert shown.code == 1
