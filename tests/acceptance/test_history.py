@@ -18,6 +18,9 @@ from tixd.commands.status import page
 
 START = 1_700_000_000
 
+#: Longer ago than the made reports.
+DAYS = {"TIX_HISTORY_DAYS": "36500"}
+
 
 @pytest.fixture
 def api() -> Iterator[StandInApi]:
@@ -49,7 +52,7 @@ def after_a_cycle(tmp_path: Path, base: Path, api: StandInApi) -> Path:
     bad.write_text("[]")
     os.utime(bad, (START, START))
     made.lively(bad.parent)
-    with service(base, tmp_path, api.port) as daemon:
+    with service(base, tmp_path, api.port, **DAYS) as daemon:
         until(lambda: len(api.accepted) == 6)
         assert daemon.ends()[0] == 0
     return file_of(tmp_path)
@@ -83,7 +86,7 @@ def test_results_that_are_kept_and_posted_later_are_told_with_the_words_of_the_a
 ):
     made.installation(base, START)
     api.answer(Behaviour(500, body=b"the database is away"))
-    with service(base, tmp_path, api.port, TIX_PROCESSING_PERIOD=SHORT) as daemon:
+    with service(base, tmp_path, api.port, TIX_PROCESSING_PERIOD=SHORT, **DAYS) as daemon:
         until(lambda: told(daemon, "results_kept") == 1)
         assert told(daemon, "kept_first") == ["1/2"]
         assert "tixd_results_kept 1.0" in daemon.get("/metrics")[1]

@@ -149,7 +149,7 @@ def state(base: Path) -> Path:
         bad.write_text("[]")
         os.utime(bad, (START, START))
         made.lively(bad.parent)
-        with service(base, base.parent, api.port) as daemon:
+        with service(base, base.parent, api.port, TIX_HISTORY_DAYS="36500") as daemon:
             until(lambda: is_told(daemon, 3))
             assert daemon.ends()[0] == 0
     return base.parent / "schedule"

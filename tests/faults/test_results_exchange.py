@@ -18,6 +18,9 @@ from tests.support.site import PATIENCE, START, Fleet, is_ready
 from tests.support.stand_in_api import StandInApi
 from tixd.queues.results_exchange import EXCHANGE, QUEUE
 
+#: Longer ago than the made reports.
+DAYS = {"TIX_HISTORY_DAYS": "36500"}
+
 #: A pattern of names that leaves out what the history needs.
 WITHOUT = "^(?!tixd.results|tixd.history).*"
 
@@ -61,7 +64,7 @@ def test_the_history_of_the_dispatcher_has_the_results_of_both_hosts(
 ):
     with StandInApi() as api:
         fleet = Fleet(base, tmp_path, api.port, broker.port)
-        with fleet.dispatcher() as dispatcher:
+        with fleet.dispatcher(**DAYS) as dispatcher:
             until(lambda: is_ready(dispatcher), PATIENCE)
             until(lambda: QUEUE in broker.ctl("list_queues", "name"), PATIENCE)
             bind_outside(Direct(broker.port), "2.*")
@@ -90,7 +93,7 @@ def test_what_a_dispatcher_that_is_away_misses_waits_in_a_bounded_queue(
             dispatcher.kill()
             dispatcher.wait()
             made.installation(base, START)
-            with fleet.dispatcher("other") as other:  # of another host, with another folder
+            with fleet.dispatcher("other", **DAYS) as other:  # of another host, with another folder
                 until(lambda: history_of(tmp_path, "other"), PATIENCE)
                 other.ends()
     assert len(api.accepted) == 1
