@@ -180,7 +180,8 @@ def _order(row: Row) -> tuple[object, ...]:
     """Sort as the history does: failing, then silent, those first that stopped last; by name."""
     state = row["state"]
     latest = -row["last_seen"] if state == "silent" else 0
-    return ("failing", "silent", "").index(state), latest, row["sender"]
+    rank = ("failing", "silent", "").index(state)
+    return rank, row["taken_at"] is None, latest, row["sender"]
 
 
 def _cells(row: Row) -> Iterator[str | float | None]:
@@ -258,8 +259,10 @@ def _details(row: Row, since: float, *, has_address: bool) -> Iterator[str]:
         taken = row["taken_at"]
         yield f"NOTHING TAKEN {f'since {minute(taken)} UTC' if taken else 'yet'}"
     known = [f"{row[kind]:,} {kind}" for kind in senders.TYPES if row[kind]]
-    if known or not has_address:
-        yield ", ".join(known if has_address else [row["address"], *known])
+    if not has_address and row["sender"]:
+        known.insert(0, row["address"])
+    if known:
+        yield ", ".join(known)
     if row["failed_at"] and (row["state"] == "failing" or row["failed_at"] > since):
         failed = f"{row['failed_code'] or 'no answer'}, {row['failed_reason']}"
         yield f"last failure {minute(row['failed_at'])} UTC: {failed}"

@@ -249,7 +249,10 @@ CASE WHEN last_seen < ?2 THEN 'silent'
 """
 
 #: What needs attention first: failing, then silent, those first that stopped last; then by name.
-_ORDER = "state = '', state, iif(state = 'silent', -last_seen, 0), name"
+#: Among them those go behind of which nothing was ever taken, because anybody can be one.
+_ORDER = """
+state = '', state, taken_at IS NULL, iif(state = 'silent', -last_seen, 0), name
+"""
 
 #: Counts of a sender that `read` yields: by hour, and in all.
 COUNTS = (*HOURLY, *IN_ALL[: -len(TYPES)])

@@ -62,15 +62,14 @@ def test_a_sender_is_added_up_over_commits_and_hours(file):
 
 def test_senders_that_need_attention_come_first(file):
     write(file, ("fine 2", 200, HOUR + 50), ("fine 1", 200, HOUR + 51), ("late", 200, HOUR + 9))
-    write(file, ("early", 400, HOUR + 5), ("bad", 400, HOUR + 50))
-    names = ["bad", "late", "early", "fine 1", "fine 2"]
+    write(file, ("early", 200, HOUR + 5), ("a stranger", 400, HOUR + 50), ("bad", 200, HOUR + 9))
+    write(file, ("bad", 400, HOUR + 50))
+    names = ["bad", "a stranger", "late", "early", "fine 1", "fine 2"]
     assert [row["sender"] for row in shown(file, silent_before=HOUR + 10)] == names
-    first = senders.read(file, 0, HOUR + 10, most=2)
-    assert [(row["sender"], row["state"]) for row in first] == [
-        ("bad", "failing"),
-        ("late", "silent"),
-    ]
-    assert senders.states(file, HOUR + 10) == {"failing": 1, "silent": 2, "": 2}
+    first = senders.read(file, 0, HOUR + 10, most=3)
+    assert [row["sender"] for row in first] == names[:3]
+    assert [row["state"] for row in first] == ["failing", "failing", "silent"]
+    assert senders.states(file, HOUR + 10) == {"failing": 2, "silent": 2, "": 2}
 
 
 def test_a_bundle_that_is_taken_ends_a_failure(file):
