@@ -62,6 +62,7 @@ def test_status_names_exchange_and_remedy_while_no_queue_is_bound(broker, collec
     assert collector.post(form(["b"])) == 200
     assert status(collector).startswith(f"collector, pid {collector.pid}: running, ready\n")
     assert reason in output(collector)["refusal"]
+    assert "  bundles  last taken " in status(collector)
 
 
 def test_status_tells_the_last_confirm_while_the_broker_is_away_and_forgets_it_once_it_is_back(

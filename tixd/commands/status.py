@@ -60,6 +60,10 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
         yield from _of_processing(role, now)
     for output in role["outputs"]:
         yield from _output(output, now)
+    if role["role"] == "collector":
+        taken = role["bundles"]["accepted"]
+        last = "none taken yet" if taken is None else f"last taken {duration(now - taken)} ago"
+        yield f"  bundles  {last}"
     name = "scanner" if role["role"] == "dispatcher" else "worker "
     for worker in role["workers"]:
         yield f"  {name}  {worker['pid']} {_worker(worker)}"

@@ -111,12 +111,13 @@ def test_outputs_of_a_collector_have_lines_of_their_own():
     amqp = OutputView("AMQP", "amqp://b:5672, exchange gracc", "away", 940.0, 970.0, "no queue")
     file = OutputView("file", "/srv/records")
     found = lines(role="collector", outputs=(amqp, file), counts={})
-    assert found[2:7] == [
+    assert found[2:8] == [
         "  output   AMQP: amqp://b:5672, exchange gracc",
         "           last confirm 1 min 0 s ago, away",
         "           last refusal 30 s ago: no queue",
         "  output   file: /srv/records",
         "           no confirm yet",
+        "  bundles  none taken yet",
     ]
 
 
