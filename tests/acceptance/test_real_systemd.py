@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -318,6 +319,32 @@ def test_a_collector_works_as_an_instance_and_by_the_environment(host):
     assert "collector, pid" in host.did("tixd", "status")
     host.systemctl("stop", "tixd@collector")
     assert host.show("Result", "tixd@collector") == "success"
+
+
+def taken(port: int) -> int:
+    """How many records the collector with this admin address has taken."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats", timeout=30) as answer:
+        return int(json.load(answer)["Records"])
+
+
+def test_two_instances_of_the_collector_share_a_port(host):
+    port, own = closed_port(), {number: closed_port() for number in (1, 2)}
+    address = {"GRACC_ADDRESS": "127.0.0.1", "GRACC_PORT": str(port), "GRACC_REUSEPORT": "true"}
+    host.sets(GRACC_AMQP_ENABLE="false", **address)
+    for number, admin in own.items():
+        records = f"/var/lib/tixd-collector-{number}/records"
+        admin_address = f"127.0.0.1:{admin}"
+        name = f"collector-{number}"
+        host.sets(name, GRACC_ADMINADDRESS=admin_address, GRACC_FILE_PATH=records)
+    host.starts("tixd@collector-1", "tixd@collector-2")
+    assert {posted(port, form([number])) for number in range(40)} == {200}
+    counts = [taken(admin) for admin in own.values()]
+    assert (min(counts) > 0, sum(counts)) == (True, 40)
+    assert host.did("tixd", "status").count("collector, pid") == 2
+    host.systemctl("stop", "tixd@collector-1")
+    assert {posted(port, form([number])) for number in range(10)} == {200}
+    host.systemctl("stop", "tixd@collector-2")
+    assert host.show("Result", "tixd@collector-2") == "success"
 
 
 def test_the_collector_alone_is_installed_and_run_as_tixd_service(host):
