@@ -13,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.gratia import enveloped, job
+from tixd.collector import record_parser
 from tixd.collector.bundle import reading
 from tixd.collector.c14n import canonical
-from tixd.collector.record_parser import Limits, parse_element
+from tixd.collector.mapping import KINDS
+from tixd.collector.record import record
+from tixd.collector.record_parser import LOCAL_NAMES, Limits, parse_element
 from tixd.errors import BadRequest, OverLimit
 
 #: Small ones, so that few pieces exceed them.
@@ -123,3 +126,15 @@ def test_canonical_xml_of_many_scopes_has_each_declaration_once() -> None:
     found = canonical(f"{opened}{inner}{'</a>' * depth}".encode())
     assert found.count(b"xmlns:q=") == many
     assert found.count(b"xmlns:p") == depth
+
+
+def test_names_that_a_sender_makes_up_are_not_kept_for_ever(monkeypatch):
+    writers, some = KINDS["UsageRecord"].writers, len(LOCAL_NAMES) + 10
+    monkeypatch.setattr(record_parser, "_REMEMBERED_NAMES", some)
+    names = [*(f"n{number}" for number in range(1000)), "x" * 900]
+    children = "".join(f"<{name}/>" for name in names)
+    made = record(parse_element(f"<UsageRecord>{children}</UsageRecord>".encode(), Limits(), {}))
+    assert made.kind == "JobUsageRecord"
+    assert len(LOCAL_NAMES) <= some
+    assert set(writers) <= set(LOCAL_NAMES)
+    assert "x" * 900 not in LOCAL_NAMES
