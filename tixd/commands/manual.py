@@ -34,6 +34,7 @@ PAGES = (
     "usage-estimators",
     "as-table",
     "monitoring",
+    "history",
     "troubleshooting",
     "signals-and-exit-codes",
     "measured",
