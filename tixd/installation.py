@@ -75,6 +75,8 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
     has_more = False
     recorder = Recorder(installation, worker.origins.lookup, worker.now)
     warn = partial(_warn, worker, installation)
+    if job.at_once:
+        worker.client.end_pauses()
     try:
         with (
             opened(installation, worker.settings) as folder,

@@ -24,7 +24,8 @@ class ProcessInstallation:
 
     crashers: reports that crashed workers before; they are moved to bad-reports first.
     isolated: read a single file at a time, so that after a crash the parent knows which file caused
-    it; and begin no phase without enough memory.
+    it; and begin no phase without enough memory. at_once: an operator asked for it, so the worker
+    tries the tix-api although it would wait.
     """
 
     path: str
@@ -32,6 +33,7 @@ class ProcessInstallation:
     installation_id: int
     crashers: tuple[str, ...] = ()
     isolated: bool = False
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

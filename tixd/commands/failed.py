@@ -1,22 +1,33 @@
 """`tixd failed list` and `tixd failed retry`: results that the tix-api does not have yet.
 
-Rules: this command touches no report itself, the workers of a running role do; `retry` posts
-nothing at once: what it brings back goes out with the next visit of the installation.
+Rules: this command touches no report itself, the workers of a running role do; without `--now`
+`retry` posts nothing: what it brings back goes out in the next cycle.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
 from tixd.commands import Invocation, ask_running
-from tixd.commands.output import count_line, format_option, moment, print_columns
+from tixd.commands.output import (
+    count_line,
+    fold,
+    format_option,
+    moment,
+    print_columns,
+    terminal_columns,
+)
 from tixd.runtime import control
 from tixd.runtime.status import duration
+
+#: The columns of the table, and how wide a terminal must be for it.
+_HEAD = ("user", "installation", "kept", "oldest", "next try", "rejected", "reason")
+WIDE_COLUMNS = 120
 
 #: How long the workers may take: many installations on a slow volume, behind other jobs.
 ANSWER_SECONDS = 600.0
@@ -38,9 +49,8 @@ _format = format_option("a table to read, or one JSON object a line")
 def list_(invocation: Invocation, user: int | None, installation: int | None, form: str) -> None:
     """Show what is kept in failed-results, of all installations or of one USER or INSTALLATION.
 
-    Kept results are posted again at the next visit to their installation: in the next cycle while
-    new reports come, else within an hour; where a pause is shown, after it. Rejected results wait
-    until `tixd failed retry` brings them back.
+    Kept results will be tried again by themselves, at the time that is shown. Rejected results,
+    which the tix-api refused for good, stay until `tixd failed retry` brings them back.
 
     \b
     Example: the results of everybody
@@ -50,12 +60,13 @@ def list_(invocation: Invocation, user: int | None, installation: int | None, fo
     if form == "json":
         _print_lines(answer)
         return
-    head = ("user", "installation", "kept", "oldest", "next try", "rejected", "reason")
     rows = [_row(found, answer["moment"]) for found in answer["installations"]]
-    if rows:
-        print_columns([head, *rows])
+    if not rows:
+        print("nothing is kept in failed-results, nothing was rejected")
+    elif terminal_columns() < WIDE_COLUMNS:
+        print(*fold(line for row in rows for line in _lines(row)), sep="\n")
     else:
-        print("nothing is kept in failed-results")
+        print_columns([_HEAD, *rows])
     _say_left_out(answer)
 
 
@@ -63,6 +74,7 @@ def list_(invocation: Invocation, user: int | None, installation: int | None, fo
 @click.argument("user", type=click.IntRange(min=1), required=False)
 @click.argument("installation", type=click.IntRange(min=1), required=False)
 @click.option("--all", "everybody", is_flag=True, help="of all installations")
+@click.option("--now", "at_once", is_flag=True, help="also post what is kept at once, and wait")
 @_format
 @click.pass_obj
 def retry(
@@ -71,19 +83,22 @@ def retry(
     installation: int | None,
     *,
     everybody: bool,
+    at_once: bool,
     form: str,
 ) -> None:
     """Bring back rejected results of a USER, of an INSTALLATION of it, or of --all, and end pauses.
 
-    They are posted at the next visit to their installation.
+    They are posted in the next cycle, with --now at once, and so are the kept results.
 
     \b
-    Example: after the rights of user 7 at the tix-api were corrected
+    Examples: after the rights of user 7 at the tix-api were corrected; after the tix-api was mended
       tixd failed retry 7
+      tixd failed retry --all --now
     """
     if everybody == (user is not None):
         raise click.UsageError("name a user, or a user and an installation, or give --all")
-    answer = _ask(invocation, "POST /failed/retry", user, installation)
+    now = {"now": 1} if at_once else {}
+    answer = _ask(invocation, "POST /failed/retry", user, installation, **now)
     if form == "json":
         _print_lines(answer)
         return
@@ -92,13 +107,23 @@ def retry(
         print(count_line(found["brought_back"], f"brought back in {names}"))
     if not answer["installations"]:
         print("nothing was rejected; pauses have ended")
+    if at_once:
+        print(count_line(answer["posted"], "kept results posted now"))
+        for found in answer["kept"]:
+            names = f"{found['user']}/{found['installation']}"
+            why = f": {found['reason']}" if found["reason"] else ""
+            print(*fold([count_line(found["waiting"], f"still kept in {names}{why}")]), sep="\n")
     _say_left_out(answer)
 
 
 def _ask(
-    invocation: Invocation, request: str, user: int | None, installation: int | None
+    invocation: Invocation,
+    request: str,
+    user: int | None,
+    installation: int | None,
+    **more: int,
 ) -> Mapping[str, Any]:
-    ids = {"user": user, "installation": installation}
+    ids = {"user": user, "installation": installation, **more}
     request += "?" + "&".join(f"{name}={number}" for name, number in ids.items() if number)
     loaded = invocation.load_for_asking()
     answer: Mapping[str, Any] = ask_running(loaded, control.ask_one, request, ANSWER_SECONDS)
@@ -113,15 +138,25 @@ def _row(found: Mapping[str, Any], now: float) -> tuple[str, ...]:
         moment(found["oldest"]) if found["waiting"] else "",
         _next_try(found, now),
         f"{found['rejected']:,}" if found["rejected"] else "",
-        found["reason"],
+        found["reason"] or ("not tried yet" if found["waiting"] else ""),
     )
+
+
+def _lines(row: tuple[str, ...]) -> Iterator[str]:
+    """Yield the lines about an installation on a terminal that has no room for a table."""
+    user, installation, kept, oldest, next_try, rejected, reason = row
+    parts = [f"{kept} kept since {oldest}, next try {next_try}"] if oldest else []
+    parts += [f"{rejected} rejected"] if rejected else []
+    yield f"{user}/{installation}: {'; '.join(parts)}"
+    if reason:
+        yield f"    {reason}"
 
 
 def _next_try(found: Mapping[str, Any], now: float) -> str:
     if not found["waiting"]:
         return ""
-    until = found["paused_until"]
-    return f"in {duration(until - now)}" if until else "next visit"
+    seconds = found["next_try"] - now
+    return f"in {duration(seconds)}" if seconds > 0 else "next cycle"
 
 
 def _print_lines(answer: Mapping[str, Any]) -> None:

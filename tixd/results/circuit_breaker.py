@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Literal, TypeVar
@@ -111,6 +111,14 @@ class CircuitBreaker:
             return None if ready else "the tix-api refuses the credentials"
         pause = self._users.get(user)
         return "the tix-api refuses this user" if pause and now < pause.until else None
+
+    def end_pauses(self) -> None:
+        """Let the next posts be tried, whatever was refused before; what was learnt stays."""
+        always = float("-inf")
+        self._retry_at = None if self._retry_at is None else always
+        self._trial_at = None if self._trial_at is None else always
+        self._tried.clear()
+        self._users = {user: replace(pause, until=always) for user, pause in self._users.items()}
 
     def needs_probe(self, key: Key, answer: PostOutcome) -> bool:
         """Return whether the tix-api must be probed before `answer` can be judged."""

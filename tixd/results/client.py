@@ -92,6 +92,10 @@ class ApiClient:
         """Return why a post would be skipped now; None: it would be tried."""
         return self._disabled or self._breaker.hold_reason(installation.user_id, self._steady())
 
+    def end_pauses(self) -> None:
+        """Try the next posts, whatever was refused before."""
+        self._breaker.end_pauses()
+
     def seems_broken(self) -> bool:
         """Return whether the tix-api itself fails, not only on a single result."""
         return self._breaker.seems_broken(self._steady())

@@ -135,7 +135,14 @@ class ProcessingService(Service[Settings]):
 
     def commands(self) -> Mapping[str, Command]:
         """Return the commands for failed results."""
-        return failed_commands(self.pool, self.settings.reports_base_path) if self.pool else {}
+        if not self.pool:
+            return {}
+        base = self.settings.reports_base_path
+        return failed_commands(self.pool, base, self._next_cycle, self.on_job_done)
+
+    def _next_cycle(self) -> float | None:
+        """Return when the next scan is due, where this process schedules (epoch seconds)."""
+        return self.scheduler.view().next_due if self.scheduler else None
 
     # --- signals ---------------------------------------------------------------------------------
 

@@ -19,7 +19,9 @@ import pytest
 from tests.support.program import TIXD
 from tests.support.results import result
 from tests.support.service import snapshot
+from tests.support.stand_in_api import Behaviour, StandInApi
 from tixd.config.environment import Environment
+from tixd.config.fields import Secret
 from tixd.config.settings import Settings
 from tixd.directory import Folder
 from tixd.dispatch.control_commands import failed_commands
@@ -52,13 +54,15 @@ async def tixd(tmp_path: Path, *arguments: str, **variables: str) -> Ended:
 
 
 @asynccontextmanager
-async def role(tmp_path: Path, base: str = "", **changes: Any) -> AsyncIterator[None]:
+async def role(
+    tmp_path: Path, base: str = "", settings: Settings | None = None, **changes: Any
+) -> AsyncIterator[None]:
     """A role with one worker, that tells of itself what `changes` say."""
-    (tmp_path / "run").mkdir()
+    (tmp_path / "run").mkdir(exist_ok=True)
     own = str(tmp_path / "run")
     environment = Environment((own,), (str(tmp_path / "none"),), "", "")
-    settings = Settings(workers=1, reports_base_path=str(tmp_path))
-    async with Pool(settings) as pool:
+    usual = Settings(workers=1, reports_base_path=str(tmp_path))
+    async with Pool(settings or usual) as pool:
         answers = {
             "GET /status": control_server.status_command(lambda: snapshot(**changes)),
             **failed_commands(pool, base or str(tmp_path)),
@@ -142,7 +146,9 @@ def test_failed_list_shows_what_waits_where(tmp_path):
     assert re.split(r"  +", header) == [
         *("user", "installation", "kept", "oldest", "next try", "rejected", "reason")
     ]
-    assert re.split(r"  +", first) == [*"122", "2020-09-13 12:26:40 UTC", "next visit", "1"]
+    assert re.split(r"  +", first) == [
+        *("1", "2", "2", "2020-09-13 12:26:40 UTC", "next cycle", "1", "not tried yet")
+    ]
     expected = r"30 +4 +1 +2023-11-14 22:13:20 UTC +in 50 min \d+ s +no answer in time"
     assert re.fullmatch(expected, second)
 
@@ -166,6 +172,29 @@ def test_failed_retry_brings_back_the_results_of_one_installation(tmp_path):
     assert done.out == ["        2  brought back in 1/2"]
     assert len(list((tmp_path / "1/2/failed-results").glob("*.json"))) == 2
     assert list((tmp_path / "1/3/failed-results").glob("*.json")) == []
+
+
+def test_failed_retry_now_posts_what_is_kept_and_says_what_stays(tmp_path):
+    store(tmp_path, "1/2", *range(1_600_000_000, 1_600_000_040))
+    store(tmp_path, "1/3", 1_600_000_000, reject=True)
+    with StandInApi(user="tix", password="secret") as api:
+        known = {"api_host": "127.0.0.1", "api_port": api.port, "api_user": "tix", "workers": 1}
+        known |= {"reports_base_path": str(tmp_path), "api_password": Secret("secret")}
+        settings = Settings(**known)
+        api.answer(Behaviour(401))
+        refused = asked(tmp_path, "failed", "retry", "1", "--now", settings=settings)
+        api.answer(Behaviour())
+        done = asked(tmp_path, "failed", "retry", "--all", "--now", settings=settings)
+    assert refused.out[:2] == [
+        "        1  brought back in 1/3",
+        "        0  kept results posted now",
+    ]
+    assert refused.out[2].endswith("40  still kept in 1/2: HTTP 401 Unauthorized")
+    assert done.out == [
+        "nothing was rejected; pauses have ended",
+        "       41  kept results posted now",
+    ]
+    assert len(api.accepted) == 41
 
 
 @pytest.mark.parametrize(
@@ -193,7 +222,7 @@ def test_a_volume_that_cannot_be_listed_is_named(tmp_path):
 
     done = asyncio.run(run())
     assert done.code == 1
-    assert "gone: No such file or directory" in done.err
+    assert "gone is gone; tried again every 5 s; mount or restore it" in done.err
 
 
 WRONG = {

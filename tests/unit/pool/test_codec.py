@@ -13,11 +13,11 @@ from tixd.pool.codec import Coded, decode, encode
 PINNED = [
     (
         jobs.ProcessInstallation("/r/1/2", 1, 2),
-        b'["process","/r/1/2",1,2,[],false]',
+        b'["process","/r/1/2",1,2,[],false,false]',
     ),
     (
         jobs.ProcessInstallation("/r/1/2", 1, 2, ("a.json",), isolated=True),
-        b'["process","/r/1/2",1,2,["a.json"],true]',
+        b'["process","/r/1/2",1,2,["a.json"],true,false]',
     ),
     (jobs.ListUsers("/r"), b'["users","/r"]'),
     (jobs.ListInstallations("/r", (1, 5)), b'["installations","/r",[1,5],0.0,0,1]'),
