@@ -91,7 +91,7 @@ class InputError(TixdError):
 
 
 class BadReport(InputError):
-    """The report cannot be used; it is moved to bad-reports, with the reason beside it."""
+    """The report cannot be used; it is set aside in bad-reports, with the reason."""
 
 
 class BadFailedResult(InputError):

@@ -296,7 +296,7 @@ def test_a_dispatcher_and_a_worker_work_as_instances(host, api, broker):
     status = host.did("tixd", "status")
     assert "worker, pid" in status
     assert "dispatcher, pid" in status
-    assert host.did("tixd", "failed", "list") == "nothing is kept in failed-results\n"
+    assert host.did("tixd", "failed", "list") == "nothing is kept, nothing was rejected\n"
     until(lambda: host.show("StatusText", "tixd@worker").startswith("working; "), 20)
     host.systemctl("stop", "tixd@worker", "tixd@dispatcher")
     assert {host.show("Result", f"tixd@{role}") for role in ("worker", "dispatcher")} == {"success"}

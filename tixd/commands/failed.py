@@ -25,8 +25,10 @@ from tixd.commands.output import (
 from tixd.runtime import control
 from tixd.runtime.status import duration
 
-#: The columns of the table, and how wide a terminal must be for it.
+#: The columns of the table.
 _HEAD = ("user", "installation", "kept", "oldest", "next try", "rejected", "reason")
+
+#: A terminal narrower than this many columns has no room for the table.
 WIDE_COLUMNS = 120
 
 #: How long the workers may take: many installations on a slow volume, behind other jobs.
@@ -62,7 +64,7 @@ def list_(invocation: Invocation, user: int | None, installation: int | None, fo
         return
     rows = [_row(found, answer["moment"]) for found in answer["installations"]]
     if not rows:
-        print("nothing is kept in failed-results, nothing was rejected")
+        print("nothing is kept, nothing was rejected")
     elif terminal_columns() < WIDE_COLUMNS:
         print(*fold(line for row in rows for line in _lines(row)), sep="\n")
     else:

@@ -24,11 +24,11 @@ COUNTERS = (
     Metric(
         "tixd_windows",
         "counter",
-        "Windows finished: result posted, kept in failed-results, or empty (no short packet).",
+        "Windows finished: result posted, result kept, or empty (no short packet).",
         "result",
         {
             "windows_posted": "posted",
-            "windows_stored": "stored",
+            "windows_stored": "kept",
             "windows_without_short": "empty",
         },
     ),
@@ -40,9 +40,9 @@ COUNTERS = (
         {"windows_clock_set": "set", "windows_clock_not_credible": "not-credible"},
     ),
     Metric(
-        "tixd_stored_results",
+        "tixd_kept_results",
         "counter",
-        "Posts of kept results: accepted, refused by the tix-api, or moved to rejected.",
+        "Posts of kept results: accepted, refused this time, or rejected: refused for good.",
         "outcome",
         {
             "results_reposted": "reposted",
@@ -80,9 +80,9 @@ COUNTERS = (
             "reports_discarded_crowded": "crowded",
         },
     ),
-    counted("reports_bad", "Bad reports moved to bad-reports."),
+    counted("reports_bad", "Bad reports that were set aside in bad-reports."),
     counted("reports_unreadable", "Times that a report could not be read and was skipped."),
-    counted("bad_reports_expired", "Bad reports deleted because of their age or number."),
+    counted("bad_reports_expired", "Reports set aside that were deleted: too old or too many."),
     counted("journals_without_room", "Windows finished without a journal: disk full."),
     counted("reports_not_deleted", "Deletions of finished reports that failed; tried again."),
     Metric(
