@@ -64,6 +64,8 @@ def page(role: Mapping[str, Any]) -> Iterator[str]:
         taken = role["bundles"]["accepted"]
         last = "none taken yet" if taken is None else f"last taken {duration(now - taken)} ago"
         yield f"  bundles  {last}"
+    if role["history"]:
+        yield from _history(role["history"])
     name = "scanner" if role["role"] == "dispatcher" else "worker "
     for worker in role["workers"]:
         yield f"  {name}  {worker['pid']} {_worker(worker)}"
@@ -87,30 +89,31 @@ def _of_processing(role: Mapping[str, Any], now: float) -> Iterator[str]:
     if built is not None:
         age = f"built {duration(now - built)} ago" if built else "cannot be used, see the log"
         yield f"  AS table {age}"
-    if role["history"]:
-        yield from _history(role["history"])
 
 
 def _history(history: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the history says of installations, and how it is itself."""
+    """Yield what the history says of installations or senders, and how it is itself."""
     told = history["summary"]
-    for label, name, what in _ATTENTION:
+    for label, name, thing, what in _ATTENTION:
         if count := told.get(name):
             first = ", ".join(told[f"{name}_first"])
             more = ", ..." if count > len(told[f"{name}_first"]) else ""
             kept = f"{_many(told['results_kept'], 'result')} of " if name == "kept" else ""
-            many = _many(count, "installation")
-            yield f"  {label:8} {kept}{many}{what}: {first}{more} (tixd installations)"
+            command = "probes" if thing == "sender" else "installations"
+            yield f"  {label:8} {kept}{_many(count, thing)}{what}: {first}{more} (tixd {command})"
     state = f"NOT WRITTEN: {history['reason']}" if history["reason"] else history["file"]
     yield f"  history  {state}"
 
 
-#: Lines about installations: what stands before, the name of the count, and what it means.
+#: Lines about installations and senders: what stands before, the name of the count, of what it is,
+#: and what it means.
 _ATTENTION = (
-    ("kept", "kept", ""),
-    ("silent", "silent", " without results, which had some"),
-    ("set aside", "set_aside", " with bad reports since a day"),
-    ("blocked", "blocked", " that cannot be processed"),
+    ("kept", "kept", "installation", ""),
+    ("silent", "silent", "installation", " without results, which had some"),
+    ("set aside", "set_aside", "installation", " with bad reports since a day"),
+    ("blocked", "blocked", "installation", " that cannot be processed"),
+    ("silent", "senders_silent", "sender", " without a request for 2 h"),
+    ("failing", "senders_failing", "sender", " whose last bundle was not taken"),
 )
 
 

@@ -30,6 +30,15 @@ MAX_NAME = 300
 #: Longest reason that is stored, characters.
 MAX_REASON = 300
 
+#: A sender that sent nothing for so long is silent, where nobody says otherwise.
+SILENT_SECONDS = 2 * HOUR_SECONDS
+
+#: Most senders that status names, of each kind.
+MAX_NAMED = 3
+
+#: Longest name that it shows, characters.
+MAX_SHOWN = 60
+
 #: Records and handshakes that are counted by type.
 TYPES = ("JobUsageRecord", "StorageElement", "StorageElementRecord", "ProbeDetails")
 
@@ -174,6 +183,8 @@ CREATE TABLE IF NOT EXISTS sender_hours (
   sender INTEGER, hour INTEGER, {_each(HOURLY, "{} INTEGER")}, PRIMARY KEY (sender, hour)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sender_hours_by_hour ON sender_hours (hour);
+CREATE INDEX IF NOT EXISTS senders_seen ON senders (last_seen) WHERE taken_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS senders_failing ON senders (last_seen) WHERE failed_at > taken_at;
 CREATE TABLE IF NOT EXISTS senders_dropped (id INTEGER PRIMARY KEY, count INTEGER);
 """
 
@@ -237,7 +248,27 @@ def _make_room(connection: sqlite3.Connection) -> bool:
     return True
 
 
-SENDERS = Part("senders", _SCHEMA, _write, _expire, make_room=_make_room)
+#: What status says: senders of which a bundle was taken once, and that are silent since ?1, or
+#: whose last bundle was not taken.
+_ATTENTION = {
+    "senders_silent": "FROM senders WHERE taken_at IS NOT NULL AND last_seen < ?1",
+    "senders_failing": "FROM senders WHERE failed_at > taken_at AND last_seen >= ?1",
+}
+
+
+def _summary(connection: sqlite3.Connection, now: int) -> Mapping[str, Any]:
+    """Return how many senders need attention, with the names of those that were seen last."""
+    found: dict[str, Any] = {}
+    for name, which in _ATTENTION.items():
+        before = [now - SILENT_SECONDS]
+        found[name] = value(connection, f"SELECT count(*) {which}", *before)
+        last = f"SELECT name, address {which} ORDER BY last_seen DESC LIMIT {MAX_NAMED}"
+        rows = connection.execute(last, before).fetchall()
+        found[f"{name}_first"] = [bounded.text(row[0] or row[1], MAX_SHOWN) for row in rows]
+    return found
+
+
+SENDERS = Part("senders", _SCHEMA, _write, _expire, make_room=_make_room, summary=_summary)
 
 
 # --- what commands and pages show ----------------------------------------------------------------

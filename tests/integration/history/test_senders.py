@@ -112,3 +112,22 @@ def test_a_writer_puts_a_batch_into_the_file(tmp_path):
     asyncio.run(main())
     with contextlib.closing(store.open_for_reading(str(tmp_path / "h.sqlite"))) as file:
         assert [row["StorageElement"] for row in shown(file)] == [3]
+
+
+def test_status_names_the_senders_that_stopped_or_fail_and_no_stranger(file):
+    now = HOUR + 10 * HOUR_SECONDS
+    write(file, *((f"stopped {n}", 200, HOUR + n) for n in range(5)))
+    write(file, ("fine", 200, now), ("bad", 200, now - 9), ("a stranger", 400, now))
+    write(file, ("bad", 503, now))
+    assert SENDERS.summary(file, int(now)) == {
+        "senders_silent": 5,
+        "senders_silent_first": ["stopped 4", "stopped 3", "stopped 2"],
+        "senders_failing": 1,
+        "senders_failing_first": ["bad"],
+    }
+
+
+@pytest.mark.parametrize("which", senders._ATTENTION.values())
+def test_what_status_asks_for_reads_an_index_and_not_every_sender(file, which):
+    plan = file.execute(f"EXPLAIN QUERY PLAN SELECT count(*) {which}", [0]).fetchall()
+    assert all("USING" in row[-1] and "INDEX" in row[-1] for row in plan)

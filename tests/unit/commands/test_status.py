@@ -18,6 +18,7 @@ from tixd.runtime.status import (
     BrokerView,
     BundlesView,
     CycleView,
+    HistoryView,
     OutputView,
     QueueView,
     Snapshot,
@@ -157,3 +158,11 @@ def test_no_line_is_wider_than_the_terminal_nor_broken_within_a_word(columns):
     assert max(map(len, folded)) <= columns
     assert " ".join(folded).split() == " ".join(whole).split()
     assert len(folded) > len(whole) or columns == 200
+
+
+def test_a_collector_names_the_senders_that_stopped_and_its_history():
+    summary = {"senders_silent": 4, "senders_silent_first": ["ce1", "ce2", "ce3"]}
+    found = lines(role="collector", history=HistoryView("/var/lib/c.sqlite", summary=summary))
+    silent = "  silent   4 senders without a request for 2 h: ce1, ce2, ce3, ... (tixd probes)"
+    assert silent in found
+    assert "  history  /var/lib/c.sqlite" in found
