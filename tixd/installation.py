@@ -2,15 +2,17 @@
 
 Rules: no report is deleted before its window's result is accepted by the tix-api or kept in
 failed-results, and before the deletion is in the journal; a kill at any moment repeats at most the
-post of one window.
+posts that were in flight, one for an installation. Steps run in one thread, and only a post lets
+other installations' steps run before it returns.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -35,6 +37,7 @@ from tixd.results.journal import Journal, Unwritten
 from tixd.results.journal_format import JournalEntry, in_parts
 from tixd.results.payload import WindowResult
 from tixd.results.posting import Poster
+from tixd.results.response import Posting
 
 #: After this many windows and discards a job is queued again, behind the others.
 MAX_STEPS = 32
@@ -54,7 +57,11 @@ MAX_LOGGED_DISCARDS = 5
 
 @dataclass(slots=True)
 class Worker:
-    """The state of a worker process from job to job."""
+    """The state of a worker process from job to job.
+
+    open_folders: those of installations that have a job in this process, with the size of the
+    observations that they hold while they wait for the tix-api.
+    """
 
     settings: Settings
     client: ApiClient
@@ -66,10 +73,30 @@ class Worker:
     origins: OriginLookup = field(default_factory=OriginLookup)
     ages: Ages = field(default_factory=Ages)
     unwritten: Unwritten = field(default_factory=dict)
+    open_folders: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def held_bytes(self) -> int:
+        """Size of the observations of all installations that wait."""
+        return sum(self.open_folders.values())
+
+    @contextlib.contextmanager
+    def opening(self, path: str) -> Iterator[None]:
+        """Raise Locked where this process has a job there: not every kernel lock tells that."""
+        if path in self.open_folders:
+            raise errors.Locked(path)
+        self.open_folders[path] = 0
+        try:
+            yield
+        finally:
+            del self.open_folders[path]
 
 
-def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
-    """Process one installation; its errors are logged and counted, not raised."""
+def process_installation(job: ProcessInstallation, worker: Worker) -> Posting[JobResult]:
+    """Process one installation; its errors are logged and counted, not raised.
+
+    Yields each request to the tix-api, so that the worker goes on with others until the outcome.
+    """
     tally: Counter[str] = Counter()
     installation = Installation(job.user_id, job.installation_id, job.path)
     has_more = False
@@ -79,12 +106,13 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
         worker.client.end_pauses()
     try:
         with (
+            worker.opening(installation.path),
             opened(installation, worker.settings) as folder,
             Journal(folder, tally, worker.unwritten, warn) as journal,
             FailedResults(folder) as failed_results,
         ):
             run = _Run(installation, folder, journal, failed_results, worker, tally, recorder)
-            has_more = run.work(job)
+            has_more = yield from run.work(job)
             recorder.state = run.state()
     except errors.Locked:
         tally["jobs_locked"] += 1
@@ -95,8 +123,6 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> JobResult:
         tally["jobs_failed"] += 1
         recorder.state = {"trouble": str(error)}
         _log_skipped(worker, installation, error)
-    tally.update(worker.client.tally)
-    worker.client.tally.clear()
     counts = {name: n for name, n in tally.items() if n}
     record = "" if worker.settings.history == "off" else recorder.text()
     return JobResult(counts, has_more=has_more, record=record)
@@ -135,10 +161,11 @@ class _Run:
             origin_of=worker.origins.lookup,
             warn=self._warn,
             note=recorder.add,
+            tally=tally,
         )
         self._recorder = recorder
 
-    def work(self, job: ProcessInstallation) -> bool:
+    def work(self, job: ProcessInstallation) -> Posting[bool]:
         """Finish an interrupted job, then window after window; return whether more is left."""
         self._report_phase("start", self._journal.entry.names)
         self._journal.finish_deletions()
@@ -147,8 +174,8 @@ class _Run:
             self._quarantine(job.crashers)
             self._spool.exclude(self._journal.entry.names)
             self._spool.list_reports()
-            kept_left = self._repost()
-            has_more = self._take_steps() or kept_left
+            kept_left = yield from self._repost()
+            has_more = (yield from self._take_steps()) or kept_left
             backoff = replace(self._journal.entry.backoff, unfinished=has_more)
             self._journal.set_backoff(backoff, self._failed_results.not_removed)
             self._journal.close()
@@ -190,12 +217,12 @@ class _Run:
         for name in crashers:
             self._spool.quarantine(name, "reading or analysing it crashed three worker processes")
 
-    def _repost(self) -> bool:
+    def _repost(self) -> Posting[bool]:
         """Post kept results, oldest first, before new ones; return whether to go on with them."""
         failed_results = self._failed_results
         failed_results.not_removed = set(self._journal.entry.accepted)
         backoff = self._journal.entry.backoff
-        done = self._poster.repost(
+        done = yield from self._poster.repost(
             backoff, limit=MAX_STEPS, may_continue=self._may_continue_reposting
         )
         self._tally["results_reposted"] += done.accepted
@@ -215,7 +242,7 @@ class _Run:
         self._journal.check_writable()
         return self._may_continue()
 
-    def _take_steps(self) -> bool:
+    def _take_steps(self) -> Posting[bool]:
         """Process windows and discards until there is none, or the job has reached its limits."""
         for _ in range(MAX_STEPS):
             self._window = (None, ())
@@ -223,7 +250,7 @@ class _Run:
             if step is None:
                 return self._spool.has_more
             if isinstance(step, Window):
-                self._process(step)
+                yield from self._process(step)
             else:
                 self._discard(step)
             if not self._may_continue():
@@ -250,7 +277,7 @@ class _Run:
         )
         self._commit_then_delete(step.reports, self._journal.entry)
 
-    def _process(self, window: Window) -> None:
+    def _process(self, window: Window) -> Posting[None]:
         """Analyse a window, post or keep its result, then delete the reports that it consumed."""
         first = min(r.first for r in window.reports)
         self._window = (first, tuple(r.name for r in window.reports))
@@ -265,7 +292,7 @@ class _Run:
         if summary.spread_ns is not None:
             entry = replace(entry, spreads=remembered(entry.spreads, summary.spread_ns))
         self._journal.prepare(entry, next(in_parts(_names(window.consumed))))
-        entry = self._make_safe(result, entry)
+        entry = yield from self._make_safe(result, entry)
         self._commit_then_delete(window.consumed, entry, is_safe=True)
 
     def _analyse(self, window: Window) -> WindowResult | None:
@@ -296,10 +323,12 @@ class _Run:
             timestamp=summary.timestamp,
         )
 
-    def _make_safe(self, result: WindowResult, entry: JournalEntry) -> JournalEntry:
+    def _make_safe(self, result: WindowResult, entry: JournalEntry) -> Posting[JournalEntry]:
         """Post the result or keep it; returns the entry with the pauses that follow."""
         self._report_phase("post")
-        answer, backoff = self._poster.post_or_keep(result, entry.backoff)
+        self._worker.open_folders[self._installation.path] = self._spool.held_bytes
+        answer, backoff = yield from self._poster.post_or_keep(result, entry.backoff)
+        self._worker.open_folders[self._installation.path] = 0
         if answer.outcome == "accepted":
             self._tally["windows_posted"] += 1
         else:

@@ -1,6 +1,7 @@
 """The messages between parent, queues and workers: jobs and results; and the phases of a job.
 
-Parent to worker: an Assignment for each job. Worker to parent: Ready, then Done for each job. What
+Parent to worker: an Assignment for each job. Worker to parent: Ready, then Done for each job, and
+Hungry where it could have more of them. What
 a worker does meanwhile is on its board (pool/board.py), not in messages. Pure.
 """
 
@@ -165,7 +166,12 @@ class Done:
     result: JobResult
 
 
-Message = Assignment | Ready | Done
+@dataclass(frozen=True, slots=True)
+class Hungry:
+    """Ask for more jobs: all that the worker has wait for the tix-api."""
+
+
+Message = Assignment | Ready | Done | Hungry
 
 #: Descriptions, for users, of the jobs that process no installation.
 _WORDS: Mapping[type[Job], str] = MappingProxyType(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from benchmarks.yardstick import Row
 from tixd import errors, logs
 from tixd.config.settings import Settings
-from tixd.dispatch.consumer import JOBS_PER_WORKER, consume
+from tixd.dispatch.consumer import consume
 from tixd.jobs import ProcessInstallation
 from tixd.pool.pool import Pool
 from tixd.queues.local import LocalQueue
@@ -67,7 +67,7 @@ async def _measure(reports: Path, broker: Broker) -> list[Row]:
     settings = Settings(reports_base_path=str(reports), workers=WORKERS, log_file=log_file)
     async with (
         Pool(settings) as pool,
-        consumer(broker.port, str(reports), WORKERS * JOBS_PER_WORKER) as remote,
+        consumer(broker.port, str(reports), pool.capacity) as remote,
     ):
         bench = _Bench(str(reports), pool)
         await bench.jobs_per_second(LocalQueue())  # until the workers are warm

@@ -188,7 +188,7 @@ def test_three_refused_users_pause_everything_with_one_alarm(tmp_path, api):
     api.answer(Behaviour(403))
     ended = once(tmp_path, api.port)
     assert ended.counts["windows_stored"] == 8
-    assert len(api.posts) == 3
+    assert 3 <= len(api.posts) <= 4, "one may be in flight when the third is refused"
     assert len(ended.events("api_credentials_refused")) == 1
 
 
@@ -220,7 +220,8 @@ def test_a_result_refused_three_times_is_parked_and_not_deleted(tmp_path, api):
     counts = []
     for cycle in range(5):
         made.installation(tmp_path, START + 100_000 * cycle, 19, user=1)
-        counts.append(once(tmp_path, api.port).counts)
+        # One at a time: a refusal counts only after another installation's result was accepted.
+        counts.append(once(tmp_path, api.port, TIX_POSTS_IN_FLIGHT="1").counts)
     assert [c.get("results_refused", 0) for c in counts] == [0, 1, 1, 1, 0]
     assert [c.get("results_rejected", 0) for c in counts] == [0, 0, 0, 1, 0]
     assert set(kept(tmp_path)) == expected, "the parked result is still there"

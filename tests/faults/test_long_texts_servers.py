@@ -20,7 +20,7 @@ from tests.support.log_events import heard
 from tests.support.memory import peak_allocation
 from tests.support.program import until
 from tests.support.queues import guest
-from tests.support.results import ONE, result, settings_for
+from tests.support.results import ONE, post, result, settings_for
 from tests.support.site import PATIENCE, Site, site
 from tests.support.tables import foreign
 from tests.support.task_messages import protocol_1, protocol_2
@@ -94,7 +94,7 @@ def post_to(port: int) -> tuple[str, float]:
     client = ApiClient(settings_for(port))
     begun = time.monotonic()
     try:
-        return client.post(ONE, result()).reason, time.monotonic() - begun
+        return post(client, ONE, result()).reason, time.monotonic() - begun
     finally:
         client.close()
 

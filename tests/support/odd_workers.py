@@ -141,7 +141,11 @@ def says_what_has_no_bytes(
     from tixd import jobs
     from tixd.pool import worker_main
 
-    worker_main._run_job = lambda *_: jobs.JobResult(failure="\udcff")
+    def steps(*_: Any) -> Any:
+        yield from ()
+        return jobs.JobResult(failure="\udcff")
+
+    worker_main._steps_of = steps
     _main(endpoint, identity, settings, board)
 
 
@@ -150,7 +154,7 @@ def dies_before_it_begins(
 ) -> None:
     """Dies, while there is a file `dying`, when it has got a job and not yet begun it."""
     if os.path.exists(f"{settings.reports_base_path}/dying"):
-        board.begin = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        board.begin = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     _main(endpoint, identity, settings, board)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from tixd.analysis.summary import Direction, Summary
 from tixd.config.fields import Secret
 from tixd.config.settings import Settings
 from tixd.reports.model import Installation
+from tixd.results.client import ApiClient
 from tixd.results.payload import WindowResult
+from tixd.results.response import PostOutcome
 
 UP = Direction(usage=0.25, quality=1.0, hurst_rs=0.5, hurst_wavelet=0.75)
 DOWN = Direction(usage=1.4, quality=0.5, hurst_rs=1.0625, hurst_wavelet=-0.125)
@@ -33,3 +36,15 @@ def settings_for(port: int, **changes: Any) -> Settings:
         "api_total_seconds": 60.0,
     }
     return Settings(**{**values, **changes})
+
+
+def post(
+    client: ApiClient,
+    installation: Installation,
+    result: WindowResult,
+    tally: Counter[str] | None = None,
+    **options: Any,
+) -> PostOutcome:
+    """Post a result and wait for the outcome."""
+    tally = Counter() if tally is None else tally
+    return client.requests.perform(client.post(installation, result, tally, **options))

@@ -234,6 +234,7 @@ class StandInApi:
 
     async def _stop(self) -> None:
         self._server.close()
+        await asyncio.sleep(0.001)  # a connection may just have been accepted
         await self._close_all()
 
     async def _close_all(self) -> None:

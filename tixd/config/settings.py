@@ -138,6 +138,14 @@ class Settings:
         unit="seconds",
         minimum=0.1,
     )
+    posts_in_flight: int = setting(
+        16,
+        "TIX_POSTS_IN_FLIGHT",
+        "api.posts_in_flight",
+        "installations of a worker process that may wait for the tix-api at a time",
+        minimum=1,
+        maximum=256,
+    )
     asn_table: str = setting(
         "",
         "TIX_ASN_TABLE",

@@ -13,9 +13,6 @@ from tixd.jobs import JobResult
 from tixd.pool.pool import Pool
 from tixd.queues.base import JobSource
 
-#: Jobs taken from the queue for each worker, so that no worker waits for the parent.
-JOBS_PER_WORKER = 2
-
 #: Pause before a job is tried again after no worker could be started.
 START_FAILURE_SECONDS = 5.0
 
@@ -30,7 +27,7 @@ async def consume(
     Where no worker can be started, retry, or raise CannotStart (in an ExceptionGroup).
     """
     async with asyncio.TaskGroup() as group:
-        for _ in range(pool.size * JOBS_PER_WORKER):
+        for _ in range(pool.capacity):
             group.create_task(
                 _consume_in_turn(
                     queue, pool, on_job_done, retry_on_start_failure=retry_on_start_failure

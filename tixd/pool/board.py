@@ -127,19 +127,20 @@ class Writer:
         #: The last phase of the current job.
         self.phase: Phase | None = None
 
-    def begin(self, job: int) -> None:
-        """Write that the worker computes this job from now on."""
+    def begin(self, job: int, phase: Phase | None = None) -> None:
+        """Write that the worker computes this job from now on, which has got to that phase."""
         self._job = job
-        self._write(None)
+        self._write(phase)
 
     def report(self, phase: Phase) -> None:
         """Write which phase of it begins."""
         self._write(phase)
 
     def rest(self) -> None:
-        """Write that it waits."""
-        self._job = 0
-        self._write(None)
+        """Write that it waits, unless that is written."""
+        if self._job:
+            self._job = 0
+            self._write(None)
 
     def _write(self, phase: Phase | None) -> None:
         self.phase = phase

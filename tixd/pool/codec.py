@@ -17,6 +17,7 @@ from tixd.jobs import (
     Assignment,
     CheckVolume,
     Done,
+    Hungry,
     Job,
     JobResult,
     ListFailed,
@@ -44,6 +45,7 @@ _KINDS: dict[str, type[Coded]] = {
     "retry-failed": RetryFailed,
     "ready": Ready,
     "done": Done,
+    "hungry": Hungry,
     "result": JobResult,
     "phase": Phase,
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tixd import errors, logs
@@ -40,14 +41,15 @@ class PendingJobs:
     """The queue of jobs, and the memory of those that failed."""
 
     def __init__(self) -> None:
-        self._waiting: deque[PendingJob] = deque()
+        self._short: deque[PendingJob] = deque()
+        self._installations: deque[PendingJob] = deque()
         self._policy = FailurePolicy()
         self._closed = False
         self._error: errors.CannotStart | None = None
 
     def __len__(self) -> int:
         """How many jobs wait for a worker."""
-        return len(self._waiting)
+        return len(self._short) + len(self._installations)
 
     def add(self, job: Job) -> asyncio.Future[JobResult]:
         """Queue the job, or finish or fail it at once where it cannot be done."""
@@ -57,33 +59,41 @@ class PendingJobs:
             pending.finish(JobResult(counts={"jobs_not_begun": 1}))
         elif self._error:
             pending.fail(self._error)
-        elif not isinstance(job, ProcessInstallation):
-            self._waiting.appendleft(pending)
-        elif self._policy.is_waiting(job, time.monotonic()):
+        elif isinstance(job, ProcessInstallation) and self._policy.is_waiting(
+            job, time.monotonic()
+        ):
             pending.finish(JobResult(counts={"jobs_waiting": 1}))
         else:
-            self._waiting.append(pending)
+            self._queue_of(job).append(pending)
         return pending.future
 
-    def take(self) -> PendingJob | None:
-        """Return the next job whose future was not cancelled."""
-        while self._waiting:
-            pending = self._waiting.popleft()
-            if not pending.future.done():
-                return pending
+    def take(self, *, installations: bool) -> PendingJob | None:
+        """Return the next job whose future was not cancelled, if need be only of the short ones."""
+        for queue in (self._short, self._installations) if installations else (self._short,):
+            while queue:
+                pending = queue.popleft()
+                if not pending.future.done():
+                    return pending
         return None
 
     def close(self) -> None:
         """Start no more jobs."""
         self._closed = True
-        while self._waiting:
-            self._waiting.popleft().finish(JobResult(counts={"jobs_not_begun": 1}))
+        for pending in self._take_all():
+            pending.finish(JobResult(counts={"jobs_not_begun": 1}))
 
     def fail(self, error: errors.CannotStart) -> None:
         """Fail the jobs that wait, and those to come: no worker can be started."""
         self._error = error
-        while self._waiting:
-            self._waiting.popleft().fail(error)
+        for pending in self._take_all():
+            pending.fail(error)
+
+    def _queue_of(self, job: Job) -> deque[PendingJob]:
+        return self._installations if isinstance(job, ProcessInstallation) else self._short
+
+    def _take_all(self) -> Iterator[PendingJob]:
+        while pending := self.take(installations=True):
+            yield pending
 
     def recover(self) -> None:
         """Queue jobs again: there is a worker."""
@@ -99,7 +109,7 @@ class PendingJobs:
         if self._closed:
             pending.finish(JobResult(counts={"jobs_not_begun": 1}))
         else:
-            self._waiting.appendleft(pending)
+            self._queue_of(pending.job).appendleft(pending)
 
     def retry(self, pending: PendingJob, end: WorkerExit) -> None:
         """Queue a job again, at the front, after its worker ended or it failed; or fail it."""
@@ -113,7 +123,7 @@ class PendingJobs:
     def _retry_listing(self, pending: PendingJob, end: WorkerExit) -> None:
         pending.failures += 1
         if pending.failures < MAX_FAILURES:
-            self._waiting.appendleft(pending)
+            self._queue_of(pending.job).appendleft(pending)
         else:
             how = f"{end.cause} {end.number}"
             failure = f"it ended {pending.failures} workers, the last by {how}"
@@ -131,4 +141,4 @@ class PendingJobs:
         if again.crashers != job.crashers:
             logs.error("reports_crash_workers", **labels, reports=len(again.crashers))
         pending.job = again
-        self._waiting.appendleft(pending)
+        self._installations.appendleft(pending)

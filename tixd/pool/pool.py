@@ -16,7 +16,7 @@ from typing import Self
 
 from tixd import errors, logs
 from tixd.config.settings import Settings
-from tixd.jobs import Assignment, Done, Job, JobResult, ProcessInstallation, Ready
+from tixd.jobs import Assignment, Done, Hungry, Job, JobResult, ProcessInstallation, Ready
 from tixd.pool.codec import decode
 from tixd.pool.failures import Cause, WorkerExit
 from tixd.pool.pending import PendingJob, PendingJobs
@@ -76,6 +76,11 @@ class Pool:
     def size(self) -> int:
         """How many worker processes there should be."""
         return self._settings.worker_count
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs there should be here, so that no worker waits for one."""
+        return self.size * (self._settings.posts_in_flight + 1)
 
     @property
     def waiting(self) -> int:
@@ -156,12 +161,16 @@ class Pool:
                 self._on_message(worker, received[1])
 
     def _assign(self) -> None:
-        """Give the jobs that wait to workers with free places, of them to those with the fewest."""
+        """Give the jobs that wait to workers with room for them, to those with the fewest first.
+
+        Short jobs need no room: they must not wait for the tix-api.
+        """
         while free := [worker for worker in self._workers.values() if worker.free]:
-            pending = self._pending.take()
+            with_room = [worker for worker in free if len(worker.held) < worker.limit]
+            pending = self._pending.take(installations=bool(with_room))
             if pending is None:
                 return
-            self._give(min(free, key=lambda worker: len(worker.held)), pending)
+            self._give(min(with_room or free, key=lambda worker: len(worker.held)), pending)
 
     def _give(self, worker: WorkerProcess, pending: PendingJob) -> None:
         number = next(self._numbers)
@@ -180,6 +189,8 @@ class Pool:
         match message:
             case Ready():
                 self._on_ready(worker)
+            case Hungry():
+                worker.limit = min(2 * worker.limit, self._settings.posts_in_flight)
             case Done(number, result) if number in worker.held:
                 self._on_result(worker.held.pop(number), result)
             case _:
@@ -274,9 +285,14 @@ class Pool:
             await asyncio.sleep(SUPERVISION_SECONDS)
             late_seconds = time.monotonic() - before - SUPERVISION_SECONDS
             for worker in self._workers.values():
-                worker.kill_if_overdue(PHASE_LIMIT_SECONDS, late_seconds)
+                worker.kill_if_overdue(self._limit_seconds(worker), late_seconds)
             self._restore_socket()
             self.supervision_ticks += 1
+
+    def _limit_seconds(self, worker: WorkerProcess) -> float:
+        """Return how long its board may stay as it is: one that waits for the tix-api rests."""
+        may_wait = worker.held and not worker.current
+        return PHASE_LIMIT_SECONDS + (self._settings.api_total_seconds if may_wait else 0.0)
 
     def _restore_socket(self) -> None:
         """Bind anew where the socket was removed; raises CannotStart where that is not possible."""

@@ -48,19 +48,19 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 class WorkerProcess:
     """A worker process and its jobs.
 
-    places: how many jobs it may have; held: those that it has, by number; given: monotonic seconds
-    when it was started, or got a job while it had none; closing: it gets no more jobs and its
-    messages are ignored; recycled: it was asked to end, to be replaced; confused: it sent what was
-    not its turn; overdue_cpu_ns: CPU time of the phase for which it was killed.
+    held: the jobs that it has, by number; limit: how many installations it may have; given:
+    monotonic seconds when it was started, or got a job while it had none; closing: it gets no more
+    jobs and its messages are ignored; recycled: it was asked to end, to be replaced; confused: it
+    sent what was not its turn; overdue_cpu_ns: CPU time of the phase for which it was killed.
     """
 
     identity: bytes
     process: SpawnProcess
     pid: int
     board: Board
-    places: int = 1
     ready: bool = False
     held: dict[int, PendingJob] = field(default_factory=dict)
+    limit: int = 1
     given: float = field(default_factory=time.monotonic)
     closing: bool = False
     recycled: bool = False
@@ -102,7 +102,7 @@ class WorkerProcess:
     @property
     def free(self) -> bool:
         """Whether it can be given a job."""
-        return self.ready and len(self.held) < self.places and not self.closing
+        return self.ready and not self.closing
 
     @property
     def current(self) -> PendingJob | None:
@@ -131,6 +131,7 @@ class WorkerProcess:
     def assign(self, number: int, pending: PendingJob) -> None:
         """Note that it gets this job."""
         if not self.held:
+            self.limit = 1
             self.given = self._unchanged_since = time.monotonic()
         self.held[number] = pending
 

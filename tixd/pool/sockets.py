@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import math
 import multiprocessing
 import os
 import shutil
@@ -154,8 +155,8 @@ def _remove_leftovers(runtime_folder: str) -> None:
 class WorkerSocket:
     """A worker's socket."""
 
-    def __init__(self, endpoint: str, identity: bytes, signals_fd: int) -> None:
-        """Connect to the parent; signals_fd becomes readable when a signal has arrived."""
+    def __init__(self, endpoint: str, identity: bytes, *fds: int) -> None:
+        """Connect to the parent; wait() ends also when one of the descriptors is readable."""
         self._parent = multiprocessing.parent_process()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
@@ -163,8 +164,9 @@ class WorkerSocket:
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.connect(endpoint)
         self._poller = zmq.Poller()
-        self._poller.register(signals_fd, zmq.POLLIN)
         self._poller.register(self._socket, zmq.POLLIN)
+        for fd in fds:
+            self._poller.register(fd, zmq.POLLIN)
         if self._parent:
             self._poller.register(self._parent.sentinel, zmq.POLLIN)
 
@@ -181,9 +183,9 @@ class WorkerSocket:
         """Send to the parent."""
         self._socket.send(encode(message))
 
-    def wait(self) -> None:
-        """Wait for a message, a signal or the end of the parent."""
-        self._poller.poll()
+    def wait(self, seconds: float | None) -> None:
+        """Wait, for `seconds` or without limit, for a message, a descriptor or the parent's end."""
+        self._poller.poll(None if seconds is None else math.ceil(1000 * seconds))
 
     def receive(self) -> Coded | None:
         """Return the next message of the parent, None where there is none; raises BadMessage."""

@@ -1,10 +1,10 @@
-"""A worker process: receive a job, do it, send its result, wait for the next.
+"""A worker process: receive jobs, do them, send their results.
 
 What it does it writes on its board, which the parent can read at any time, and after its death.
 
 Rules: plain synchronous code; neither the command line nor pydantic is imported here. SIGTERM ends
-the process after the current window, SIGALRM at once but with clean-up, and so does the end of its
-parent. REOPEN_LOG and TOGGLE_DEBUG, which come from the parent, act between two jobs.
+the process after the windows of open jobs, SIGALRM at once but with clean-up, and so does the end
+of its parent. REOPEN_LOG and TOGGLE_DEBUG, which come from the parent, act between two jobs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tixd.installation import Worker, process_installation
 from tixd.jobs import (
     Assignment,
     CheckVolume,
-    Done,
+    Hungry,
     Job,
     JobResult,
     ListFailed,
@@ -38,6 +38,7 @@ from tixd.jobs import (
 )
 from tixd.pool.board import Writer
 from tixd.pool.failures import lacks_memory
+from tixd.pool.open_jobs import OpenJobs, Steps
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG, WorkerSocket
 from tixd.reports.scan import free_bytes, list_installations, list_users
 from tixd.results.admin import list_failed, retry_failed
@@ -82,7 +83,7 @@ def main(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> N
 def _run(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> None:
     signals = _Signals()
     client = _client(settings)
-    parent = WorkerSocket(endpoint, identity, signals.fd)
+    parent = WorkerSocket(endpoint, identity, signals.fd, client.requests.fd)
     worker = Worker(
         settings=settings,
         client=client,
@@ -123,24 +124,41 @@ def _client(settings: Settings) -> ApiClient:
 
 
 def _serve(parent: WorkerSocket, worker: Worker, board: Writer, signals: _Signals) -> None:
-    """Do one job after the other."""
+    """Do jobs, and once the worker has to stop, finish the windows of those that are open."""
+    client = worker.client
     parent.send(Ready(os.getpid()))
-    while not (signals.stop_requested or parent.is_orphaned):
-        parent.wait()
-        signals.handle()
-        message = parent.receive()
-        if isinstance(message, Assignment):
-            board.begin(message.number)
-            parent.send(Done(message.number, _run_job(message.job, worker, board)))
-            board.rest()  # not before: a result that cannot be sent is its job's failure
+    with OpenJobs(
+        client.requests,
+        board,
+        lambda job: _steps_of(job, worker, board),
+        places=lambda: client.places,
+        held_bytes=lambda: worker.held_bytes,
+        on_done=parent.send,
+    ) as jobs:
+        has_asked = False
+        while jobs or not worker.stopping():
+            if jobs.can_begin() and not worker.stopping():
+                jobs.begin_next()
+                parent.wait(0.0)
+            else:
+                if jobs.is_hungry and not has_asked:
+                    parent.send(Hungry())
+                    has_asked = True
+                board.rest()
+                parent.wait(client.requests.seconds_left())
+            signals.handle()
+            jobs.resume()
+            while isinstance(message := parent.receive(), Assignment):
+                jobs.add(message)
+                has_asked = False
 
 
-def _run_job(job: Job, worker: Worker, board: Writer) -> JobResult:
+def _steps_of(job: Job, worker: Worker, board: Writer) -> Steps:
     """Do one job; an unexpected error is part of its result."""
-    isolated = isinstance(job, ProcessInstallation) and job.isolated
-    worker.report_phase = partial(_report_carefully, board) if isolated else board.report
     try:
-        return _result_of(job, worker)
+        if isinstance(job, ProcessInstallation):
+            return (yield from _process(job, worker, board))
+        return _look(job, worker)
     except errors.VolumeError as error:  # a folder cannot be listed; the parent logs it
         return JobResult(failure=str(error)[:MAX_FAILURE_CHARACTERS])
     except Exception as error:  # noqa: BLE001 - the worker survives, the parent decides
@@ -153,12 +171,18 @@ def _run_job(job: Job, worker: Worker, board: Writer) -> JobResult:
         return JobResult(failure=failure, lacks_memory=lacking, phase=board.phase)
 
 
-def _result_of(job: Job, worker: Worker) -> JobResult:
+def _process(job: ProcessInstallation, worker: Worker, board: Writer) -> Steps:
+    """Process an installation."""
+    if job.isolated:
+        worker = replace(worker, report_phase=partial(_report_carefully, board))
+    result = yield from process_installation(job, worker)
+    reason = worker.client.outage if _LEAVES_KEPT & result.counts.keys() else None
+    return replace(result, unposted_reason=(reason or "")[:MAX_FAILURE_CHARACTERS])
+
+
+def _look(job: Job, worker: Worker) -> JobResult:
+    """Do a job that processes no installation."""
     match job:
-        case ProcessInstallation():
-            result = process_installation(job, worker)
-            reason = worker.client.outage if _LEAVES_KEPT & result.counts.keys() else None
-            return replace(result, unposted_reason=(reason or "")[:MAX_FAILURE_CHARACTERS])
         case ListUsers(base):
             return JobResult(rows=tuple((user,) for user in list_users(base, worker.limiter)))
         case ListInstallations():
@@ -171,6 +195,8 @@ def _result_of(job: Job, worker: Worker) -> JobResult:
             return list_failed(job, worker.now())
         case RetryFailed():
             return retry_failed(job)
+        case _:
+            raise TypeError(f"not a job: {job!r}")
 
 
 class _Signals:

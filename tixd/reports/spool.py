@@ -177,6 +177,11 @@ class Spool:
         except errors.VolumeError as error:
             self._warn("report_not_quarantined", name, f"{reason}; {error.detail}")
 
+    @property
+    def held_bytes(self) -> int:
+        """Size of the observations that are read and not excluded."""
+        return sum(r.observations.nbytes for r in (*self._ahead, *self._decoded.values()))
+
     def close(self) -> None:
         """Log what was only counted."""
         self._warnings.close()
@@ -310,7 +315,7 @@ class Spool:
                 if is_new and not self._is_fault_of_file(name, found):
                     raise
                 error = found
-        return _File(b"", self._facts(name), error)
+        return _File(b"", _facts(self._folder, name), error)
 
     def _is_fault_of_file(self, name: str, error: errors.VolumeError) -> bool:
         """Return whether the error is of this file, not of the volume, nor of a deleted file."""
@@ -330,11 +335,6 @@ class Spool:
             if tried == _MAX_PROBED_FILES or time.monotonic() > ends:
                 break
         return not tried
-
-    def _facts(self, name: str) -> os.stat_result | None:
-        with contextlib.suppress(errors.VolumeError):
-            return self._folder.facts(name)
-        return None
 
     def _quarantine_or_skip(
         self, name: str, file: _File, fault: errors.BadReport | errors.VolumeError
@@ -388,3 +388,9 @@ class Spool:
 
     def _warn(self, event: str, name: str, reason: str) -> None:
         self._warnings.warn(event, name, file=name, reason=reason)
+
+
+def _facts(folder: Folder, name: str) -> os.stat_result | None:
+    with contextlib.suppress(errors.VolumeError):
+        return folder.facts(name)
+    return None

@@ -1,11 +1,12 @@
 """When a worker may post, by the outcomes of its posts.
 
 Times are seconds of a clock that never steps. Rules: a tix-api that cannot be reached, or does not
-answer two different installations in a row and a probe, gets no posts for most of a period, so a
-dead one costs a cycle one connect time-out or two posts; one installation that gets no answer stops
-no other. 401 and 403 pause the user; after them for three users in a row the credentials are wrong,
-unless the tix-api says that ours may post for others: all posts wait, except one trial in five
-minutes, until a post is accepted. Memory is bounded. Pure.
+answer two different installations in a row and a probe, gets no posts for most of a period; until
+it accepts posts, few are in flight, so a dead one costs a cycle one connect time-out or two posts;
+one installation that gets no answer stops no other. 401 and 403 pause the user; after them for
+three users in a row the credentials are wrong, unless the tix-api says that ours may post for
+others: all posts wait, except one trial in five minutes, until a post is accepted. Memory is
+bounded. Pure.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ QUIET_PERIODS = 2
 
 #: Time between two trial posts while all posting is paused.
 TRIAL_SECONDS = 300.0
+
+#: This many installations may have a post in flight while the tix-api may be dead, or refuse us;
+#: one more with each accepted post.
+FIRST_PLACES = 2
 
 #: At most this many users' pauses are remembered; then the oldest are forgotten.
 MAX_USERS = 10_000
@@ -93,6 +98,8 @@ class CircuitBreaker:
         #: The installation whose post was accepted last, and when.
         self._accepted: Key | None = None
         self._accepted_at = float("-inf")
+        #: Posts accepted since there was reason to doubt the tix-api.
+        self._proven = 0
         #: Installations that got no answer, since the last answer to any.
         self._unanswered: set[Key] = set()
         #: The last installations that got an error (5xx), since the last accepted post.
@@ -119,6 +126,15 @@ class CircuitBreaker:
         self._trial_at = None if self._trial_at is None else always
         self._tried.clear()
         self._users = {user: replace(pause, until=always) for user, pause in self._users.items()}
+
+    def places(self, most: int) -> int:
+        """Return how many installations may have a post in flight now, at most `most`."""
+        return min(most, FIRST_PLACES + self._proven)
+
+    def start(self, user: int, now: float) -> None:
+        """Note that a post of this user begins: while posting is paused it is the trial."""
+        if self._trial_at is not None and self.hold_reason(user, now) is None:
+            self._trial_at = now + TRIAL_SECONDS
 
     def needs_probe(self, key: Key, answer: PostOutcome) -> bool:
         """Return whether the tix-api must be probed before `answer` can be judged."""
@@ -153,6 +169,8 @@ class CircuitBreaker:
         if answer.outcome == "unauthorised" and probe and probe.may_post:
             changes += self._note_trusted("the tix-api says that the user may post for others")
         changes += self._authority(key, answer, now)
+        if self._retry_at is not None or self._trial_at is not None:
+            self._proven = 0
         first_silence = answer.newly_unanswered and self._retry_at is None
         if not first_silence:  # others may be accepted: the next post decides
             self.outage = self._general_reason(key, answer, now)
@@ -226,6 +244,7 @@ class CircuitBreaker:
     def _note_accepted(self, key: Key, now: float) -> list[Change]:
         user, reason = key[0], "a post was accepted"
         self._failed.clear()
+        self._proven += 1
         self._accepted = key
         self._accepted_at = now
         if changes := self._note_trusted(reason):

@@ -1,8 +1,8 @@
 """The client of the tix-api, one in each worker process: posts results, and knows when not to.
 
-Rules: one try; nothing is raised for what the tix-api does, it is a PostOutcome; what the outcomes
-say about when to post is remembered here, within bounds; what one installation or user meets is one
-line in the log an hour.
+Rules: one try; the requests of several installations can be in flight; nothing is raised for what
+the tix-api does, it is a PostOutcome; what the outcomes say about when to post is remembered here,
+within bounds; what one installation or user meets is one line in the log an hour.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from tixd import bounded, logs
 from tixd.config.settings import Settings
 from tixd.reports.model import Installation
 from tixd.results.circuit_breaker import Change, CircuitBreaker, Key, Probe
+from tixd.results.in_flight import InFlight
 from tixd.results.payload import WindowResult, payload
-from tixd.results.response import PostOutcome, skipped
-from tixd.results.transport import Transport, basic_auth
+from tixd.results.response import Posting, PostOutcome, Request, skipped
+from tixd.results.transport import basic_auth
 
 #: A request that changes nothing, and does not depend on any installation.
 CURRENT_USER_PATH = "/api/user/current"
@@ -46,7 +47,7 @@ _COUNTED = MappingProxyType(
 class ApiClient:
     """Posts results, and remembers what the answers say about when to post.
 
-    tally: what became of posts, by names of counts; the caller takes and clears it.
+    requests: those in flight.
     """
 
     def __init__(
@@ -69,19 +70,19 @@ class ApiClient:
             "Accept": "application/json",
             "User-Agent": f"tixd/{tixd.__version__}",
         }
-        self._transport = Transport(settings, steady)
+        self._most_in_flight = settings.posts_in_flight
+        self.requests = InFlight(settings, self._most_in_flight, steady)
         self._breaker = CircuitBreaker(settings.processing_period_minutes * 60.0)
         #: When a post of the last two installations was accepted, by both clocks.
         self._accepted: dict[Key, tuple[float, float]] = {}
         self._limiter = logs.RateLimiter()
-        self.tally: Counter[str] = Counter()
         self._disabled = settings.not_posting_reason
         if self._disabled and settings.role != "dispatcher":  # which posts nothing in any case
             logs.warning("posting_disabled", reason=f"{self._disabled}: results are kept")
 
     def close(self) -> None:
-        """Close the kept connection."""
-        self._transport.close()
+        """Close the kept connections."""
+        self.requests.close()
 
     @property
     def outage(self) -> str | None:
@@ -96,28 +97,42 @@ class ApiClient:
         """Try the next posts, whatever was refused before."""
         self._breaker.end_pauses()
 
+    @property
+    def places(self) -> int:
+        """How many installations may have a post in flight now."""
+        return self._breaker.places(self._most_in_flight)
+
     def seems_broken(self) -> bool:
         """Return whether the tix-api itself fails, not only on a single result."""
         return self._breaker.seems_broken(self._steady())
 
     def post(
-        self, installation: Installation, result: WindowResult, *, after_silence: bool = False
-    ) -> PostOutcome:
-        """Post one result, once; after_silence: the installation's last post got no answer."""
+        self,
+        installation: Installation,
+        result: WindowResult,
+        tally: Counter[str],
+        *,
+        after_silence: bool = False,
+    ) -> Posting[PostOutcome]:
+        """Post one result, once; what becomes of it is counted in `tally`.
+
+        after_silence: the installation's last post got no answer.
+        """
         if reason := self.hold_reason(installation):
             return skipped(reason)
         key = (installation.user_id, installation.installation_id)
+        self._breaker.start(key[0], self._steady())
         path = "/api/user/{:d}/installation/{:d}/reports".format(*key)
-        answer = self._transport.request(path, payload(result), self._headers)
+        answer = yield Request(path, payload(result), self._headers)
         if after_silence:
             answer = replace(answer, after_silence=True)
-        self._note(installation, key, answer)
-        probe = self._probe() if self._breaker.needs_probe(key, answer) else None
+        tally[self._note(installation, key, answer)] += 1
+        probe = (yield from self._probe()) if self._breaker.needs_probe(key, answer) else None
         self._log_changes(self._breaker.record(key, answer, self._steady(), probe))
         return answer
 
-    def _probe(self) -> Probe:
-        asked = self.ask(CURRENT_USER_PATH, seconds=ASK_SECONDS)
+    def _probe(self) -> Posting[Probe]:
+        asked = yield self._get(CURRENT_USER_PATH, seconds=ASK_SECONDS)
         return Probe(answers=asked.status is not None, may_post=_may_post(asked))
 
     def _log_changes(self, changes: list[Change]) -> None:
@@ -126,13 +141,17 @@ class ApiClient:
             log = getattr(logs, change.level)
             log(change.event, **user, api=self._base_url, reason=change.reason)
 
-    def ask(
-        self, path: str, *, anonymous: bool = False, seconds: float = float("inf")
-    ) -> PostOutcome:
-        """Send a GET request, with our credentials or none."""
+    def ask(self, path: str, *, anonymous: bool = False) -> PostOutcome:
+        """Send a GET request, with our credentials or none, and wait for the answer."""
+        return self.requests.perform(self._ask(path, anonymous=anonymous))
+
+    def _ask(self, path: str, *, anonymous: bool) -> Posting[PostOutcome]:
+        return (yield self._get(path, anonymous=anonymous))
+
+    def _get(self, path: str, *, anonymous: bool = False, seconds: float = float("inf")) -> Request:
         left_out = {"Content-Type"} | ({"Authorization"} if anonymous else set())
         headers = {name: text for name, text in self._headers.items() if name not in left_out}
-        return self._transport.request(path, None, headers, seconds)
+        return Request(path, None, headers, seconds)
 
     def accepted_elsewhere(self, installation: Installation) -> float | None:
         """Return when another installation's post was last accepted, epoch seconds; None: never.
@@ -144,10 +163,9 @@ class ApiClient:
         others = (at for key, at in self._accepted.items() if key != this)
         return max((min(clock, steady + ahead) for clock, steady in others), default=None)
 
-    def _note(self, installation: Installation, key: Key, answer: PostOutcome) -> None:
-        """Count the outcome of a post; log failures with the text of the tix-api."""
+    def _note(self, installation: Installation, key: Key, answer: PostOutcome) -> str:
+        """Log a failure with the text of the tix-api; return the outcome's name in counts."""
         count, event = _count_and_event(answer)
-        self.tally[count] += 1
         if answer.outcome == "accepted":
             self._remember(key)
         elif event:
@@ -159,6 +177,7 @@ class ApiClient:
                 **installation.labels,
                 reason=": ".join(filter(None, (answer.reason, answer.words))),
             )
+        return count
 
     def _remember(self, key: Key) -> None:
         """Note an accepted post; two installations are enough to find another one."""

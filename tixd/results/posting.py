@@ -16,8 +16,9 @@ with each job as unposted_reason.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tixd import errors, logs
@@ -27,7 +28,7 @@ from tixd.results.backoff import Backoff
 from tixd.results.client import ApiClient
 from tixd.results.failed_results import FOLDER_NAME, FailedResults
 from tixd.results.payload import WindowResult
-from tixd.results.response import PostOutcome, skipped
+from tixd.results.response import Posting, PostOutcome, skipped
 
 #: The names of this many rounds are read, oldest first, so that results that get errors do not hide
 #: the others.
@@ -67,7 +68,8 @@ class Poster:
 
     clock: epoch seconds; jitter: of the pauses; origin_of: the AS of an address, which is posted
     with it; warn: called with event, file and reason for each file that is skipped; note: called
-    with each result, what it was, what became of it, and why.
+    with each result, what it was, what became of it, and why; tally: what became of posts, by names
+    of counts.
     """
 
     installation: Installation
@@ -78,23 +80,27 @@ class Poster:
     origin_of: Callable[[str], Origin | None] = lambda _: None
     warn: Callable[[str, str, str], None] = _warn
     note: Callable[[WindowResult, Was, Fate, PostOutcome], None] = lambda *_: None
+    tally: Counter[str] = field(default_factory=Counter)
 
-    def post(self, result: WindowResult, backoff: Backoff) -> PostOutcome:
+    def post(self, result: WindowResult, backoff: Backoff) -> Posting[PostOutcome]:
         """Post one result, once: here, and only here, a job waits for the tix-api.
 
         The AS is looked up at each post, so a kept result gets the AS as of now.
         """
         located = replace(result, origin=self.origin_of(result.ip))
-        return self.client.post(self.installation, located, after_silence=backoff.unanswered)
+        silent = backoff.unanswered
+        return self.client.post(self.installation, located, self.tally, after_silence=silent)
 
     # --- a fresh result --------------------------------------------------------------------------
 
-    def post_or_keep(self, result: WindowResult, backoff: Backoff) -> tuple[PostOutcome, Backoff]:
+    def post_or_keep(
+        self, result: WindowResult, backoff: Backoff
+    ) -> Posting[tuple[PostOutcome, Backoff]]:
         """Post a fresh result, or keep it where it is not accepted: then it is safe."""
         if backoff.holds_fresh(self.clock()):
             answer = skipped(backoff.reason)
         else:
-            answer = self.post(result, backoff)
+            answer = yield from self.post(result, backoff)
         if answer.outcome == "accepted":
             self.note(result, "fresh", "posted", answer)
             return answer, backoff.answered()
@@ -114,7 +120,9 @@ class Poster:
 
     # --- kept results ----------------------------------------------------------------------------
 
-    def repost(self, backoff: Backoff, *, limit: int, may_continue: Callable[[], bool]) -> Reposted:
+    def repost(
+        self, backoff: Backoff, *, limit: int, may_continue: Callable[[], bool]
+    ) -> Posting[Reposted]:
         """Post at most `limit` kept results again, while `may_continue`, asked before each."""
         if backoff.paused(self.clock()):
             return Reposted(backoff, stopped="the pause has not passed")
@@ -125,7 +133,7 @@ class Poster:
         for name in done.backoff.in_turn(names)[:limit]:
             if not may_continue():
                 return replace(done, stopped="the job must end")
-            done = self._repost_one(name, done)
+            done = yield from self._repost_one(name, done)
             if done.stopped:
                 return done
         return replace(done, has_more=len(names) > limit and done.accepted + done.rejected > 0)
@@ -142,7 +150,7 @@ class Poster:
             return []
         return names
 
-    def _repost_one(self, name: str, done: Reposted) -> Reposted:
+    def _repost_one(self, name: str, done: Reposted) -> Posting[Reposted]:
         if done.backoff.must_reject(name):  # moving it failed before: it is not posted again
             return self._reject(name, PostOutcome("refused", done.backoff.reason), done)
         try:
@@ -152,7 +160,7 @@ class Poster:
         except errors.VolumeError as error:
             self.warn("kept_result_unreadable", name, str(error))
             return done
-        answer = self.post(result, done.backoff)
+        answer = yield from self.post(result, done.backoff)
         after = self._after_repost(name, answer, done)
         self.note(result, "kept", _fate(answer, done, after), answer)
         return after

@@ -1,4 +1,4 @@
-"""The outcome of a post, and the meaning of an HTTP status.
+"""A request to the tix-api, its outcome, and the meaning of an HTTP status.
 
 Rules: only 2xx is acceptance; 408, 429, 5xx and every error below HTTP mean later; 401 and 403
 concern the credentials; other 4xx, and 3xx because redirects are not followed, are refusals. Pure.
@@ -6,10 +6,11 @@ concern the credentials; other 4xx, and 3xx because redirects are not followed, 
 
 from __future__ import annotations
 
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Literal
+from typing import Literal, TypeVar
 
 import orjson
 
@@ -44,6 +45,22 @@ _AFTER_SENDING = frozenset[Cause | None](("silent", "late", "cut"))
 
 #: Longest excerpt of a body that is shown to people, characters.
 _MAX_WORDS_CHARACTERS = 1000
+
+
+_Returned = TypeVar("_Returned")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to the tix-api: a POST, or without a body a GET.
+
+    seconds: a deadline for it all, where it is shorter than that of the settings.
+    """
+
+    path: str
+    body: bytes | None
+    headers: Mapping[str, str] = field(repr=False)
+    seconds: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +118,11 @@ class PostOutcome:
         except ValueError:
             return None
         return content.get(name) if isinstance(content, dict) else None
+
+
+#: Steps of a caller that yield each request and are resumed with its outcome, so that others can
+#: take steps while it waits.
+Posting = Generator[Request, PostOutcome, _Returned]
 
 
 def skipped(reason: str) -> PostOutcome:

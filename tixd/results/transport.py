@@ -1,10 +1,10 @@
 """One HTTP request to the tix-api and its response; the only user of urllib3.
 
-Rules: one try, no redirects, one kept-alive connection, not reused after 5 s; a failure of the
-tix-api or the network is a PostOutcome, not an exception. After a connection that breaks before the
-response it is unknown whether the result was stored: it is not sent again here but counts as
-failed. Interim responses (1xx) do not count. The status decides, even if the body breaks off. No
-message shows a password.
+Rules: one try, no redirects, kept-alive connections, not reused after 5 s; a failure of the tix-api
+or the network is a PostOutcome, not an exception. Several threads may exchange at a time. After a
+connection that breaks before the response it is unknown whether the result was stored: it is not
+sent again here but counts as failed. Interim responses (1xx) do not count. The status decides, even
+if the body breaks off. No message shows a password.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from types import MappingProxyType
@@ -39,8 +39,7 @@ from urllib3.exceptions import (
 from tixd import errors
 from tixd.config.fields import Secret
 from tixd.config.settings import Settings
-from tixd.results.deadline import DeadlinePassed, TimedCaller
-from tixd.results.response import Cause, PostOutcome, of_status
+from tixd.results.response import Cause, PostOutcome, Request, of_status
 
 
 def basic_auth(user: str, password: str) -> str:
@@ -126,19 +125,22 @@ REASONS: Mapping[Cause, str] = MappingProxyType(
 )
 
 
-class _Attempt:
+class Attempt:
     """One request in progress: its state, and how to abort it from another thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: float = 0.0) -> None:
+        """now: when it began, by the clock of the transport."""
+        self.began = now
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._is_aborted = False
+        self._is_over = False
+        #: Whether its connection was kept from an earlier request.
+        self.kept = False
         #: Whether the whole request has been sent.
         self.sent = False
         #: The outcome by the status of the response, as soon as that is known.
         self.answer: PostOutcome | None = None
-        #: Whether the connection can be kept.
-        self.reusable = False
         #: Reads the response; keeps the socket open, which urllib3 may forget.
         self.response: http.client.HTTPResponse | None = None
 
@@ -150,30 +152,38 @@ class _Attempt:
             if self._is_aborted:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
-    def abort(self) -> None:
-        """Break the connection, now or once there is one."""
+    def abort(self) -> PostOutcome | None:
+        """Break the connection, now or once there is one, and return the outcome.
+
+        None where the attempt is over: then its thread has the outcome.
+        """
         with self._lock:
+            if self._is_over:
+                return None
             self._is_aborted = True
             if self._socket is not None:
                 with contextlib.suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
+        return self.answer or _failure("late" if self.sent else "connect_time")
+
+    def end(self) -> bool:
+        """Close the duplicate, the connection stays as it is; return False where it was aborted."""
+        with self._lock:
+            self._is_over = True
+            if self._socket is not None:
+                self._socket.close()
+            return not self._is_aborted
 
     def drop_response(self) -> None:
         """Close what reads the response."""
         if self.response is not None:
             self.response.close()
 
-    def end(self) -> None:
-        """Close the duplicate; the connection itself stays as it is."""
-        with self._lock:
-            if self._socket is not None:
-                self._socket.close()
-
 
 class _Current(threading.local):
     """The current attempt of a thread: urllib3 does not pass it to its connections."""
 
-    attempt = _Attempt()
+    attempt = Attempt()
 
 
 #: The connections of this module report to it.
@@ -212,6 +222,9 @@ class _TrackedConnection(HTTPConnection):
 
     response_class = _FinalResponse
 
+    #: When the attempt began that used it last.
+    used_at = float("-inf")
+
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
         _CURRENT.attempt.use_socket(sock)
@@ -236,82 +249,71 @@ class _TrackedTlsConnection(_TrackedConnection, HTTPSConnection):
 class _Pool(urllib3.HTTPConnectionPool):
     ConnectionCls = _TrackedConnection
 
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        """Return a connection; one that was idle for long is closed first, so it connects anew."""
+        connection: Any = super()._get_conn(timeout)
+        attempt = _CURRENT.attempt
+        if attempt.began - connection.used_at > MAX_IDLE_SECONDS:
+            connection.close()
+        attempt.kept = connection.sock is not None
+        connection.used_at = attempt.began
+        return connection
 
-class _TlsPool(urllib3.HTTPSConnectionPool):
+
+class _TlsPool(_Pool, urllib3.HTTPSConnectionPool):
     ConnectionCls = _TrackedTlsConnection
 
 
 class Transport:
-    """Sends one request at a time; to be closed."""
+    """Sends requests over at most as many kept connections; to be closed."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        """Make it without connecting; clock: seconds that never step.
+    def __init__(self, settings: Settings, connections: int) -> None:
+        """Make it without connecting.
 
         Raises errors.ConfigError where certificates or proxy cannot be used.
         """
-        self._clock = clock
-        self._total_seconds = settings.api_total_seconds
         self._timeout = urllib3.Timeout(
             connect=settings.api_connect_seconds, read=settings.api_read_seconds
         )
         self._base_url = settings.api_base_url
         self._is_proxied = bool(settings.api_proxy)
-        self._connections = _connections(settings)
-        self._caller = TimedCaller()
-        self._pool = self._new_pool()
-        self._kept_since: float | None = None
+        self._connections = _connections(settings, connections)
+        #: The tix-api's own pool, except with a proxy: a look-up costs a quarter of a post.
+        self._pool: urllib3.PoolManager | urllib3.HTTPConnectionPool = (
+            self._connections
+            if self._is_proxied
+            else self._connections.connection_from_url(self._base_url)
+        )
 
     def close(self) -> None:
-        """Close the kept connection."""
+        """Close the kept connections."""
         self._connections.clear()
-        self._caller.close()
 
-    def request(
-        self,
-        path: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        seconds: float = float("inf"),
-    ) -> PostOutcome:
-        """Send once and wait for the response; without a body it is a GET.
+    def exchange(self, attempt: Attempt, request: Request) -> PostOutcome:
+        """Send once and wait for the response.
 
-        seconds: a deadline for it all, where it is shorter than that of the settings.
+        Raises MemoryError or RuntimeError where the process lacks memory or threads.
         """
-        kept = self._keep_or_renew()
-        attempt = _Attempt()
-        try:
-            answer = self._caller.call_with_deadline(
-                min(seconds, self._total_seconds),
-                lambda: self._exchange(attempt, path, body, headers),
-            )
-        except DeadlinePassed:
-            attempt.abort()
-            return attempt.answer or _failure("late" if attempt.sent else "connect_time")
-        except (HTTPError, OSError) as error:
-            return attempt.answer or _failure(_cause(error, sent=attempt.sent, kept=kept), error)
-        if attempt.reusable:
-            self._kept_since = self._clock()
-        return answer
-
-    def _exchange(
-        self, attempt: _Attempt, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> PostOutcome:
-        """Send and read, in the thread that may be abandoned."""
         _CURRENT.attempt = attempt
         try:
+            return self._exchange(attempt, request)
+        except (HTTPError, OSError) as error:
+            return attempt.answer or _failure(_cause(error, attempt), error)
+
+    def _exchange(self, attempt: Attempt, request: Request) -> PostOutcome:
+        try:
             response = self._pool.urlopen(
-                "GET" if body is None else "POST",
-                self._base_url + path if self._is_proxied else path,
+                "GET" if request.body is None else "POST",
+                self._base_url + request.path if self._is_proxied else request.path,
                 redirect=False,
-                body=body,
-                headers=headers,
+                body=request.body,
+                headers=request.headers,
                 timeout=self._timeout,
                 retries=False,
                 preload_content=False,
                 decode_content=False,
             )
-            body_read, is_whole = _read_body(response)
-            attempt.reusable = is_whole
+            body = _read_body(response)
         except Exception as error:  # a malformed response makes libraries raise anything
             attempt.drop_response()
             lacks_resources = attempt.answer is None and isinstance(
@@ -320,43 +322,27 @@ class Transport:
             if lacks_resources or isinstance(error, HTTPError | OSError):
                 raise
             raise HTTPError("a malformed response") from error
-        finally:
-            attempt.end()
-        return replace(attempt.answer or _failure("cut"), body=body_read)
-
-    def _keep_or_renew(self) -> bool:
-        """Return whether the connection of an earlier request is reused; else close it."""
-        since = self._kept_since
-        self._kept_since = None
-        if since is not None and self._clock() - since <= MAX_IDLE_SECONDS:
-            return True
-        self._connections.clear()
-        self._pool = self._new_pool()
-        return False
-
-    def _new_pool(self) -> urllib3.PoolManager | urllib3.HTTPConnectionPool:
-        """Return the tix-api's own pool without a proxy: a look-up costs a quarter of a post."""
-        if self._is_proxied:
-            return self._connections
-        return self._connections.connection_from_url(self._base_url)
+        return replace(attempt.answer or _failure("cut"), body=body)
 
 
-def _read_body(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
-    """Return the beginning of the body, and whether that was all: then the connection is kept."""
+def _read_body(response: urllib3.BaseHTTPResponse) -> bytes:
+    """Return the beginning of the body; only if that was all, the connection is kept."""
     content = b""
     with contextlib.suppress(Exception):
         content = response.read(MAX_BODY_BYTES + 1)
         if len(content) <= MAX_BODY_BYTES:
             response.release_conn()
-            return content, True
+            return content
     response.close()
-    return content[:MAX_BODY_BYTES], False
+    return content[:MAX_BODY_BYTES]
 
 
-def _cause(error: Exception, *, sent: bool, kept: bool) -> Cause:
+def _cause(error: Exception, attempt: Attempt) -> Cause:
     """Return what broke: before the request was sent the connection, after it the answer."""
-    if sent:
-        return "silent" if isinstance(error, ReadTimeoutError) else "idle" if kept else "cut"
+    if attempt.sent:
+        if isinstance(error, ReadTimeoutError):
+            return "silent"
+        return "idle" if attempt.kept else "cut"
     if isinstance(error, ReadTimeoutError):
         return "setup_time"
     return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "setup")
@@ -371,8 +357,8 @@ def _failure(cause: Cause, error: Exception | None = None) -> PostOutcome:
     return PostOutcome("later", f"{words}: {detail}" if detail else words, cause=cause)
 
 
-def _connections(settings: Settings) -> urllib3.PoolManager:
-    """Return a pool for one connection: to the tix-api, or to the proxy before it."""
+def _connections(settings: Settings, most: int) -> urllib3.PoolManager:
+    """Return a pool that keeps as many connections: to the tix-api, or to the proxy before it."""
     trusted = (
         ssl_context(settings.api_ca_bundle) if settings.api_ssl or settings.api_proxy else None
     )
@@ -381,12 +367,12 @@ def _connections(settings: Settings) -> urllib3.PoolManager:
         manager: urllib3.PoolManager = urllib3.ProxyManager(
             url,
             num_pools=1,
-            maxsize=1,
+            maxsize=most,
             proxy_headers=headers,
             proxy_ssl_context=trusted,
             ssl_context=trusted,
         )
     else:
-        manager = urllib3.PoolManager(num_pools=1, maxsize=1, ssl_context=trusted)
+        manager = urllib3.PoolManager(num_pools=1, maxsize=most, ssl_context=trusted)
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
     return manager

@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from tixd.dispatch.consumer import JOBS_PER_WORKER
 from tixd.dispatch.leader import LeaderWatch
 from tixd.dispatch.mounts import check_reports_folder
 from tixd.dispatch.scheduler import cycle_number, listing_job, queue_installations
@@ -84,7 +83,7 @@ def _queue(service: ProcessingService, pool: Pool, publisher: ConfirmedPublisher
         endpoint(settings),
         jobs,
         PathMapping(base, settings.sender_base_path or base),
-        pool.size * JOBS_PER_WORKER,
+        pool.capacity,
         fan_out,
         service.metrics.add,
     )

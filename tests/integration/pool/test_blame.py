@@ -22,16 +22,15 @@ from tixd.pool.process import WorkerProcess
 
 @pytest.fixture
 def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings of one worker, which has room for three jobs and does one after the other."""
-    start = WorkerProcess.start
+    """Settings of one worker, which is given three jobs and does one after the other."""
+    assign = WorkerProcess.assign
 
-    def start_roomy(*arguments):
-        worker = start(*arguments)
-        worker.places = 3
-        return worker
+    def assign_roomy(worker, *given):
+        assign(worker, *given)
+        worker.limit = 3
 
-    monkeypatch.setattr(WorkerProcess, "start", start_roomy)
-    return Settings(reports_base_path=str(tmp_path), workers=1)
+    monkeypatch.setattr(WorkerProcess, "assign", assign_roomy)
+    return Settings(reports_base_path=str(tmp_path), workers=1, api_total_seconds=0.1)
 
 
 @in_loop

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from http.client import HTTPResponse
@@ -17,7 +18,7 @@ import pytest
 
 from tests.support.log_events import heard
 from tests.support.program import until
-from tests.support.results import ONE, OTHER, THIRD, result, settings_for
+from tests.support.results import ONE, OTHER, THIRD, post, result, settings_for
 from tests.support.stand_in_api import Behaviour
 from tixd import __version__
 from tixd.config.fields import Secret
@@ -27,11 +28,11 @@ from tixd.results.payload import payload
 
 
 def test_a_result_is_posted_as_the_api_takes_it(api, client):
-    answer = client.post(ONE, result())
+    answer = post(client, ONE, result())
     assert (answer.outcome, answer.status) == ("accepted", 200)
-    (post,) = api.posts
-    assert (post.user, post.installation) == (1, 11)
-    assert post.body == json.loads(payload(result()))
+    (got,) = api.posts
+    assert (got.user, got.installation) == (1, 11)
+    assert got.body == json.loads(payload(result()))
     assert api.heads[0]["user-agent"] == f"tixd/{__version__}"
     assert api.heads[0]["host"] == f"127.0.0.1:{api.port}"
 
@@ -47,19 +48,19 @@ def test_a_result_is_posted_as_the_api_takes_it(api, client):
 )
 def test_each_status_has_its_outcome_after_one_post(api, client, status, outcome):
     api.answer(Behaviour(status, {"Location": f"{api.url}/elsewhere"}))
-    answer = client.post(ONE, result())
+    answer = post(client, ONE, result())
     assert (answer.outcome, answer.status) == (outcome, status)
     assert len(api.posts) == 1
 
 
 def test_retry_after_is_handed_on_in_seconds(api, client):
     api.answer(Behaviour(429, {"Retry-After": "90"}))
-    assert client.post(ONE, result()).retry_after_seconds == 90.0
+    assert post(client, ONE, result()).retry_after_seconds == 90.0
 
 
 def test_wrong_credentials_are_unauthorised(api):
     client = ApiClient(settings_for(api.port, api_password=Secret("wrong")))
-    assert client.post(ONE, result()).outcome == "unauthorised"
+    assert post(client, ONE, result()).outcome == "unauthorised"
     client.close()
     assert api.posts == []
 
@@ -68,7 +69,7 @@ def test_wrong_credentials_are_unauthorised(api):
 def test_without_credentials_nothing_is_tried_and_one_line_says_so(api, changes):
     with heard() as log:
         client = ApiClient(settings_for(api.port, **changes))
-        answers = {client.post(ONE, result(n)).outcome for n in range(3)}
+        answers = {post(client, ONE, result(n)).outcome for n in range(3)}
     assert answers == {"skipped"}
     assert client.outage in ("TIX_API_USER is not set", "TIX_API_PASSWORD is not set")
     assert api.connections == 0
@@ -77,40 +78,40 @@ def test_without_credentials_nothing_is_tried_and_one_line_says_so(api, changes)
 
 def test_posts_share_one_connection(api, client):
     for timestamp in range(50):
-        assert client.post(ONE, result(timestamp)).outcome == "accepted"
+        assert post(client, ONE, result(timestamp)).outcome == "accepted"
     assert (api.connections, len(api.posts)) == (1, 50)
 
 
 def test_a_connection_is_kept_after_refusals_and_failures_too(api, client):
     for status in (404, 500, 401, 204):
         api.answer(Behaviour(status))
-        client.post(ONE, result())
+        post(client, ONE, result())
     assert api.connections == 1
 
 
 def test_a_connection_idle_for_five_seconds_is_kept_and_for_longer_not(api, client, clock):
     for idle, connections in ((0.0, 1), (5.0, 1), (5.1, 2), (5.0, 2), (3600.0, 3)):
         clock.now += idle
-        assert client.post(ONE, result()).outcome == "accepted"
+        assert post(client, ONE, result()).outcome == "accepted"
         assert api.connections == connections
 
 
 def test_a_kept_connection_that_the_api_closed_costs_no_post(api, client):
-    client.post(ONE, result(1))
+    post(client, ONE, result(1))
     api.drop_connections()
-    assert client.post(ONE, result(2)).outcome == "accepted"
+    assert post(client, ONE, result(2)).outcome == "accepted"
     assert [post.body["timestamp"] for post in api.posts] == [1, 2]
 
 
 @pytest.mark.parametrize("fault", ["cut", "store_then_cut"])
 def test_a_kept_connection_cut_before_the_answer_is_not_tried_again(api, client, fault):
-    client.post(ONE, result(1))
+    post(client, ONE, result(1))
     api.answer(Behaviour(fault=fault))
-    answer = client.post(ONE, result(2))
+    answer = post(client, ONE, result(2))
     assert (answer.outcome, answer.status, answer.unreachable) == ("later", None, False)
     assert [post.body["timestamp"] for post in api.posts] == [1, 2]
     api.answer(Behaviour())
-    assert client.post(ONE, result(3)).outcome == "accepted"
+    assert post(client, ONE, result(3)).outcome == "accepted"
 
 
 @pytest.mark.parametrize("fault", ["cut", "store_then_cut"])
@@ -118,20 +119,20 @@ def test_a_fresh_connection_cut_before_the_answer_counts_against_its_installatio
     api, client, fault
 ):
     api.answer(Behaviour(fault=fault))
-    assert client.post(ONE, result()).unanswered
-    assert client.post(ONE, result()).unanswered
-    assert client.post(OTHER, result()).unanswered
-    assert client.post(THIRD, result()).outcome == "skipped", "two different ones open the breaker"
+    assert post(client, ONE, result()).unanswered
+    assert post(client, ONE, result()).unanswered
+    assert post(client, OTHER, result()).unanswered
+    assert post(client, THIRD, result()).outcome == "skipped", "two different ones open the breaker"
     assert (len(api.posts), api.questions) == (3, 1)
 
 
 def test_a_status_counts_even_if_the_body_never_ends(api, client):
     api.answer(Behaviour(201, fault="cut_body"))
-    assert client.post(ONE, result()).outcome == "accepted"
+    assert post(client, ONE, result()).outcome == "accepted"
     api.answer(Behaviour(400, body=b"x" * 2**20))
-    assert client.post(ONE, result()).status == 400
+    assert post(client, ONE, result()).status == 400
     api.answer(Behaviour(200))
-    assert client.post(ONE, result()).outcome == "accepted"
+    assert post(client, ONE, result()).outcome == "accepted"
     assert api.connections == 3
 
 
@@ -147,7 +148,7 @@ def test_a_status_counts_even_if_the_body_never_ends(api, client):
 def test_a_status_counts_however_odd_what_follows_is(api, client, behaviour):
     for status, outcome in ((200, "accepted"), (404, "refused")):
         api.answer(replace(behaviour, status=status))
-        assert client.post(ONE, result()).outcome == outcome
+        assert post(client, ONE, result()).outcome == outcome
 
 
 def raising(error: Exception) -> Callable[[HTTPResponse], None]:
@@ -164,7 +165,7 @@ def raising(error: Exception) -> Callable[[HTTPResponse], None]:
 @pytest.mark.parametrize("error", [ValueError, LookupError, TypeError, AssertionError])
 def test_whatever_a_library_raises_over_an_answer_is_no_answer(api, client, monkeypatch, error):
     monkeypatch.setattr(HTTPResponse, "_read_status", raising(error("odd")))
-    answer = client.post(ONE, result())
+    answer = post(client, ONE, result())
     assert (answer.outcome, answer.cause, answer.reason) == (
         "later",
         "cut",
@@ -175,13 +176,13 @@ def test_whatever_a_library_raises_over_an_answer_is_no_answer(api, client, monk
 def test_no_memory_for_a_post_is_not_the_tix_apis_fault(api, client, monkeypatch):
     monkeypatch.setattr(HTTPResponse, "_read_status", raising(MemoryError()))
     with pytest.raises(MemoryError):
-        client.post(ONE, result())
+        post(client, ONE, result())
 
 
 def timed(client: ApiClient, *, unanswered: bool = True) -> tuple[str, float]:
     """The reason that one failing post gives, and the seconds that it takes."""
     began = time.monotonic()
-    answer = client.post(ONE, result())
+    answer = post(client, ONE, result())
     client.close()
     assert (answer.outcome, answer.status, answer.unanswered) == ("later", None, unanswered)
     assert answer.unreachable is not unanswered
@@ -222,10 +223,10 @@ def test_a_port_that_takes_no_connection_is_given_up_after_the_connect_time():
 def test_after_a_deadline_the_next_post_has_a_connection_of_its_own(api, clock):
     client = ApiClient(settings_for(api.port, api_total_seconds=3.0), steady=clock)
     api.answer(Behaviour(fault="trickle", trickle_seconds=0.2))
-    client.post(ONE, result(1))
+    post(client, ONE, result(1))
     api.answer(Behaviour())
     clock.now += 540
-    assert client.post(ONE, result(2)).outcome == "accepted"
+    assert post(client, ONE, result(2)).outcome == "accepted"
     client.close()
     assert api.connections == 2
 
@@ -243,7 +244,7 @@ def test_a_signal_ends_a_post_that_waits_and_is_no_answer_of_the_api(api, client
     before = signal.setitimer(signal.ITIMER_REAL, 0.2)
     began = time.monotonic()
     with heard() as log, pytest.raises(_Stop):
-        client.post(ONE, result())
+        post(client, ONE, result())
     signal.setitimer(signal.ITIMER_REAL, *before)
     assert signal.signal(signal.SIGALRM, handler) is stop
     assert time.monotonic() - began < 10
@@ -298,7 +299,7 @@ def test_no_thread_or_descriptor_is_left_behind_by_deadlines(api, clock):
     client = ApiClient(settings, steady=clock)
     api.answer(Behaviour(fault="trickle", trickle_seconds=0.01))
     for _ in range(5):
-        assert client.post(ONE, result()).cause == "late"
+        assert post(client, ONE, result()).cause == "late"
     client.close()
     until(lambda: held() <= before)
 
@@ -306,45 +307,45 @@ def test_no_thread_or_descriptor_is_left_behind_by_deadlines(api, clock):
 @pytest.mark.parametrize("interim", [(100,), (102,), (103, 103), (100, 102, 103)])
 def test_answers_before_the_answer_are_passed_over(api, client, interim):
     api.answer(Behaviour(interim=interim))
-    assert [client.post(ONE, result(n)).outcome for n in range(3)] == ["accepted"] * 3
+    assert [post(client, ONE, result(n)).outcome for n in range(3)] == ["accepted"] * 3
     api.answer(Behaviour(404, interim=interim))
-    assert [client.post(ONE, result(n)).status for n in range(3)] == [404] * 3
+    assert [post(client, ONE, result(n)).status for n in range(3)] == [404] * 3
     assert (api.connections, len(api.posts)) == (1, 6)
 
 
 def test_nobody_asked_for_another_protocol(api, client):
     api.answer(Behaviour(101))
-    answer = client.post(ONE, result())
+    answer = post(client, ONE, result())
     assert (answer.outcome, answer.status, answer.cause) == ("later", None, "cut")
 
 
 def test_a_status_counts_whatever_the_headers_after_it_say(api, client):
     for header in ({"Content-Length": "5, 6"}, {"Transfer-Encoding": "chunked"}):
         api.answer(Behaviour(200, header, fault="cut_body"))
-        assert client.post(ONE, result()).outcome == "accepted", header
+        assert post(client, ONE, result()).outcome == "accepted", header
 
 
 def test_the_tix_api_is_asked_before_two_silent_installations_are_taken_for_all(api, client):
     api.unknown = {(1, 11), (2, 12)}
-    quick = ApiClient(replace(settings_for(api.port), api_read_seconds=2.0))
+    quick, tally = ApiClient(replace(settings_for(api.port), api_read_seconds=2.0)), Counter()
     with heard() as log:
-        outcomes = [quick.post(who, result()).outcome for who in (ONE, OTHER, THIRD, ONE)]
+        outcomes = [post(quick, who, result(), tally).outcome for who in (ONE, OTHER, THIRD, ONE)]
     quick.close()
     assert outcomes == ["later", "later", "accepted", "later"]
     assert log.events == [("warning", "result_unanswered")] * 2, "once an hour each"
     assert api.questions == 1
-    assert quick.tally == {"posts_unanswered": 3, "posts_accepted": 1}
+    assert tally == {"posts_unanswered": 3, "posts_accepted": 1}
 
 
 def test_three_users_that_the_tix_api_refuses_stop_no_other_unless_it_refuses_us(api):
     refused = (Installation(n, 10 + n, f"/reports/{n}/{10 + n}") for n in (4, 5, 6))
     api.answer(lambda user, *_: Behaviour(403 if user > 3 else 200))
     client = ApiClient(settings_for(api.port))
-    assert {client.post(who, result()).outcome for who in refused} == {"unauthorised"}
-    assert (client.post(ONE, result()).outcome, api.questions) == ("accepted", 1)
+    assert {post(client, who, result()).outcome for who in refused} == {"unauthorised"}
+    assert (post(client, ONE, result()).outcome, api.questions) == ("accepted", 1)
     api.role = "viewer"
-    assert {client.post(who, result()).status for who in (ONE, OTHER, THIRD)} == {403}
-    assert client.post(ONE, result()).outcome == "skipped"
+    assert {post(client, who, result()).status for who in (ONE, OTHER, THIRD)} == {403}
+    assert post(client, ONE, result()).outcome == "skipped"
     assert client.outage == (
         "the tix-api does not let our user post (HTTP 403 Forbidden): TIX_API_USER must be an admin"
     )
@@ -353,21 +354,21 @@ def test_three_users_that_the_tix_api_refuses_stop_no_other_unless_it_refuses_us
 
 
 def test_what_one_installation_meets_is_told_once_an_hour(api, client, clock):
-    client = ApiClient(settings_for(api.port), clock=clock, steady=clock)
+    client, tally = ApiClient(settings_for(api.port), clock=clock, steady=clock), Counter()
     with heard() as log:
         for status in (500, 500, 404, 404, 502, 408):
             api.answer(Behaviour(status))
-            client.post(ONE, result())
+            post(client, ONE, result(), tally)
         clock.now += 3600
-        client.post(OTHER, result())
+        post(client, OTHER, result(), tally)
     client.close()
     assert [event for _, event in log.events] == ["result_failed", "result_refused"]
-    assert client.tally == {"posts_failed": 3, "posts_refused": 2, "posts_delayed": 2}
+    assert tally == {"posts_failed": 3, "posts_refused": 2, "posts_delayed": 2}
 
 
 def test_the_log_has_the_words_of_the_tix_api_on_one_line(api, client, caplog):
     api.answer(Behaviour(500, body=b'{"error":\n"no AS"}'))
-    client.post(ONE, result())
+    post(client, ONE, result())
     (line,) = [record for record in caplog.records if record.getMessage() == "result_failed"]
     reason = line.values["reason"]
     assert reason == 'HTTP 500 Internal Server Error: {"error": "no AS"}'

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from tests.support.certificates import make_certificate
-from tests.support.results import ONE, result, settings_for
+from tests.support.results import ONE, post, result, settings_for
 from tests.support.stand_in_api import StandInApi, closed_port
 from tests.support.stand_in_proxy import StandInProxy
 from tixd import errors
@@ -23,7 +23,7 @@ PATH = "/api/user/1/installation/11/reports"
 def outcome(port: int, **changes: object) -> tuple[str, str]:
     """Outcome and reason of one post."""
     client = ApiClient(settings_for(port, **changes))
-    answer = client.post(ONE, result())
+    answer = post(client, ONE, result())
     client.close()
     return answer.outcome, answer.reason
 
@@ -131,7 +131,7 @@ def test_an_api_on_ipv6_gets_a_host_header_with_brackets():
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
         port = listener.getsockname()[1]
         client = ApiClient(settings_for(port, api_host="::1", api_read_seconds=0.2))
-        assert client.post(ONE, result()).reason == "no answer in time"
+        assert post(client, ONE, result()).reason == "no answer in time"
         peer, _ = listener.accept()
         with peer:
             assert f"\r\nHost: [::1]:{port}\r\n".encode() in peer.recv(65536)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.results import ONE, result, settings_for
+from tests.support.results import ONE, post, result, settings_for
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 from tests.support.volumes import fill, tmpfs
 from tixd import errors
@@ -66,7 +66,8 @@ def drained(kept: FailedResults, port: int, backoff: Backoff | None = None) -> R
     try:
         clock, jitter = lambda: 1_700_000_000.0, random.Random(1)
         poster = Poster(ONE, kept, client, clock=clock, jitter=jitter)
-        return poster.repost(backoff or Backoff(), limit=1000, may_continue=lambda: True)
+        steps = poster.repost(backoff or Backoff(), limit=1000, may_continue=lambda: True)
+        return client.requests.perform(steps)
     finally:
         client.close()
 
@@ -140,7 +141,7 @@ def test_the_stand_in_runs_as_a_program_and_logs_what_it_took(tmp_path):
         assert program.stdout is not None
         url = program.stdout.readline().split()[-1]
         client = ApiClient(settings_for(int(url.rpartition(":")[2])))
-        answer = client.post(ONE, result(5))
+        answer = post(client, ONE, result(5))
         client.close()
         program.terminate()
     assert answer.outcome == "accepted"

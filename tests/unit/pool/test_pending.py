@@ -14,7 +14,7 @@ async def taken(jobs: list[Job]) -> list[Job]:
     """The jobs in the order in which workers get them."""
     pending = PendingJobs()
     futures = [pending.add(job) for job in jobs]
-    found = [next_one.job for _ in futures if (next_one := pending.take())]
+    found = [next_one.job for _ in futures if (next_one := pending.take(installations=True))]
     assert len(pending) == 0
     return found
 

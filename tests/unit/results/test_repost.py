@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from tixd.results.backoff import Backoff, Refusal
 from tixd.results.failed_results import FailedResults
 from tixd.results.payload import WindowResult
 from tixd.results.posting import Poster, Reposted
-from tixd.results.response import PostOutcome, of_status
+from tixd.results.response import Posting, PostOutcome, of_status
 
 NOW = 1_700_000_000.0
 UNREACHABLE = PostOutcome("later", "no connection", cause="connect")
@@ -46,8 +47,14 @@ class ClientTwin:
         return self.broken
 
     def post(
-        self, _: Installation, window: WindowResult, *, after_silence: bool = False
-    ) -> PostOutcome:
+        self,
+        _: Installation,
+        window: WindowResult,
+        _tally: Counter[str],
+        *,
+        after_silence: bool = False,
+    ) -> Posting[PostOutcome]:
+        yield from ()
         self.after_silence.append(after_silence)
         self.posted.append(window.summary.timestamp)
         self.origins.append(window.origin)
@@ -55,6 +62,13 @@ class ClientTwin:
 
     def accepted_elsewhere(self, _: Installation) -> float | None:
         return self.elsewhere
+
+
+def returned(steps: Posting[Reposted]) -> Reposted:
+    """What steps return that never wait."""
+    with pytest.raises(StopIteration) as ended:
+        next(steps)
+    return ended.value.value
 
 
 Round = Callable[..., Reposted]
@@ -87,7 +101,7 @@ def run(kept) -> Round:
         round_of = {name: changes.pop(name, value) for name, value in ROUND.items()}
         values = {"jitter": random.Random(1), **changes}
         poster = Poster(ONE, kept, client, clock=lambda: now, **values)
-        return poster.repost(backoff or Backoff(), **round_of)
+        return returned(poster.repost(backoff or Backoff(), **round_of))
 
     return run
 
