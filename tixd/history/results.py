@@ -9,6 +9,7 @@ with a row for each installation.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from tixd import errors, logs
 from tixd.history.cycles import count_done
 from tixd.history.job_record import SCALE, JobRecord, parse_message
 from tixd.history.store import DAY_SECONDS, Part, value
+from tixd.logs import RateLimiter
 
 #: Seconds of an hour.
 HOUR_SECONDS = 3600
@@ -135,9 +137,11 @@ ON CONFLICT (asn) DO UPDATE SET name = excluded.name WHERE name IS NOT excluded.
 _OUTCOME_AT, _AGAIN_AT = 4, 6
 
 
-def _write(connection: sqlite3.Connection, entries: Sequence[str | bytes]) -> None:
+def _write(
+    limiter: RateLimiter, connection: sqlite3.Connection, entries: Sequence[str | bytes]
+) -> None:
     """Write records of worker processes (text), and messages of other hosts (bytes)."""
-    jobs = _jobs(entries)
+    jobs = _jobs(entries, limiter)
     rows, latest, posted = [], [], []
     networks: dict[tuple[int, str], None] = {}
     for job in jobs:
@@ -165,7 +169,7 @@ def _write(connection: sqlite3.Connection, entries: Sequence[str | bytes]) -> No
         count_done(connection, windows, failures)
 
 
-def _jobs(entries: Iterable[str | bytes]) -> list[JobRecord]:
+def _jobs(entries: Iterable[str | bytes], limiter: RateLimiter) -> list[JobRecord]:
     """Read the entries; what another host sent and is no message is dropped, with a warning."""
     own = ",".join(entry for entry in entries if isinstance(entry, str))
     jobs = [JobRecord(*ids, *rest) for ids, *rest in orjson.loads(f"[{own}]")]
@@ -174,7 +178,8 @@ def _jobs(entries: Iterable[str | bytes]) -> list[JobRecord]:
             try:
                 jobs.append(parse_message(entry))
             except errors.BadMessage as error:
-                logs.warning("history_entry_dropped", reason=error.detail)
+                now, why = time.time(), error.detail
+                limiter.log(logs.warning, "history_entry_dropped", now=now, reason=why)
     return jobs
 
 
@@ -188,14 +193,15 @@ def _make_room(connection: sqlite3.Connection) -> bool:
     """Make means of the oldest hour of results, or delete the oldest hour of means.
 
     So that both take about half of the file: an hour of results weighs as much as six of means.
+    Where neither is left, the installations go that were visited longest ago.
     """
     oldest, newest = _span(connection, "result_rows")
     oldest_mean, newest_mean = _span(connection, "hour_rows")
     if oldest_mean is not None and WINDOWS_AN_HOUR * (newest - oldest) < newest_mean - oldest_mean:
         connection.execute("DELETE FROM hour_rows WHERE hour = ?", [oldest_mean])
         return True
-    if oldest is None or oldest == newest:
-        return False
+    if oldest is None:
+        return connection.execute(_FORGET).rowcount > 0
     means = ", ".join(f"CAST(round(avg({name})) AS INTEGER)" for name in _NUMBERS)
     connection.execute(
         f"INSERT OR IGNORE INTO hour_rows SELECT hour, user, installation, count(*), {means} "
@@ -204,6 +210,13 @@ def _make_room(connection: sqlite3.Connection) -> bool:
     )
     connection.execute("DELETE FROM result_rows WHERE hour = ?", [oldest])
     return True
+
+
+#: Installations that go at a time.
+_FORGET = """
+DELETE FROM installation_rows WHERE (user, installation) IN
+  (SELECT user, installation FROM installation_rows ORDER BY seen_at LIMIT 1000)
+"""
 
 
 def _span(connection: sqlite3.Connection, table: str) -> tuple[Any, Any]:
@@ -261,6 +274,7 @@ def results_part(period_seconds: float, base: str) -> Part:
     """Return the part of a role whose cycles are this far apart, over the reports in `base`."""
     summary = partial(_summary, silent_seconds(period_seconds))
     facts = {"period_seconds": f"{period_seconds:g}", "reports_base_path": base}
+    write = partial(_write, RateLimiter())
     return Part(
-        "results", _SCHEMA, _write, _expire, make_room=_make_room, summary=summary, facts=facts
+        "results", _SCHEMA, write, _expire, make_room=_make_room, summary=summary, facts=facts
     )

@@ -166,8 +166,10 @@ def open_for_reading(path: str) -> sqlite3.Connection:
     if not os.path.exists(path):
         raise errors.NotDone(f"{path}: there is no history yet")
     failure: sqlite3.Error | None = None
-    # Without a writer, and without rights in the folder, SQLite cannot make the files of its log.
-    for mode in ("mode=ro", "mode=ro&immutable=1"):
+    # Without a writer, and without rights in the folder, SQLite cannot make the files of its log;
+    # where the log is empty, the file alone is all there is.
+    modes = ("mode=ro",) if _has_log(path) else ("mode=ro", "mode=ro&immutable=1")
+    for mode in modes:
         try:
             connection = sqlite3.connect(f"file:{_quoted(path)}?{mode}", uri=True, timeout=5.0)
             connection.row_factory = sqlite3.Row
@@ -177,6 +179,13 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         except sqlite3.Error as error:
             failure = failure or error
     raise errors.NotDone(f"{path}: {reason(failure or sqlite3.Error())}")
+
+
+def _has_log(path: str) -> bool:
+    try:
+        return os.stat(path + "-wal").st_size > 0
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

@@ -70,6 +70,7 @@ class HistoryWriter:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         # Of the thread alone:
+        self._limiter = logs.RateLimiter()
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
         self._retry_at = 0.0
@@ -186,7 +187,8 @@ class HistoryWriter:
                     self._waiting.extendleft(reversed(batch[at:]))
                     raise
                 self._dropped += 1
-                logs.warning("history_entry_dropped", reason=bounded.error(error))
+                reason, now = bounded.error(error), self._clock()
+                self._limiter.log(logs.warning, "history_entry_dropped", now=now, reason=reason)
             else:
                 self._written += 1
 

@@ -28,6 +28,9 @@ QUEUE = "tixd.history"
 #: The most messages that wait in it: then the oldest are dropped.
 MAX_MESSAGES = 100_000
 
+#: Longest message that is read, bytes; one of tixd has less than 1,000.
+MAX_BYTES = 16_384
+
 #: How long it stays although no dispatcher follows.
 EXPIRES_MILLISECONDS = 3_600_000
 
@@ -132,4 +135,5 @@ class ResultsIn(_OnExchange):
         raise await channel.ended
 
     def _deliver(self, message: Message) -> None:
-        self._on_message(message.body)
+        """Pass a message on; one that is too long is none of tixd's, and is cut, not kept whole."""
+        self._on_message(message.body[:MAX_BYTES])

@@ -14,6 +14,7 @@ from tests.support.log_events import heard
 from tixd.errors import BadMessage
 from tixd.history import job_record, store
 from tixd.history.cycles import Cycle
+from tixd.history.results import results_part
 
 CYCLES, RESULTS = PARTS
 
@@ -154,8 +155,9 @@ def message(**changes: object) -> bytes:
 def test_a_message_that_is_none_changes_nothing_and_is_told(file, body):
     with pytest.raises(BadMessage):
         job_record.parse_message(body)
-    with heard() as log:
-        write(file, body, told(user=9))
+    results = results_part(600.0, "/reports")
+    with heard() as log, store.transaction(file):
+        results.write(file, [body, told(user=9), body])
     assert [row["user"] for row in rows(file, "SELECT user FROM installations")] == [9]
     assert log.events == [("warning", "history_entry_dropped")]
 
@@ -182,14 +184,23 @@ def fill(file: sqlite3.Connection, begin: int, count: int) -> None:
 
 def test_the_oldest_results_become_means_and_the_oldest_means_go(file):
     fill(file, 1000, 30)
-    made = 0
-    while RESULTS.make_room(file):
-        made += 1
-    assert hours(file, "result_rows") == [1029], "the current hour stays"
-    assert made == 29 + (29 - len(hours(file, "hour_rows")))
+    while len(hours(file, "result_rows")) > 1:
+        assert RESULTS.make_room(file)
+    assert hours(file, "result_rows") == [1029], "the current hour goes last"
     assert hours(file, "hour_rows")[-1] == 1028, "the newest means stay"
     mean = rows(file, "SELECT results, up_usage, down_usage, begin FROM hours")[-1]
     assert mean == {"results": 6, "up_usage": 0.25, "down_usage": 1.4, "begin": 1028 * 3600}
+
+
+def test_where_no_result_is_left_the_installations_go_that_were_seen_longest_ago(file):
+    write(file, *(seen(user=user, at=NOW + user) for user in range(1, 1501)))
+    assert RESULTS.make_room(file)
+    assert only(file, "SELECT count(*) AS left, min(user) AS user FROM installations") == {
+        "left": 500,
+        "user": 1001,
+    }
+    assert RESULTS.make_room(file)
+    assert not RESULTS.make_room(file)
 
 
 def test_a_kept_result_that_comes_late_does_not_change_the_mean_of_its_hour(file):
