@@ -12,8 +12,7 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,16 @@ from tixd.commands import AnyInvocation, CollectorInvocation, ask_collectors
 from tixd.commands.output import (
     as_seconds,
     format_option,
+    iso_time,
     minute,
     print_csv,
     terminal_columns,
 )
 from tixd.history import senders, store
 from tixd.runtime.status import duration
+
+#: The history of the service tixd@collector.
+SYSTEM_FILE = f"/var/lib/tixd-collector/{store.COLLECTOR_FILE_NAME}"
 
 #: Most senders in a table; the others are counted.
 MAX_ROWS = 500
@@ -112,7 +115,7 @@ def _read(
 ) -> tuple[Sequence[Row], Mapping[str, int], int]:
     """Return the first senders, how many are in each state, and how many were dropped."""
     with ExitStack() as stack:
-        opened = [stack.enter_context(closing(store.open_for_reading(file))) for file in files]
+        opened = [stack.enter_context(store.reading(file)) for file in files]
         dropped = sum(map(senders.dropped, opened))
         if len(opened) == 1:
             states = senders.states(opened[0], silent_before)
@@ -123,17 +126,18 @@ def _read(
 
 
 def _histories(invocation: AnyInvocation) -> list[str]:
-    """Return the files of the collectors that run here, or of the one that the settings describe.
+    """Return the files of the collectors that run here, or of one that ran here.
 
     Raises NotRunning, or NotDone where they keep none.
     """
     try:
         histories = [role["history"] for role in ask_collectors(invocation)]
     except errors.NotRunning:
-        if not isinstance(invocation, CollectorInvocation) or not (path := _own(invocation)):
+        path = _own(invocation) if isinstance(invocation, CollectorInvocation) else SYSTEM_FILE
+        if not store.size_bytes(path):
             raise
         return [path]
-    files = [history["file"] for history in histories if history]
+    files = list(dict.fromkeys(history["file"] for history in histories if history))
     if not files:
         raise errors.NotDone(
             "the collector keeps no history: set historyFile (TIX_HISTORY) to a file whose name"
@@ -161,7 +165,7 @@ def merged(found: Iterable[Iterable[Row]]) -> list[Row]:
 
 def _sum(one: Row, other: Row) -> Row:
     """Return what two collectors know of a sender."""
-    older, newer = sorted((one, other), key=lambda row: int(row["last_seen"]))
+    older, newer = sorted((one, other), key=lambda row: float(row["last_seen"]))
     failed = max(one, other, key=lambda row: row["failed_at"] or 0)
     taken = max(row["taken_at"] or 0 for row in (one, other))
     found = {
@@ -187,15 +191,14 @@ def _order(row: Row) -> tuple[object, ...]:
 def _cells(row: Row) -> Iterator[str | float | None]:
     """Yield the cells of a row of CSV."""
     yield from (row["sender"], row["address"], row["state"])
-    yield from map(_iso, (row["first_seen"], row["last_seen"], row["taken_at"]))
+    for moment in (row["first_seen"], row["last_seen"], row["taken_at"]):
+        yield _iso(moment)
     yield from (row[name] for name in senders.HOURLY)
     yield from (_iso(row["failed_at"]), row["failed_code"], row["failed_reason"])
 
 
 def _iso(moment: float | None) -> str | None:
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+    return None if moment is None else iso_time(moment)
 
 
 # --- the table -----------------------------------------------------------------------------------
