@@ -164,7 +164,7 @@ def test_each_installation_has_its_row_with_what_waits_and_why(base, state):
     posted, keeps, bad = listed(base, state, "--sort", "installation")
     assert (posted["reports"], posted["kept"], posted["outcome"]) == (10, 0, "posted")
     assert (keeps["kept"], keeps["words"]) == (1, "HTTP 400 Bad Request: unknown installation")
-    assert "1 kept, next try at the next visit: HTTP 400" in keeps["state"]
+    assert "1 kept, next try in the next cycle: HTTP 400" in keeps["state"]
     assert (bad["reports"], bad["set_aside"], bad["result_at"]) == (5, 1, None)
     assert bad["state"].startswith("no result yet; bad report: ")
     assert [row["newest"] for row in (posted, bad)] == [START + 18 * 60, START + 4 * 60]
@@ -180,7 +180,7 @@ def test_why_says_what_lies_there_and_what_a_window_takes(base, state):
     assert "set aside: tix-report-1690000000.json: " in text
     assert "nothing is kept" in text
     kept = asked(base, state, "why", "2/2")
-    assert "1 kept, next try at the next visit: HTTP 400 Bad Request" in kept
+    assert "1 kept, next try in the next cycle: HTTP 400 Bad Request" in kept
     assert "kept: result until 2023-11-14" in kept
     told_as_json = json.loads(asked(base, state, "why", "2/2", "--format", "json"))
     assert told_as_json["events"][0]["words"].startswith("kept: ")

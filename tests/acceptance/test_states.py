@@ -16,6 +16,7 @@ from tests.support.program import ROOT, TIXD, until
 from tests.support.service import SHORT, Service, service
 from tests.support.site import Fleet
 from tests.support.stand_in_api import Behaviour, StandInApi
+from tests.support.terminal import WIDTHS, screen
 
 START = 1_700_000_000
 
@@ -45,6 +46,15 @@ def shown(role: Service, *words: str) -> str:
     command = [*TIXD, *words]
     done = subprocess.run(command, cwd=ROOT, env=role.env, capture_output=True, text=True)
     return done.stdout + done.stderr
+
+
+def fits(role: Service, words: str) -> None:
+    """Its status has these words on terminals of every width, and no word is cut or broken."""
+    own = {name: role.env[name] for name in ("RUNTIME_DIRECTORY",)}
+    for columns in WIDTHS:
+        page = screen("status", columns=columns, environment=own)
+        assert page.faults == []
+        assert words in " ".join(" ".join(page.lines).split())
 
 
 def make_old(base: Path) -> None:
@@ -85,6 +95,7 @@ def nobody_works(dispatcher: Service) -> None:
     assert "NOBODY WORKS: queue celery" in dispatcher.get("/readyz")[1]
     assert metric(dispatcher, "tixd_job_queue_unattended_seconds") > 0
     assert "  scanner  " in shown(dispatcher, "status")
+    fits(dispatcher, "NOBODY WORKS: queue celery has")
     assert "not ready\ndispatcher: NOBODY WORKS" in shown(dispatcher, "health")
 
 
@@ -101,6 +112,7 @@ def nobody_leads(worker: Service) -> None:
     said = says(worker, "no job for ")
     assert said.endswith("no dispatcher seems to run for this vhost (queue celery)"), said
     assert metric(worker, "tixd_leader_missing") == 1
+    fits(worker, "no dispatcher seems to run for this vhost (queue celery)")
 
 
 def test_a_host_and_a_vhost_that_do_not_exist_are_named_with_their_settings(tmp_path, broker):
@@ -148,6 +160,7 @@ def credentials_are_mended_here(running: Service, base: Path, secret: Path) -> N
     port = running.env["TIX_API_PORT"]
     assert f"http://127.0.0.1:{port}, nothing posted yet" in shown(running, "status")
     assert kept(base) == 1
+    fits(running, REFUSED)
     make_old(base)
     secret.write_text("secret")
     running.send_signal(signal.SIGHUP)

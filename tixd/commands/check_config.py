@@ -30,14 +30,11 @@ if TYPE_CHECKING:
 #: How long it may take to find the owner of the reports.
 WHO_SECONDS = 2.0
 
-#: A terminal narrower than this many columns has no room for a table.
-NARROW_COLUMNS = 80
+#: Characters of the table's frame and of the room between its columns.
+TABLE_FRAME = 13
 
 #: What the columns of the table are.
 _HEAD = ("setting", "tixd.toml", "value", "source")
-
-#: A terminal narrower than this many columns has no room for the key in tixd.toml as well.
-WIDE_COLUMNS = 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +166,8 @@ def _show(loaded: ProcessingConfig | CollectorConfig, *, only_set: bool) -> None
 def _show_settings(rows: list[tuple[str, ...]]) -> None:
     """Print the settings: a table where there is room, else a line or two for each."""
     columns = output.terminal_columns()
-    if columns < NARROW_COLUMNS:
+    needed = TABLE_FRAME + sum(max(map(len, column)) for column in zip(_HEAD, *rows, strict=True))
+    if columns < needed:
         lines = (f"{name} = {value}  ({source})" for name, _, value, source in rows)
         print(*output.fold(lines, columns), sep="\n")
     elif rows and sys.stdout.isatty():
@@ -194,11 +192,9 @@ def _show_on_terminal(rows: list[tuple[str, ...]]) -> None:
     from rich import box, console, table, text  # noqa: PLC0415 - slow to import, seldom needed
 
     terminal = console.Console()
-    if terminal.width < WIDE_COLUMNS:
-        rows = [(cells[0], *cells[2:]) for cells in rows]
     shown = table.Table(box=box.SIMPLE_HEAD)
     for head in rows[0]:
-        shown.add_column(head, overflow="fold", no_wrap=head in ("setting", "tixd.toml"))
+        shown.add_column(head, no_wrap=True)
     for cells in rows[1:]:
         style = "dim" if cells[-1] == "default" else "bold"
         shown.add_row(*map(text.Text, cells), style=style)

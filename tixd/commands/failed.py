@@ -147,7 +147,7 @@ def _row(found: Mapping[str, Any], now: float) -> tuple[str, ...]:
 def _lines(row: tuple[str, ...]) -> Iterator[str]:
     """Yield the lines about an installation on a terminal that has no room for a table."""
     user, installation, kept, oldest, next_try, rejected, reason = row
-    parts = [f"{kept} kept since {oldest}, next try {next_try}"] if oldest else []
+    parts = [f"{kept} kept, the oldest of {oldest}, next try {next_try}"] if oldest else []
     parts += [f"{rejected} rejected"] if rejected else []
     yield f"{user}/{installation}: {'; '.join(parts)}"
     if reason:

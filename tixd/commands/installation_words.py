@@ -80,7 +80,7 @@ class Words:
     def kept(self, state: InstallationState) -> str:
         """Say how many results are kept, when they are tried again, and why."""
         wait = (state.next_try or 0) - self.now
-        when = f"in {age(wait)}" if wait > 0 else "at the next visit"
+        when = f"in {age(wait)}" if wait > 0 else "in the next cycle"
         reason = f": {state.reason}" if state.reason else ""
         return f"{state.kept:,} kept, next try {when}{reason}"
 
