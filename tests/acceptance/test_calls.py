@@ -14,6 +14,7 @@ import pytest
 from tests.support.calls import calls_of_once
 from tests.support.made import START, installation
 from tests.support.stand_in_api import StandInApi
+from tixd.config.settings import Settings
 
 #: Reports of an installation with one window, and with three.
 ONE, THREE = 19, 37
@@ -75,3 +76,10 @@ def test_a_further_window_takes_no_more_calls_than_it_did(cycle, smallest):
     calls, api = cycle(1, THREE)
     assert share(calls, smallest, 2) == FURTHER
     assert (len(api.posts), api.questions, api.connections) == (3, 0, 1)
+
+
+def test_posts_of_many_installations_share_the_connections_of_those_in_flight(cycle):
+    in_flight = Settings().posts_in_flight
+    _, api = cycle(in_flight + 8, ONE)
+    assert len(api.posts) == in_flight + 8
+    assert 1 <= api.connections <= in_flight
