@@ -96,6 +96,10 @@ def main(sbom: Path, toc: Path, licences: Path) -> None:
     """Write both files."""
     document = json.loads(sbom.read_text())
     names = [component["name"] for component in document["components"]]
+    for found in document["components"]:  # the wheel of tixd lies somewhere on this machine
+        references = found.pop("externalReferences", [])
+        if public := [at for at in references if not at["url"].startswith("file:")]:
+            found["externalReferences"] = public
     added, terms = beside_python_packages(toc)
     document["components"] = sorted(document["components"] + added, key=lambda c: c["bom-ref"])
     sbom.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")

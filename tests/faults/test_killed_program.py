@@ -1,4 +1,4 @@
-"""Everything is killed at once, `tixd once` and its workers, many times; then it runs on."""
+"""`tixd once` is killed with its workers, and workers of a service one by one; then it runs on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pathlib import Path
 from random import Random
 
 import psutil
+import pytest
 
 from tests.support import made
 from tests.support.ledger import Ledger
 from tests.support.program import begin, once, until
+from tests.support.service import Service
 from tests.support.stand_in_api import StandInApi
 
 START = 1_700_000_000
@@ -49,11 +51,15 @@ def has_ended(process: psutil.Process) -> bool:
     return True
 
 
-def test_killing_the_whole_program_at_any_moment_loses_nothing(tmp_path):
-    base = tmp_path / "base"
-    for number in range(1, INSTALLATIONS + 1):
+def laid_out(base: Path, installations: int) -> Path:
+    """So many installations of seven users."""
+    for number in range(1, installations + 1):
         made.installation(base, START, REPORTS, user=number % 7 + 1, number=number)
-    random = Random(19)
+    return base
+
+
+def test_killing_the_whole_program_at_any_moment_loses_nothing(tmp_path):
+    base, random = laid_out(tmp_path / "base", INSTALLATIONS), Random(19)
     with StandInApi(user="tix", password="secret") as api:
         ledger = Ledger(base, api)
         for kill in range(KILLS):
@@ -66,3 +72,31 @@ def test_killing_the_whole_program_at_any_moment_loses_nothing(tmp_path):
             f"{KILLS} kills of all processes: duplicates {ledger.duplicates}, lost 0\n"
         )
         assert ledger.duplicates <= 2 * KILLS, "the window in hand of each worker"
+
+
+def kill_a_worker(service: Service, api: StandInApi, random: Random) -> None:
+    """Kill one worker at a random moment; return when another has taken its place."""
+    seen = len(api.posts)
+    until(lambda: len(api.posts) > seen)
+    time.sleep(random.uniform(0, SPREAD_SECONDS))
+    killed = random.choice(sorted(service.pids()))
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(killed, signal.SIGKILL)
+    until(lambda: len(now := service.pids()) == 2 and killed not in now)
+
+
+@pytest.mark.long
+def test_killing_the_workers_of_a_service_one_by_one_loses_nothing(tmp_path):
+    base, random = laid_out(tmp_path / "base", 4 * INSTALLATIONS), Random(20)
+    with StandInApi(user="tix", password="secret") as api:
+        ledger = Ledger(base, api)
+        with Service(base, tmp_path / "state", api.port, TIX_WORKERS="2") as service:
+            for _ in range(KILLS):
+                kill_a_worker(service, api, random)
+            assert len(service.log("worker_ended")) == KILLS
+            assert service.ends()[0] == 0
+        ledger.balance()
+        assert once(base, api.port).code == 0
+        ledger.settled()
+        assert ledger.duplicates <= KILLS, "the window in hand of each worker"
+        assert list(base.glob("*/*/bad-reports")) == []

@@ -36,7 +36,9 @@ NET_BIND_SERVICE = 10
 _VERSION_3 = 0x20080522
 
 #: A file beside the code, and there too where the code is packed into the program.
-_BESIDE_THE_CODE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "py.typed")
+_BESIDE_THE_CODE = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "py.typed"
+)
 
 #: prctl(2): children and programs that are executed get no more than this process has.
 _SET_NO_NEW_PRIVS = 38
