@@ -220,4 +220,4 @@ def _summarise(states: Sequence[InstallationState], words: Words) -> None:
     kept = sum(state.kept or 0 for state in states)
     cut = sys.stdout.isatty() and len(states) > MAX_ROWS
     more = f"; the first {MAX_ROWS:,} are shown" if cut else ""
-    print(f"\n{len(states):,} installations: {silent:,} silent, {kept:,} results kept{more}")
+    print(f"\ninstallations: {len(states):,}, silent: {silent:,}, results kept: {kept:,}{more}")

@@ -110,7 +110,7 @@ def _history(history: Mapping[str, Any]) -> Iterator[str]:
 _ATTENTION = (
     ("kept", "kept", "installation", ""),
     ("silent", "silent", "installation", " without results, which had some"),
-    ("set aside", "set_aside", "installation", " with bad reports since a day"),
+    ("reports", "set_aside", "installation", " with reports set aside within a day"),
     ("blocked", "blocked", "installation", " that cannot be processed"),
     ("silent", "senders_silent", "sender", " without a request for 2 h"),
     ("failing", "senders_failing", "sender", " whose last bundle was not taken"),
