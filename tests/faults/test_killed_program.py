@@ -78,7 +78,8 @@ def kill_a_worker(service: Service, api: StandInApi, random: Random) -> None:
     """Kill one worker at a random moment; return when another has taken its place."""
     seen = len(api.posts)
     until(lambda: len(api.posts) > seen)
-    time.sleep(random.uniform(0, SPREAD_SECONDS))
+    moment = time.perf_counter() + random.uniform(0, SPREAD_SECONDS)
+    until(lambda: time.perf_counter() >= moment)
     killed = random.choice(sorted(service.pids()))
     with contextlib.suppress(ProcessLookupError):
         os.kill(killed, signal.SIGKILL)
