@@ -121,7 +121,8 @@ def test_status_tells_why_results_are_kept_until_they_are_posted(tmp_path, base)
     with service(base, tmp_path, port, TIX_PROCESSING_PERIOD=SHORT) as daemon:
         until(lambda: daemon.told()["api"]["kept_since"])
         status = daemon.told()
-        assert status["api"]["reason"] == "no connection: Connection refused"
+        expected = "the tix-api: no connection: Connection refused (TIX_API_HOST, TIX_API_PORT)"
+        assert status["api"]["reason"] == expected
         assert status["started"] <= status["api"]["kept_since"] <= status["moment"]
         with StandInApi(port=port) as api:
             set_back_pauses(base)
