@@ -29,7 +29,8 @@ BREAKER_PERIODS = 0.9
 #: After this many installations in a row without an answer the tix-api itself is probed.
 UNANSWERED_TO_DOUBT = 2
 
-#: After this many it gets no posts, even if it answers probes.
+#: After this many it gets no posts, even if it answers probes; posts that began before the last
+#: answer do not count: of many in flight, the few that hang end last and together.
 UNANSWERED_TO_STOP = 4
 
 #: This many users refused, with no accepted post between, mean wrong credentials.
@@ -89,6 +90,8 @@ class CircuitBreaker:
         self._left_alone_seconds = BREAKER_PERIODS * period_seconds
         #: When an unreachable tix-api may be tried again; None: it answers.
         self._retry_at: float | None = None
+        #: When it was found unreachable: posts that began before are no trials.
+        self._stopped_at = float("-inf")
         #: When the next trial may go while all posting is paused; None: it is not paused.
         self._trial_at: float | None = None
         #: Users refused since the last accepted post, and those of them whose trial was refused.
@@ -100,8 +103,9 @@ class CircuitBreaker:
         self._accepted_at = float("-inf")
         #: Posts accepted since there was reason to doubt the tix-api.
         self._proven = 0
-        #: Installations that got no answer, since the last answer to any.
-        self._unanswered: set[Key] = set()
+        #: Installations that got no answer, since the last answer to any; when their posts began.
+        self._unanswered: dict[Key, float] = {}
+        self._answered_at = float("-inf")
         #: The last installations that got an error (5xx), since the last accepted post.
         self._failed: deque[Key] = deque(maxlen=2)
         #: Why no installation's posts are accepted, as far as is known; None: some are.
@@ -143,7 +147,7 @@ class CircuitBreaker:
             return self._trial_at is not None or len(suspects) >= USERS_TO_PAUSE_ALL
         if not answer.unanswered:
             return False
-        silent = self._unanswered | ({key} if answer.newly_unanswered else set())
+        silent = self._unanswered.keys() | ({key} if answer.newly_unanswered else set())
         return self._retry_at is not None or len(silent) >= UNANSWERED_TO_DOUBT
 
     def seems_broken(self, now: float) -> bool:
@@ -152,20 +156,27 @@ class CircuitBreaker:
         return quiet and len(self._failed) == self._failed.maxlen
 
     def record(
-        self, key: Key, answer: PostOutcome, now: float, probe: Probe | None = None
+        self,
+        key: Key,
+        answer: PostOutcome,
+        now: float,
+        probe: Probe | None = None,
+        *,
+        began: float | None = None,
     ) -> list[Change]:
         """Record the outcome of an installation's post; returns what changed.
 
         A repeated missing answer to one installation says nothing about the tix-api. probe: its
-        outcome, where it was needed.
+        outcome, where it was needed; began: when the post did, None: now.
         """
         if answer.outcome == "skipped":
             return []
         if answer.is_error:
             self._failed.append(key)
+        began = now if began is None else began
         if answer.newly_unanswered:
-            self._unanswered.add(key)
-        changes = self._reachability(answer, now, probe)
+            self._unanswered[key] = began
+        changes = self._reachability(answer, now, probe, began)
         if answer.outcome == "unauthorised" and probe and probe.may_post:
             changes += self._note_trusted("the tix-api says that the user may post for others")
         changes += self._authority(key, answer, now)
@@ -210,15 +221,22 @@ class CircuitBreaker:
             general = True
         return of_all(answer) if general else self.outage
 
-    def _reachability(self, answer: PostOutcome, now: float, probe: Probe | None) -> list[Change]:
+    def _reachability(
+        self, answer: PostOutcome, now: float, probe: Probe | None, began: float
+    ) -> list[Change]:
         known_unreachable = self._retry_at is not None
         if answer.unreachable or (answer.unanswered and self._takes_nothing(probe)):
             self._retry_at = now + self._left_alone_seconds
             self._unanswered.clear()
-            return [] if known_unreachable else [Change("error", "api_unreachable", answer.reason)]
+            if known_unreachable:
+                return []
+            self._stopped_at = now
+            return [Change("error", "api_unreachable", answer.reason)]
         if answer.status is not None:
             self._unanswered.clear()
-        answers = answer.status is not None or (probe is not None and probe.answers)
+            self._answered_at = now
+        was_trial = probe is not None and probe.answers and began >= self._stopped_at
+        answers = answer.status is not None or was_trial
         if not known_unreachable or not answers:
             return []
         self._retry_at = None
@@ -228,7 +246,8 @@ class CircuitBreaker:
         """Return whether the tix-api, not the installation, is why a post got no answer."""
         if probe is None:
             return False
-        return not probe.answers or len(self._unanswered) >= UNANSWERED_TO_STOP
+        since = sum(began >= self._answered_at for began in self._unanswered.values())
+        return not probe.answers or since >= UNANSWERED_TO_STOP
 
     def _unauthorised(self, user: int, reason: str, now: float) -> list[Change]:
         before = self._users.get(user)

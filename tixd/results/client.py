@@ -121,14 +121,15 @@ class ApiClient:
         if reason := self.hold_reason(installation):
             return skipped(reason)
         key = (installation.user_id, installation.installation_id)
-        self._breaker.start(key[0], self._steady())
+        began = self._steady()
+        self._breaker.start(key[0], began)
         path = "/api/user/{:d}/installation/{:d}/reports".format(*key)
         answer = yield Request(path, payload(result), self._headers)
         if after_silence:
             answer = replace(answer, after_silence=True)
         tally[self._note(installation, key, answer)] += 1
         probe = (yield from self._probe()) if self._breaker.needs_probe(key, answer) else None
-        self._log_changes(self._breaker.record(key, answer, self._steady(), probe))
+        self._log_changes(self._breaker.record(key, answer, self._steady(), probe, began=began))
         return answer
 
     def _probe(self) -> Posting[Probe]:

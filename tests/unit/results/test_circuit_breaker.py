@@ -253,3 +253,23 @@ def test_what_is_remembered_of_users_is_bounded(monkeypatch):
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize(("began", "is_left_alone"), [(0.0, False), (2.0, True)])
+def test_posts_that_hang_count_against_the_tix_api_if_it_answered_none_since_they_began(
+    began, is_left_alone
+):
+    breaker = CircuitBreaker(PERIOD_SECONDS)
+    breaker.record((9, 10), OK, 1.0, began=0.5)
+    for user in range(1, 7):
+        breaker.record((user, 10), SILENT, 30.0, Probe(answers=True), began=began)
+    assert bool(breaker.hold_reason(9, 30.0)) == is_left_alone
+
+
+def test_of_posts_in_flight_a_second_without_an_answer_asks_whether_the_tix_api_lives():
+    breaker = CircuitBreaker(PERIOD_SECONDS)
+    breaker.record((9, 10), OK, 1.0, began=0.5)
+    breaker.record((1, 10), SILENT, 30.0, began=0.0)
+    assert breaker.needs_probe((2, 10), SILENT)
+    breaker.record((2, 10), SILENT, 30.0, Probe(answers=False), began=0.0)
+    assert breaker.hold_reason(9, 30.0)
