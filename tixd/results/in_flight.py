@@ -26,17 +26,28 @@ from tixd.results.transport import REASONS, Attempt, Transport
 #: At most this many threads of passed deadlines may still wait for the C library or the kernel.
 MAX_ABANDONED = 64
 
+#: A deadline that is noticed so much too late says that the whole process was held up.
+HELD_UP_SECONDS = 1.0
+
+#: How long the threads then have to read answers that have come meanwhile.
+EXTRA_SECONDS = 10.0
+
 _Returned = TypeVar("_Returned")
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """A request in flight; outcome: an exception where the process lacks memory or threads."""
+    """A request in flight.
+
+    extended: its deadline was put off; outcome: an exception where the process lacks memory or
+    threads.
+    """
 
     key: int
     request: Request
     attempt: Attempt
     deadline: float
+    extended: bool = False
     outcome: PostOutcome | Exception | None = field(default=None)
 
 
@@ -97,18 +108,26 @@ class InFlight:
         self._open[key] = call
 
     def outcomes(self) -> Iterator[tuple[int, PostOutcome | Exception]]:
-        """Take the outcomes of requests that have ended, or whose deadline has passed."""
+        """Take the outcomes of requests that have ended, or whose deadline has passed.
+
+        Those that end meanwhile are left for the next call, so that it comes.
+        """
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.fd)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                call = self._ended.get_nowait()
-                if self._open.get(call.key) is call and call.outcome is not None:
-                    del self._open[call.key]
-                    yield call.key, call.outcome
-        now = time.monotonic()
+        for _ in range(self._ended.qsize()):
+            call = self._ended.get_nowait()
+            if self._open.get(call.key) is call and call.outcome is not None:
+                del self._open[call.key]
+                yield call.key, call.outcome
+        yield from self._late_ones(time.monotonic())
+
+    def _late_ones(self, now: float) -> Iterator[tuple[int, PostOutcome]]:
+        """Take the outcomes of requests whose deadline has passed."""
         for call in [call for call in self._open.values() if call.deadline <= now]:
-            if outcome := call.attempt.abort():
+            if now - call.deadline > HELD_UP_SECONDS and not call.extended:
+                call.deadline = now + EXTRA_SECONDS
+                call.extended = True
+            elif outcome := call.attempt.abort():
                 del self._open[call.key]
                 self._abandon(call)
                 yield call.key, outcome

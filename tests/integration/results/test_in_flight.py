@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -15,7 +16,7 @@ from tests.support.results import ONE, result, settings_for
 from tests.support.stand_in_api import Behaviour, StandInApi
 from tixd.reports.model import Installation
 from tixd.results.client import ApiClient
-from tixd.results.in_flight import MAX_ABANDONED, InFlight
+from tixd.results.in_flight import HELD_UP_SECONDS, MAX_ABANDONED, InFlight
 from tixd.results.response import PostOutcome, Request
 
 MANY = [Installation(n, n, f"/reports/{n}/{n}") for n in range(1, 17)]
@@ -71,6 +72,32 @@ def test_a_request_that_hangs_delays_no_other_and_ends_at_its_deadline(api, in_f
     assert wait(in_flight)[1].cause == "late"
     assert in_flight.seconds_left() is None
     client.close()
+
+
+def test_after_a_process_was_stopped_answers_that_have_come_meanwhile_count(api, client, in_flight):
+    api.answer(Behaviour(fault="held"))
+    request = next(client.post(ONE, result(), Counter()))
+    in_flight.start(1, Request(request.path, request.body, request.headers, seconds=0.01))
+    until(lambda: api.held)
+    stopped_until = time.monotonic() + HELD_UP_SECONDS + 0.1
+    until(lambda: time.monotonic() > stopped_until)
+    assert list(in_flight.outcomes()) == []
+    api.let_go()
+    assert wait(in_flight)[1].outcome == "accepted"
+
+
+def test_requests_that_end_while_others_are_taken_wait_for_their_turn(in_flight):
+    """Or a caller whose requests end at once would do nothing else."""
+    poll = select.poll()
+    poll.register(in_flight.fd, select.POLLIN)
+    in_flight.start(1, QUESTION)
+    for number in range(2, 5):
+        poll.poll()
+        for key, outcome in in_flight.outcomes():
+            assert (key, outcome.status) == (number - 1, 200)
+            in_flight.start(number, QUESTION)
+            poll.poll()
+    assert list(wait(in_flight)) == [4]
 
 
 def test_a_thread_that_cannot_be_had_fails_one_request_and_no_later_one(in_flight, monkeypatch):
