@@ -45,6 +45,10 @@ MAX_STEPS = 32
 #: After this time, too.
 MAX_JOB_SECONDS = 60.0
 
+#: No installation is begun, or goes on, while others that wait for the tix-api hold observations of
+#: more than this.
+MAX_HELD_BYTES = 16 * 2**20
+
 #: Counts of windows whose clocks disagree, by the verdict.
 CLOCK_COUNTS: dict[ClockVerdict, str] = {
     "set": "windows_clock_set",
@@ -76,9 +80,9 @@ class Worker:
     open_folders: dict[str, int] = field(default_factory=dict)
 
     @property
-    def held_bytes(self) -> int:
-        """Size of the observations of all installations that wait."""
-        return sum(self.open_folders.values())
+    def is_crowded(self) -> bool:
+        """Whether the installations that wait for the tix-api hold too much."""
+        return sum(self.open_folders.values()) > MAX_HELD_BYTES
 
     @contextlib.contextmanager
     def opening(self, path: str) -> Iterator[None]:
@@ -245,6 +249,8 @@ class _Run:
     def _take_steps(self) -> Posting[bool]:
         """Process windows and discards until there is none, or the job has reached its limits."""
         for _ in range(MAX_STEPS):
+            if self._worker.stopping() or self._worker.is_crowded:
+                return True
             self._window = (None, ())
             step = next_step(self._spool.reports())
             if step is None:
@@ -258,7 +264,7 @@ class _Run:
         return True
 
     def _may_continue(self) -> bool:
-        """Return whether the job may take another step: no stop was requested, and time is left."""
+        """Return whether the job may go on: no stop was requested, and time is left."""
         in_time = time.monotonic() - self._began < MAX_JOB_SECONDS
         return in_time and not self._worker.stopping()
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import until
+from tests.support import made
+from tests.support.program import begin, until
 from tests.support.service import Service, service
-from tests.support.stand_in_api import closed_port
+from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 
 #: Descriptors that the service may have: few more than it has when idle.
 DESCRIPTORS = 40
@@ -42,3 +43,16 @@ def test_running_out_of_descriptors_makes_few_lines_and_no_traceback(tmp_path: P
         assert not any("Traceback" in line or line.startswith(" ") for line in lines)
         if form == "json":
             assert all(json.loads(line)["event"] for line in lines)
+
+
+def test_a_worker_opens_no_more_installations_than_it_has_descriptors_for(tmp_path: Path):
+    for user in range(1, 31):
+        made.installation(tmp_path, made.START, 19, user=user)
+    with StandInApi() as api:
+        api.answer(lambda user, *_: Behaviour(fault="" if user <= 12 else "held"))
+        options = {"before": ("prlimit", "--nofile=64"), "TIX_POSTS_IN_FLIGHT": "256"}
+        with begin(tmp_path, api.port, **options) as running:
+            until(lambda: len(api.held) == 2)
+            api.let_go()
+            ended = running.ended()
+    assert (ended.counts["windows_posted"], ended.events("installation_skipped")) == (30, [])

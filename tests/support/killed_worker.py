@@ -114,7 +114,7 @@ def work_off(jobs: list[ProcessInstallation], worker: Worker, tracer: Tracer) ->
         tracer,
         lambda job: process_installation(job, worker),
         places=lambda: len(jobs),
-        held_bytes=lambda: worker.held_bytes,
+        is_crowded=lambda: worker.is_crowded,
         on_done=on_done,
     )
     for number, job in enumerate(jobs, 1):

@@ -6,6 +6,7 @@ lock; jobs that only list or check go before installations; what waiting jobs ho
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +15,6 @@ from tixd.jobs import Assignment, Done, Job, JobResult, Phase, ProcessInstallati
 from tixd.pool.board import Writer
 from tixd.results.in_flight import InFlight
 from tixd.results.response import Posting, PostOutcome, Request
-
-#: No installation is begun while those that wait hold decoded reports of more than this.
-MAX_HELD_BYTES = 16 * 2**20
 
 Steps = Posting[JobResult]
 
@@ -40,19 +38,20 @@ class OpenJobs:
         steps_of: Callable[[Job], Steps],
         *,
         places: Callable[[], int],
-        held_bytes: Callable[[], int],
+        is_crowded: Callable[[], bool],
         on_done: Callable[[Done], None],
     ) -> None:
         """Make it without any job.
 
         steps_of: the steps of a job, which raise no Exception; places: how many installations may
-        be open now; held_bytes: size of what those hold; on_done: called with each result.
+        be open now; is_crowded: whether those hold too much for another; on_done: called with each
+        result.
         """
         self._requests = requests
         self._board = board
         self._steps_of = steps_of
         self._places = places
-        self._held_bytes = held_bytes
+        self._is_crowded = is_crowded
         self._on_done = on_done
         self._queue: deque[Assignment] = deque()
         self._open: dict[int, _OpenJob] = {}
@@ -62,8 +61,9 @@ class OpenJobs:
 
     def __exit__(self, *_: object) -> None:
         """Abandon the jobs that are open, so that every clean-up runs."""
-        for job in self._open.values():
-            job.steps.close()
+        with contextlib.ExitStack() as every:
+            for job in self._open.values():
+                every.callback(job.steps.close)
 
     def __len__(self) -> int:
         """How many jobs are open."""
@@ -80,12 +80,15 @@ class OpenJobs:
         """Return whether a job waits that there is a place for."""
         if not self._queue or not isinstance(self._queue[0].job, ProcessInstallation):
             return bool(self._queue)
-        return len(self._open) < self._places() and self._held_bytes() <= MAX_HELD_BYTES
+        return self._has_place()
+
+    def _has_place(self) -> bool:
+        return len(self._open) < self._places() and not self._is_crowded()
 
     @property
     def is_hungry(self) -> bool:
         """Whether none waits to begin, although there is a place."""
-        return not self._queue and 0 < len(self._open) < self._places()
+        return not self._queue and len(self._open) > 0 and self._has_place()
 
     def begin_next(self) -> None:
         """Begin the first job of the queue."""

@@ -104,10 +104,11 @@ class PendingJobs:
         if isinstance(pending.job, ProcessInstallation):
             self._policy.forget(pending.job)
 
-    def put_back(self, pending: PendingJob) -> None:
-        """Queue a job at the front, because it could not be sent to its worker."""
+    def put_back(self, pending: PendingJob, *, may_have_begun: bool = False) -> None:
+        """Queue a job at the front, which its worker did not get, or did not end of."""
         if self._closed:
-            pending.finish(JobResult(counts={"jobs_not_begun": 1}))
+            count = "jobs_not_finished" if may_have_begun else "jobs_not_begun"
+            pending.finish(JobResult(counts={count: 1}))
         else:
             self._queue_of(pending.job).appendleft(pending)
 

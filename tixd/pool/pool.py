@@ -117,7 +117,7 @@ class Pool:
             self._socket.close()
 
     def kill(self) -> None:
-        """Interrupt all workers, and soon end a waiting stop(); one post of each may repeat."""
+        """Interrupt all workers, and soon end a waiting stop(); posts in flight may repeat."""
         for worker in self._workers.values():
             worker.interrupt()
         self._loop.call_later(KILLED_SECONDS, self._empty.set)
@@ -166,11 +166,12 @@ class Pool:
         Short jobs need no room: they must not wait for the tix-api.
         """
         while free := [worker for worker in self._workers.values() if worker.free]:
-            with_room = [worker for worker in free if len(worker.held) < worker.limit]
+            with_room = [worker for worker in free if worker.has_room]
             pending = self._pending.take(installations=bool(with_room))
             if pending is None:
                 return
-            self._give(min(with_room or free, key=lambda worker: len(worker.held)), pending)
+            best = min(with_room or free, key=lambda worker: (worker.takes_long, len(worker.held)))
+            self._give(best, pending)
 
     def _give(self, worker: WorkerProcess, pending: PendingJob) -> None:
         number = next(self._numbers)
@@ -259,13 +260,14 @@ class Pool:
         One that was confused was so about any of them.
         """
         current = worker.current
+        was_cut_short = worker.closing or (end.cause, end.number) != ("exit", 0)
         if current and end.phase and end.phase.has_finished_window:
             self._pending.on_window_finished(current)
         for pending in reversed(worker.held.values()):
             if pending is current or worker.confused:
                 self._pending.retry(pending, end)
             else:
-                self._pending.put_back(pending)
+                self._pending.put_back(pending, may_have_begun=was_cut_short)
 
     def _start_another(self, *, was_ready: bool) -> None:
         """Start a worker in place of one; after several that never got ready, with a pause."""
@@ -287,6 +289,7 @@ class Pool:
             for worker in self._workers.values():
                 worker.kill_if_overdue(self._limit_seconds(worker), late_seconds)
             self._restore_socket()
+            self._exchange_messages()  # a worker may have room again, and says nothing of it
             self.supervision_ticks += 1
 
     def _limit_seconds(self, worker: WorkerProcess) -> float:

@@ -40,6 +40,9 @@ TIDY_SECONDS = 0.5
 #: How long tixd waits for killed workers; one that is stuck in the kernel is abandoned.
 KILLED_SECONDS = 2.0
 
+#: A worker that computes for longer gets no further jobs meanwhile, while others can take them.
+LONG_SECONDS = 2.0
+
 #: Clock ticks of /proc/<pid>/stat in a second.
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -101,8 +104,8 @@ class WorkerProcess:
 
     @property
     def free(self) -> bool:
-        """Whether it can be given a job."""
-        return self.ready and not self.closing
+        """Whether it can be given a job; one that was asked to end begins none."""
+        return self.ready and not self.closing and not self.recycled
 
     @property
     def current(self) -> PendingJob | None:
@@ -127,6 +130,16 @@ class WorkerProcess:
         """Monotonic seconds when it began what it does."""
         entry = self.board.read()
         return max(entry.since, self.given) if entry else self.given
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether it has been in one phase of a job for long, so that others would wait for it."""
+        return self.current is not None and time.monotonic() - self.since > LONG_SECONDS
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it is to be given another installation."""
+        return not self.held or (len(self.held) < self.limit and not self.takes_long)
 
     def assign(self, number: int, pending: PendingJob) -> None:
         """Note that it gets this job."""

@@ -184,7 +184,12 @@ class WorkerSocket:
         self._socket.send(encode(message))
 
     def wait(self, seconds: float | None) -> None:
-        """Wait, for `seconds` or without limit, for a message, a descriptor or the parent's end."""
+        """Wait, for `seconds` or without limit, for a message, a descriptor or the parent's end.
+
+        The end of the parent ends only one wait: it stays readable.
+        """
+        if self._parent and self.is_orphaned and self._parent.sentinel in self._poller:
+            self._poller.unregister(self._parent.sentinel)
         self._poller.poll(None if seconds is None else math.ceil(1000 * seconds))
 
     def receive(self) -> Coded | None:

@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import resource
 import signal
+import sys
 from dataclasses import replace
 from functools import partial
 from types import FrameType
@@ -51,6 +53,12 @@ MAX_SIGNALS = 100
 #: Address space that is free before each phase of an isolated job. The largest window takes 25 MB
 #: (measured with 117,000 observations), its largest report 16 MB.
 RESERVE_BYTES = 64 * 2**20
+
+#: Descriptors of an installation that waits for the tix-api, which has 6, with its next step.
+DESCRIPTORS_EACH = 8
+
+#: Those of the worker itself, and of what it opens for a moment.
+RESERVED_DESCRIPTORS = 48
 
 #: Counts of a job that has left results in failed-results.
 _LEAVES_KEPT = frozenset(
@@ -126,13 +134,14 @@ def _client(settings: Settings) -> ApiClient:
 def _serve(parent: WorkerSocket, worker: Worker, board: Writer, signals: _Signals) -> None:
     """Do jobs, and once the worker has to stop, finish the windows of those that are open."""
     client = worker.client
+    most_open = _most_open()
     parent.send(Ready(os.getpid()))
     with OpenJobs(
         client.requests,
         board,
         lambda job: _steps_of(job, worker, board),
-        places=lambda: client.places,
-        held_bytes=lambda: worker.held_bytes,
+        places=lambda: min(client.places, most_open),
+        is_crowded=lambda: worker.is_crowded,
         on_done=parent.send,
     ) as jobs:
         has_asked = False
@@ -151,6 +160,14 @@ def _serve(parent: WorkerSocket, worker: Worker, board: Writer, signals: _Signal
             while isinstance(message := parent.receive(), Assignment):
                 jobs.add(message)
                 has_asked = False
+
+
+def _most_open() -> int:
+    """Return how many installations may be open, so that descriptors do not run out."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(1, (limit - RESERVED_DESCRIPTORS) // DESCRIPTORS_EACH)
 
 
 def _steps_of(job: Job, worker: Worker, board: Writer) -> Steps:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import os
+import select
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
-from tixd.pool.sockets import PoolSocket
+from tixd.pool.sockets import PoolSocket, WorkerSocket
 
 
 def test_the_socket_lies_in_the_runtime_folder_and_goes_with_it(tmp_path):
@@ -35,3 +40,24 @@ def test_a_runtime_folder_that_cannot_have_a_socket_is_done_without(tmp_path):
         assert not line.endpoint.startswith(f"ipc://{tmp_path}")
         line.close()
     assert list(long.iterdir()) == []
+
+
+def test_a_worker_whose_parent_has_ended_waits_for_its_posts_and_does_not_spin(
+    tmp_path, monkeypatch
+):
+    sentinel, end_of_parent = os.pipe()
+    os.close(end_of_parent)
+    ended = SimpleNamespace(pid=0, sentinel=sentinel)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: ended)
+    outcome = os.eventfd(0)
+    with contextlib.closing(PoolSocket(str(tmp_path))) as parent:
+        worker = WorkerSocket(parent.endpoint, b"worker-1", outcome)
+        threading.Timer(0.3, os.eventfd_write, (outcome, 1)).start()
+        waits = 0
+        while not select.select([outcome], [], [], 0)[0]:
+            worker.wait(60.0)
+            waits += 1
+        worker.close()
+    os.close(sentinel)
+    os.close(outcome)
+    assert waits < 5

@@ -24,6 +24,7 @@ from tests.support.pools import (
     work_off,
 )
 from tests.support.program import COMMAND, ROOT, environment
+from tests.support.results import settings_for
 from tests.support.stand_in_api import Behaviour, StandInApi
 from tests.support.waiting import until
 from tixd.config.settings import Settings
@@ -97,6 +98,28 @@ async def test_a_stop_waits_for_the_windows_in_hand_and_begins_no_more(tmp_path,
     assert [d.counts.get("windows_stored", 0) for d in done] == [1, 1, 0]
     assert [d.has_more for d in done] == [True, True, False]
     assert done[2].counts == {"jobs_not_begun": 1}
+
+
+@in_loop
+async def test_a_stop_with_many_posts_in_flight_waits_for_these_alone(tmp_path, api):
+    settings = settings_for(api.port, reports_base_path=str(tmp_path), workers=2)
+    api.answer(Behaviour())
+    async with Pool(settings) as workers:
+        first = [workers.submit(window(tmp_path, user, windows=4)) for user in range(1, 7)]
+        await asyncio.gather(*first)
+        api.answer(Behaviour(fault="held"))
+        futures = [workers.submit(window(tmp_path, user, windows=2)) for user in range(11, 51)]
+        await until(lambda: len(api.held) >= 18)
+        stopping = asyncio.ensure_future(workers.stop(grace_seconds=60))
+        await until(lambda: any(future.done() for future in futures))
+        api.let_go()
+        await stopping
+    done = [future.result() for future in futures]
+    begun = [d for d in done if d.counts != {"jobs_not_begun": 1}]
+    finished = [d for d in begun if d.counts != {"jobs_not_finished": 1}]
+    assert len(finished) >= 18
+    assert all(d.counts["windows_posted"] == 1 and d.has_more for d in finished)
+    assert len(api.posts) == 24 + len(finished), "what was given but not begun is not begun"
 
 
 @pytest.mark.alone
@@ -203,13 +226,15 @@ def stored(base: Path) -> int:
 
 @in_loop
 async def test_workers_whose_parent_is_killed_end_after_the_window_in_hand(tmp_path, program, api):
-    await until(lambda: len(api.posts) == 2)
+    await until(lambda: len(api.posts) == 4)  # two of each, as none was accepted yet
     pids = workers_of(program)
     program.kill()
     program.wait()
     api.let_go()
     await until(lambda: not any(map(alive, pids)))
-    assert (len(pids), stored(tmp_path)) == (2, 2), "each has finished its window, and no more"
+    assert (len(pids), stored(tmp_path)) == (2, 4), (
+        "each has finished its windows in hand, and no more"
+    )
 
 
 @pytest.mark.parametrize("installations", [1])
@@ -228,7 +253,7 @@ async def test_an_idle_worker_whose_parent_is_killed_ends_at_once(tmp_path, prog
 
 @in_loop
 async def test_worker_processes_do_not_load_pydantic(program, api):
-    await until(lambda: len(api.posts) == 2)  # then neither worker is still starting
+    await until(lambda: len(api.posts) == 4)  # then neither worker is still starting
     for pid in workers_of(program):
         maps = Path(f"/proc/{pid}/maps").read_text()
         assert "orjson" in maps
@@ -238,10 +263,10 @@ async def test_worker_processes_do_not_load_pydantic(program, api):
 
 @in_loop
 async def test_a_signal_to_the_program_ends_it_after_the_windows_in_hand(tmp_path, program, api):
-    await until(lambda: len(api.posts) == 2)
+    await until(lambda: len(api.posts) == 4)  # two of each, as none was accepted yet
     program.send_signal(signal.SIGTERM)
     await until(lambda: " stopping " in (tmp_path / "log").read_text())
     api.let_go()
     await until(lambda: program.poll() is not None)
     assert program.returncode == 0
-    assert stored(tmp_path) == 2
+    assert stored(tmp_path) == 4
