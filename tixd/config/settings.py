@@ -142,7 +142,8 @@ class Settings:
         16,
         "TIX_POSTS_IN_FLIGHT",
         "api.posts_in_flight",
-        "installations of a worker process that may wait for the tix-api at a time",
+        "installations of a worker process that may wait for the tix-api at a time; a kill repeats "
+        "at most so many posts",
         minimum=1,
         maximum=256,
     )

@@ -3,10 +3,10 @@
 Rules: a process that is not the leader stands by and takes over when the leader's process ends.
 
 Stop order, and why: 1. no new cycle (nothing new to finish), no new worker for one that ends;
-2. workers end after their current window, jobs not yet started are dropped (the next scan finds
-them again); 3. what still runs at the deadline is killed (one post may repeat, nothing is lost);
-4. control socket and HTTP (so that the stop can be watched); 5. the leader's lock, so that a
-stand-by starts when all has ended.
+2. workers end after their current windows, jobs not yet started are dropped (the next scan finds
+them again); 3. what still runs at the deadline is killed (posts in flight may repeat, nothing is
+lost); 4. control socket and HTTP (so that the stop can be watched); 5. the leader's lock, so that
+a stand-by starts when all has ended.
 """
 
 from __future__ import annotations
