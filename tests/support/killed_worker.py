@@ -122,8 +122,9 @@ def work_off(jobs: list[ProcessInstallation], worker: Worker, tracer: Tracer) ->
     while left:
         while open_jobs.can_begin():
             open_jobs.begin_next()
-        select.select([worker.client.requests.fd], [], [])
-        open_jobs.resume()
+        if open_jobs:  # the last ones may have ended without a request
+            select.select([worker.client.requests.fd], [], [])
+            open_jobs.resume()
 
 
 def fork_and_work(order: dict[str, Any]) -> dict[str, Any]:

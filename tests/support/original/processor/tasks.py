@@ -76,6 +76,8 @@ def process_users_data(base: str) -> None:
 @app.task(name="processor.tasks.process_installation")
 def process_installation(path: str, user_id: str, installation_id: str) -> None:
     """Analyse and post whatever is there."""
-    done = process(ProcessInstallation(path, int(user_id), int(installation_id)), _worker())
+    worker = _worker()
+    job = ProcessInstallation(path, int(user_id), int(installation_id))
+    done = worker.client.requests.perform(process(job, worker))
     _record("process_installation", path, user_id, installation_id)
     sys.stdout.write(f"{dict(done.counts)}\n")
