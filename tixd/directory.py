@@ -63,7 +63,8 @@ _MEANING: dict[int, type[errors.VolumeError]] = {
 class _Translated:
     """Turns an OSError about `what` within its block into the VolumeError that it means.
 
-    Not a generator: that would take longer than some of the system calls in its block.
+    Not a generator: that would take longer than some of the system calls in its block. What is done
+    for each report catches the error itself, and so saves this object: 0.5 of 8 us for a file.
     """
 
     __slots__ = ("_what",)
@@ -76,8 +77,13 @@ class _Translated:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, OSError):
-            kind = _MEANING.get(error.errno or 0, errors.VolumeFailed)
-            raise kind(f"{self._what}: {error.strerror}") from error
+            raise _meant(error, self._what) from error
+
+
+def _meant(error: OSError, what: str) -> errors.VolumeError:
+    """Return the VolumeError that an OSError about `what` means."""
+    kind = _MEANING.get(error.errno or 0, errors.VolumeFailed)
+    return kind(f"{what}: {error.strerror}")
 
 
 def lock(fd: int, *, wait: bool = False) -> bool:
@@ -240,7 +246,7 @@ class Folder:
 
         Where the file is larger than `limit_bytes` nothing is read: the content is empty.
         """
-        with _Translated(f"{self.path}/{name}"):
+        try:
             fd = os.open(name, _READ_FLAGS, dir_fd=self.fd)
             try:
                 facts = os.fstat(fd)
@@ -248,6 +254,8 @@ class Folder:
                 return (_read_up_to(fd, limit_bytes, facts.st_size), facts)
             finally:
                 os.close(fd)
+        except OSError as error:
+            raise _meant(error, f"{self.path}/{name}") from error
 
     def load(self, name: str, limit_bytes: int) -> bytes:
         """Read the regular file `name`; raises TooLong where it is larger than the limit."""
@@ -270,10 +278,11 @@ class Folder:
     def unlink(self, name: str) -> bool:
         """Delete the file `name`; False where it was gone already."""
         try:
-            with _Translated(f"{self.path}/{name}"):
-                os.unlink(name, dir_fd=self.fd)
-        except errors.NotFound:
+            os.unlink(name, dir_fd=self.fd)
+        except FileNotFoundError:
             return False
+        except OSError as error:
+            raise _meant(error, f"{self.path}/{name}") from error
         return True
 
     def rename(self, name: str, new_name: str, *, to: Folder | None = None) -> None:
@@ -387,7 +396,7 @@ def _refuse_other_kinds(facts: os.stat_result) -> None:
 def _entry(found: os.DirEntry[str]) -> Entry:
     try:
         is_file = found.is_file(follow_symlinks=False)
-        return Entry(found.name, is_file, found.is_dir(follow_symlinks=False))
+        return Entry(found.name, is_file, not is_file and found.is_dir(follow_symlinks=False))
     except OSError:  # a stat that fails must not hide the others
         return Entry(found.name, is_file=True, is_folder=True)
 

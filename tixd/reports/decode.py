@@ -12,8 +12,8 @@ import binascii
 import functools
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -22,6 +22,9 @@ import pybase64
 from tixd.analysis.observations import LONG, OBSERVATION, SHORT, Observations
 from tixd.errors import BadReport
 from tixd.reports.model import Report, is_source
+
+#: A record, read as its times t1 to t4 in one field, unsigned, and what stands before them.
+_TIMES = np.dtype([("before", "V13"), ("times", ">u8", 4)])
 
 #: Bytes of one observation in a message, and the base64 characters that they take.
 RECORD_BYTES = OBSERVATION.itemsize
@@ -42,18 +45,23 @@ MAX_TIME_NS = 7 * 24 * 3600 * 10**9
 #: Largest epoch second that is believed (32 bits unsigned: the year 2106).
 MAX_SECOND = 2**32 - 1
 
-_TEXTS = ("from", "to", "type", "publicKey", "signature", "message")
-_INTEGERS = (
-    "initialTimestamp",
-    "receptionTimestamp",
-    "sentTimestamp",
-    "finalTimestamp",
-    "userId",
-    "installationId",
-)
+#: The type of each member that is required.
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(("from", "to", "type", "publicKey", "signature", "message"), str),
+    **dict.fromkeys(
+        ("initialTimestamp", "receptionTimestamp", "sentTimestamp", "finalTimestamp"), int
+    ),
+    **dict.fromkeys(("userId", "installationId"), int),
+}
+
+#: The types alone, in order.
+_EXPECTED = tuple(_TYPES.values())
+
+_WORDS = {str: "a string", int: "an integer"}
 
 
-class _Envelope(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Envelope:
     """The members of a report that tixd uses."""
 
     name: str
@@ -104,20 +112,19 @@ def _open_envelope(name: str, content: bytes) -> _Envelope | BadReport:
 def _check_members(members: object) -> None:
     if not isinstance(members, dict):
         raise BadReport("not a JSON object")
-    for key in _TEXTS:
-        if type(members.get(key)) is not str:
-            raise BadReport(_complaint(members, key, "a string"))
-    for key in _INTEGERS:
-        if type(members.get(key)) is not int:
-            raise BadReport(_complaint(members, key, "an integer"))
+    if tuple(map(type, map(members.get, _TYPES))) != _EXPECTED:
+        raise BadReport(_complaint(members))
     if len(members["from"]) > MAX_FROM_CHARACTERS:
         raise BadReport(f'member "from" has more than {MAX_FROM_CHARACTERS} characters')
     if members["type"] != "LONG":
         raise BadReport('member "type" is not "LONG"')
 
 
-def _complaint(members: dict[str, object], key: str, expected: str) -> str:
-    return f'member "{key}" is ' + (f"not {expected}" if key in members else "missing")
+def _complaint(members: dict[str, object]) -> str:
+    """Say what is wrong with the first member that is not of its type."""
+    wrong = ((key, kind) for key, kind in _TYPES.items() if type(members.get(key)) is not kind)
+    key, kind = next(wrong)
+    return f'member "{key}" is ' + (f"not {_WORDS[kind]}" if key in members else "missing")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -194,11 +201,12 @@ def _records(messages: Sequence[str]) -> Observations:
 def _checked_seconds(rows: Observations) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
     """Return the epoch seconds; raises BadReport where one, or a time of day, is absurd.
 
-    A negative number is a huge unsigned one, so each column needs one look.
+    A negative number is a huge unsigned one, so all times need one look.
     """
-    for column in ("t1", "t2", "t3", "t4"):
-        if rows[column].astype(np.uint64).max() > MAX_TIME_NS:
-            raise BadReport(f"a time {column} lies outside 0..7 days")
+    times = rows.view(_TIMES)["times"]
+    if times.max() > MAX_TIME_NS:
+        first = int((times.max(axis=0) > MAX_TIME_NS).argmax())
+        raise BadReport(f"a time t{first + 1} lies outside 0..7 days")
     seconds: np.ndarray[tuple[int], np.dtype[np.uint64]] = rows["second"].astype(np.uint64)
     if seconds.max() > MAX_SECOND:
         raise BadReport("an epoch second lies outside 0..2^32-1")

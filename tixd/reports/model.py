@@ -37,9 +37,9 @@ class Installation:
         return {"user": self.user_id, "installation": self.installation_id}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Report:
-    """A decoded report file.
+    """A decoded report file; never changed, but not frozen: that takes four times as long to make.
 
     source: canonical text of the address it came from; first, last: its smallest and largest epoch
     second; observations: its S and L rows, shape (n,), n >= 1, in the order of the file.

@@ -81,11 +81,14 @@ def opened(installation: Installation, settings: Settings) -> Iterator[Folder]:
 
 
 class _File(NamedTuple):
-    """A report as it was read; facts: None where the error hides them."""
+    """A report as it was read; facts: None where an error hides them.
+
+    known: what it is, decoded or an error, where its content is not needed for that.
+    """
 
     content: bytes
     facts: os.stat_result | None
-    error: errors.VolumeError | None = None
+    known: Report | errors.VolumeError | None = None
 
 
 class Spool:
@@ -127,6 +130,8 @@ class Spool:
         self._warnings = FileWarnings(installation.path, installation.labels, limiter, now=now)
         #: Every report that was listed, and those that are still to be read, in order.
         self._names: tuple[str, ...] = ()
+        #: The second in the name of each, None where there is none.
+        self._seconds: dict[str, int | None] = {}
         self._waiting: deque[str] = deque()
         #: Reports that have been read and not been excluded, in order.
         self._ahead: list[Report] = []
@@ -207,7 +212,7 @@ class Spool:
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
         """Return the names by (epoch second of the first observation, bytes of the name)."""
-        seconds = {name: named_second(name) for name in names}
+        seconds = self._seconds = {name: named_second(name) for name in names}
         unknown = [name for name, second in seconds.items() if second is None]
         firsts = dict(self._first_seconds(unknown))
         if self._has_ended:
@@ -273,33 +278,31 @@ class Spool:
 
     def _usable(self, waiting: deque[str]) -> Iterator[Report]:
         """Return the good reports among the next files; ends before a bad one that is young."""
-        read = self._read_files(waiting)
-        known = {name: report for name, report in read.items() if isinstance(report, Report)}
-        files = {name: file for name, file in read.items() if isinstance(file, _File)}
-        contents = [(name, file.content) for name, file in files.items() if not file.error]
-        decoded = dict(zip((name for name, _ in contents), decode_many(contents), strict=True))
-        for name in read:
-            report = known.get(name) or decoded.get(name) or files[name].error
+        files = self._read_files(waiting)
+        contents = [(name, file.content) for name, file in files.items() if not file.known]
+        decoded = iter(decode_many(contents))
+        for name, file in files.items():
+            report = file.known or next(decoded)
             if isinstance(report, Report):
                 self._ages.is_finished(self._folder, name)
                 self._check(report)
                 yield report
-            elif report and not self._quarantine_or_skip(name, files[name], report):
+            elif not self._quarantine_or_skip(name, file, report):
                 self._has_ended = True
                 return
 
-    def _read_files(self, waiting: deque[str]) -> dict[str, _File | Report]:
+    def _read_files(self, waiting: deque[str]) -> dict[str, _File]:
         """Take the next files off `waiting` and read them, as many as make a batch."""
         names = [waiting[i] for i in range(min(self._batch_files, len(waiting)))]
         self._reading([name for name in names if name not in self._decoded])
-        read: dict[str, _File | Report] = {}
+        read: dict[str, _File] = {}
         total_bytes = 0
         for name in names:
             if total_bytes > BATCH_BYTES:
                 break
             known = self._decoded.pop(waiting.popleft(), None)
-            read[name] = known or (file := self._read(name))
-            total_bytes += 0 if known else len(file.content)
+            read[name] = file = _File(b"", None, known) if known else self._read(name)
+            total_bytes += len(file.content)
         return read
 
     def _read(self, name: str) -> _File:
@@ -371,7 +374,7 @@ class Spool:
         ids = (report.user_id, report.installation_id)
         if ids != (self._installation.user_id, self._installation.installation_id):
             self._warn_of_one("report_ids_differ", report.name, f"says user, installation {ids}")
-        second = named_second(report.name)
+        second = self._seconds[report.name]
         if second is not None and second != report.first:
             self._warn_of_one("report_name_differs", report.name, f"begins at {report.first}")
 

@@ -96,15 +96,18 @@ class _Taken:
 
     def add(self, report: Report) -> None:
         """Add a report; of equal gaps the latest counts."""
+        first, last = report.first, report.last
         if self.reports:
-            gap = abs(report.first - self.reports[-1].first)
+            gap = abs(first - self.reports[-1].first)
             if gap >= self.gap_seconds:
                 self.gap_seconds = gap
                 self.gap_at = len(self.reports)
         self.reports.append(report)
-        self.observations += report.count
-        self.first = min(self.first, report.first)
-        self.last = max(self.last, report.last)
+        self.observations += len(report.observations)
+        if first < self.first:
+            self.first = first
+        if last > self.last:
+            self.last = last
 
     def step(self) -> Window | Discard | None:
         """Apply rules 2 and 3 to the reports taken so far."""
