@@ -59,7 +59,7 @@ import numpy.typing as npt
 from tixd.analysis import noise
 from tixd.analysis.clock import unwrapped
 from tixd.analysis.clock_steps import ClockVerdict, repaired
-from tixd.analysis.noise import TAU_ns, quantile
+from tixd.analysis.noise import TAU_ns, quantile_of
 from tixd.analysis.observations import Columns, Floats, Integers
 
 #: Clocks of computers run together within this; a steeper line is no skew.
@@ -129,7 +129,7 @@ def waiting_of(columns: Columns, spreads: Sequence[float] = ()) -> Waiting:
     found = repaired(seconds, trips, skew)
     q = found.trips - [[1.0], [-1.0]] * (found.gain * seconds)
     q -= q.min(axis=1, keepdims=True)
-    uplink_tau = TAU_QUANTILES * quantile(np.sort(q[0]), TAU_QUANTILE)
+    uplink_tau = TAU_QUANTILES * quantile_of(q[0], TAU_QUANTILE)
     spread = noise.spread(columns.second, q[1])
     downlink_tau = noise.downlink_tau(noise.remembered(spreads, spread))
     taus = np.array([min(max(uplink_tau, TAU_ns), MAX_UPLINK_TAU_ns), downlink_tau])
@@ -213,7 +213,7 @@ def skew(seconds: Floats, trips: Floats) -> float:
         slope = lower_line_slope(seconds, row)
         above = row - slope * seconds
         slopes.append(slope)
-        spreads.append(quantile(np.sort(above), SKEW_QUANTILE) - above.min())
+        spreads.append(quantile_of(above, SKEW_QUANTILE) - above.min())
     gain = slopes[0] if spreads[0] <= spreads[1] else -slopes[1]
     return min(max(gain, -1e3 * MAX_SKEW_ppm), 1e3 * MAX_SKEW_ppm)
 

@@ -74,7 +74,7 @@ def spread(second: Integers, q_ns: Floats) -> float:
     >>> round(spread(second, jitter + 30e6 * busy) / 1e6, 2)
     0.59
     """
-    if quantile(np.sort(q_ns), SATURATED_QUANTILE) > MAX_TAU_ns:
+    if quantile_of(q_ns, SATURATED_QUANTILE) > MAX_TAU_ns:
         return np.inf
     begin, length = second[0], second[-1] - second[0]
     borders = np.searchsorted(second, [begin + length / 3, begin + 2 * length / 3])
@@ -118,6 +118,19 @@ def remembered(spreads: Sequence[float], spread_ns: float) -> tuple[float, ...]:
     (500000.0, 400000.0, 600000.0)
     """
     return (*spreads, spread_ns)[-MAX_SPREADS:]
+
+
+def quantile_of(values: Floats, share: float) -> float:
+    """Return that quantile of values in any order.
+
+    Only the two values that it lies between are put in their places: 3 us instead of 16 to sort the
+    1140 values of a window.
+
+    >>> quantile_of(np.array([4.0, 1.0, 2.0]), 0.75)
+    3.0
+    """
+    left = int(share * (len(values) - 1))
+    return quantile(np.partition(values, (left, min(left + 1, len(values) - 1))), share)
 
 
 def quantile(ordered: Floats, share: float) -> float:
