@@ -180,7 +180,7 @@ class _Run:
             self._spool.list_reports()
             kept_left = yield from self._repost()
             has_more = (yield from self._take_steps()) or kept_left
-            backoff = replace(self._journal.entry.backoff, unfinished=has_more)
+            backoff = self._journal.entry.backoff.left_unfinished(unfinished=has_more)
             self._journal.set_backoff(backoff, self._failed_results.not_removed)
             self._journal.close()
         finally:
@@ -288,13 +288,13 @@ class _Run:
         first = min(r.first for r in window.reports)
         self._window = (first, tuple(r.name for r in window.reports))
         result = self._analyse(window)
-        entry = replace(self._journal.entry, window=first)
+        entry = self._journal.entry
         if result is None:
             self._tally["windows_without_short"] += 1
-            self._commit_then_delete(window.consumed, entry)
+            self._commit_then_delete(window.consumed, replace(entry, window=first))
             return
         summary = result.summary
-        entry = replace(entry, timestamp=summary.timestamp)
+        entry = replace(entry, window=first, timestamp=summary.timestamp)
         if summary.spread_ns is not None:
             entry = replace(entry, spreads=remembered(entry.spreads, summary.spread_ns))
         self._journal.prepare(entry, next(in_parts(_names(window.consumed))))
@@ -341,7 +341,7 @@ class _Run:
             self._tally["windows_stored"] += 1
             labels = self._installation.labels
             logs.debug("result_stored", **labels, window=entry.window, reason=answer.reason)
-        return replace(entry, backoff=backoff)
+        return replace(entry, backoff=backoff) if backoff != entry.backoff else entry
 
     def _commit_then_delete(
         self, reports: Sequence[Report], entry: JournalEntry, *, is_safe: bool = False

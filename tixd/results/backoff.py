@@ -93,6 +93,10 @@ class Backoff:
             return self
         return replace(self, failures=0, not_before=0.0, unanswered=False)
 
+    def left_unfinished(self, *, unfinished: bool) -> Backoff:
+        """Note whether the job leaves work for another one."""
+        return self if unfinished == self.unfinished else replace(self, unfinished=unfinished)
+
     def because(self, reason: str) -> Backoff:
         """Note the reason why results are kept."""
         return replace(self, reason=reason[:MAX_REASON_CHARACTERS])
@@ -150,6 +154,8 @@ class Backoff:
 
     def only(self, names: list[str]) -> Backoff:
         """Forget all refusals except those of `names`, so that the list stays short."""
+        if not self.refusals:
+            return self
         known = set(names)
         return replace(self, refusals=tuple(r for r in self.refusals if r.name in known))
 

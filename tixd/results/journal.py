@@ -128,8 +128,10 @@ class Journal:
 
     def set_backoff(self, backoff: Backoff, accepted: Iterable[str]) -> None:
         """Remember pauses, refusals, and accepted results that could not be removed."""
-        self.entry = replace(self.entry, backoff=backoff, accepted=tuple(sorted(accepted)))
-        stored = self._stored
+        now, stored = (backoff, tuple(sorted(accepted))), self._stored
+        if now == (self.entry.backoff, self.entry.accepted) == (stored.backoff, stored.accepted):
+            return
+        self.entry = replace(self.entry, backoff=backoff, accepted=now[1])
         if (self.entry.backoff, self.entry.accepted) != (stored.backoff, stored.accepted):
             self._save_or_remember()
 
@@ -161,7 +163,8 @@ class Journal:
         """
         done = {name for name in names if self._is_gone(name)}
         left = tuple(name for name in self.entry.names if name not in done)
-        self.entry = replace(self.entry, names=left)
+        if left != self.entry.names:
+            self.entry = replace(self.entry, names=left)
         if self._folder.path in self._unwritten:
             self._remember()
         if len(left) > MAX_LEFT:

@@ -87,7 +87,8 @@ class Poster:
 
         The AS is looked up at each post, so a kept result gets the AS as of now.
         """
-        located = replace(result, origin=self.origin_of(result.ip))
+        origin = self.origin_of(result.ip)
+        located = replace(result, origin=origin) if origin != result.origin else result
         silent = backoff.unanswered
         return self.client.post(self.installation, located, self.tally, after_silence=silent)
 
@@ -130,6 +131,8 @@ class Poster:
             return Reposted(backoff, stopped=reason)
         names = self._names(ROUNDS_AHEAD * limit)
         done = Reposted(backoff.only(names))
+        if not names:
+            return done
         for name in done.backoff.in_turn(names)[:limit]:
             if not may_continue():
                 return replace(done, stopped="the job must end")

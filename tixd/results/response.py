@@ -161,7 +161,9 @@ def _phrase(status: int) -> str:
 
 def _seconds(retry_after: str | None, now: float) -> float | None:
     """Return the seconds from now in a Retry-After (number or date, RFC 9110); None: nothing."""
-    text = (retry_after or "").strip()
+    if not retry_after:
+        return None
+    text = retry_after.strip()
     if text.isascii() and text.isdigit():
         seconds = float(text[:9])
     else:
