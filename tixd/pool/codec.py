@@ -79,11 +79,11 @@ def _from_list(values: Any) -> Coded:
 
 def _read(of_type: str, value: Any) -> Any:
     """Return the member that a JSON value stands for; raises ValueError where its type differs."""
-    is_nested = of_type in _NESTED and value is not None
-    member = _from_list(value) if is_nested else _frozen(value)
-    if not _FITS[of_type](member):
+    if type(value) is list:
+        value = _from_list(value) if of_type in _NESTED else _frozen(value)
+    if not _FITS[of_type](value):
         raise ValueError(f"not {of_type}")
-    return member
+    return value
 
 
 def _frozen(value: Any) -> Any:

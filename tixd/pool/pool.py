@@ -165,7 +165,7 @@ class Pool:
 
         Short jobs need no room: they must not wait for the tix-api.
         """
-        while free := [worker for worker in self._workers.values() if worker.free]:
+        while self._pending and (free := [w for w in self._workers.values() if w.free]):
             with_room = [worker for worker in free if worker.has_room]
             pending = self._pending.take(installations=bool(with_room))
             if pending is None:

@@ -19,7 +19,8 @@ class LocalQueue:
         self.taken = 0
         self._waiting: deque[ProcessInstallation] = deque()
         self._open: set[tuple[int, int]] = set()
-        self._changed = asyncio.Condition()
+        self._arrived = asyncio.Condition()
+        self._emptied = asyncio.Event()
         self._closed = False
 
     @property
@@ -38,20 +39,21 @@ class LocalQueue:
         if key in self._open or self._closed:
             return False
         self._open.add(key)
+        self._emptied.clear()
         self.taken += 1
         await self.requeue(job, first=False)
         return True
 
     async def take(self) -> LocalDelivery:
         """Wait for the next job; never return once the queue is closed."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._waiting and not self._closed)
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: self._waiting and not self._closed)
             return LocalDelivery(self._waiting.popleft(), self)
 
     async def idle(self) -> None:
         """Wait until no job is open."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._open)
+        while self._open:
+            await self._emptied.wait()
 
     async def close(self) -> None:
         """Deliver no more jobs."""
@@ -59,15 +61,15 @@ class LocalQueue:
 
     async def forget(self, job: ProcessInstallation) -> None:
         """Let the job's installation have another one."""
-        async with self._changed:
-            self._open.discard((job.user_id, job.installation_id))
-            self._changed.notify_all()
+        self._open.discard((job.user_id, job.installation_id))
+        if not self._open:
+            self._emptied.set()
 
     async def requeue(self, job: ProcessInstallation, *, first: bool) -> None:
         """Put an open job back, before or behind the others."""
-        async with self._changed:
+        async with self._arrived:
             (self._waiting.appendleft if first else self._waiting.append)(job)
-            self._changed.notify()
+            self._arrived.notify()
 
 
 @dataclass(frozen=True, slots=True)
