@@ -25,7 +25,7 @@ from tixd.analysis.summary import Summary, summarise
 from tixd.asn.lookup import OriginLookup
 from tixd.config.settings import Settings
 from tixd.directory import Folder
-from tixd.history.job_record import Recorder
+from tixd.history.recorder import Recorder
 from tixd.jobs import JobResult, Phase, PhaseName, ProcessInstallation
 from tixd.reports.ages import Ages
 from tixd.reports.model import Installation, Report

@@ -50,6 +50,15 @@ def test_importing_the_main_module_imports_no_command_line():
     assert not set(done.stdout.split()) & {"click", "pydantic", "rich", "tixd.cli"}
 
 
+@pytest.mark.parametrize("role", ["standalone", "dispatcher", "worker", "collector"])
+def test_no_service_loads_what_only_workers_need(role):
+    program = f"import tixd.roles.{role}, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert f"tixd.roles.{role}" in done.stdout.split()
+    # numpy has a thread of its own, which takes signals, and 25 MB.
+    assert not set(done.stdout.split()) & {"numpy", "pywt", "urllib3"}
+
+
 def test_version_is_the_one_of_the_package():
     from tixd import __version__
 

@@ -11,7 +11,7 @@ from tests.support.results import result
 from tixd.asn.origin import Origin
 from tixd.history import store
 from tixd.history.cycles import CYCLES
-from tixd.history.job_record import Recorder
+from tixd.history.recorder import Recorder
 from tixd.history.results import results_part
 from tixd.history.writer import HistoryWriter, running
 from tixd.reports.model import Installation

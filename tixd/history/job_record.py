@@ -13,15 +13,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from tixd import bounded, errors
-from tixd.analysis.summary import Direction
-from tixd.asn.origin import Origin
-from tixd.reports.model import Installation
-from tixd.results.payload import WindowResult
-from tixd.results.posting import Fate, Was
-from tixd.results.response import PostOutcome
 
 #: What can become of a result, as results/posting.py says.
-OUTCOMES: tuple[Fate, ...] = ("posted", "kept", "rejected")
+OUTCOMES = ("posted", "kept", "rejected")
 
 #: Longest words that are stored, characters.
 MAX_WORDS = 200
@@ -72,75 +66,12 @@ class JobRecord(NamedTuple):
     results: Sequence[Sequence[Any]]
 
 
-class Recorder:
-    """Collects what one job tells.
-
-    state: values of STATE by name, but `at`; {} where the job saw nothing of the installation;
-    kept: results that it kept, less those that it posted or rejected.
-    """
-
-    def __init__(
-        self,
-        installation: Installation,
-        origin_of: Callable[[str], Origin | None],
-        clock: Callable[[], float],
-    ) -> None:
-        """origin_of: the AS of an address; clock: epoch seconds."""
-        self.state: Mapping[str, object] = {}
-        self.kept = 0
-        self._ids = installation.user_id, installation.installation_id
-        self._origin_of = origin_of
-        self._clock = clock
-        self._origins: dict[str, Origin | None] = {}
-        self._results: list[tuple[Any, ...]] = []
-
-    def add(self, result: WindowResult, was: Was, fate: Fate, answer: PostOutcome) -> None:
-        """Add a result: what it was, what became of it, and why."""
-        if result.ip not in self._origins:
-            self._origins[result.ip] = self._origin_of(result.ip)
-        origin, summary = self._origins[result.ip], result.summary
-        words = "" if fate == "posted" else ": ".join(filter(None, _reasons(answer)))
-        self._results.append(
-            (
-                summary.timestamp,
-                int(self._clock()),
-                OUTCOMES.index(fate),
-                _short(words),
-                was == "kept",
-                origin.asn if origin else None,
-                origin.name if origin else None,
-                *_values(summary.upstream),
-                *_values(summary.downstream),
-            )
-        )
-        self.kept += (fate == "kept") - (was == "kept")
-
-    def text(self) -> str:
-        """Return the record; "" where there is nothing to tell."""
-        if not self.state:
-            return self._text(None) if self._results else ""
-        known = {"at": int(self._clock()), **self.state}
-        return self._text([_short(known.get(name)) for name in STATE])
-
-    def _text(self, state: list[object] | None) -> str:
-        return orjson.dumps((self._ids, state, self._results)).decode()
-
-
-def _short(value: object) -> object:
+def shorten(value: object) -> object:
     """Return a value; a text in one line that is not too long."""
     return bounded.printable(value)[:MAX_WORDS] if isinstance(value, str) else value
 
 
-def _reasons(answer: PostOutcome) -> tuple[str, str]:
-    return answer.reason, answer.words
-
-
-def _values(of: Direction) -> list[int | None]:
-    values = of.usage, of.quality, of.hurst_rs, of.hurst_wavelet, of.usage_alt
-    return [_scaled(value) for value in values]
-
-
-def _scaled(value: float | None) -> int | None:
+def scaled(value: float | None) -> int | None:
     """Return a number as it is stored; None where it is undefined, or no line has such a value."""
     if value is None or not abs(value) < MAX_VALUE:
         return None
@@ -213,14 +144,14 @@ def _second(value: object) -> int:
 def _words(value: object) -> str | None:
     if value is not None and not isinstance(value, str):
         raise TypeError("not a text")
-    found = _short(value)
+    found = shorten(value)
     return found if isinstance(found, str) else None
 
 
 def _number(value: object) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, float | int)):
         raise TypeError("not a number")
-    return _scaled(value)
+    return scaled(value)
 
 
 #: What the members must be; the others are numbers or null.

@@ -12,7 +12,6 @@ import contextlib
 import os
 import queue
 import select
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from typing import TypeVar
 from tixd.config.settings import Settings
 from tixd.results.response import Posting, PostOutcome, Request
 from tixd.results.transport import REASONS, Attempt, Transport
+from tixd.runtime import signal_masks
 
 #: At most this many threads of passed deadlines may still wait for the C library or the kernel.
 MAX_ABANDONED = 64
@@ -165,7 +165,7 @@ class InFlight:
 
     def _serve(self) -> None:
         """Send requests, in a thread, until one is aborted or there are no more."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # for the main thread
+        signal_masks.leave_to_main_thread()
         while call := self._calls.get():
             try:
                 call.outcome = self._transport.exchange(call.attempt, call.request)
