@@ -106,7 +106,9 @@ class Relay:
         while True:
             client, _ = await self._loop.sock_accept(self._listener)
             self.accepted += 1
-            self._spawn(self._serve(client))
+            serving = self._spawn(self._serve(client))
+            # A task that is cancelled before it begins closes nothing itself.
+            serving.add_done_callback(lambda _, ended=client: ended.close())
 
     async def _serve(self, client: socket.socket) -> None:
         with client, inside(self._netns, socket.socket) as server:

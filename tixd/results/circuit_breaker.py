@@ -98,8 +98,8 @@ class CircuitBreaker:
         self._suspects: set[int] = set()
         self._tried: dict[int, None] = {}
         self._users: dict[int, _UserPause] = {}
-        #: The installation whose post was accepted last, and when.
-        self._accepted: Key | None = None
+        #: The last two installations whose posts were accepted, and when.
+        self._accepted: dict[Key, float] = {}
         self._accepted_at = float("-inf")
         #: Posts accepted since there was reason to doubt the tix-api.
         self._proven = 0
@@ -207,12 +207,14 @@ class CircuitBreaker:
         """
         if answer.outcome == "accepted":
             return None
-        quiet = now - self._accepted_at > QUIET_PERIODS * self._period_seconds
-        alone = quiet or self._accepted == key
+        quiet_seconds = QUIET_PERIODS * self._period_seconds
+        alone = not any(
+            other != key and now - at <= quiet_seconds for other, at in self._accepted.items()
+        )
         if answer.outcome == "later":
             general = alone or self._retry_at is not None or len(set(self._failed)) > 1
         elif answer.outcome == "unauthorised":
-            same_user = self._accepted is not None and self._accepted[0] == key[0]
+            same_user = key[0] in (user for user, _ in list(self._accepted)[-1:])
             several = answer.status == HTTPStatus.UNAUTHORIZED and len(self._suspects) > 1
             general = alone or same_user or several or self._trial_at is not None
         elif not alone:
@@ -264,8 +266,9 @@ class CircuitBreaker:
         user, reason = key[0], "a post was accepted"
         self._failed.clear()
         self._proven += 1
-        self._accepted = key
-        self._accepted_at = now
+        self._accepted.pop(key, None)
+        self._accepted[key] = self._accepted_at = now
+        forget_oldest(self._accepted, 2)
         if changes := self._note_trusted(reason):
             return changes
         if self._users.pop(user, None):

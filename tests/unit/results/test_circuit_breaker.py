@@ -273,3 +273,10 @@ def test_of_posts_in_flight_a_second_without_an_answer_asks_whether_the_tix_api_
     assert breaker.needs_probe((2, 10), SILENT)
     breaker.record((2, 10), SILENT, 30.0, Probe(answers=False), began=0.0)
     assert breaker.hold_reason(9, 30.0)
+
+
+def test_an_error_of_the_installation_that_was_accepted_last_is_not_told_of_all():
+    breaker = breaker_after((1, OK), (2, OK))
+    breaker.record((2, 10), FAILED, 1.0)
+    assert breaker.outage is None
+    assert breaker_after((2, OK), (2, FAILED)).outage
