@@ -82,6 +82,17 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"tixd.commands.{cmd_name.replace('-', '_')}")
         return cast(click.Command, module.command)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; on a terminal what is wrong with its words breaks between words."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            from tixd.commands import output  # noqa: PLC0415 - --help needs no output
+
+            label = "Error: "
+            text = "\n".join(output.fold([label + error.format_message()], indent=2))
+            raise click.UsageError(text.removeprefix(label), error.ctx) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
@@ -302,9 +313,11 @@ def run() -> None:
     try:
         tixd(prog_name="tixd")
     except errors.OperatorError as error:
+        from tixd.commands import output  # noqa: PLC0415 - --help needs no output
+
         for line in str(error).splitlines():
             shown = bounded.text(line, MAX_CHARACTERS)
-            click.echo(f"{_priority()}tixd: {shown}", err=True)
+            output.print_note(f"{_priority()}tixd: {shown}")
         sys.exit(error.exit_code)
 
 

@@ -94,7 +94,7 @@ def command(
     is known of any window.
 
     \b
-    Examples: an archive; for R or pandas; estimates beside the truth that the archive states
+    Examples: an archive; for R or pandas; beside the truth it states
       tixd analyze reports.tar.gz
       tixd analyze --format csv reports.tar.gz > windows.csv
       tixd analyze --truth inside reports.tar.gz

@@ -115,10 +115,10 @@ def build(
     itself.
 
     \b
-    Example: from the original's two files; from iptoasn.com; from the original's database
+    Examples: the original's files; one of iptoasn.com; the original's database
       tixd asn build prefixes.txt names.txt
       tixd asn build ip2asn-combined.tsv.gz --table /var/lib/tixd/asn.mmdb
-      tixd asn build --mysql mysql://reader@localhost/iptoas --password-file /run/secret
+      tixd asn build --mysql mysql://reader@db/iptoas --password-file /run/secret
     """
     if not sources and not mysql:
         raise click.UsageError("name a FILE, or a database with --mysql")

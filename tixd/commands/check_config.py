@@ -64,7 +64,7 @@ def command(invocation: Invocation | CollectorInvocation, *, form: str, connect:
     Secrets are not shown.
 
     \b
-    Examples: the settings of the service; those of the collector, and whether it would work
+    Examples: the settings of the service; those of the collector, and a try
       tixd -c /etc/tixd/tixd.toml check-config
       tixd --role collector -c gracc.toml check-config --connect
     """

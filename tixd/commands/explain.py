@@ -78,7 +78,7 @@ def command(words: tuple[str, ...]) -> None:
     `tixd manual glossary`.
 
     \b
-    Examples: what quality is; why a Hurst estimate is above 1; what a question mark stands for
+    Examples: quality; why a Hurst estimate is above 1; what a question mark means
       tixd explain quality
       tixd explain wavelet
       tixd explain "?"

@@ -93,7 +93,7 @@ def retry(
     They are posted in the next cycle, with --now at once, and so are the kept results.
 
     \b
-    Examples: after the rights of user 7 at the tix-api were corrected; after the tix-api was mended
+    Examples: user 7 may post again; the tix-api works again
       tixd failed retry 7
       tixd failed retry --all --now
     """

@@ -7,6 +7,7 @@ seconds, so it imports little.
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 import click
 
@@ -29,8 +30,15 @@ def command(invocation: AnyInvocation) -> None:
         roles = ask_roles(invocation)
     except errors.OperatorError as error:
         silent = isinstance(error, errors.NotRunning)
-        print(f"{'not running' if silent else 'no answer'}\n{error}")
-        sys.exit(1)
+        _end_unhealthy("not running" if silent else "no answer", str(error))
     reasons = [f"{role['role']}: {reason}" for role in roles for reason in role["not_ready"]]
-    print("\n".join(["not ready", *reasons] if reasons else ["ready"]))
-    sys.exit(1 if reasons else 0)
+    if reasons:
+        _end_unhealthy("not ready", *reasons)
+    print("ready")
+
+
+def _end_unhealthy(*lines: str) -> NoReturn:
+    from tixd.commands.output import fold  # noqa: PLC0415 - see above
+
+    print(*fold(lines), sep="\n")
+    sys.exit(1)

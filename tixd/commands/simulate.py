@@ -198,7 +198,7 @@ def command(
     the schedule says. The truth is written to DIR/description.yml. Nothing is signed.
 
     \b
-    Example: three installations, idle for half an hour, then full for half an hour
+    Example: three installations, idle for half an hour, then full as long
       tixd simulate /tmp/reports --installations 3 --usage 0.05,0.95 --seed 1
     """
     duration_seconds = round(hours * 3600)
