@@ -166,7 +166,10 @@ def test_each_installation_has_its_row_with_what_waits_and_why(base, state):
     assert (keeps["kept"], keeps["words"]) == (1, "HTTP 400 Bad Request: unknown installation")
     assert "1 kept, next try in the next cycle: HTTP 400" in keeps["state"]
     assert (bad["reports"], bad["set_aside"], bad["result_at"]) == (5, 1, None)
-    assert bad["state"].startswith("no result yet; bad report: ")
+    late = "no report since 2023-11-14 22:17 UTC"
+    assert bad["state"].startswith(f"no result yet, {late}; bad report: ")
+    silent = listed(base, state, "--silent", "1h")
+    assert [row["user"] for row in silent] == [3], "one that never had a result has stopped too"
     assert [row["newest"] for row in (posted, bad)] == [START + 18 * 60, START + 4 * 60]
     first = listed(base, state)[0]
     assert first["user"] == 2, "those that need attention come first"
@@ -217,6 +220,24 @@ def test_what_an_operator_may_not_read_is_said_in_plain_words(base, state):
     assert "may not read" in text
     assert "ask as root, or as tixd's user" in text
     assert "kept: result until" in text, "the history is read all the same"
+
+
+def test_why_says_first_that_the_folder_is_gone(base, state):
+    away = base.with_name("away")
+    base.rename(away)
+    try:
+        whole = asked(base, state, "why", "1/2")
+    finally:
+        away.rename(base)
+    (base / "1").rename(away)
+    try:
+        one = asked(base, state, "why", "1/2")
+    finally:
+        away.rename(base / "1")
+    gone = f"the reports folder {base} is gone: mount or restore it"
+    assert whole.startswith(f"installation 1/2: {gone}; known before: well\n{gone}; last result")
+    gone = f"the folder {base}/1/2 is not there"
+    assert one.startswith(f"installation 1/2: {gone}; known before: well\n{gone}; last result")
 
 
 def test_an_installation_that_nobody_knows_is_said_so(base, state):

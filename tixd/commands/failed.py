@@ -22,6 +22,7 @@ from tixd.commands.output import (
     print_columns,
     terminal_columns,
 )
+from tixd.results.response import with_hint
 from tixd.runtime import control
 from tixd.runtime.status import duration
 
@@ -110,10 +111,10 @@ def retry(
     if not answer["installations"]:
         print("nothing was rejected; pauses have ended")
     if at_once:
-        print(count_line(answer["posted"], "kept results posted now"))
+        print(count_line(answer["posted"], "kept results posted"))
         for found in answer["kept"]:
             names = f"{found['user']}/{found['installation']}"
-            why = f": {found['reason']}" if found["reason"] else ""
+            why = f": {with_hint(found['reason'])}" if found["reason"] else ""
             print(*fold([count_line(found["waiting"], f"still kept in {names}{why}")]), sep="\n")
     _say_left_out(answer)
 
@@ -140,7 +141,7 @@ def _row(found: Mapping[str, Any], now: float) -> tuple[str, ...]:
         moment(found["oldest"]) if found["waiting"] else "",
         _next_try(found, now),
         f"{found['rejected']:,}" if found["rejected"] else "",
-        found["reason"] or ("not tried yet" if found["waiting"] else ""),
+        with_hint(found["reason"]) or ("not tried yet" if found["waiting"] else ""),
     )
 
 

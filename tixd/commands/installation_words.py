@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from tixd.history.installations import InstallationState
 from tixd.history.results import GONE_SECONDS
+from tixd.results.response import with_hint
 from tixd.runtime.status import age
 
 #: Ages of many installations are alike.
@@ -74,14 +75,16 @@ class Words:
             return f"CANNOT BE PROCESSED: {state.trouble}"
         last = self.last_result(state)
         if last is None:
-            return "no result yet"
+            is_late = state.newest is not None and self.now - state.newest > self.silent_seconds
+            late = f", no report since {self.clock(state.newest or 0)}" if is_late else ""
+            return f"no result yet{late}"
         return f"SILENT since {self.clock(last)}" if self.is_silent(state) else ""
 
     def kept(self, state: InstallationState) -> str:
         """Say how many results are kept, when they are tried again, and why."""
         wait = (state.next_try or 0) - self.now
         when = f"in {age(wait)}" if wait > 0 else "in the next cycle"
-        reason = f": {state.reason}" if state.reason else ""
+        reason = f": {with_hint(state.reason)}" if state.reason else ""
         return f"{state.kept:,} kept, next try {when}{reason}"
 
     def _is_bad(self, state: InstallationState) -> bool:

@@ -136,7 +136,7 @@ def _is_there(path: str) -> bool:
     "--silent",
     metavar="DURATION",
     callback=as_seconds,
-    help="only those without a result for so long, as 30m",
+    help="only those without a result for so long, as 30m; without any, by the last report",
 )
 @click.option(
     "--sort",
@@ -154,8 +154,8 @@ def command(
 
     The last report is the newest that lay there, the last result the last that was made of
     reports, whether it was posted or is kept. An installation is SILENT after half an hour without
-    a result, or three periods where that is longer; GONE where tixd finds its folder no more.
-    Set aside are reports that cannot be used. `tixd why` tells more of one.
+    a result, or three periods where that is longer; GONE if its folder no longer exists. Set
+    aside are reports that cannot be used. `tixd why` tells more of one.
 
     \b
     Examples: who has stopped; everybody, for a spreadsheet
@@ -165,11 +165,11 @@ def command(
     now = time.time()
     with source(invocation) as found:
         states = found.states(*ids)
-        words = Words(now, silent_seconds(found.period_seconds), found.latest())
+        words = Words(now, silent or silent_seconds(found.period_seconds), found.latest())
     if ids != (0, 0) and not states:
         raise errors.NotDone(f"no installation {_shown(*ids)} is known here")
     if silent is not None:
-        states = [s for s in states if (last := words.last_result(s)) and now - last > silent]
+        states = [s for s in states if now - (words.last_result(s) or s.newest or 0) > silent]
     states.sort(key=words.urgency if sort == "state" else SORTS[sort])
     _print(states, words, form)
 

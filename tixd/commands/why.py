@@ -97,6 +97,7 @@ def _look(
     words = Words(now, silent_seconds(found.period_seconds), found.latest())
     path = path_of(found.base, user, installation)
     happened: list[Event] = []
+    away = ""
     try:
         with Folder(path, follow=True) as folder:
             there = look(folder, user, installation)
@@ -107,13 +108,16 @@ def _look(
             raise errors.NotDone(
                 f"no installation {user}/{installation} is in {found.base}"
             ) from error
-        there, sentences = None, [_not_read(path, error)]
+        away = _not_read(found.base, path, error)
+        there, sentences = None, []
     state = _merged(known, there) or InstallationState(user, installation)
     sentences += [_last(state, words), _kept(state, words)]
     if found.history:
         happened += map(_result, events(found.history, user, installation, MAX_RESULTS))
     happened.sort(key=lambda event: -event.at)
-    return words.of(state), "; ".join(filter(None, sentences)) + ".", happened
+    told = words.of(state)
+    headline = f"{away}; known before: {told}" if away else told
+    return headline, "; ".join(filter(None, (away, *sentences))) + ".", happened
 
 
 def _merged(
@@ -141,8 +145,11 @@ def _reports(state: InstallationState, path: str) -> str:
     observations = sum(report.count for report in reports)
     if next_step(reports):
         return f"{lie}, enough for a window: it waits for the next job"
-    need = f"a window takes {MIN_OBSERVATIONS} observations and spans 10 min"
-    return f"{lie}; {need}, they have {observations:,}"
+    if observations >= MIN_OBSERVATIONS:
+        parted = "they come from several sources, or with long gaps"
+        return f"{lie} with {observations} observations, yet make no window: {parted}"
+    need = f"a window takes {MIN_OBSERVATIONS} observations, about 18 min of them"
+    return f"{lie}; {need}; they have {observations}"
 
 
 def _bad(state: InstallationState) -> str:
@@ -172,9 +179,11 @@ def _kept(state: InstallationState, words: Words) -> str:
     return f"{kept}; {state.rejected:,} rejected: correct the cause, then {retry}"
 
 
-def _not_read(path: str, error: errors.VolumeError) -> str:
+def _not_read(base: str, path: str, error: errors.VolumeError) -> str:
     """Say why the folder is not looked at."""
     if isinstance(error, errors.NotFound):
+        if not os.path.isdir(base):
+            return f"the reports folder {base} is gone: mount or restore it"
         return f"the folder {path} is not there"
     if isinstance(error, errors.NotPermitted):
         who = user_words(os.geteuid())

@@ -159,6 +159,27 @@ def _phrase(status: int) -> str:
         return f"HTTP {status}"
 
 
+#: Beginning of a reason why a result is kept -> where to look.
+_HINTS = {
+    "HTTP 401": "TIX_API_USER, TIX_API_PASSWORD",
+    "HTTP 403": "TIX_API_USER must be an admin",
+    "HTTP 404": "no such installation there, or TIX_API_HOST is another server",
+    "the tix-api is unreachable": "TIX_API_HOST, TIX_API_PORT; see tixd status",
+    "the tix-api refuses the credentials": "TIX_API_USER, TIX_API_PASSWORD",
+    "the tix-api refuses this user": "TIX_API_USER must be an admin; see tixd status",
+}
+
+
+def with_hint(reason: str) -> str:
+    """Return the reason why a result is kept, with the setting to look at where there is one.
+
+    >>> with_hint("HTTP 401 Unauthorized")
+    'HTTP 401 Unauthorized (TIX_API_USER, TIX_API_PASSWORD)'
+    """
+    hint = next((hint for begin, hint in _HINTS.items() if reason.startswith(begin)), "")
+    return f"{reason} ({hint})" if hint else reason
+
+
 def _seconds(retry_after: str | None, now: float) -> float | None:
     """Return the seconds from now in a Retry-After (number or date, RFC 9110); None: nothing."""
     if not retry_after:
