@@ -152,4 +152,4 @@ def _unescape(text: bytes) -> bytes:
 
 
 def _bad_escape() -> BadRequest:
-    return BadRequest("a % that no two hexadecimal digits follow")
+    return BadRequest("a % that is not followed by two hexadecimal digits")

@@ -73,7 +73,7 @@ def element_end(text: bytes, start: int, limits: Limits) -> int:
     if first and len(text) > limit:
         raise OverLimit(f"a record of over {limits.record_bytes} bytes (maxRecordSize)", start)
     find_root(text, start)  # which knows a DOCTYPE
-    raise MalformedBundle("no element, or one without end,", start)
+    raise MalformedBundle("no XML element, or one that does not end,", start)
 
 
 @functools.cache

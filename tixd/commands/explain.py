@@ -59,8 +59,8 @@ def find(word: str) -> str:
 
 
 def _plain(word: str) -> str:
-    """Return a word as it is looked up: without case, and blanks for hyphens."""
-    return " ".join(word.casefold().replace("-", " ").split())
+    """Return a word as it is looked up: without case or a last dot, and blanks for hyphens."""
+    return " ".join(word.casefold().replace("-", " ").split()).removesuffix(".")
 
 
 def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:

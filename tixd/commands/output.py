@@ -100,7 +100,7 @@ def as_seconds(_: click.Context, __: click.Parameter, value: str | None) -> floa
     except ValueError:
         seconds = 0.0
     if seconds <= 0:
-        raise click.BadParameter(f"{value!r} is no duration such as 30m, 2h or 1h30m")
+        raise click.BadParameter(f"{value!r} is not a duration such as 30m, 2h or 1h30m")
     return seconds
 
 

@@ -221,7 +221,7 @@ class CircuitBreaker:
             return None
         else:
             general = True
-        return of_all(answer) if general else self.outage
+        return of_all(answer, key) if general else self.outage
 
     def _reachability(
         self, answer: PostOutcome, now: float, probe: Probe | None, began: float
@@ -300,11 +300,13 @@ _SETTINGS: Mapping[Cause | None, str] = MappingProxyType(
 )
 
 
-def of_all(answer: PostOutcome) -> str:
+def of_all(answer: PostOutcome, key: Key) -> str:
     """Say why no installation's posts are accepted, after this answer to one of them.
 
-    >>> of_all(PostOutcome("later", "no connection: Connection refused", cause="connect"))
+    >>> of_all(PostOutcome("later", "no connection: Connection refused", cause="connect"), (7, 1))
     'the tix-api: no connection: Connection refused (TIX_API_HOST, TIX_API_PORT)'
+    >>> of_all(PostOutcome("refused", "HTTP 404 Not Found", 404), (7, 1))
+    'the tix-api: HTTP 404 Not Found for 7/1, the last one tried'
     """
     if answer.status == HTTPStatus.FORBIDDEN:
         remedy = "TIX_API_USER must be an admin"
@@ -312,6 +314,8 @@ def of_all(answer: PostOutcome) -> str:
     if answer.outcome == "unauthorised":
         remedy = "correct TIX_API_USER and TIX_API_PASSWORD"
         return f"the tix-api refuses the credentials ({answer.reason}): {remedy}"
+    if answer.outcome == "refused":  # it says nothing about the others, which had no post lately
+        return f"the tix-api: {answer.reason} for {key[0]}/{key[1]}, the last one tried"
     names = _SETTINGS.get(answer.cause)
     return f"the tix-api: {answer.reason}" + (f" ({names})" if names else "")
 

@@ -73,6 +73,7 @@ def test_an_unknown_word_is_answered_with_the_nearest_one():
     ("word", "answer"),
     [
         ("window", "about 18 minutes"),
+        ("qual", "1 is good, 0 is bad"),
         ("timestamp", "the values are of the ten minutes that end there"),
         ("usage", "0 is idle, 1 is full"),
         ("quality", "seem to run against each other"),
