@@ -246,7 +246,9 @@ def _show(analysed: list[Analysed], asked: _Asked) -> bool:
         for way, estimator, found in compare_truth.agreements(analysed):
             click.echo(orjson.dumps(agreement_json(WAYS[way], estimator, found)))
     known = any(window.truth != (None, None) for window in analysed)
-    line = compare_truth.outside_line(analysed) if known else "the truth is not known for any window"
+    line = (
+        compare_truth.outside_line(analysed) if known else "the truth is not known for any window"
+    )
     if line:
         _print_note(line)
     return known

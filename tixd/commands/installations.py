@@ -70,7 +70,9 @@ def as_ids(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
     user, slash, installation = value.partition("/")
     numbers = [user, installation] if slash else [user]
     if not all(text.isascii() and text.isdigit() and 0 < int(text) < 10**18 for text in numbers):
-        raise click.BadParameter(f"{value!r} is not a user such as 7, or an installation such as 7/1")
+        raise click.BadParameter(
+            f"{value!r} is not a user such as 7, or an installation such as 7/1"
+        )
     return int(user), int(installation or 0)
 
 
@@ -136,7 +138,7 @@ def _is_there(path: str) -> bool:
     "--silent",
     metavar="DURATION",
     callback=as_seconds,
-    help="only those without a result for so long, as 30m; if there never was one: without a report",
+    help="only those without a result for so long, as 30m; or report, if they never had one",
 )
 @click.option(
     "--sort",

@@ -189,7 +189,9 @@ def test_failed_retry_now_posts_what_is_kept_and_says_what_stays(tmp_path):
         "        1  brought back in 1/3",
         "        0  kept results posted",
     ]
-    assert refused.out[2].endswith("40  still kept in 1/2: HTTP 401 Unauthorized (TIX_API_USER, TIX_API_PASSWORD)")
+    assert refused.out[2].endswith(
+        "40  still kept in 1/2: HTTP 401 Unauthorized (TIX_API_USER, TIX_API_PASSWORD)"
+    )
     assert done.out == [
         "nothing was rejected; pauses have ended",
         "       41  kept results posted",
