@@ -185,13 +185,9 @@ def test_failed_retry_now_posts_what_is_kept_and_says_what_stays(tmp_path):
         refused = asked(tmp_path, "failed", "retry", "1", "--now", settings=settings)
         api.answer(Behaviour())
         done = asked(tmp_path, "failed", "retry", "--all", "--now", settings=settings)
-    assert refused.out[:2] == [
-        "        1  brought back in 1/3",
-        "        0  kept results posted",
-    ]
-    assert refused.out[2].endswith(
-        "40  still kept in 1/2: HTTP 401 Unauthorized (TIX_API_USER, TIX_API_PASSWORD)"
-    )
+    why = "HTTP 401 Unauthorized (TIX_API_USER, TIX_API_PASSWORD)"
+    assert refused.out[:2] == ["        1  brought back in 1/3", "        0  kept results posted"]
+    assert refused.out[2].endswith(f"40  still kept in 1/2: {why}")
     assert done.out == [
         "nothing was rejected; pauses have ended",
         "       41  kept results posted",
