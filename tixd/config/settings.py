@@ -144,6 +144,7 @@ class Settings:
         "api.posts_in_flight",
         "installations of a worker process that may wait for the tix-api at a time; a kill repeats "
         "at most so many posts",
+        unit="posts",
         minimum=1,
         maximum=256,
     )

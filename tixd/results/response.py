@@ -166,7 +166,7 @@ _HINTS = {
     "HTTP 404": "no such installation there, or TIX_API_HOST is another server",
     "the tix-api is unreachable": "TIX_API_HOST, TIX_API_PORT; see tixd status",
     "the tix-api refuses the credentials": "TIX_API_USER, TIX_API_PASSWORD",
-    "the tix-api refuses this user": "TIX_API_USER must be an admin; see tixd status",
+    "the tix-api refuses this user": "TIX_API_USER, TIX_API_PASSWORD; see tixd status",
 }
 
 
