@@ -133,7 +133,7 @@ def _roles(
     with contextlib.ExitStack() as stack:
         roles = []
         for kind in ("WORKER", "BEAT") if broker else ("STANDALONE",):
-            state = base / "state" / kind
+            state = base / "state" / kind[0]  # the path of a socket must be short
             role = Service(base / "reports", state, api_port, PROCESSOR_TYPE=kind, **variables)
             roles.append(stack.enter_context(role))
         for role in roles:

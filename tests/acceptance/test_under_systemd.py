@@ -150,8 +150,8 @@ def started(role: str, tmp_path: Path, base: Path) -> Service | Collector:
     ("role", "status"),
     [
         ("STANDALONE", "leading; 0 of 1 worker busy"),
-        ("BEAT", "NOT READY: .*RabbitMQ"),
-        ("WORKER", "NOT READY: .*RabbitMQ"),
+        ("BEAT", "NOT READY: amqp://"),
+        ("WORKER", "NOT READY: amqp://"),
         ("COLLECTOR", "collecting; 0 records"),
     ],
 )

@@ -222,7 +222,8 @@ class ProcessingService(Service[Settings]):
     def _api_view(self) -> ApiView:
         """Return how the tix-api is; without user or password nothing is ever posted."""
         view = replace(self._api, address=self.settings.api_base_url)
-        if reason := self.settings.not_posting_reason:
+        reason = self.settings.not_posting_reason
+        if reason and self.settings.role != "dispatcher":  # which posts nothing in any case
             return replace(view, reason=reason, kept_since=view.kept_since or self._started)
         return view
 

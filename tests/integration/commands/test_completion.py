@@ -71,7 +71,7 @@ def said(shell, *command: str) -> list[str]:
         ("", [*cli.COMMANDS]),
         ("--role ", ["standalone", "dispatcher", "worker", "collector"]),
         ("--role collector -pp", ["-pprof"]),
-        ("--role collector ", ["check-config"]),
+        ("--role collector ", ["check-config", "health", "probes", "status"]),
         ("-l d", ["DEBUG"]),
         ("-l ./d", ["-o default"]),
         ("-c ", ["-o default"]),
