@@ -91,25 +91,6 @@ def _fail(future: asyncio.Future[Any], error: errors.BrokerError) -> None:
     future.exception()  # else asyncio logs that nobody did
 
 
-async def wait_reply(reply: asyncio.Future[_T], ended: Ended) -> _T:
-    """Return the reply; raise the reason of an end that comes first, or BrokerUnavailable."""
-    both: set[asyncio.Future[Any]] = {reply, ended}
-    await asyncio.wait(both, timeout=REPLY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-    if reply.done():
-        return reply.result()
-    if ended.done():
-        raise ended.result()
-    raise errors.BrokerUnavailable(f"no answer within {REPLY_SECONDS:.0f} s")
-
-
-async def call(ended: Ended, request: Callable[..., Any], **values: Any) -> Any:
-    """Send a request of pika with these values and return the broker's reply."""
-    reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    with translated():
-        request(**values, callback=partial(resolve, reply))
-    return await wait_reply(reply, ended)
-
-
 @dataclass(slots=True)
 class _Unconfirmed:
     """A published message without an answer; `mark` identifies it in a return."""
@@ -150,8 +131,7 @@ class Channel:
 
         Raises NotDeclared, QueueLocked, BrokerRejected (other arguments); each ends the channel.
         """
-        frame = await call(
-            self.ended,
+        frame = await self._call(
             self._raw.queue_declare,
             queue=name,
             passive=passive,
@@ -173,8 +153,7 @@ class Channel:
         auto_delete: bool = False,
     ) -> None:
         """Declare an exchange, or with `passive` look for it; raises as `declare_queue` does."""
-        await call(
-            self.ended,
+        await self._call(
             self._raw.exchange_declare,
             exchange=name,
             exchange_type=kind,
@@ -186,7 +165,7 @@ class Channel:
     async def bind_queue(self, queue: str, exchange: str, key: str) -> None:
         """Route messages of the exchange with this key to the queue."""
         request = self._raw.queue_bind
-        await call(self.ended, request, queue=queue, exchange=exchange, routing_key=key)
+        await self._call(request, queue=queue, exchange=exchange, routing_key=key)
 
     # --- publishing ------------------------------------------------------------------------------
 
@@ -195,7 +174,7 @@ class Channel:
         selected: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         with translated():
             self._raw.confirm_delivery(self._on_answer, callback=partial(resolve, selected))
-        await wait_reply(selected, self.ended)
+        await self.wait_reply(selected)
 
     def publish(
         self, exchange: str, key: str, body: bytes, properties: Properties
@@ -269,9 +248,8 @@ class Channel:
         At most `prefetch` messages (0: any number) are delivered without an answer; with `no_ack`
         none needs one.
         """
-        await call(self.ended, self._raw.basic_qos, prefetch_count=prefetch)
-        frame = await call(
-            self.ended,
+        await self._call(self._raw.basic_qos, prefetch_count=prefetch)
+        frame = await self._call(
             self._raw.basic_consume,
             queue=queue,
             on_message_callback=partial(self._on_message, on_message),
@@ -292,7 +270,8 @@ class Channel:
 
     async def cancel(self, consumer: str) -> None:
         """Stop deliveries; messages that were delivered may still be answered."""
-        await call(self.ended, self._raw.basic_cancel, consumer_tag=consumer)
+        reply = self._send(self._raw.basic_cancel, consumer_tag=consumer)
+        await self.wait_reply(reply, stays_open=True)
 
     def ack(self, tag: int) -> None:
         """Acknowledge a message."""
@@ -304,18 +283,49 @@ class Channel:
         with contextlib.suppress(AMQPError):
             self._raw.basic_nack(tag, requeue=True)
 
+    # --- requests ----------------------------------------------------------------------------
+
+    def _send(self, request: Callable[..., Any], **values: Any) -> asyncio.Future[Any]:
+        """Send a request of pika with these values; the future will be the broker's reply."""
+        reply: asyncio.Future[Any] = self.ended.get_loop().create_future()
+        with translated():
+            request(**values, callback=partial(resolve, reply))
+        return reply
+
+    async def _call(self, request: Callable[..., Any], **values: Any) -> Any:
+        """Send a request of pika with these values and return the broker's reply."""
+        return await self.wait_reply(self._send(request, **values))
+
+    async def wait_reply(self, reply: asyncio.Future[_T], *, stays_open: bool = False) -> _T:
+        """Return the reply; raise the reason of an end that comes first, or BrokerUnavailable.
+
+        A channel without an answer in time is closed, unless it `stays_open`: else each try would
+        leave one behind.
+        """
+        both: set[asyncio.Future[Any]] = {reply, self.ended}
+        await asyncio.wait(both, timeout=REPLY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if reply.done():
+            return reply.result()
+        if self.ended.done():
+            raise self.ended.result()
+        if not stays_open:
+            self._close()
+        raise errors.BrokerUnavailable(f"no answer within {REPLY_SECONDS:.0f} s")
+
     # --- end ---------------------------------------------------------------------------------
 
     async def close(self) -> None:
         """Close it; the broker requeues messages that were delivered and not answered."""
-        with contextlib.suppress(AMQPError, errors.BrokerError):
+        self._close()
+        await asyncio.wait({self.ended}, timeout=REPLY_SECONDS)
+
+    def _close(self) -> None:
+        with contextlib.suppress(AMQPError):
             self._raw.close()
-            await wait_reply(self.ended, self.ended)
 
     def _on_cancelled(self, _: Any) -> None:
         self._end(errors.BrokerUnavailable("it has cancelled the consumer: the queue is gone"))
-        with contextlib.suppress(AMQPError):
-            self._raw.close()
+        self._close()
 
     def _end(self, reason: errors.BrokerError) -> None:
         resolve(self.ended, reason)

@@ -18,7 +18,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import AMQPError
 
 from tixd import errors, logs
-from tixd.amqp.channel import Channel, Ended, resolve, to_broker_error, translated, wait_reply
+from tixd.amqp.channel import Channel, Ended, resolve, to_broker_error, translated
 from tixd.amqp.messages import Endpoint, Tls
 from tixd.amqp.pika_patches import apply_pika_patches
 from tixd.runtime import tasks
@@ -133,7 +133,7 @@ class Connection:
         with translated():
             raw = self._raw.channel(on_open_callback=partial(resolve, opened))
         channel = Channel(raw)
-        await wait_reply(opened, channel.ended)
+        await channel.wait_reply(opened)
         if confirms:
             await channel.confirm()
         return channel

@@ -34,7 +34,7 @@ OnConnected = Callable[[Connection], Coroutine[Any, Any, None]]
 
 
 class SupervisedConnection:
-    """Keep a connection; `connection` is the one that is ready, or None, then `outage` is why."""
+    """Keep a connection; at any moment there is one that is ready, or an outage."""
 
     def __init__(
         self, endpoint: Endpoint, name: str, on_connected: OnConnected, retry: Retry = RETRY
@@ -44,9 +44,9 @@ class SupervisedConnection:
         It calls `mark_ready` once it has all that it needs of the connection, and may raise a
         BrokerError.
         """
-        self.connection: Connection | None = None
-        self.outage: str | None = f"{endpoint}: not connected yet"
         self.name = name
+        self._ready: Connection | None = None
+        self._outage = f"{endpoint}: not connected yet"
         self._endpoint = endpoint
         self._on_connected = on_connected
         self._retry = retry
@@ -57,6 +57,22 @@ class SupervisedConnection:
         self._ready_since = math.inf
         self._retry_now = asyncio.Event()
         self._jitter = random.Random()  # noqa: S311 - spreads tries, keeps no secret
+
+    @property
+    def connection(self) -> Connection | None:
+        """Return the connection that is ready, None from the moment it has ended."""
+        ready = self._ready
+        return None if ready is None or ready.ended.done() else ready
+
+    @property
+    def outage(self) -> str | None:
+        """Return why there is no connection; None where there is one."""
+        ready = self._ready
+        if ready is None:
+            return self._outage
+        if not ready.ended.done():
+            return None
+        return f"{self.address}: {why_not_connected(ready.ended.result(), self._endpoint)}"
 
     def retry_now(self) -> None:
         """Cut the pause before the next try to the shortest one."""
@@ -97,15 +113,14 @@ class SupervisedConnection:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             self._drop(_end_of(connection, use))
         finally:
-            self.connection = None
-            self.outage = self.outage or "the connection is closed"
+            self._ready = None
             await tasks.end(use)
             await connection.close()
 
     def mark_ready(self, connection: Connection) -> None:
         """Show the connection to others: `on_connected` has all that it needs."""
-        self.connection = connection
-        self.outage = None
+        self._ready = connection
+        self._outage = f"{self.address}: the connection is closed"
         self._ready_since = min(self._ready_since, time.monotonic())
         if self._logged_state != "connected":
             self._logged_state = "connected"
@@ -115,10 +130,10 @@ class SupervisedConnection:
         self._tries = 0
 
     def _drop(self, error: errors.BrokerError) -> None:
-        """Set connection and outage together: one of them is set at any moment."""
-        self.connection = None
+        """Have an outage in place of the connection, and log a new kind of it."""
+        self._ready = None
         reason = why_not_connected(error, self._endpoint)
-        self.outage = f"{self.address}: {reason}"
+        self._outage = f"{self.address}: {reason}"
         kind = type(error).__name__
         if self._logged_state != kind:
             self._logged_state = kind

@@ -34,7 +34,7 @@ MAX_BYTES = 16_384
 #: How long it stays although no dispatcher follows.
 EXPIRES_MILLISECONDS = 3_600_000
 
-#: How often an end of the connection, and a new one, is looked for.
+#: How often a connection is looked for, and pause after the end of a channel.
 LOOK_SECONDS = 0.2
 
 #: Pause before what the broker refused is tried again.
@@ -51,16 +51,22 @@ class _OnExchange(ABC):
     async def run(self) -> None:
         """Use each new connection; endless."""
         while True:
-            connection = self._link.connection
-            if connection is None:
-                await asyncio.sleep(LOOK_SECONDS)
-                continue
-            try:
-                await self._use(connection)
-            except errors.BrokerError as error:
-                if self._link.connection is connection and not connection.ended.done():
-                    self._on_refused(str(error))
-                    await asyncio.sleep(RETRY_SECONDS)
+            connection, pause_seconds = self._link.connection, LOOK_SECONDS
+            if connection and not connection.blocked:  # a blocked one answers nothing
+                pause_seconds = await self._try(connection)
+            await asyncio.sleep(pause_seconds)  # always: a use that fails at once must not spin
+
+    async def _try(self, connection: Connection) -> float:
+        """Use a connection until that fails; return the pause before the next use."""
+        try:
+            await self._use(connection)
+        except errors.BrokerUnavailable:
+            pass  # the supervised connection logs its end
+        except errors.BrokerError as error:
+            if not connection.ended.done():
+                self._on_refused(str(error))
+                return RETRY_SECONDS
+        return LOOK_SECONDS
 
     def _on_refused(self, reason: str) -> None:
         if reason != self._reason:

@@ -52,7 +52,7 @@ class QueueWatch:
 
     async def _look(self) -> None:
         connection = self._link.connection
-        if connection is None:
+        if connection is None or connection.blocked:  # a blocked one answers nothing
             return
         try:
             channel = await self._opened(connection)

@@ -137,3 +137,23 @@ async def test_a_probe_of_a_blocked_broker_waits_for_the_one_message_it_has_sent
     assert await probe.confirm(60) is None
     assert probe.channel.unconfirmed == 0
     await connection.close()
+
+
+@in_loop
+async def test_a_connection_that_has_ended_is_shown_to_nobody_for_a_moment(broker) -> None:
+    seen: list[tuple[object, str | None]] = []
+
+    async def use(connection: Connection) -> None:
+        # The first to hear of the end, before the link itself.
+        connection.ended.add_done_callback(lambda _: seen.append((link.connection, link.outage)))
+        link.mark_ready(connection)
+        await asyncio.Event().wait()
+
+    link = SupervisedConnection(guest(broker.port), "test", use, QUICK)
+    running = tasks.start(link.run(), "link")
+    await until(lambda: link.connection)
+    await asyncio.to_thread(broker.close_connections)
+    await until(lambda: seen)
+    await tasks.end(running)
+    assert seen[0][0] is None
+    assert str(seen[0][1]).startswith(f"{link.address}: ")
