@@ -44,7 +44,7 @@ def silent(both: Site, user: int, answer: threading.Event) -> None:
     """Both roles notice the silence in time; the job in hand ends and its window is posted."""
     begun = time.monotonic()
     for role in both.roles:
-        both.not_ready(role, "No connection to RabbitMQ")
+        both.not_ready(role, "amqp://127.0.0.1")
     noticed_seconds = time.monotonic() - begun
     sys.stdout.write(f"silence noticed by both: {noticed_seconds:.1f} s\n")
     assert noticed_seconds < NOTICED_SECONDS

@@ -20,15 +20,14 @@ from tests.support.made import installation
 from tests.support.program import until
 from tests.support.service import SHORT_SECONDS, Service
 from tests.support.site import (
+    ONE_POST,
     PATIENCE,
-    PATIENT,
     START,
     Fleet,
     counted,
     held,
     is_ready,
     open_messages,
-    posting,
     seconds_until,
 )
 from tests.support.stand_in_api import StandInApi
@@ -69,9 +68,10 @@ def test_eight_messages_of_a_killed_host_are_elsewhere_in_seconds(broker, direct
     with StandInApi() as api, held(api) as answer:
         ledger = Ledger(base, api)
         fleet = Fleet(base, tmp_path, api.port, broker.port)
-        with fleet.worker("one", TIX_WORKERS="4", **PATIENT) as one:
-            until(lambda: open_messages(one) == 8 and posting(one) == 4, PATIENCE)
-            with fleet.worker("two", TIX_WORKERS="4", **PATIENT) as two:
+        with fleet.worker("one", TIX_WORKERS="4", **ONE_POST) as one:
+            until(lambda: open_messages(one) == 8 and answer.users, PATIENCE)
+            until(lambda: sum(worker["busy"] for worker in one.status()["workers"]) == 4, PATIENCE)
+            with fleet.worker("two", TIX_WORKERS="4", **ONE_POST) as two:
                 until(lambda: is_ready(two), PATIENCE)
                 assert open_messages(two) == direct.count("celery") == 0
                 os.killpg(one.pid, signal.SIGKILL)
@@ -85,8 +85,8 @@ def test_messages_not_begun_go_back_when_a_worker_is_told_to_stop(broker, direct
     base = tmp_path / "reports"
     send(direct, base, 1, 2, 3, 4)
     with StandInApi() as api, held(api) as answer:
-        with Fleet(base, tmp_path, api.port, broker.port).worker(**PATIENT) as worker:
-            until(lambda: open_messages(worker) == 2 and posting(worker) == 1, PATIENCE)
+        with Fleet(base, tmp_path, api.port, broker.port).worker(**ONE_POST) as worker:
+            until(lambda: open_messages(worker) == 2 and answer.users, PATIENCE)
             worker.send_signal(signal.SIGTERM)
             until(lambda: direct.count("celery") == 3, PATIENCE)
             assert worker.poll() is None
@@ -111,9 +111,9 @@ def test_a_job_longer_than_the_consumers_timeout_is_done_once(
         broker.impatient(timeout_seconds),
         StandInApi() as api,
         held(api) as answer,
-        Fleet(base, tmp_path, api.port, broker.port).worker(**PATIENT) as worker,
+        Fleet(base, tmp_path, api.port, broker.port).worker(**ONE_POST) as worker,
     ):
-        until(lambda: posting(worker) == 1, PATIENCE)
+        until(lambda: answer.users, PATIENCE)
         until(lambda: len(worker.log("broker_connected")) >= 4, PATIENCE * 2)
         assert "timed out" in worker.log("broker_disconnected")[0]["reason"]
         answer.set()

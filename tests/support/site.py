@@ -134,6 +134,10 @@ def site(state: Path, broker: Broker, port: int = 0, **variables: str) -> Iterat
 #: For a job that the tix-api holds up.
 PATIENT = {"TIX_API_READ_SECONDS": "100", "TIX_API_TOTAL_SECONDS": "100"}
 
+#: The same, where each worker process posts for one installation at a time and has a second job at
+#: hand: a few users are enough for messages that wait.
+ONE_POST = PATIENT | {"TIX_POSTS_IN_FLIGHT": "1"}
+
 
 def seconds_until(condition: Callable[[], object], what: str) -> float:
     """Wait, and print how long it took."""
@@ -167,11 +171,6 @@ def held(api: StandInApi) -> Iterator[Answer]:
     finally:
         answer.set()
         api.answer(Behaviour())
-
-
-def posting(role: Service) -> int:
-    """How many workers of the role wait for the tix-api."""
-    return sum(worker["phase"] == "post" for worker in role.status().get("workers", []))
 
 
 def open_messages(role: Service) -> int:
