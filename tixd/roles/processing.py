@@ -27,6 +27,7 @@ from tixd.history.cycles import CYCLES, Cycle
 from tixd.history.results import results_part
 from tixd.jobs import CheckVolume, JobResult, ProcessInstallation, describe
 from tixd.pool.pool import Pool
+from tixd.pool.process import WorkerProcess
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG
 from tixd.queues.base import JobSource
 from tixd.roles.processing_metrics import ProcessingMetrics
@@ -340,16 +341,21 @@ class ProcessingService(Service[Settings]):
 
 def _worker_views(pool: Pool) -> tuple[WorkerView, ...]:
     now = time.monotonic()
-    return tuple(
-        WorkerView(
-            pid=worker.pid,
-            ready=worker.ready,
-            job=describe(worker.job) if worker.job else "",
-            phase=worker.phase.name if worker.phase else "",
-            seconds=now - worker.since,
-            busy=isinstance(worker.job, ProcessInstallation),
-        )
-        for worker in pool.workers
+    return tuple(_worker_view(worker, now) for worker in pool.workers)
+
+
+def _worker_view(worker: WorkerProcess, now: float) -> WorkerView:
+    """Show what a worker computes; where that is nothing, all that it has waits for the tix-api."""
+    waiting = 0 if worker.current else len(worker.held)
+    job = describe(worker.job) if worker.job else ""
+    phase = worker.phase.name if worker.phase else ""
+    return WorkerView(
+        pid=worker.pid,
+        ready=worker.ready,
+        job=f"{waiting} installations" if waiting > 1 else job,
+        phase="waiting for the tix-api" if waiting else phase,
+        seconds=now - worker.since,
+        busy=isinstance(worker.job, ProcessInstallation),
     )
 
 
