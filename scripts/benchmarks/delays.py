@@ -16,7 +16,7 @@ LEAST_RATES = {0: 600, 50: 400, 200: 150}
 OTHER_WORKERS = (1, 3, 4)
 
 #: Windows in front of them, one in each installation: what the target needs so many seconds for.
-SECONDS = 2
+SECONDS = 4
 
 
 def measure(base: Path) -> list[Row]:

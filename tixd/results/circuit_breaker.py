@@ -42,8 +42,8 @@ QUIET_PERIODS = 2
 #: Time between two trial posts while all posting is paused.
 TRIAL_SECONDS = 300.0
 
-#: This many installations may have a post in flight while the tix-api may be dead, or refuse us;
-#: one more with each accepted post.
+#: This many installations may have a post in flight until one is accepted: the tix-api may be dead,
+#: or refuse us.
 FIRST_PLACES = 2
 
 #: At most this many users' pauses are remembered; then the oldest are forgotten.
@@ -101,8 +101,8 @@ class CircuitBreaker:
         #: The last two installations whose posts were accepted, and when.
         self._accepted: dict[Key, float] = {}
         self._accepted_at = float("-inf")
-        #: Posts accepted since there was reason to doubt the tix-api.
-        self._proven = 0
+        #: Whether a post was accepted since there was reason to doubt the tix-api.
+        self._proven = False
         #: Installations that got no answer, since the last answer to any; when their posts began.
         self._unanswered: dict[Key, float] = {}
         self._answered_at = float("-inf")
@@ -133,7 +133,7 @@ class CircuitBreaker:
 
     def places(self, most: int) -> int:
         """Return how many installations may have a post in flight now, at most `most`."""
-        return min(most, FIRST_PLACES + self._proven)
+        return most if self._proven else min(most, FIRST_PLACES)
 
     def start(self, user: int, now: float) -> None:
         """Note that a post of this user begins: while posting is paused it is the trial."""
@@ -181,7 +181,7 @@ class CircuitBreaker:
             changes += self._note_trusted("the tix-api says that the user may post for others")
         changes += self._authority(key, answer, now)
         if self._retry_at is not None or self._trial_at is not None:
-            self._proven = 0
+            self._proven = False
         first_silence = answer.newly_unanswered and self._retry_at is None
         if not first_silence:  # others may be accepted: the next post decides
             self.outage = self._general_reason(key, answer, now)
@@ -265,7 +265,7 @@ class CircuitBreaker:
     def _note_accepted(self, key: Key, now: float) -> list[Change]:
         user, reason = key[0], "a post was accepted"
         self._failed.clear()
-        self._proven += 1
+        self._proven = True
         self._accepted.pop(key, None)
         self._accepted[key] = self._accepted_at = now
         forget_oldest(self._accepted, 2)
