@@ -142,7 +142,7 @@ class ProcessingService(Service[Settings]):
         return failed_commands(self.pool, base, self._next_cycle, self.on_job_done)
 
     def _next_cycle(self) -> float | None:
-        """Return when the next scan is due, where this process schedules (epoch seconds)."""
+        """Return the epoch second of the next scan, where this process schedules."""
         return self.scheduler.view().next_due if self.scheduler else None
 
     # --- signals ---------------------------------------------------------------------------------
