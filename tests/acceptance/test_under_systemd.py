@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -69,7 +70,8 @@ def to_all(daemon: subprocess.Popen[bytes], number: int) -> list[psutil.Process]
     """Signal every process, the main one first, as `systemctl kill` does; its children."""
     children = psutil.Process(daemon.pid).children(recursive=True)
     for process in (psutil.Process(daemon.pid), *children):
-        process.send_signal(number)
+        with contextlib.suppress(psutil.NoSuchProcess):  # a reload may have ended a worker
+            process.send_signal(number)
     return children
 
 
