@@ -88,6 +88,8 @@ async def _declared(connection: Connection) -> Channel:
     try:
         await channel.declare_exchange(EXCHANGE, "topic", passive=True)
     except errors.NotDeclared:
+        if connection.ended.done():
+            raise
         channel = await connection.channel()
         await channel.declare_exchange(EXCHANGE, "topic", durable=True)
     return channel
