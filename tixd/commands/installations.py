@@ -19,10 +19,10 @@ import orjson
 
 from tixd import errors
 from tixd.commands import Invocation, ask_roles
-from tixd.commands.installation_words import Words
 from tixd.commands.output import as_seconds, format_option, iso_time, print_csv, print_rows
 from tixd.config.loader import ProcessingConfig
 from tixd.history import store
+from tixd.history.installation_words import Words
 from tixd.history.installations import InstallationState, facts, recorded, walked
 from tixd.history.results import silent_seconds
 

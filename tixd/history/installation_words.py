@@ -1,15 +1,22 @@
-"""How an installation is, in words: for `tixd installations` and `tixd why`."""
+"""How an installation is, in words: for the commands and the page."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Literal, get_args
 
 from tixd.history.installations import InstallationState
 from tixd.history.results import GONE_SECONDS
 from tixd.results.response import with_hint
 from tixd.runtime.status import age
+
+#: What an installation can be in a word, those first that need attention.
+Kind = Literal["blocked", "silent", "kept", "set-aside", "well", "gone"]
+
+#: All of them, in that order.
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 #: Ages of many installations are alike.
 _age = lru_cache(maxsize=4096)(age)
@@ -41,18 +48,23 @@ class Words:
         late = last is not None and self.now - last > self.silent_seconds
         return late and not self.is_gone(state)
 
+    def kind(self, state: InstallationState) -> Kind:
+        """Return how it is in a word: the first of KINDS that applies, but for the gone."""
+        if self.is_gone(state):
+            return "gone"
+        if state.trouble:
+            return "blocked"
+        if self.is_silent(state):
+            return "silent"
+        if state.kept:
+            return "kept"
+        return "set-aside" if self._is_bad(state) else "well"
+
     def urgency(self, state: InstallationState) -> tuple[int, int, int, int]:
         """Sort those first that need attention, and of the silent those that stopped last."""
-        last = self.last_result(state) or 0
-        ranks = (
-            self.is_gone(state),
-            not state.trouble,
-            not self.is_silent(state),
-            not state.kept,
-            not self._is_bad(state),
-        )
-        rank = 9 if ranks[0] else next((n for n, well in enumerate(ranks[1:]) if not well), 8)
-        return rank, 0 if rank == 8 else -last, state.user, state.installation
+        kind = self.kind(state)
+        last = 0 if kind == "well" else self.last_result(state) or 0
+        return KINDS.index(kind), -last, state.user, state.installation
 
     def of(self, state: InstallationState) -> str:
         """Say how it is, in one line.
