@@ -18,7 +18,7 @@ import orjson
 
 from tixd import errors, logs
 from tixd.history.cycles import count_done
-from tixd.history.job_record import SCALE, JobRecord, parse_message
+from tixd.history.job_record import SCALE, STATE, JobRecord, parse_message
 from tixd.history.store import DAY_SECONDS, Part, value
 from tixd.logs import RateLimiter
 
@@ -40,16 +40,19 @@ WINDOWS_AN_HOUR = 6
 #: At most this many installations are named where they are counted.
 MAX_NAMED = 3
 
+#: How many times of reports being set aside are remembered of an installation.
+MAX_SET_ASIDE = 5
+
 #: Columns of numbers, in the order of job_record.RESULT.
-_NUMBERS = tuple(
+NUMBERS = tuple(
     f"{direction}_{name}"
     for direction in ("up", "down")
     for name in ("usage", "quality", "hurst_rs", "hurst_wavelet", "usage_alt")
 )
 
-_COLUMNS = ", ".join(_NUMBERS)
+_COLUMNS = ", ".join(NUMBERS)
 
-_SHOWN = ", ".join(f"{name} / {SCALE}.0 AS {name}" for name in _NUMBERS)
+_SHOWN = ", ".join(f"{name} / {SCALE}.0 AS {name}" for name in NUMBERS)
 
 _OUTCOME = "CASE outcome WHEN 0 THEN 'posted' WHEN 1 THEN 'kept' WHEN 2 THEN 'rejected' END"
 
@@ -73,6 +76,11 @@ CREATE TABLE IF NOT EXISTS installation_rows (
   PRIMARY KEY (user, installation)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS kept_rows ON installation_rows (kept) WHERE kept > 0;
+CREATE INDEX IF NOT EXISTS rejected_rows ON result_rows (user, installation) WHERE outcome = 2;
+CREATE TABLE IF NOT EXISTS set_aside_rows (
+  user INTEGER, installation INTEGER, at INTEGER, count INTEGER, reason TEXT,
+  PRIMARY KEY (user, installation, at)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS networks (asn INTEGER PRIMARY KEY, name TEXT);
 CREATE VIEW IF NOT EXISTS results AS
   SELECT hour, user, installation, timestamp, datetime(timestamp, 'unixepoch') AS until, at,
@@ -82,6 +90,8 @@ CREATE VIEW IF NOT EXISTS hours AS
   SELECT hour * {HOUR_SECONDS} AS begin, datetime(hour * {HOUR_SECONDS}, 'unixepoch') AS since,
     user, installation, results, {_SHOWN}
   FROM hour_rows;
+CREATE VIEW IF NOT EXISTS set_aside AS
+  SELECT user, installation, at, count AS reports, reason FROM set_aside_rows;
 CREATE VIEW IF NOT EXISTS installations AS
   SELECT user, installation, seen_at, reports, newest, kept, next_try, reason, set_aside,
     set_aside_at, set_aside_reason, trouble, timestamp, result_at, posted_at,
@@ -90,7 +100,7 @@ CREATE VIEW IF NOT EXISTS installations AS
   FROM installation_rows LEFT JOIN networks USING (asn);
 """
 
-_VALUES = ", ".join(f"?{at}" for at in range(9, 9 + len(_NUMBERS)))
+_VALUES = ", ".join(f"?{at}" for at in range(9, 9 + len(NUMBERS)))
 
 #: user, installation, timestamp, at, outcome, words, again, asn, numbers.
 _INSERT = f"""
@@ -108,7 +118,7 @@ VALUES (?1, ?2, ?4, ?3, ?4, iif(?5 = 0, ?4, NULL), ?5, ?6, ?8, {_VALUES})
 ON CONFLICT (user, installation) DO UPDATE SET
   seen_at = max(coalesce(seen_at, 0), excluded.seen_at), result_at = excluded.result_at,
   posted_at = coalesce(excluded.posted_at, posted_at),
-  {", ".join(f"{n} = excluded.{n}" for n in ("timestamp", "outcome", "words", "asn", *_NUMBERS))}
+  {", ".join(f"{n} = excluded.{n}" for n in ("timestamp", "outcome", "words", "asn", *NUMBERS))}
 """
 
 #: A kept result was posted.
@@ -126,6 +136,19 @@ ON CONFLICT (user, installation) DO UPDATE SET seen_at = excluded.seen_at,
   set_aside_at = coalesce(excluded.set_aside_at, set_aside_at),
   set_aside_reason = coalesce(excluded.set_aside_reason, set_aside_reason),
   trouble = excluded.trouble
+"""
+
+#: user, installation, at, count and last reason of what a job has set aside.
+_SET_ASIDE = """
+INSERT INTO set_aside_rows VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (user, installation, at) DO UPDATE SET count = count + excluded.count
+"""
+
+#: Forget all but the last ones of an installation.
+_SET_ASIDE_LONG_AGO = f"""
+DELETE FROM set_aside_rows WHERE user = ?1 AND installation = ?2 AND at <= (
+  SELECT at FROM set_aside_rows WHERE user = ?1 AND installation = ?2
+  ORDER BY at DESC LIMIT 1 OFFSET {MAX_SET_ASIDE})
 """
 
 _NETWORK = """
@@ -161,12 +184,25 @@ def _write(
     connection.executemany(_NETWORK, networks)
     states = [(job.user, job.installation, *job.state) for job in jobs if job.state]
     connection.executemany(_STATE, states)
+    _write_set_aside(connection, jobs)
     connection.executemany(_LATEST, latest)
     connection.executemany(_POSTED, posted)
     windows = sum(not row[_AGAIN_AT] for row in rows)
     failures = sum(bool(state[-1]) for state in states)
     if windows or failures:
         count_done(connection, windows, failures)
+
+
+def _write_set_aside(connection: sqlite3.Connection, jobs: Iterable[JobRecord]) -> None:
+    found = []
+    for job in jobs:
+        told = dict(zip(STATE, job.state or (), strict=False))
+        if told.get("setAside"):
+            row = (told["at"], told["setAside"], told["setAsideReason"])
+            found.append((job.user, job.installation, *row))
+    if found:
+        connection.executemany(_SET_ASIDE, found)
+        connection.executemany(_SET_ASIDE_LONG_AGO, {row[:2] for row in found})
 
 
 def _jobs(entries: Iterable[str | bytes], limiter: RateLimiter) -> list[JobRecord]:
@@ -187,6 +223,7 @@ def _expire(connection: sqlite3.Connection, before: int) -> None:
     for table in ("result_rows", "hour_rows"):
         connection.execute(f"DELETE FROM {table} WHERE hour < ?", [before // HOUR_SECONDS])
     connection.execute("DELETE FROM installation_rows WHERE seen_at < ?", [before])
+    connection.execute("DELETE FROM set_aside_rows WHERE at < ?", [before])
 
 
 def _make_room(connection: sqlite3.Connection) -> bool:
@@ -201,8 +238,10 @@ def _make_room(connection: sqlite3.Connection) -> bool:
         connection.execute("DELETE FROM hour_rows WHERE hour = ?", [oldest_mean])
         return True
     if oldest is None:
-        return connection.execute(_FORGET).rowcount > 0
-    means = ", ".join(f"CAST(round(avg({name})) AS INTEGER)" for name in _NUMBERS)
+        gone = connection.execute(_FORGET).rowcount > 0
+        connection.execute(_FORGET_SET_ASIDE)
+        return gone
+    means = ", ".join(f"CAST(round(avg({name})) AS INTEGER)" for name in NUMBERS)
     connection.execute(
         f"INSERT OR IGNORE INTO hour_rows SELECT hour, user, installation, count(*), {means} "
         "FROM result_rows WHERE hour = ? GROUP BY user, installation",
@@ -216,6 +255,13 @@ def _make_room(connection: sqlite3.Connection) -> bool:
 _FORGET = """
 DELETE FROM installation_rows WHERE (user, installation) IN
   (SELECT user, installation FROM installation_rows ORDER BY seen_at LIMIT 1000)
+"""
+
+
+#: What was set aside of others than those that are left.
+_FORGET_SET_ASIDE = """
+DELETE FROM set_aside_rows WHERE (user, installation) NOT IN
+  (SELECT user, installation FROM installation_rows)
 """
 
 
