@@ -133,7 +133,7 @@ def _result(
 
 def _numbers(kind: str, at: int, share: float, chance: random.Random) -> list[int | None]:
     """Usage, quality, the two Hurst exponents, no other estimate of usage; as stored."""
-    load = {"idle": 0.03, "full": 0.97}.get(kind, 0.45 + 0.45 * math.sin((at / 3600 - 14) / 3.82))
+    load = {"idle": 0.03, "full": 0.97}.get(kind, _evening(at))
     usage = max(0.0, load * share + chance.gauss(0, 0.04))
     congested = sum(chance.random() < max(0.0, usage - 0.55) for _ in range(10))
     hurst = 0.5 + 0.35 * min(1.0, usage)
@@ -144,6 +144,11 @@ def _numbers(kind: str, at: int, share: float, chance: random.Random) -> list[in
         hurst + chance.gauss(0, 0.11),
     )
     return [*(round(number * SCALE) for number in numbers), None]
+
+
+def _evening(second: int) -> float:
+    """0 in the morning, 0.9 in the evening (UTC)."""
+    return 0.45 + 0.45 * math.sin((second % store.DAY_SECONDS / 3600 - 14) * math.pi / 12)
 
 
 def _state(

@@ -44,7 +44,12 @@ IMPURE = {
 PURE_PACKAGES = {"analysis", "simulation"}
 
 #: They read and write times, and ask no clock; BytesIO is memory; inet_pton opens no socket.
-PURE_BUT = {"formats": "socket", "celery_message": "datetime", "form": "io"}
+PURE_BUT = {
+    "formats": "socket",
+    "celery_message": "datetime",
+    "form": "io",
+    "charts": "datetime",
+}
 
 #: Modules of under 60 lines that one other module uses, with the reason why they stand alone.
 CRUMBS = {
