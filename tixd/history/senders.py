@@ -273,9 +273,9 @@ SENDERS = Part("senders", _SCHEMA, _write, _expire, make_room=_make_room, summar
 
 # --- what commands and pages show ----------------------------------------------------------------
 
-#: What is wrong with a sender: it sent nothing since ?2, or its last bundle was not taken.
+#: What is wrong with a sender: it sent nothing since :silent, or its last bundle was not taken.
 _STATE = """
-CASE WHEN last_seen < ?2 THEN 'silent'
+CASE WHEN last_seen < :silent THEN 'silent'
   WHEN coalesce(failed_at, 0) > coalesce(taken_at, 0) THEN 'failing' ELSE '' END
 """
 
@@ -295,36 +295,100 @@ COLUMNS = (
     *COUNTS,
 )
 
-#: ?1: the hour from which on is counted.
+#: Senders of `which`, with their counts from :hour on.
 _READ = f"""
 SELECT name, address, {", ".join(COLUMNS[2 : -len(COUNTS)])},
   {_each(HOURLY, "coalesce(sum(hours.{0}), 0)")}, {", ".join(COUNTS[len(HOURLY) :])}
-FROM (SELECT *, {_STATE} AS state FROM senders {{first}})
-  LEFT JOIN sender_hours AS hours ON sender = id AND hour >= ?1
+FROM (SELECT *, {_STATE} AS state FROM senders WHERE {{which}} {{first}})
+  LEFT JOIN sender_hours AS hours ON sender = id AND hour >= :hour
 GROUP BY id ORDER BY {_ORDER}
 """
 
+#: Senders in whose name or address :search stands, in capitals or not.
+_FOUND = "(:search = '' OR instr(lower(name), lower(:search)) OR instr(address, :search))"
+
+#: The sender of this name, or without a name that of this address.
+_ONE = "name = :name AND host = iif(:name = '', :address, '')"
+
 
 def read(
-    connection: sqlite3.Connection, since: float, silent_before: float, most: int | None = None
+    connection: sqlite3.Connection,
+    since: float,
+    silent_before: float,
+    most: int | None = None,
+    *,
+    skip: int = 0,
+    search: str = "",
 ) -> list[dict[str, Any]]:
     """Return senders as COLUMNS name it, those first that need attention, at most so many.
 
     Times are epoch seconds. Counts are those since the hour of `since`; `pings` and `code_...` are
-    those since the sender was first seen.
+    those since the sender was first seen. search: a part of the name or the address; skip: how many
+    of the first are left out.
     """
-    first = f"ORDER BY {_ORDER} LIMIT {most}" if most is not None else ""
-    values = [int(since) // HOUR_SECONDS, silent_before]
+    first = f"ORDER BY {_ORDER} LIMIT {most} OFFSET {skip}" if most is not None else ""
+    values = {"hour": _hour(since), "silent": silent_before, "search": search}
+    return _rows(connection, _READ.format(which=_FOUND, first=first), values)
+
+
+def read_one(
+    connection: sqlite3.Connection, name: str, address: str, since: float, silent_before: float
+) -> dict[str, Any] | None:
+    """Return the sender of this name, or that without a name at this address; None: not known.
+
+    As `read` does.
+    """
+    values = {"hour": _hour(since), "silent": silent_before, "name": name, "address": address}
+    found = _rows(connection, _READ.format(which=_ONE, first=""), values)
+    return found[0] if found else None
+
+
+def _rows(
+    connection: sqlite3.Connection, statement: str, values: Mapping[str, object]
+) -> list[dict[str, Any]]:
     cursor = connection.cursor()
     cursor.row_factory = None
-    found = cursor.execute(_READ.format(first=first), values)
+    found = cursor.execute(statement, values)
     return [dict(zip(COLUMNS, row, strict=True)) for row in found]
 
 
-def states(connection: sqlite3.Connection, silent_before: float) -> dict[str, int]:
-    """Return how many senders are in each state; "": nothing is wrong with them."""
-    statement = f"SELECT {_STATE} AS state, count(*) FROM senders WHERE ?1 GROUP BY state"
-    return dict(map(tuple, connection.execute(statement, [1, silent_before])))
+def _hour(moment: float) -> int:
+    return int(moment) // HOUR_SECONDS
+
+
+def states(
+    connection: sqlite3.Connection, silent_before: float, search: str = ""
+) -> dict[str, int]:
+    """Return how many senders that `search` finds are in each state; "": nothing is wrong."""
+    statement = f"SELECT {_STATE} AS state, count(*) FROM senders WHERE {_FOUND} GROUP BY state"
+    values = {"silent": silent_before, "search": search}
+    return dict(map(tuple, connection.execute(statement, values)))
+
+
+def hours(
+    connection: sqlite3.Connection, since: float, sender: tuple[str, str] | None = None
+) -> dict[int, dict[str, int]]:
+    """Return the counts of HOURLY of all senders, by the epoch second of their hour.
+
+    since: from the hour of this epoch second on; an hour without requests is missing. sender: name
+    and address of one, as `read_one` takes them.
+    """
+    one = f"AND sender = (SELECT id FROM senders WHERE {_ONE})" if sender else ""
+    statement = (
+        f"SELECT hour, {_each(HOURLY, 'sum({})')} FROM sender_hours"
+        f" WHERE hour >= :hour {one} GROUP BY hour ORDER BY hour"
+    )
+    name, address = sender or ("", "")
+    values = {"hour": _hour(since), "name": name, "address": address}
+    found = connection.execute(statement, values)
+    return {hour * HOUR_SECONDS: dict(zip(HOURLY, counts, strict=True)) for hour, *counts in found}
+
+
+def answers(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how often each of `code_...` was answered, since the senders were first seen."""
+    names = tuple(name for name in IN_ALL if name.startswith("code_"))
+    found = connection.execute(f"SELECT {_each(names, 'coalesce(sum({}), 0)')} FROM senders")
+    return dict(zip(names, found.fetchone(), strict=True))
 
 
 def dropped(connection: sqlite3.Connection) -> int:

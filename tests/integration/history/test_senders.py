@@ -131,3 +131,49 @@ def test_status_names_the_senders_that_stopped_or_fail_and_no_stranger(file):
 def test_what_status_asks_for_reads_an_index_and_not_every_sender(file, which):
     plan = file.execute(f"EXPLAIN QUERY PLAN SELECT count(*) {which}", [0]).fetchall()
     assert all("USING" in row[-1] and "INDEX" in row[-1] for row in plan)
+
+
+def test_senders_are_searched_by_name_and_address_and_read_a_part_at_a_time(file):
+    write(file, *((f"CE{n}.example", 200, HOUR + n) for n in range(5)), ("100%_", 200, HOUR))
+    found = [row["sender"] for row in senders.read(file, 0, 0, 2, skip=1, search="ce")]
+    assert found == ["CE1.example", "CE2.example"]
+    assert senders.states(file, HOUR + 3, "Example") == {"silent": 3, "": 2}
+    assert [row["sender"] for row in senders.read(file, 0, 0, search="%_")] == ["100%_"]
+    assert len(senders.read(file, 0, 0, search="192.0.2")) == 6
+    assert senders.read(file, 0, 0, search="nobody") == []
+
+
+def test_one_sender_is_found_by_its_name_or_without_one_by_its_address(file):
+    write(file, ("", 200, HOUR), ("192.0.2.1", 400, HOUR), ("a", 200, HOUR - HOUR_SECONDS))
+    unnamed = senders.read_one(file, "", "192.0.2.1", 0, 0)
+    named = senders.read_one(file, "192.0.2.1", "elsewhere", 0, 0)
+    assert unnamed
+    assert named
+    assert (unnamed["taken"], unnamed["refused"]) == (1, 0)
+    assert (named["taken"], named["refused"], named["failed_reason"]) == (0, 1, "why 400")
+    assert senders.read_one(file, "", "192.0.2.2", 0, 0) is None
+    assert senders.read_one(file, "A", "", 0, 0) is None
+
+
+def test_counts_are_read_by_hour_of_all_senders_or_of_one(file):
+    write(file, ("a", 200, HOUR), ("b", 200, HOUR + 1), ("b", 503, HOUR + 1))
+    write(file, ("b", 400, HOUR + HOUR_SECONDS), ("", 200, HOUR))
+    found = senders.hours(file, HOUR)
+    assert {begin: hour["taken"] for begin, hour in found.items()} == {
+        HOUR: 3,
+        HOUR + HOUR_SECONDS: 0,
+    }
+    assert found[HOUR]["JobUsageRecord"] == 6
+    assert senders.hours(file, HOUR + HOUR_SECONDS) == {
+        HOUR + HOUR_SECONDS: {**dict.fromkeys(senders.HOURLY, 0), "refused": 1}
+    }
+    assert senders.hours(file, HOUR, ("a", "x"))[HOUR]["taken"] == 1
+    assert senders.hours(file, HOUR, ("", "192.0.2.1"))[HOUR]["JobUsageRecord"] == 2
+    assert senders.hours(file, HOUR, ("nobody", "")) == {}
+
+
+def test_answers_of_all_senders_are_added_up(file):
+    assert set(senders.answers(file).values()) == {0}
+    write(file, ("a", 200, HOUR), ("b", 200, HOUR), ("b", 405, HOUR), ("c", 0, HOUR))
+    found = {name: count for name, count in senders.answers(file).items() if count}
+    assert found == {"code_200": 2, "code_other": 1, "code_0": 1}
