@@ -152,7 +152,7 @@ def test_a_collector_without_a_history_says_how_to_have_one(tmp_path):
 def test_a_history_of_another_role_is_said_to_be_none_of_a_collector(tmp_path):
     file = tmp_path / "history.sqlite"
     store.open_for_writing(str(file), [CYCLES]).close()
-    shown = screen("probes", "--file", str(file))
+    shown = screen("probes", "--file", str(file), columns=200)
     assert (shown.code, "no such table: senders" in shown.text) == (1, True)
 
 
