@@ -124,7 +124,7 @@ class TimeChart:
 
     name: unique on its page; title: what a screen reader says; step_seconds: between points, a gap
     is longer than twice that; unit: behind values; digits: of values; low, high: what the axis
-    holds in any case; is_bars: bars in place of lines, of the first series.
+    holds in any case; is_bars: bars in place of lines, of each series on those before it.
     """
 
     name: str
@@ -141,7 +141,7 @@ class TimeChart:
 
     def svg(self) -> str:
         """Return the chart."""
-        values = [value for one in self.series for point in one.points for value in _of(point)]
+        values = self._sums() if self.is_bars else self._all()
         scale = axis(min([self.low, *values]), max([self.high, *values]))
         drawn = self._bars(scale) if self.is_bars else self._lines(scale)
         return (
@@ -174,16 +174,30 @@ class TimeChart:
                 if path := "".join(_path(at) for at in lines if (len(at) > 1) == (style == "line")):
                     yield f'<path class="{style} {one.style}" d="{path}"/>'
 
+    def _all(self) -> list[float]:
+        return [value for one in self.series for point in one.points for value in _of(point)]
+
+    def _sums(self) -> list[float]:
+        """Return the heights of the bars, of all series together."""
+        sums: dict[float, float] = {}
+        for point in (point for one in self.series for point in one.points):
+            sums[point.at] = sums.get(point.at, 0.0) + (point.value or 0.0)
+        return [*sums.values()]
+
     def _bars(self, scale: Axis) -> Iterator[str]:
         wide = max(1.0, self.step_seconds / (self.end - self.begin) * _WIDTH * 0.8)
-        for point in self.series[0].points:
-            if point.value is not None:
-                top, bottom = _y(scale, point.value), _y(scale, max(0.0, scale.low))
-                yield (
-                    f'<rect class="bar {self.series[0].style}" width="{wide:.1f}"'
-                    f' x="{self._x(point.at) * _WIDTH - wide / 2:.1f}"'
-                    f' y="{top:.2f}" height="{bottom - top:.2f}"/>'
-                )
+        below: dict[float, float] = {}
+        for one in self.series:
+            for point in one.points:
+                if point.value is not None:
+                    base = below.get(point.at, 0.0)
+                    below[point.at] = base + point.value
+                    top, bottom = _y(scale, base + point.value), _y(scale, base)
+                    yield (
+                        f'<rect class="bar {one.style}" width="{wide:.1f}"'
+                        f' x="{self._x(point.at) * _WIDTH - wide / 2:.1f}"'
+                        f' y="{top:.2f}" height="{bottom - top:.2f}"/>'
+                    )
 
     def _runs(self, points: Iterable[Point]) -> Iterator[list[Point]]:
         """Yield the points between gaps."""
@@ -201,8 +215,11 @@ class TimeChart:
         """Yield a mark and a name for each of several series, above the chart."""
         x = 0.0
         for one in self.series if len(self.series) > 1 else ():
-            ends = f'x1="{x:.0f}" x2="{x + 20:.0f}" y1="-12" y2="-12"'
-            yield f'<line class="line {one.style}" {ends}/>'
+            if self.is_bars:
+                yield f'<rect class="bar {one.style}" x="{x:.0f}" y="-18" width="20" height="11"/>'
+            else:
+                ends = f'x1="{x:.0f}" x2="{x + 20:.0f}" y1="-12" y2="-12"'
+                yield f'<line class="line {one.style}" {ends}/>'
             yield f'<text class="key" x="{x + _MARK:.0f}" y="-8">{escape(one.name)}</text>'
             x += _MARK + 14 + _CHARACTER * len(one.name)
 
@@ -216,12 +233,19 @@ class TimeChart:
                     found.setdefault(point.at, []).append(f"{name}{self._in_words(point)}")
         wide = self.step_seconds / (self.end - self.begin)
         for second, words in found.items():
-            value = escape(f"{moment(second)}: {', '.join(words)}")
+            value = escape(f"{self._when(second)}: {', '.join(words)}")
             yield (
                 f'<rect class="field" x="{100 * (self._x(second) - wide / 2):.2f}%" y="0"'
                 f' width="{100 * wide:.2f}%" height="100%" data-value="{value}">'
                 f"<title>{value}</title></rect>"
             )
+
+    def _when(self, second: float) -> str:
+        """Return the time of a point; of a bar that from its begin to its end."""
+        if not self.is_bars:
+            return moment(second)
+        begin, end = second - self.step_seconds / 2, second + self.step_seconds / 2
+        return f"{moment(begin).removesuffix(' UTC')} to {moment(end)[-9:]}"
 
     def _in_words(self, point: Point) -> str:
         words = self._number(point.value)

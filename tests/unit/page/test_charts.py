@@ -99,6 +99,26 @@ def test_bars_stand_on_zero_and_missing_ones_are_missing():
     assert classed(found, "field")[0].get("data-value").endswith("500 windows")
 
 
+def test_bars_of_several_series_stand_on_each_other():
+    jobs = Series("jobs", [Point(0, 3.0), Point(600, 1.0)], "down")
+    storage = Series("storage", [Point(0, 1.0), Point(600, None)], "up")
+    found = chart(jobs, storage, is_bars=True, unit="/s", digits=1)
+    of = {
+        name: [b for b in classed(found, "bar", name) if b.get("y") != "-18"]
+        for name in ("down", "up")
+    }
+    assert [(b.get("y"), b.get("height")) for b in of["down"]] == [
+        ("25.00", "75.00"),
+        ("75.00", "25.00"),
+    ]
+    assert [(b.get("y"), b.get("height")) for b in of["up"]] == [("0.00", "25.00")]
+    assert [e.text for e in classed(found, "key")] == ["jobs", "storage"]
+    assert [field.get("data-value") for field in classed(found, "field")] == [
+        "31 Dec 23:55 to 00:05 UTC: jobs 3.0 /s, storage 1.0 /s",
+        "1 Jan 00:05 to 00:15 UTC: jobs 1.0 /s",
+    ]
+
+
 def test_nothing_of_a_name_becomes_markup():
     made = Series(HOSTILE, [Point(0, 1.0)], "down")
     found = chart(made, made, title=HOSTILE, unit=HOSTILE)
