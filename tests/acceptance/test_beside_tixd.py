@@ -39,6 +39,7 @@ def beside(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @by_root
+@pytest.mark.long
 def test_tests_that_once_saw_an_installation_neither_see_nor_touch_it(tmp_path):
     done = beside(tmp_path, "-x", *TOUCHY)
     assert done.returncode == 0, done.stdout + done.stderr
