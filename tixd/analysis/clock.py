@@ -9,6 +9,8 @@ that of the TiX time processor, so that floats come out equal to its own. Pure.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tixd.analysis.mode import smallest_bin
@@ -42,6 +44,28 @@ def unwrapped(series: Integers) -> Integers:
     return first + wrapped(series - first)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Clocks:
+    """The two clocks of a window of n packets: trips in ns, and points of the offset between them.
+
+    second: epoch seconds, (n,); forth, back: f = t2 - t1 and b = t4 - t3, unwrapped, (n,);
+    round_trips: t4 - t1, (n,); known_at, known: second and offset phi of the packets with the
+    shortest round trips, in order of time, (k,).
+    """
+
+    second: Integers
+    forth: Integers
+    back: Integers
+    round_trips: Integers
+    known_at: Integers
+    known: Floats
+
+    def delays(self, start: int) -> Floats:
+        """Compute delays up and down of packets from index `start` on, (2, n - start), ns."""
+        phi = offset(self.known_at, self.known, self.second[start:])
+        return np.stack((self.forth[start:] + phi, self.back[start:] - phi))
+
+
 def one_way_delays(columns: Columns, start: int) -> Floats:
     """Compute up- and downstream delay of observations from index `start` on, (2, n - start), ns.
 
@@ -55,15 +79,21 @@ def one_way_delays(columns: Columns, start: int) -> Floats:
     >>> one_way_delays(Columns(second=np.arange(4), times=times), 1).tolist()
     [[5.0, 5.0, 9.0], [5.0, 7.0, 5.0]]
     """
+    return clocks_of(columns).delays(start)
+
+
+def clocks_of(columns: Columns) -> Clocks:
+    """Estimate the offset of the two clocks of a window, n >= 1."""
     t1, t4 = columns.times[0], columns.times[3]
     forth, back = unwrapped(columns.times[1::2] - columns.times[0::2])
     # A midnight within the first packet's own flight would take 12 h off all delays.
     first_trip = forth[:1] + back[:1]
     back -= first_trip - wrapped(first_trip)
-    best = smallest_bin(wrapped(t4 - t1))
+    round_trips = wrapped(t4 - t1)
+    best = smallest_bin(round_trips)
     best = best[np.argsort(columns.second[best], kind="stable")]
-    phi = offset(columns.second[best], (back[best] - forth[best]) / 2, columns.second[start:])
-    return np.stack((forth[start:] + phi, back[start:] - phi))
+    known = (back[best] - forth[best]) / 2
+    return Clocks(columns.second, forth, back, round_trips, columns.second[best], known)
 
 
 def offset(known_at: Integers, known: Floats, second: Integers) -> Floats:

@@ -106,13 +106,15 @@ class Waiting:
     """Waiting of packets in queues: q in ns, (2, n), up and down; each direction's tau, (2,).
 
     q is 0 or more, and 0 for the packet that met no queue; clock: whether a clock was set in the
-    window; spread_ns: the noise of the downlink, infinite where the window does not tell.
+    window; spread_ns: the noise of the downlink, infinite where the window does not tell; ahead_ns:
+    how far the client's clock was set ahead until each packet, (n,); None where it was not.
     """
 
     q_ns: Floats
     tau_ns: Floats
     clock: ClockVerdict = "fine"
     spread_ns: float = math.inf
+    ahead_ns: Floats | None = None
 
     def delayed(self, start: int) -> Booleans:
         """Return which packets from index `start` on waited longer than tau, (2, n - start)."""
@@ -133,7 +135,8 @@ def waiting_of(columns: Columns, spreads: Sequence[float] = ()) -> Waiting:
     spread = noise.spread(columns.second, q[1])
     downlink_tau = noise.downlink_tau(noise.remembered(spreads, spread))
     taus = np.array([min(max(uplink_tau, TAU_ns), MAX_UPLINK_TAU_ns), downlink_tau])
-    return Waiting(q, taus, found.verdict, spread)
+    ahead = trips[1] - found.trips[1] if found.verdict == "set" else None
+    return Waiting(q, taus, found.verdict, spread, ahead)
 
 
 def clock_verdict(columns: Columns) -> ClockVerdict:
@@ -185,16 +188,19 @@ def unsteady(delayed: Booleans, second: Integers) -> list[bool | None]:
     return list((abs(first - last) > STEADY).tolist())
 
 
-def congested(delayed: Booleans, first: Integers, counts: Integers) -> Integers:
-    """Count minutes of a usage too high in each row of `delayed`, (r, n); (r,).
+def congested(delayed: Booleans, first: Integers, counts: Integers) -> Booleans:
+    """Say which minutes of each row of `delayed`, (r, n), have a usage too high; (r, k).
 
     first, counts: where the minutes begin, and how many packets each has, (k,).
     """
+    return minute_usages(delayed, first, counts) > CONGESTED_USAGE
+
+
+def minute_usages(delayed: Booleans, first: Integers, counts: Integers) -> Floats:
+    """Compute the usage of each minute of each row of `delayed`, (r, n); (r, k)."""
     sums = np.zeros((len(delayed), delayed.shape[1] + 1))
     delayed.cumsum(axis=1, out=sums[:, 1:])
-    share = (sums[:, first + counts] - sums[:, first]) / counts
-    over: Integers = (_usage_of(share) > CONGESTED_USAGE).sum(axis=1)
-    return over
+    return _usage_of((sums[:, first + counts] - sums[:, first]) / counts)
 
 
 def _usage_of(share: Floats) -> Floats:

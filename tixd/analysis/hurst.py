@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pywt
@@ -44,6 +45,37 @@ LAST_OCTAVE = 8
 #: A mean square below this share of all values' squares is rounding of a 0: transforming values of
 #: size 1 errs by less than 1e-14 (measured; a ramp of 65,536 values has 8e-11).
 ROUNDING = 1e-28
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """Points that an estimate comes from, both (s,), and the slope of the line through them.
+
+    slope: the estimate; None where it is undefined.
+    """
+
+    x: Floats
+    y: Floats
+    slope: float | None
+
+    def line(self, x: Floats) -> Floats:
+        """Return the heights of the fitted line, which goes through the mean of the points."""
+        slope = math.nan if self.slope is None else self.slope
+        line: Floats = self.y.mean() + slope * (x - self.x.mean())
+        return line
+
+
+def rescaled_range_fits(series: Floats) -> list[Fit]:
+    """Return log10(R / S) over log10(d) of each row of `series`, (r, n), as `rescaled_range`."""
+    segments = segments_of(series.shape[1])
+    if segments is None:
+        return [Fit(np.empty(0), np.empty(0), None) for _ in series]
+    fits = []
+    slopes = rescaled_range(series)
+    for r, v, slope in zip(*_range_and_variance(series, segments), slopes, strict=True):
+        varied = r > 0
+        fits.append(Fit(segments.x[varied], _log_ratio(r[varied], v[varied]), slope))
+    return fits
 
 
 def rescaled_range(series: Floats) -> list[float | None]:
@@ -133,21 +165,40 @@ def wavelet(series: Floats) -> list[float | None]:
     length = 1 << (series.shape[1].bit_length() - 1)
     if length < MIN_WAVELET_VALUES:
         return [None] * len(series)
-    octaves = length.bit_length() - 2
-    return [_log_scale_slope(row[:length], octaves) for row in series]
+    heights = (_octave_heights(row[:length]) for row in series)
+    return [_octave_slope(each) if each else None for each in heights]
 
 
-def _log_scale_slope(row: Floats, octaves: int) -> float | None:
-    """Fit the slope of the details' log mean square over octaves; row: (2^(octaves + 1),)."""
+def wavelet_fits(series: Floats) -> list[Fit]:
+    """Return the heights of the octaves of each row of `series`, (r, n), as `wavelet`."""
+    length = 1 << (series.shape[1].bit_length() - 1)
+    enough = length >= MIN_WAVELET_VALUES
+    found = [_octave_heights(row[:length]) if enough else [] for row in series]
+    return [
+        Fit(FIRST_OCTAVE + np.arange(0.0, len(each)), np.array(each), slope)
+        for each, slope in zip(found, wavelet(series), strict=True)
+    ]
+
+
+def _octave_heights(row: Floats) -> list[float]:
+    """Return (log2(mean square of the details) + j) / 2 of each octave j that is used.
+
+    row: of 64 values or more, their number a power of 2. Empty where an octave has no detail.
+    """
+    octaves = len(row).bit_length() - 2
     last = min(LAST_OCTAVE, octaves - 2)
     used = range(FIRST_OCTAVE, last + 1)
     values = row - row[0]  # what they all share is no detail
     details = pywt.wavedec(values, WAVELET, mode="periodic", level=last)[:0:-1]
     energy = [_mean_square(details[j - 1], octaves - j) for j in used]
     if min(energy) <= ROUNDING * float(values @ values):
-        return None
-    height = [(math.log2(each) + j) / 2 for j, each in zip(used, energy, strict=True)]
-    return float(_octave_weights(last) @ height)
+        return []
+    return [(math.log2(each) + j) / 2 for j, each in zip(used, energy, strict=True)]
+
+
+def _octave_slope(heights: list[float]) -> float:
+    """Fit the slope of the heights of octaves on their numbers."""
+    return float(_octave_weights(FIRST_OCTAVE + len(heights) - 1) @ heights)
 
 
 @functools.lru_cache(LAST_OCTAVE)

@@ -16,6 +16,7 @@ n * (total width) / (count * width). Source: the TiX time processor. Pure.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
@@ -80,6 +81,39 @@ def mode_and_threshold(ordered: Floats, counts: Integers) -> tuple[Floats, Float
     middle = low + np.floor((high - low) / 2)
     mode = middle[row, densest]
     return mode, np.where(densest == 0, middle[:, 1], mode + 0.5 * middle[:, 0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """Bins of equal counts of n values, as the mode is found in: b of them, in rising order.
+
+    low, high: the least and the largest value of each; density: share of all values for each unit
+    of width, inf where all values of a bin are equal; candidates: the mode is that of the densest
+    of so many bins, the first ones.
+    """
+
+    low: Floats
+    high: Floats
+    density: Floats
+    candidates: int
+
+
+def histogram(ordered: Floats) -> Histogram:
+    """Put sorted values, shape (n,), n >= 1, into bins of equal counts.
+
+    >>> found = histogram(np.array([1., 4., 5., 6., 6., 6., 9., 12., 15., 20.]))
+    >>> found.low.tolist(), found.high.tolist(), found.density.round(1).tolist()
+    ([1.0, 6.0, 9.0], [5.0, 6.0, 20.0], [0.1, inf, 0.0])
+    """
+    count = len(ordered)
+    bins = isqrt(count)
+    first = np.arange(bins) * (count // bins)
+    last = np.append(first[1:], count) - 1
+    low, high = ordered[first], ordered[last]
+    sizes, widths = last - first + 1, high - low
+    density = np.full(bins, np.inf)
+    np.divide(sizes / count, widths, out=density, where=widths > 0)
+    return Histogram(low, high, density, 2 * isqrt(bins))
 
 
 @functools.lru_cache(TABLES)

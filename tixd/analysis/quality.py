@@ -33,19 +33,31 @@ PERSISTENT_HURST = 0.7
 #: Values that minutes are judged by, (r, n): delays in ns, or which packets were delayed.
 Samples = npt.NDArray[Any]
 
-#: Counts the congested minutes of each row, from rows, where minutes begin, and their counts.
-Rule = Callable[[Samples, Integers, Integers], Integers]
+Booleans = npt.NDArray[np.bool_]
+
+#: Says which minutes of each row are congested by their usage, (r, k), from rows, where minutes
+#: begin, and their counts.
+Rule = Callable[[Samples, Integers, Integers], Booleans]
 
 
-def congested_by_mode(delays: Floats, first: Integers, counts: Integers) -> Integers:
-    """Count minutes of a usage too low in each row of `delays`, (r, n); (r,)."""
+def congested_by_mode(delays: Floats, first: Integers, counts: Integers) -> Booleans:
+    """Say which minutes of each row of `delays`, (r, n), have a usage too low; (r, k)."""
+    return minute_usages_by_mode(delays, first, counts) < CONGESTED_USAGE
+
+
+def minute_usages_by_mode(delays: Floats, first: Integers, counts: Integers) -> Floats:
+    """Compute the usage of each minute of each row of `delays`, (r, n); (r, k)."""
     rows, within = len(delays), np.arange(counts.max())
     minute = delays.take(first[:, None] + within, axis=1, mode="clip")
     minute[:, within >= counts[:, None]] = np.inf
     minute.sort(axis=2)
     each = usage_of_ordered(minute.reshape(-1, len(within)), np.tile(counts, rows))
-    too_low: Integers = (each.reshape(rows, -1) < CONGESTED_USAGE).sum(axis=1)
-    return too_low
+    return each.reshape(rows, -1)
+
+
+def persistent(hurst: list[float | None]) -> list[bool]:
+    """Say of each mean Hurst estimate whether delays are persistent, so that minutes may count."""
+    return [h is not None and h > PERSISTENT_HURST for h in hurst]
 
 
 def quality(
@@ -67,10 +79,10 @@ def quality(
     first, counts = minutes(second)
     if not len(counts):
         return [None] * len(samples)
-    persistent = [h is not None and h > PERSISTENT_HURST for h in hurst]
+    rows = persistent(hurst)
     uncongested = np.full(len(samples), len(counts))
-    if any(persistent):
-        uncongested[persistent] -= congested(samples[persistent], first, counts)
+    if any(rows):
+        uncongested[rows] -= congested(samples[rows], first, counts).sum(axis=1)
     shares = (uncongested / len(counts)).tolist()
     return [None if h is None else share for h, share in zip(hurst, shares, strict=True)]
 
@@ -83,6 +95,7 @@ def minutes(second: Integers) -> tuple[Integers, Integers]:
     """
     begin = np.arange(second[0] // MINUTE_seconds, second[-1] // MINUTE_seconds + 2)
     edges = np.searchsorted(second, begin * MINUTE_seconds)
-    counts = edges[1:] - edges[:-1]
+    first = edges[:-1]
+    counts = edges[1:] - first
     enough = counts >= MIN_PER_MINUTE
-    return edges[:-1][enough], counts[enough]
+    return first[enough], counts[enough]

@@ -14,11 +14,11 @@ from typing import Literal
 import numpy as np
 
 from tixd.analysis import delayed_probes
-from tixd.analysis.clock import one_way_delays
+from tixd.analysis.clock import Clocks, clocks_of
 from tixd.analysis.clock_steps import ClockVerdict
 from tixd.analysis.hurst import rescaled_range, wavelet
 from tixd.analysis.mode import usage_by_mode
-from tixd.analysis.observations import MEANINGFUL_SECONDS, Observations, short_packets
+from tixd.analysis.observations import MEANINGFUL_SECONDS, Floats, Observations, short_packets
 from tixd.analysis.quality import quality
 
 #: How usage is computed: as the TiX time processor does, or by the packets that had to wait.
@@ -65,6 +65,21 @@ class Summary:
     spread_ns: float | None = field(default=None, compare=False)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Steps:
+    """What a Summary was computed from: n short packets, of which m count, from index `start` on.
+
+    delays: up and down, ns, (2, m); series: the last of them, as many as a power of 2, for the
+    Hurst estimates; waiting: None where delayed probes were not asked for.
+    """
+
+    clocks: Clocks
+    start: int
+    delays: Floats
+    series: Floats
+    waiting: delayed_probes.Waiting | None
+
+
 def summarise(
     observations: Observations,
     estimator: Estimator = "mode",
@@ -72,7 +87,19 @@ def summarise(
     both: bool = False,
     spreads: Sequence[float] = (),
 ) -> Summary | None:
-    """Analyse a window; None where it has no short packet.
+    """Analyse a window; None where it has no short packet. As `analyse`, without the steps."""
+    found = analyse(observations, estimator, both=both, spreads=spreads)
+    return found and found[0]
+
+
+def analyse(
+    observations: Observations,
+    estimator: Estimator = "mode",
+    *,
+    both: bool = False,
+    spreads: Sequence[float] = (),
+) -> tuple[Summary, Steps] | None:
+    """Analyse a window, and return the steps to the result too; None without a short packet.
 
     observations: shape (n,) of OBSERVATION, times within 0..7 days, as the decoder lets through;
     estimator: of usage and quality; both: whether usage_alt has usage by the other one; spreads:
@@ -83,11 +110,12 @@ def summarise(
     if not len(second):
         return None
     start = int(np.searchsorted(second, second[-1] - MEANINGFUL_SECONDS, side="right"))
-    delays = one_way_delays(columns, start)
+    clocks = clocks_of(columns)
+    delays = clocks.delays(start)
     series = delays[:, -_power_of_two(delays.shape[1]) :]
     rs, wavelets = rescaled_range(series), wavelet(series)
-    hurst = [_mean(*each) for each in zip(rs, wavelets, strict=True)]
-    recent, others, trust = second[start:], _NOT_ASKED, _NO_TRUST
+    hurst = [mean_hurst(*each) for each in zip(rs, wavelets, strict=True)]
+    recent, others, trust, waiting = second[start:], _NOT_ASKED, _NO_TRUST, None
     if estimator == "mode" and not both:
         clock, spread_ns = delayed_probes.clock_verdict(columns), None
         usages, qualities = usage_by_mode(delays), quality(delays, recent, hurst)
@@ -105,7 +133,9 @@ def summarise(
             qualities = quality(delayed, recent, hurst, delayed_probes.congested)
             others = usage_by_mode(delays) if both else _NOT_ASKED
     upstream, downstream = map(Direction, usages, qualities, rs, wavelets, others, *trust)
-    return Summary(int(second[-1]), upstream, downstream, columns.duplicates, clock, spread_ns)
+    ended = int(second[-1])
+    summary = Summary(ended, upstream, downstream, columns.duplicates, clock, spread_ns)
+    return summary, Steps(clocks, start, delays, series, waiting)
 
 
 def _power_of_two(count: int) -> int:
@@ -113,6 +143,6 @@ def _power_of_two(count: int) -> int:
     return 1 << (count.bit_length() - 1)
 
 
-def _mean(rs: float | None, wavelets: float | None) -> float | None:
+def mean_hurst(rs: float | None, wavelets: float | None) -> float | None:
     """Average the two Hurst estimates; None where one is undefined."""
     return None if rs is None or wavelets is None else (rs + wavelets) / 2
