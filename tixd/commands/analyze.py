@@ -17,9 +17,11 @@ import orjson
 from tixd import bounded, errors, logs
 from tixd.analysis.noise import remembered
 from tixd.analysis.observations import MEANINGFUL_SECONDS, concatenate
-from tixd.analysis.summary import Estimator, Summary, summarise
+from tixd.analysis.summary import Estimator, Summary, analyse
+from tixd.analysis.traces import trace_of
 from tixd.asn.lookup import OriginLookup
 from tixd.commands import Invocation, compare_truth, output, window_tables
+from tixd.commands.pictures import Pictures
 from tixd.commands.window_values import (
     AS_CSV_COLUMNS,
     CSV_COLUMNS,
@@ -61,12 +63,23 @@ class _Asked:
     show_default=True,
     help="how usage is computed; both: by delayed probes in brackets",
 )
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(),
+    help="draw the windows too, as FILE.svg, .png or .pdf (needs matplotlib)",
+)
 @click.option("--raw", is_flag=True, help="tables: usage as computed, which may exceed 1")
 @click.option(
     "--truth",
     metavar="FILE|inside",
     type=click.Path(),
     help="description.yml with the true usage; inside: the one that PATH holds",
+)
+@click.option(
+    "--window",
+    metavar="UNTIL",
+    help="with --plot: draw only the window until this time (UTC), as 03:54 or 2026-11-30T03:54",
 )
 @click.pass_obj
 def command(
@@ -76,8 +89,10 @@ def command(
     form: str,
     is_by_as: bool,
     estimator: str,
+    plot: str | None,
     raw: bool,
     truth: str | None,
+    window: str | None,
 ) -> None:
     """Show the result of every window of the reports in PATH.
 
@@ -102,10 +117,10 @@ def command(
     if truth and is_by_as:
         raise click.UsageError("--truth and --by-as exclude each other")
     asked = _Asked(form, estimator == "both", raw, truth is not None)
-    source = compare_truth.TruthSource(truth)
+    source, pictures = compare_truth.TruthSource(truth), Pictures(plot, window)
     by: Estimator = "delayed-probes" if estimator == "delayed-probes" else "mode"
-    survey = _Survey(_origins(invocation, needed=is_by_as), by, source)
-    analysed = (window for path in paths for window in survey.windows(path))
+    survey = _Survey(_origins(invocation, needed=is_by_as), by, source, pictures)
+    analysed = (found for path in paths for found in survey.windows(path))
     truth_known = True
     if is_by_as:
         _show_groups(analysed, asked)
@@ -113,6 +128,7 @@ def command(
         truth_known = _show(list(analysed), asked)
     else:
         _print_lines(analysed, asked)
+    pictures.write()
     if survey.failed or not survey.any_report or not truth_known:
         sys.exit(1)
 
@@ -132,11 +148,16 @@ class _Survey:
     """Go through the paths, name on standard error what is left out, remember failures."""
 
     def __init__(
-        self, origins: OriginLookup, estimator: Estimator, truth: compare_truth.TruthSource
+        self,
+        origins: OriginLookup,
+        estimator: Estimator,
+        truth: compare_truth.TruthSource,
+        pictures: Pictures,
     ) -> None:
         self._origins = origins
         self._estimator = estimator
         self._truth = truth
+        self._pictures = pictures
         self._told: set[str] = set()
         self.failed = False
         self.any_report = False
@@ -178,10 +199,14 @@ class _Survey:
         for window in windows(in_order):
             made += 1
             rows = concatenate(report.observations for report in window)
-            summary = summarise(rows, self._estimator, both=True, spreads=spreads)
+            result = analyse(rows, self._estimator, both=True, spreads=spreads)
+            summary = result and result[0]
             if summary and summary.spread_ns is not None:
                 spreads = remembered(spreads, summary.spread_ns)
-            yield self._analysed(found, window, summary, truth)
+            analysed = self._analysed(found, window, summary, truth)
+            if self._pictures.wanted:
+                self._pictures.add(analysed, result and trace_of(*result, self._estimator))
+            yield analysed
         if in_order and not made:
             _print_note(
                 f"{found.path}: {len(in_order)} reports make no window: it takes {MIN_OBSERVATIONS}"

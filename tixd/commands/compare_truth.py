@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import get_args
@@ -109,6 +110,29 @@ def truth_of(
     return up, down
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """An estimate of usage as posted, estimate - truth, and |estimate - truth| / truth.
+
+    Each is None where it is undefined.
+    """
+
+    estimate: float | None
+    error: float | None
+    relative: float | None
+
+
+def compared(window: Analysed, way: int) -> list[Compared]:
+    """Compare usage by mode and by delayed probes with the truth of a direction, which is known."""
+    truth = window.truth[way] or 0.0
+    found = []
+    for estimate in _estimates(window, way):
+        error = None if estimate is None else estimate - truth
+        relative = abs(error) / truth if error is not None and truth > 0 else None
+        found.append(Compared(estimate, error, relative))
+    return found
+
+
 def _estimates(window: Analysed, way: int) -> tuple[float | None, float | None]:
     """Return usage by mode and by delayed probes, as posted."""
     usage, other = (
@@ -175,10 +199,8 @@ def _rows(window: Analysed) -> list[list[str]]:
         if truth is None:
             continue
         cells = [WAYS[way], _number(truth)]
-        for estimate in _estimates(window, way):
-            error = None if estimate is None else estimate - truth
-            relative = abs(error) / truth if error is not None and truth > 0 else None
-            cells += [_number(estimate), _number(error), _number(relative)]
+        for found in compared(window, way):
+            cells += map(_number, (found.estimate, found.error, found.relative))
         rows.append(cells)
     return rows
 
