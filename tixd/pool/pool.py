@@ -177,7 +177,7 @@ class Pool:
         number = next(self._numbers)
         worker.assign(number, pending)
         if not self._socket.send(worker.identity, Assignment(number, pending.job)):
-            worker.closing = True  # it does not receive, so it is ending
+            worker.await_end()
             del worker.held[number]
             self._pending.put_back(pending)
 

@@ -37,6 +37,9 @@ REAP_SECONDS = 0.05
 #: How long an interrupted worker may clean up before it is killed.
 TIDY_SECONDS = 0.5
 
+#: How long a worker that receives no more may take to end: more than its last messages may linger.
+UNREACHABLE_SECONDS = 10.0
+
 #: How long tixd waits for killed workers; one that is stuck in the kernel is abandoned.
 KILLED_SECONDS = 2.0
 
@@ -157,6 +160,11 @@ class WorkerProcess:
         """End the process at once."""
         self.closing = True
         self.process.kill()
+
+    def await_end(self) -> None:
+        """Give the process, which receives no more, no job; kill it where it does not end."""
+        self.closing = True
+        asyncio.get_running_loop().call_later(UNREACHABLE_SECONDS, self._kill_unless_closed)
 
     def interrupt(self) -> None:
         """Let the process abandon its job; kill it where that takes long."""

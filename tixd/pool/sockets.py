@@ -35,6 +35,9 @@ REOPEN_LOG = signal.SIGRTMIN + 1
 #: The parent's signal to its workers to log debug events, or to stop that.
 TOGGLE_DEBUG = signal.SIGRTMIN + 2
 
+#: Endpoints whose file was removed that stay bound: to unbind one ends its connections.
+MAX_LOST_ENDPOINTS = 8
+
 #: How the names of the sockets' folders begin.
 _PREFIX = "tixd-workers-"
 
@@ -50,6 +53,7 @@ class PoolSocket:
         self._context = zmq.Context()
         self._folder = contextlib.ExitStack()
         self._runtime_folder = runtime_folder
+        self._lost: list[str] = []
         try:
             self._socket = self._context.socket(zmq.ROUTER)
             self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -70,11 +74,11 @@ class PoolSocket:
         return os.path.exists(self.endpoint.removeprefix("ipc://"))
 
     def rebind(self) -> None:
-        """Bind at another endpoint; connected workers stay connected.
+        """Bind at another endpoint; connected workers stay connected, but for very old ones.
 
         Raises CannotStart where that is not possible.
         """
-        lost = self.endpoint
+        self._lost.append(self.endpoint)
         lost_folder = self._folder
         with contextlib.suppress(OSError):
             os.mkdir(self._runtime_folder, 0o700)
@@ -82,8 +86,9 @@ class PoolSocket:
             self.endpoint = self._bind_anywhere()
         except (OSError, zmq.ZMQError) as error:
             raise errors.CannotStart(f"socket for the worker processes: {error}") from error
-        with contextlib.suppress(zmq.ZMQError):
-            self._socket.unbind(lost)
+        if len(self._lost) > MAX_LOST_ENDPOINTS:
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.unbind(self._lost.pop(0))
         lost_folder.close()
 
     def _bind_anywhere(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -19,7 +20,7 @@ from tixd import errors
 from tixd.commands.once import run_once
 from tixd.config.settings import Settings
 from tixd.jobs import ListUsers, Ready
-from tixd.pool import pool, sockets
+from tixd.pool import pool, process, sockets
 from tixd.pool.pool import Pool
 from tixd.pool.process import WorkerProcess
 
@@ -67,6 +68,27 @@ async def test_the_pool_shows_what_each_worker_does(tmp_path, one, monkeypatch):
         assert now.since > since
         hold.unlink()
         assert [(await f).counts["windows_stored"] for f in futures] == [1, 1]
+
+
+@in_loop
+async def test_a_worker_stays_connected_where_the_socket_is_removed(tmp_path, one):
+    async with Pool(one, str(tmp_path)) as workers:
+        (before,) = await ready(workers)
+        shutil.rmtree(Path(workers._socket.endpoint.removeprefix("ipc://")).parent)
+        await until(workers._socket.is_reachable)
+        assert (await workers.submit(window(tmp_path, 1))).counts["windows_stored"] == 1
+        assert [worker.pid for worker in workers.workers] == [before.pid]
+
+
+@in_loop
+async def test_a_worker_that_cannot_be_reached_any_more_is_replaced(tmp_path, one, monkeypatch):
+    monkeypatch.setattr(process, "UNREACHABLE_SECONDS", 0.1)
+    async with Pool(one) as workers:
+        (before,) = await ready(workers)
+        workers._socket._socket.unbind(workers._socket.endpoint)  # which ends connections too
+        workers._socket.rebind()
+        assert (await workers.submit(window(tmp_path, 1))).counts["windows_stored"] == 1
+        assert before.pid not in [worker.pid for worker in workers.workers]
 
 
 @in_loop
