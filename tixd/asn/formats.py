@@ -110,6 +110,8 @@ def recognised(line: str) -> FormatName | None:
 
 
 def _recognised_csv(fields: Sequence[str]) -> FormatName | None:
+    if not fields:
+        return None
     if not _ADDRESS.fullmatch(fields[0].strip()):
         return "header" if _by_header(fields) else None
     if "/" in fields[0]:
