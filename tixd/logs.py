@@ -320,8 +320,8 @@ def _opened(file: str) -> TextIO:
 
 
 def _open(path: str, flags: int) -> int:
-    """Open without waiting for the reader of a FIFO."""
-    fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    """Open without waiting for the reader of a FIFO; lines name users and addresses."""
+    fd = os.open(path, flags | os.O_NONBLOCK, 0o640)
     os.set_blocking(fd, True)
     return fd
 
