@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 from tests.support.broker import Broker
+from tests.support.case_tables import Recorder
 from tests.support.program import OWN_VARIABLES
 from tixd.config import loader
 
@@ -53,12 +54,20 @@ collect_ignore = ["support"]
 _FOLDER = pytest.StashKey[str]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the table of cases be made anew."""
+    noting = "note outcomes of tests/faults in tests/data/cases.json, for the manual"
+    parser.addoption("--record-cases", action="store_true", help=noting)
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest makes its own
 def pytest_configure(config: pytest.Config) -> None:
     """Give temporary files a folder with a short name: addresses of sockets begin with it.
 
     The kernel takes 107 characters of them, and pytest's own name grows with the number of runs.
     """
+    if config.option.record_cases and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder())
     if config.option.basetemp is None:
         config.stash[_FOLDER] = config.option.basetemp = tempfile.mkdtemp(prefix="tixd-")
 

@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
@@ -132,20 +133,19 @@ def to_kafka(address: str, **changes: Any) -> dict[str, Any]:
     return {"AMQP": {"enable": False}, "kafka": kafka, **changes}
 
 
-def bodies(address: str) -> list[bytes]:
-    """Everything in the topic `gracc`."""
+def each_body(address: str) -> Iterator[bytes]:
+    """Everything in the topic `gracc`, one message after the other."""
     consumer = Consumer({"bootstrap.servers": address, "group.id": "test", "log_level": 0})
     try:
         numbers = consumer.list_topics("gracc", timeout=30).topics["gracc"].partitions
         parts = [TopicPartition("gracc", number, OFFSET_BEGINNING) for number in numbers]
         consumer.assign(parts)
         ends = sum(consumer.get_watermark_offsets(part, timeout=30)[1] for part in parts)
-        found = [consumer.poll(30) for _ in range(ends)]
-        return [message.value() for message in found if message]
+        yield from (message.value() for _ in range(ends) if (message := consumer.poll(30)))
     finally:
         consumer.close()
 
 
 def identities(address: str) -> list[str]:
     """The records in the topic."""
-    return [json.loads(body)["RecordId"] for body in bodies(address)]
+    return [json.loads(body)["RecordId"] for body in each_body(address)]

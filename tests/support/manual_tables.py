@@ -9,6 +9,7 @@ import ast
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from tests.support import case_tables
 from tests.support.manual_pages import ROOT, page, path_of
 from tixd.collector import mapping
 from tixd.commands import manual, window_values
@@ -101,6 +102,12 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "csv columns": ("analyze", partial(members_table, window_values.CSV_COLUMNS)),
     "json members": ("analyze", partial(members_table, window_values.WINDOW_MEMBERS)),
     "agreement members": ("analyze", partial(members_table, window_values.AGREEMENT_MEMBERS)),
+    "soak facts": ("cases", case_tables.soak_facts),
+    "soak ledgers": ("cases", case_tables.soak_ledgers),
+    "soak processes": ("cases", case_tables.soak_processes),
+    "soak faults": ("cases", case_tables.soak_faults),
+    "kinds": ("cases", case_tables.kind_table),
+    "cases": ("cases", case_tables.case_table),
     "as members": ("analyze", partial(members_table, window_values.AS_MEMBERS)),
 }
 

@@ -35,6 +35,7 @@ class Relay:
         self.open: set[socket.socket] = set()
         self._delay_seconds = 0.0
         self._from_server: Callable[[bytes], bytes] = bytes
+        self._from_client: Callable[[bytes], bytes] = bytes
         self._loop = asyncio.new_event_loop()
         self._passes = asyncio.Event()
         self._passes.set()
@@ -62,9 +63,13 @@ class Relay:
         """Every piece of data takes so long from now on."""
         self._delay_seconds = seconds
 
-    def filter(self, from_server: Callable[[bytes], bytes]) -> None:
-        """What the server sends goes through this function, which may hold bytes back."""
-        self._from_server = from_server
+    def filter(
+        self,
+        from_server: Callable[[bytes], bytes] = bytes,
+        from_client: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        """What either side sends goes through a function, which may hold bytes back."""
+        self._from_server, self._from_client = from_server, from_client
 
     def reset(self) -> None:
         """Reset every open connection, on both sides; new ones are welcome."""
@@ -76,7 +81,8 @@ class Relay:
 
     def pass_on(self) -> None:
         """Be a relay again, whatever was asked; what a black hole held back goes on its way."""
-        self._delay_seconds, self._from_server = 0.0, bytes
+        self._delay_seconds = 0.0
+        self._from_server = self._from_client = bytes
         if self._listener.fileno() < 0:
             self._listener = self._listen()
             self._do(self._begin())
@@ -121,10 +127,13 @@ class Relay:
         self.open |= {client, server}
         try:
             async with asyncio.TaskGroup() as pumps:
-                pumps.create_task(self._pump(client, server, bytes))
+                pumps.create_task(self._pump(client, server, self._let_out))
                 pumps.create_task(self._pump(server, client, self._let_through))
         finally:
             self.open -= {client, server}
+
+    def _let_out(self, data: bytes) -> bytes:
+        return self._from_client(data)
 
     def _let_through(self, data: bytes) -> bytes:
         return self._from_server(data)  # the one of now, not the one of when it connected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import sys
 import threading
 import time
@@ -30,15 +31,28 @@ class Answered:
 class Senders:
     """So many threads that post bundles of `size` records; a context manager that stops them.
 
-    pause_seconds: how long a sender waits before it repeats what was not answered 200.
+    pause_seconds: how long a sender waits before it repeats what was not answered 200;
+    rest_seconds: how long before the next bundle.
     """
 
-    def __init__(self, port: int, count: int, size: int, pause_seconds: float = 0.05) -> None:
+    def __init__(
+        self,
+        port: int,
+        count: int,
+        size: int,
+        pause_seconds: float = 0.05,
+        rest_seconds: float = 0.0,
+    ) -> None:
         self._port, self._size, self._pause_seconds = port, size, pause_seconds
+        self._rest_seconds = rest_seconds
         self._stop = threading.Event()
         self.answers: list[Answered] = []
         self.accepted: set[str] = set()
         self.tried: set[str] = set()
+        #: Records of bundles that were answered 200 at the first try.
+        self.at_once: set[str] = set()
+        #: When each record was accepted (monotonic).
+        self.moments: dict[str, float] = {}
         self._threads = [threading.Thread(target=self._send, args=(n,)) for n in range(count)]
 
     def __enter__(self) -> Self:
@@ -69,19 +83,25 @@ class Senders:
         while not self._stop.is_set():
             identities = [f"{sender}.{number}.{n}" for n in range(self._size)]
             self.tried.update(identities)
-            if self._repeat(form(identities)):
+            tries = self._repeat(form(identities))
+            if tries:
                 self.accepted.update(identities)
+                self.moments.update(dict.fromkeys(identities, time.monotonic()))
+            if tries == 1:
+                self.at_once.update(identities)
             number += 1
+            self._stop.wait(self._rest_seconds)
 
-    def _repeat(self, body: bytes) -> bool:
-        """Post until it is answered 200; False where it is time to stop."""
-        while True:
+    def _repeat(self, body: bytes) -> int:
+        """Post until it is answered 200; how many tries that took, 0 where it is time to stop."""
+        for tries in itertools.count(1):
             answer = self._try(body)
             self.answers.append(answer)
             if answer.status == 200:
-                return True
+                return tries
             if self._stop.wait(self._pause_seconds):
-                return False
+                break
+        return 0
 
     def _try(self, body: bytes) -> Answered:
         begun = time.monotonic()

@@ -40,7 +40,8 @@ def tmpfs(path: Path, size_kib: int, inodes: int = 0) -> Iterator[Path]:
 
 def remount(path: Path, option: str) -> None:
     """Change a mounted file system to `ro` or `rw`."""
-    subprocess.run(["mount", "-o", f"remount,{option}", str(path)], check=True)
+    command = ["mount", "-o", f"remount,{option}", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def fill(path: Path) -> Path | None:

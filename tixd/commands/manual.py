@@ -38,6 +38,8 @@ PAGES = (
     "troubleshooting",
     "signals-and-exit-codes",
     "measured",
+    "cases",
+    "security",
     "architecture",
     "releasing",
     "changes",

@@ -1,0 +1,159 @@
+"""The command line of the soak: a process for each role, one table and one JSON file at the end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from soaking import plan, tables
+
+#: Every role that can be soaked.
+ROLES = ("standalone", "hosts", "collector")
+
+ROOT = Path(__file__).parents[2]
+
+
+def main(words: Sequence[str]) -> int:
+    """Run what the words ask for; the exit code."""
+    if words[:1] == ["fuzz"]:
+        from soaking import fuzz
+
+        return fuzz.main(words[1:])
+    options = _options(words)
+    if options.list:
+        return _print_plans(options)
+    if options.role == "all":
+        return _all(options)
+    return _one(options)
+
+
+def _options(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
+    parser.add_argument("minutes", type=float, nargs="?", default=10.0, help="10 by default")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="which faults, and when")
+    parser.add_argument("--role", choices=(*ROLES, "all"), default="all")
+    parser.add_argument("--fault", help="only faults whose name has this text")
+    parser.add_argument("--list", action="store_true", help="print the faults of the seed and end")
+    parser.add_argument("--json", type=Path, default=None, help="where the figures go")
+    return parser.parse_args(words)
+
+
+def _plans(options: argparse.Namespace, role: str) -> Sequence[Sequence[plan.Planned]]:
+    from soaking.kinds import FAULTS
+
+    wanted = [fault for fault in FAULTS if (options.fault or "") in fault.name]
+    return plan.planned(wanted, role, options.seed, options.minutes)
+
+
+def _print_plans(options: argparse.Namespace) -> int:
+    for role in ROLES if options.role == "all" else (options.role,):
+        for half, faults in enumerate(_plans(options, role), 1):
+            for one in faults:
+                sys.stdout.write(f"{role}  {half}.{one.number}  {one.fault.name}\n")
+    return 0
+
+
+def _all(options: argparse.Namespace) -> int:
+    """Each role in a process of its own, at the same time."""
+    _say(f"seed {options.seed}, {options.minutes:g} minutes of each role at once")
+    with tempfile.TemporaryDirectory(prefix="tixd-soak-") as folder:
+        running = {role: _start(options, role, Path(folder)) for role in ROLES}
+        try:
+            codes = {role: process.wait() for role, process in running.items()}
+        finally:
+            for process in running.values():
+                process.terminate()
+        reports = [
+            json.loads(Path(folder, f"{role}.json").read_text())
+            for role in ROLES
+            if Path(folder, f"{role}.json").exists()
+        ]
+        for role in ROLES:
+            shutil.copy(Path(folder, f"{role}.log"), Path(tempfile.gettempdir()))
+    ended = [f"{role}: exit code {code}" for role, code in codes.items() if code not in (0, 1)]
+    return _tell(options, reports, ended)
+
+
+def _start(options: argparse.Namespace, role: str, folder: Path) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "scripts/soak.py", str(options.minutes), "--role", role]
+    words += ["--seed", str(options.seed), "--json", str(folder / f"{role}.json")]
+    words += ["--fault", options.fault] if options.fault else []
+    log = folder / f"{role}.log"
+    _say(f"{role}: its faults as they come are in {log}")
+    with log.open("wb") as out:
+        return subprocess.Popen(words, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+
+
+def _one(options: argparse.Namespace) -> int:
+    """Soak one role in this process."""
+    from soaking.collecting_records import collector
+    from soaking.processing import hosts, standalone
+    from soaking.watch import Watch
+    from soaking.world import Report, counts_by_fault, run
+
+    worlds: dict[str, Any] = {"standalone": standalone, "hosts": hosts, "collector": collector}
+    began = time.strftime("%Y-%m-%d %H:%M")
+    report = Report(options.role, options.seed, options.minutes, began)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end all that was started
+    _say(f"{options.role}: seed {options.seed}, {options.minutes:g} minutes")
+    with _folder(report) as folder, worlds[options.role](report, folder) as world:
+        watch = Watch(world.pids)
+        watch.start()
+        run(world, _plans(options, options.role), options.minutes)
+        watch.stop()
+        world.finish()
+        report.growths = watch.growths()
+    told = report.as_json() | {
+        "faults": counts_by_fault(report.done),
+        "events": dict(sorted(world.events.items())),
+        "broken": report.broken(),
+    }
+    if options.json:
+        options.json.write_text(json.dumps(told, indent=1))
+        return 1 if told["broken"] else 0
+    return _tell(options, [told], [])
+
+
+@contextlib.contextmanager
+def _folder(report: Any) -> Any:
+    """A folder with a short name, which stays where a promise was broken."""
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        yield folder
+    finally:
+        os.environ.pop("TMPDIR")
+        if not report.broken():
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            _say(f"logs and state are kept in {folder}")
+
+
+def _tell(options: argparse.Namespace, reports: list[dict[str, Any]], ended: list[str]) -> int:
+    """Print the table and write the file; the exit code."""
+    file = options.json or Path(tempfile.gettempdir()) / f"tixd-soak-{options.seed}.json"
+    file.write_text(json.dumps(reports, indent=1))
+    for line in tables.lines(reports):
+        _say(line)
+    broken = [f"{r['role']}: {problem}" for r in reports for problem in r["broken"]] + ended
+    for problem in broken:
+        _say(f"BROKEN  {problem}")
+    _say(f"figures: {file}")
+    _say(f"the same faults again: scripts/soak {options.minutes:g} --seed {options.seed}")
+    return 1 if broken or not reports else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
