@@ -7,9 +7,12 @@ even if another task awaits it; an endless loop is started again after one, with
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from tixd import errors, logs
@@ -83,6 +86,24 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
     """
     loop.set_exception_handler(_on_loop_error)
     loop.set_default_executor(ThreadPoolExecutor(initializer=signal_masks.leave_to_main_thread))
+
+
+def in_thread(work: Callable[[], _T], name: str) -> asyncio.Future[_T]:
+    """Run the work in a thread that keeps no process from its end, as the loop's executor does."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_T] = loop.create_future()
+
+    def run() -> None:
+        signal_masks.leave_to_main_thread()
+        try:
+            report = partial(done.set_result, work())
+        except Exception as error:  # noqa: BLE001 - the caller gets it
+            report = partial(done.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(report)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return done
 
 
 async def _keep(loop: Callable[[], Awaitable[None]], what: str) -> None:

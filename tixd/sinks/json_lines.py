@@ -10,18 +10,15 @@ disk hangs, bundles wait for it and give up at their deadline.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from tixd import errors, logs
 from tixd.config.collector_settings import Format
 from tixd.directory import lock
-from tixd.runtime import signal_masks, tasks
+from tixd.runtime import tasks
 from tixd.sinks.base import OutboundMessage
 
 #: How often the sink checks that the file can be written to.
@@ -82,7 +79,7 @@ class LinesSink:
         async with self._turn:
             if self._in_thread:
                 await asyncio.wait([self._in_thread])
-            self._in_thread = _start_thread(work)
+            self._in_thread = tasks.in_thread(work, "file")
             return await asyncio.shield(self._in_thread)
 
     def _record(self, problem: str | None) -> None:
@@ -163,24 +160,6 @@ class LinesSink:
                 os.unlink(old)
             except OSError as error:  # no reason to refuse a bundle
                 logs.warning("file_not_deleted", file=old, reason=error.strerror)
-
-
-def _start_thread(work: Callable[[], str | None]) -> asyncio.Future[str | None]:
-    """Run the work in a thread that keeps no process from its end, as the loop's executor does."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[str | None] = loop.create_future()
-
-    def run() -> None:
-        signal_masks.leave_to_main_thread()
-        try:
-            report = partial(done.set_result, work())
-        except Exception as error:  # noqa: BLE001 - the caller gets it
-            report = partial(done.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop has been closed
-            loop.call_soon_threadsafe(report)
-
-    threading.Thread(target=run, name="file", daemon=True).start()
-    return done
 
 
 def _has_name(file: int, path: str) -> bool:
