@@ -8,6 +8,7 @@ How a report travels, package by package (read `installation.py` first):
   analysis/            observations of a window -> usage, quality, Hurst (numpy only); asn/: its AS
   results/             payload, posting, failed-results, journal
   collector/, sinks/   another role: records in over HTTP, out to AMQP, Kafka, a file
+  page/                what people see of a role in a browser
   config/, runtime/    every setting and its source; the life of a service
   errors.py            everything that can go wrong, and what the operator does
 """

@@ -54,6 +54,7 @@ PURE_BUT = {
 #: Modules of under 60 lines that one other module uses, with the reason why they stand alone.
 CRUMBS = {
     "health": "a command",
+    "pages": "the table that each new page is written into",
 }
 
 #: A module as comments and docstrings name it.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import click
 import orjson
 
-from tixd import bounded, errors, logs
+from tixd import bounded, display, errors, logs
 from tixd.analysis.noise import remembered
 from tixd.analysis.observations import MEANINGFUL_SECONDS, concatenate
 from tixd.analysis.summary import Estimator, Summary, analyse
@@ -282,7 +282,7 @@ def _show(analysed: list[Analysed], asked: _Asked) -> bool:
 def _print_lines(analysed: Iterable[Analysed], asked: _Asked) -> None:
     """Print windows as CSV or JSON, each as soon as it is found."""
     if asked.form == "csv":
-        rows = (window_csv(window, output.iso_time) for window in analysed)
+        rows = (window_csv(window, display.iso_time) for window in analysed)
         output.print_csv(tuple(CSV_COLUMNS), rows)
         return
     for window in analysed:

@@ -20,8 +20,9 @@ from tixd.asn.origin import Origin, as_number
 from tixd.asn.sources import Entries, read_file
 from tixd.asn.table import KNOWN, Table, TableFacts
 from tixd.commands import Invocation
-from tixd.commands.output import format_option, minute, print_columns, progress_bar
+from tixd.commands.output import format_option, print_columns, progress_bar
 from tixd.config import values
+from tixd.display import minute
 from tixd.runtime.status import duration
 
 #: The latest second that a date can tell.

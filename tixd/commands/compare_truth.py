@@ -18,7 +18,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tixd import bounded, errors
+from tixd import bounded, display, errors
 from tixd.analysis.observations import MEANINGFUL_SECONDS
 from tixd.analysis.summary import Estimator, Summary
 from tixd.commands import output
@@ -215,4 +215,4 @@ def _agreement_table(windows: Sequence[Analysed]) -> Table:
 
 
 def _number(value: float | None) -> str:
-    return output.number(value, 3)
+    return display.number(value, 3)

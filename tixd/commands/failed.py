@@ -14,14 +14,8 @@ from typing import Any
 import click
 
 from tixd.commands import Invocation, ask_running
-from tixd.commands.output import (
-    count_line,
-    fold,
-    format_option,
-    moment,
-    print_columns,
-    terminal_columns,
-)
+from tixd.commands.output import count_line, fold, format_option, print_columns, terminal_columns
+from tixd.display import moment
 from tixd.results.response import with_hint
 from tixd.runtime import control
 from tixd.runtime.status import duration

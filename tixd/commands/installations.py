@@ -19,8 +19,9 @@ import orjson
 
 from tixd import errors
 from tixd.commands import Invocation, ask_roles
-from tixd.commands.output import as_seconds, format_option, iso_time, print_csv, print_rows
+from tixd.commands.output import as_seconds, format_option, print_csv, print_rows
 from tixd.config.loader import ProcessingConfig
+from tixd.display import iso_time
 from tixd.history import store
 from tixd.history.installation_words import Words
 from tixd.history.installations import InstallationState, facts, recorded, walked

@@ -7,19 +7,18 @@ it needs. rich is imported where it is needed, because it takes long.
 from __future__ import annotations
 
 import csv
-import functools
 import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tixd.config.fields import duration_seconds
+from tixd.display import csv_cell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,9 +84,6 @@ PLAIN_COLUMNS = 10_000
 #: A text has a column of its own where this much room is left for it.
 MIN_TEXT_COLUMNS = 40
 
-#: First characters of a text that spreadsheets take for a formula (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -131,43 +127,6 @@ def count_line(count: int, words: str) -> str:
 def count_lines(counts: Mapping[str, int], words: Mapping[str, str]) -> Iterator[str]:
     """Return a line for each count that is not zero."""
     return (count_line(counts[name], words[name]) for name in words if counts.get(name))
-
-
-def moment(epoch_second: float) -> str:
-    """Return a time to the second, in UTC.
-
-    >>> moment(0)
-    '1970-01-01 00:00:00 UTC'
-    """
-    return datetime.fromtimestamp(epoch_second, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def minute(epoch_second: float) -> str:
-    """Return a time to the minute, where a heading says that it is UTC.
-
-    >>> minute(0)
-    '1970-01-01 00:00'
-    """
-    return datetime.fromtimestamp(epoch_second, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-@functools.lru_cache(maxsize=4096)
-def iso_time(epoch_second: float) -> str:
-    """Return a time to the second as programs read it.
-
-    >>> iso_time(0)
-    '1970-01-01T00:00:00Z'
-    """
-    return datetime.fromtimestamp(epoch_second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def number(value: float | None, digits: int) -> str:
-    """Return a number with this many decimals; "-" where it is undefined.
-
-    >>> number(1.25, 1), number(-0.04, 1), number(None, 1)
-    ('1.2', '0.0', '-')
-    """
-    return "-" if value is None else f"{value:z.{digits}f}"
 
 
 def terminal_columns() -> int:
@@ -252,16 +211,7 @@ def print_csv(headings: Sequence[str], rows: Iterable[Iterable[str | float | Non
     """Print rows as CSV (RFC 4180) below a line of headings; None is an empty cell."""
     writer = csv.writer(sys.stdout)
     writer.writerow(headings)
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
-
-
-def _harmless(cell: str | float | None) -> str | float | None:
-    """Return the cell; a text that a spreadsheet would compute begins with an apostrophe.
-
-    >>> _harmless("=1+1"), _harmless("fine"), _harmless(-0.5)
-    ("'=1+1", 'fine', -0.5)
-    """
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+    writer.writerows([csv_cell(cell) for cell in row] for row in rows)
 
 
 def console() -> Console:

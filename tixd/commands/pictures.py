@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tixd import bounded, errors
+from tixd import bounded, display, errors
 from tixd.analysis.traces import Trace
-from tixd.commands import output, plot_installation, plot_many, plot_style
+from tixd.commands import plot_installation, plot_many, plot_style
 from tixd.commands.plot_installation import MAX_TRACES, Drawing
 from tixd.commands.window_values import Analysed
 
@@ -104,7 +104,7 @@ def _time(text: str) -> str:
 
 
 def _is_until(trace: Trace, until: str) -> bool:
-    ended = output.iso_time(trace.summary.timestamp)
+    ended = display.iso_time(trace.summary.timestamp)
     return ended.startswith(until) or ended.partition("T")[2].startswith(until)
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tixd import __version__
+from tixd import __version__, display
 from tixd.analysis.hurst import FIRST_OCTAVE, Fit
 from tixd.analysis.observations import Floats
 from tixd.analysis.quality import CONGESTED_USAGE, PERSISTENT_HURST, MINUTE_seconds
 from tixd.analysis.summary import Estimator
 from tixd.analysis.traces import Trace, WayTrace
-from tixd.commands import output, plot_style
+from tixd.commands import plot_style
 from tixd.commands.plot_style import DOWN, LINE, OTHER, SOFT, UP, MS_ns, levels, times
 from tixd.commands.window_values import Analysed
 from tixd.results.payload import posted_usage
@@ -95,7 +95,7 @@ def _head(drawing: Drawing) -> list[str]:
     count = f"{len(windows)} window{'s' * (len(windows) != 1)}"
     left = len(windows) - len(drawing.traces)
     shown = f", packets of the last {len(drawing.traces)}" if left else ""
-    detail = output.minute(drawing.detail.summary.timestamp)
+    detail = display.minute(drawing.detail.summary.timestamp)
     return [
         plot_style.short(last.name),
         f"from {last.source}{place}; {count}{shown}; usage by {last.estimator}; tixd {__version__}",
@@ -354,4 +354,4 @@ def _fit(axes: Axes, fit: Fit, way: int, title: str, labels: tuple[str, str]) ->
 
 
 def _number(value: float | None) -> str:
-    return output.number(value, 2)
+    return display.number(value, 2)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tixd import __version__
+from tixd import __version__, display
 from tixd.analysis.observations import Floats
-from tixd.commands import output, plot_style
+from tixd.commands import plot_style
 from tixd.commands.compare_truth import ESTIMATORS, Compared, agreements, compared
 from tixd.commands.plot_installation import WAYS
 from tixd.commands.plot_style import LINE, levels, times
@@ -96,8 +96,8 @@ def _errors(
     """Draw estimate - truth of each window; the legend has the means."""
     means = {name: found for found_way, name, found in agreements(windows) if found_way == way}
     labels = [
-        f"{name}: mean error {output.number(means[name].error, 3)},"
-        f" bias {output.number(means[name].bias, 3)}"
+        f"{name}: mean error {display.number(means[name].error, 3)},"
+        f" bias {display.number(means[name].bias, 3)}"
         if name in means
         else ""
         for name in ESTIMATORS

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tixd import errors
+from tixd import display, errors
 from tixd.analysis.observations import Floats, Integers
-from tixd.commands import output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -165,7 +164,7 @@ def time_axis(axes: Axes, first: float, last: float) -> None:
     )
     margin = max(last - first, 60.0) * 0.01
     axes.set_xlim(*times(np.array([first - margin, last + margin])))
-    day, other = output.minute(first)[:10], output.minute(last)[:10]
+    day, other = display.minute(first)[:10], display.minute(last)[:10]
     axes.set_xlabel(f"time (UTC), {day}" + (f" to {other}" if other != day else ""))
 
 

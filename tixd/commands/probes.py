@@ -21,14 +21,8 @@ import orjson
 
 from tixd import errors
 from tixd.commands import AnyInvocation, CollectorInvocation, ask_collectors
-from tixd.commands.output import (
-    as_seconds,
-    format_option,
-    iso_time,
-    minute,
-    print_csv,
-    terminal_columns,
-)
+from tixd.commands.output import as_seconds, format_option, print_csv, terminal_columns
+from tixd.display import iso_time, minute
 from tixd.history import senders, store
 from tixd.runtime.status import duration
 

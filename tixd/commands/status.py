@@ -14,14 +14,8 @@ from typing import Any
 import click
 
 from tixd.commands import AnyInvocation, ask_roles
-from tixd.commands.output import (
-    COLLECTOR_WORDS,
-    WORDS,
-    count_lines,
-    fold,
-    format_option,
-    moment,
-)
+from tixd.commands.output import COLLECTOR_WORDS, WORDS, count_lines, fold, format_option
+from tixd.display import moment
 from tixd.runtime.status import duration, free_space
 
 #: Lines that are a text of the role as it is, where it has one.

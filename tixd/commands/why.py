@@ -19,9 +19,10 @@ import orjson
 from tixd import bounded, errors
 from tixd.commands import Invocation
 from tixd.commands.installations import Source, as_ids, source
-from tixd.commands.output import format_option, moment, print_text, terminal_columns, wrapped
+from tixd.commands.output import format_option, print_text, terminal_columns, wrapped
 from tixd.config.environment import user as user_words
 from tixd.directory import Folder
+from tixd.display import moment
 from tixd.history.installation_words import Words
 from tixd.history.installations import (
     MAX_BAD_NAMED,

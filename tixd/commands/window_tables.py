@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tixd import display
 from tixd.commands import output
 from tixd.commands.window_values import SURE, Analysed, Group, outside, way_values
 
@@ -95,7 +96,7 @@ def _laid_out(windows: Sequence[Analysed], form: Form) -> tuple[Table, dict[int,
 
 def _shared(window: Analysed, *, named: bool) -> tuple[str, str, str]:
     """Return what stands above the rows that have it in common, and the folder."""
-    day = output.minute(window.summary.timestamp if window.summary else window.first)[:10]
+    day = display.minute(window.summary.timestamp if window.summary else window.first)[:10]
     place = f", {window.origin}" if window.origin else ""
     line = f"{day} (UTC), from {window.source}{place}"
     return window.top, line if named else f"{window.name}: {line}", window.name
@@ -122,7 +123,7 @@ def _with_room_for_marks(cells: Sequence[str]) -> list[str]:
 
 def until(window: Analysed) -> str:
     """Return the minute of a window's timestamp; "-" where it has no short packet."""
-    return output.minute(window.summary.timestamp) if window.summary else "-"
+    return display.minute(window.summary.timestamp) if window.summary else "-"
 
 
 # --- windows -------------------------------------------------------------------------------------
@@ -198,12 +199,12 @@ def _usage(values: Mapping[str, Any], style: Style, of: Analysed | Group) -> str
         return usage + width + unsteady
     usage += DISPUTED if values.get("sure") == "disputed" else ""
     if style.both:
-        return f"{usage} ({output.number(values['usageAlt'], 2)}{width}{unsteady})"
+        return f"{usage} ({display.number(values['usageAlt'], 2)}{width}{unsteady})"
     return usage + unsteady
 
 
 def _marked(shown: float | None, computed: float | None) -> str:
-    return output.number(shown, 2) + (OUTSIDE if outside(computed) else "")
+    return display.number(shown, 2) + (OUTSIDE if outside(computed) else "")
 
 
 def _notes(windows: Sequence[Analysed], style: Style) -> Iterator[str]:

@@ -59,9 +59,21 @@ class CollectorSettings:
     admin_address: str = _setting(
         "",
         "adminAddress",
-        "host:port of this collector alone for /stats, /metrics, /healthz and /readyz; "
+        "host:port of this collector alone for the page, /stats, /metrics, /healthz and /readyz; "
         "empty or off: only where bundles go",
         shape="address",
+    )
+    page_token: Secret = _setting(
+        Secret(),
+        "pageToken",
+        "password of the page, with any user name; empty: only the host itself may look",
+        env="TIX_PAGE_TOKEN",
+    )
+    metrics_open: bool = _setting(
+        True,  # noqa: FBT003
+        "metricsOpen",
+        "answer /metrics to everybody, also where the page asks for a token; /stats always is",
+        env="TIX_METRICS_OPEN",
     )
     timeout_seconds: float = _duration(
         "60s", "timeout", "longest time for reading a request, and then for its confirms"

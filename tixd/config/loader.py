@@ -259,7 +259,7 @@ def _read_environment(draft: _Draft, *, apart_from: frozenset[str] = frozenset()
         if name in apart_from:
             continue
         if table.is_secret(name):
-            places = _secret_places(environ, variable, f"{variable}{table.file_suffix.upper()}")
+            places = _secret_places(environ, variable, table.file_variable(variable))
             draft.set_secret(name, places)
         elif text := environ.get(variable):
             draft.set_value(name, text, f"environment {variable}", table.check_variable)

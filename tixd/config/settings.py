@@ -155,19 +155,10 @@ class Settings:
         "MMDB file with the AS of each address (tixd asn build); empty: results name none",
     )
     rabbitmq_host: str = setting(
-        "localhost",
-        "TIX_RABBITMQ_HOST",
-        "rabbitmq.host",
-        "RabbitMQ host (dispatcher, worker)",
-        shape="host",
+        "localhost", "TIX_RABBITMQ_HOST", "rabbitmq.host", "host of RabbitMQ", shape="host"
     )
     rabbitmq_port: int = setting(
-        5672,
-        "TIX_RABBITMQ_PORT",
-        "rabbitmq.port",
-        "RabbitMQ port (dispatcher, worker)",
-        minimum=1,
-        maximum=65535,
+        5672, "TIX_RABBITMQ_PORT", "rabbitmq.port", "port of RabbitMQ", minimum=1, maximum=65535
     )
     rabbitmq_user: str = setting(
         "guest", "TIX_RABBITMQ_USER", "rabbitmq.user", "RabbitMQ user (dispatcher, worker)"
@@ -267,9 +258,21 @@ class Settings:
         "",
         "TIX_HTTP_ADDRESS",
         "http.address",
-        "host:port of /healthz, /readyz and /metrics, or off; "
+        "host:port of the page, /healthz, /readyz and /metrics, or off; "
         "empty: localhost:8889, for a worker localhost:8890",
         shape="address",
+    )
+    page_token: Secret = setting(
+        Secret(),
+        "TIX_PAGE_TOKEN",
+        "http.page_token",
+        "password of the page, with any user name; empty: only the host itself may look",
+    )
+    metrics_open: bool = setting(
+        False,  # noqa: FBT003
+        "TIX_METRICS_OPEN",
+        "http.metrics_open",
+        "answer /metrics to everybody, also where the page asks for a token: true or false",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = setting(
         "INFO",
@@ -290,10 +293,7 @@ class Settings:
 
     @property
     def worker_count(self) -> int:
-        """Count the worker processes: as set, else one for each core that tixd may use.
-
-        A dispatcher needs one, which looks for installations.
-        """
+        """Count the worker processes; a dispatcher needs one, which looks for installations."""
         return 1 if self.role == "dispatcher" else self.workers or environment.usable_cores()
 
     @property

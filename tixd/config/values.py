@@ -16,7 +16,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -82,13 +82,18 @@ class SettingsTable:
         self.is_lenient = is_lenient
         self.fields: dict[str, Field[Any]] = {field.name: field for field in fields(settings)}
         self.types: dict[str, Any] = get_type_hints(settings)
-        self.keys = self._names("key", file_suffix)
-        self.variables = self._names("env", file_suffix.upper())
+        self.keys = self._names("key", lambda key: f"{key}{file_suffix}")
+        self.variables = self._names("env", self.file_variable)
 
-    def _names(self, fact: str, file_suffix: str) -> dict[str, tuple[str, bool]]:
+    def _names(self, fact: str, file_name: Callable[[str], str]) -> dict[str, tuple[str, bool]]:
         plain = {self.facts(name)[fact]: (name, False) for name in self.fields}
         secrets = {key: name for key, (name, _) in plain.items() if self.is_secret(name)}
-        return plain | {f"{key}{file_suffix}": (name, True) for key, name in secrets.items()}
+        return plain | {file_name(key): (name, True) for key, name in secrets.items()}
+
+    def file_variable(self, variable: str) -> str:
+        """Return the variable that names the file of a secret; all roles share those of TIX_."""
+        suffix = "_FILE" if variable.startswith("TIX_") else self.file_suffix.upper()
+        return f"{variable}{suffix}"
 
     def key_of(self, words: Sequence[str]) -> str:
         """Return the key that a section and a word in it are, as `fold` folds known keys."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from typing import Any
 
 from tixd.history.store import Part
 
@@ -59,3 +60,17 @@ def _expire(connection: sqlite3.Connection, before: int) -> None:
 
 
 CYCLES = Part("cycles", _SCHEMA, _write, _expire)
+
+
+def latest(history: sqlite3.Connection, most: int) -> list[tuple[Any, ...]]:
+    """Return the last cycles, the newest first.
+
+    Each: begin, number, seconds of the scan, installations, jobs, installations that were due and
+    got no job because theirs was still open, windows, failures, and why the scan failed.
+    """
+    found = history.execute(
+        "SELECT begin, number, seconds, installations, jobs, installations - jobs, windows,"
+        " failures, reason FROM cycles ORDER BY begin DESC LIMIT ?",
+        [most],
+    )
+    return [tuple(row) for row in found]

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,9 @@ FORMAT = 1
 #: How long a lock of another process is waited for, seconds.
 BUSY_SECONDS = 1.0
 
+#: Steps of SQLite's machine after which it is seen whether a statement takes too long.
+CHECKED_STEPS = 10_000
+
 #: Page cache, KiB.
 CACHE_KIB = 8192
 
@@ -72,6 +76,7 @@ _WORDS = {
     sqlite3.SQLITE_READONLY: "it cannot be written to; make file and folder writable",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; make its folder, or make file and folder usable",
     sqlite3.SQLITE_IOERR: "the volume fails; see the kernel's log",
+    sqlite3.SQLITE_INTERRUPT: "it takes too long to read; the volume is slow, or the host is busy",
     sqlite3.SQLITE_PERM: "it may not be used; correct the rights of file and folder",
 }
 
@@ -158,10 +163,10 @@ def _set_up(connection: sqlite3.Connection, path: str) -> None:
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
 
 
-def open_for_reading(path: str) -> sqlite3.Connection:
+def open_for_reading(path: str, busy_seconds: float = 5.0) -> sqlite3.Connection:
     """Open the file as it is, also while a tixd writes to it; rows have names.
 
-    Raises errors.NotDone where it cannot be read.
+    busy_seconds: how long a lock is waited for. Raises errors.NotDone where it cannot be read.
     """
     if not os.path.exists(path):
         raise errors.NotDone(f"{path}: there is no history yet")
@@ -171,7 +176,9 @@ def open_for_reading(path: str) -> sqlite3.Connection:
     modes = ("mode=ro",) if _has_log(path) else ("mode=ro", "mode=ro&immutable=1")
     for mode in modes:
         try:
-            connection = sqlite3.connect(f"file:{_quoted(path)}?{mode}", uri=True, timeout=5.0)
+            connection = sqlite3.connect(
+                f"file:{_quoted(path)}?{mode}", uri=True, timeout=busy_seconds
+            )
             connection.row_factory = sqlite3.Row
             if value(connection, "PRAGMA application_id") == APPLICATION_ID:
                 return connection
@@ -189,9 +196,18 @@ def _has_log(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def reading(path: str) -> Iterator[Connection]:
+def reading_briefly(path: str, seconds: float) -> Iterator[Connection]:
+    """Open the file for the block, whose statements may take so long; raises errors.NotDone."""
+    ends = time.monotonic() + seconds
+    with reading(path, BUSY_SECONDS) as connection:
+        connection.set_progress_handler(lambda: time.monotonic() > ends, CHECKED_STEPS)
+        yield connection
+
+
+@contextlib.contextmanager
+def reading(path: str, busy_seconds: float = 5.0) -> Iterator[Connection]:
     """Open the file for the block; raises errors.NotDone for what is wrong with it."""
-    with contextlib.closing(open_for_reading(path)) as connection:
+    with contextlib.closing(open_for_reading(path, busy_seconds)) as connection:
         try:
             yield connection
         except sqlite3.Error as error:

@@ -24,7 +24,9 @@ from tixd.config.loader import CollectorConfig
 from tixd.history import store
 from tixd.history.senders import SENDERS, SenderLog
 from tixd.history.writer import HistoryWriter, running
+from tixd.page.handler import PageHandler
 from tixd.runtime import tasks
+from tixd.runtime.http_server import EVERY_OTHER, METRICS
 from tixd.runtime.service import Service
 from tixd.runtime.startup import exit_now
 from tixd.runtime.status import Snapshot
@@ -112,6 +114,7 @@ class Collector(Service[CollectorSettings]):
         """Listen for bundles, and for the profiler where it has an address of its own."""
         if self.listeners:
             return
+        self._add_pages()
         if self._pprof == OWN_ADDRESS:
             self._server.routes.update(profiler.routes())
         address = f"{self.settings.address}:{self.settings.port}"
@@ -121,6 +124,14 @@ class Collector(Service[CollectorSettings]):
             self.listeners.append(admin)
         if self._pprof not in ("", OWN_ADDRESS):
             self.listeners.append(await profiler.listen(self._pprof))
+
+    def _add_pages(self) -> None:
+        """Answer every path that is none of the collector's own."""
+        pages = PageHandler(self.snapshot, lambda: self.settings.page_token, "TIX_PAGE_TOKEN")
+        routes = self._server.routes
+        if not self.settings.metrics_open:
+            routes[METRICS] = pages.guarded(routes[METRICS])
+        routes[f"GET {EVERY_OTHER}"] = pages.answer
 
     def snapshot(self) -> Snapshot:
         """Return the current state."""
@@ -139,7 +150,8 @@ class Collector(Service[CollectorSettings]):
         exit_now(0)
 
     def use_secrets(self, fresh: CollectorSettings) -> None:
-        """Give the sinks these secrets."""
+        """Use these secrets for the page, and give the sinks theirs."""
+        self.settings = replace(self.settings, page_token=fresh.page_token)
         for sink in self._sinks.sinks:
             if isinstance(sink, AmqpSink):
                 sink.reload(fresh)

@@ -26,6 +26,7 @@ from tixd.history import store, writer
 from tixd.history.cycles import CYCLES, Cycle
 from tixd.history.results import results_part
 from tixd.jobs import CheckVolume, JobResult, ProcessInstallation, describe
+from tixd.page.handler import PageHandler
 from tixd.pool.pool import Pool
 from tixd.pool.process import WorkerProcess
 from tixd.pool.sockets import REOPEN_LOG, TOGGLE_DEBUG
@@ -33,7 +34,14 @@ from tixd.queues.base import JobSource
 from tixd.roles.processing_metrics import ProcessingMetrics
 from tixd.runtime import control, tasks
 from tixd.runtime.control_server import Command
-from tixd.runtime.http_server import bind_address, health_routes, serve
+from tixd.runtime.http_server import (
+    EVERY_OTHER,
+    METRICS,
+    Routes,
+    bind_address,
+    health_routes,
+    serve,
+)
 from tixd.runtime.service import Service
 from tixd.runtime.startup import exit_now
 from tixd.runtime.status import (
@@ -129,10 +137,7 @@ class ProcessingService(Service[Settings]):
                 logs.warning("http_address_not_available", address=address, reason=error.detail)
             self._is_http_refused = True
             return
-        routes = health_routes(
-            lambda: self.snapshot().unready_reasons(), lambda: self.metrics.text(self.snapshot())
-        )
-        self.listeners.append(await serve(sockets, routes))
+        self.listeners.append(await serve(sockets, _routes(self)))
 
     def commands(self) -> Mapping[str, Command]:
         """Return the commands for failed results."""
@@ -337,6 +342,20 @@ class ProcessingService(Service[Settings]):
         self.leader = f"pid {os.getpid()}"
         self.keep_leadership = lock.keep
         return not self.stopping.is_set()
+
+
+def _routes(service: ProcessingService) -> Routes:
+    """Return what a processing role answers over HTTP."""
+    pages = PageHandler(service.snapshot, lambda: service.settings.page_token, "TIX_PAGE_TOKEN")
+    routes = dict(
+        health_routes(
+            lambda: service.snapshot().unready_reasons(),
+            lambda: service.metrics.text(service.snapshot()),
+        )
+    )
+    if not service.settings.metrics_open:
+        routes[METRICS] = pages.guarded(routes[METRICS])
+    return {**routes, f"GET {EVERY_OTHER}": pages.answer}
 
 
 def _worker_views(pool: Pool) -> tuple[WorkerView, ...]:

@@ -28,6 +28,12 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 #: Handlers by method and path, as "GET /metrics"; HEAD is GET without the body.
 Routes = Mapping[str, Handler]
 
+#: The route of what Prometheus reads.
+METRICS = "GET /metrics"
+
+#: The path of a route that answers every path without one of its own.
+EVERY_OTHER = "*"
+
 #: How long an answer may take to be written.
 ANSWER_SECONDS = 10.0
 
@@ -104,7 +110,7 @@ def health_routes(unready: Callable[[], Sequence[str]], metrics: Callable[[], by
     async def scrape(_: web.BaseRequest) -> web.Response:
         return web.Response(body=metrics(), headers={"Content-Type": CONTENT_TYPE})
 
-    return {"GET /healthz": health, "GET /readyz": readiness, "GET /metrics": scrape}
+    return {"GET /healthz": health, "GET /readyz": readiness, METRICS: scrape}
 
 
 async def route(request: web.BaseRequest, routes: Routes, *others: str) -> web.Response:
@@ -113,11 +119,12 @@ async def route(request: web.BaseRequest, routes: Routes, *others: str) -> web.R
     others: paths that are answered elsewhere; a 404 names them too.
     """
     method = "GET" if request.method == "HEAD" else request.method
-    handler = routes.get(f"{method} {request.path}")
+    known = [name.split(" ") for name in routes]
+    wanted = request.path if any(path == request.path for _, path in known) else EVERY_OTHER
+    handler = routes.get(f"{method} {wanted}")
     if handler:
         return await handler(request)
-    known = [name.split(" ") for name in routes]
-    methods = [method for method, path in known if path == request.path]
+    methods = [method for method, path in known if path == wanted]
     if not methods:
         here = ", ".join(dict.fromkeys([*others, *(path for _, path in known)]))
         return plain_text(f"not found; here are {here}\n", 404)
@@ -127,7 +134,8 @@ async def route(request: web.BaseRequest, routes: Routes, *others: str) -> web.R
 
 async def send(request: web.BaseRequest, response: web.Response) -> web.Response:
     """Write the response now; cut off a client that does not read it in time."""
-    response.headers.update({"Server": "tixd", "Cache-Control": "no-store"})
+    response.headers["Server"] = "tixd"
+    response.headers.setdefault("Cache-Control", "no-store")
     if not request.content.at_eof():
         response.force_close()
     try:

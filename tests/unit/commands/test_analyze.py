@@ -18,7 +18,6 @@ from tests.support.tables import table
 from tixd.analysis.summary import Direction, Summary
 from tixd.commands import Invocation, window_tables
 from tixd.commands.analyze import command
-from tixd.commands.output import iso_time
 from tixd.commands.window_tables import Style
 from tixd.commands.window_values import (
     AGREEMENT_MEMBERS,
@@ -29,6 +28,7 @@ from tixd.commands.window_values import (
     way_values,
     window_json,
 )
+from tixd.display import iso_time
 from tixd.results.payload import parse_failed_report
 from tixd.simulation.probing import LinkDirection
 
