@@ -5,6 +5,7 @@ Rules: only here is anything printed; the log goes where the settings say.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -97,8 +98,14 @@ def _ask_collectors(environment: Environment, _: str, request: str, seconds: flo
 
 def ask_roles(invocation: AnyInvocation) -> list[Mapping[str, Any]]:
     """Return the status of every role here, or of the one that the settings name."""
+    return asker(invocation, ANSWER_SECONDS)()
+
+
+def asker(invocation: AnyInvocation, seconds: float) -> Callable[[], list[Mapping[str, Any]]]:
+    """Return what asks for the status of roles as ask_roles does, as often as it is called."""
     loaded = invocation.load_for_asking()
-    return _known(ask_running(loaded, control.ask_all, _STATUS, ANSWER_SECONDS))
+    owner = functools.cache(functools.partial(_owner, loaded))
+    return lambda: _known(ask_running(loaded, control.ask_all, _STATUS, seconds, owner))
 
 
 def _known(roles: list[Any]) -> list[Mapping[str, Any]]:
@@ -113,12 +120,13 @@ def ask_running(
     ask: Callable[[Environment, str, str, float], Answer],
     request: str,
     seconds: float,
+    find_owner: Callable[[], int | None] | None = None,
 ) -> Answer:
     """Ask the tixd of this user, of the role that the settings name if they do; raises NotRunning.
 
     ask: `ask_one` or `ask_all` of runtime.control. Root also asks where a tixd has its sockets that
     root started and that became the owner of the reports. The volume is looked at only where nobody
-    else answers, and not for long, because it may hang.
+    else answers, and not for long, because it may hang; find_owner: tells who owns it instead.
     """
     role = COLLECTOR
     if isinstance(loaded.settings, Settings):
@@ -126,7 +134,10 @@ def ask_running(
     try:
         return ask(loaded.environment, role, request, seconds)
     except errors.NotRunning:
-        if os.geteuid() != 0 or (owner := _owner(loaded)) is None:
+        if os.geteuid() != 0:
+            raise
+        owner = find_owner() if find_owner else _owner(loaded)
+        if owner is None:
             raise
         return ask(loaded.environment.with_folders_of(owner), role, request, seconds)
 

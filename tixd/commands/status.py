@@ -13,10 +13,13 @@ from typing import Any
 
 import click
 
-from tixd.commands import AnyInvocation, ask_roles
+from tixd.commands import AnyInvocation, ask_roles, asker
 from tixd.commands.output import COLLECTOR_WORDS, WORDS, count_lines, fold, format_option
 from tixd.display import moment
 from tixd.runtime.status import duration, free_space
+
+#: How long --watch waits for an answer of a role: meanwhile it hears no key.
+WATCH_SECONDS = 2.0
 
 #: Lines that are a text of the role as it is, where it has one.
 _TEXTS = {"leader": "leader", "SIGHUP": "reload_error", "listens": "listens"}
@@ -24,16 +27,25 @@ _TEXTS = {"leader": "leader", "SIGHUP": "reload_error", "listens": "listens"}
 
 @click.command()
 @format_option("a page to read, or one JSON object a line for each role")
+@click.option("--watch", is_flag=True, help="redraw the page each second, until q or Ctrl-C")
 @click.pass_obj
-def command(invocation: AnyInvocation, form: str) -> None:
+def command(invocation: AnyInvocation, *, form: str, watch: bool) -> None:
     """Show what the tixd that runs on this machine does, role by role.
 
-    Exit code 1: none runs, or none that this user may ask.
+    Exit code 1: none runs, or none that this user may ask; --watch has no terminal.
 
     \b
-    Example: is it working, and on what?
+    Examples: is it working, and on what? On a terminal, for a while
       tixd status
+      tixd status --watch
     """
+    if watch:
+        if form == "json":
+            raise click.UsageError("--watch shows the page: leave out --format json")
+        from tixd.commands import status_watch  # noqa: PLC0415 - only this shows a screen
+
+        status_watch.watch(asker(invocation, WATCH_SECONDS), page)
+        return
     for number, role in enumerate(ask_roles(invocation)):
         if form == "json":
             print(json.dumps(role))
