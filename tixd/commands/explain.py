@@ -1,13 +1,8 @@
-"""`tixd explain [WORD]`: what a word of the results means: a section of the manual's glossary.
-
-Rules: the glossary is the only source; below its title, a section names in "Also:" the other words
-that lead to it: marks, columns, members.
-"""
+"""`tixd explain [WORD]`: what a word of the results means: a section of the manual's glossary."""
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 import click
@@ -15,29 +10,7 @@ from click.shell_completion import CompletionItem
 
 from tixd.commands import manual, output
 from tixd.config import values
-
-PAGE = "glossary"
-
-#: A word or mark in the paragraph of other words.
-_QUOTED = re.compile(r"`([^`]+)`")
-
-
-def sections() -> dict[str, str]:
-    """Return the sections of the glossary by their titles, each with its heading."""
-    parts = re.split(r"^(?=## )", manual.text(PAGE), flags=re.MULTILINE)[1:]
-    return {part.split("\n")[0].removeprefix("## "): part for part in parts}
-
-
-def other_words(section: str) -> list[str]:
-    """Return the other words that lead to a section."""
-    line = section.split("\n\n")[1]
-    return _QUOTED.findall(line) if line.startswith("Also: ") else []
-
-
-def meaning(section: str) -> str:
-    """Return the sentence that says what the word means."""
-    paragraphs = section.split("\n\n")
-    return paragraphs[1 + paragraphs[1].startswith("Also: ")].replace("\n", " ")
+from tixd.glossary import meaning, other_words, sections
 
 
 def find(word: str) -> str:
