@@ -13,7 +13,7 @@ from tixd.results.response import with_hint
 from tixd.runtime.status import age
 
 #: What an installation can be in a word, those first that need attention.
-Kind = Literal["blocked", "silent", "kept", "set-aside", "well", "gone"]
+Kind = Literal["blocked", "silent", "kept", "set-aside", "new", "well", "gone"]
 
 #: All of them, in that order.
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -58,7 +58,9 @@ class Words:
             return "silent"
         if state.kept:
             return "kept"
-        return "set-aside" if self._is_bad(state) else "well"
+        if self._is_bad(state):
+            return "set-aside"
+        return "well" if self.last_result(state) else "new"
 
     def urgency(self, state: InstallationState) -> tuple[int, int, int, int]:
         """Sort those first that need attention, and of the silent those that stopped last."""

@@ -6,6 +6,7 @@ somebody searched for is a value, never a part of a statement or a pattern.
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -89,13 +90,16 @@ def _condition(search: str) -> tuple[str, dict[str, object]]:
 
 # --- sort ----------------------------------------------------------------------------------------
 
-#: KINDS as conditions, at the moments of _times.
+_LAST = "coalesce(nullif(result_at, 0), timestamp, 0)"
+
+#: KINDS as conditions, at the moments of _times, in the order in which they are tried.
 _IS = {
     "gone": "seen_at < :gone",
     "blocked": "trouble > ''",
-    "silent": "coalesce(nullif(result_at, 0), timestamp) < :silent",
+    "silent": f"{_LAST} BETWEEN 1 AND :silent",
     "kept": "kept > 0",
     "set-aside": "set_aside_at >= coalesce(result_at, 0)",
+    "new": f"{_LAST} = 0",
 }
 
 _CASES = " ".join(f"WHEN {condition} THEN {KINDS.index(kind)}" for kind, condition in _IS.items())
@@ -103,8 +107,6 @@ _CASES = " ".join(f"WHEN {condition} THEN {KINDS.index(kind)}" for kind, conditi
 _WELL = KINDS.index("well")
 
 _RANK = f"CASE {_CASES} ELSE {_WELL} END"
-
-_LAST = "coalesce(nullif(result_at, 0), timestamp, 0)"
 
 #: Whether the last result is too old to be compared with others.
 _IS_OLD = f"{_LAST} < :old"
@@ -124,7 +126,7 @@ SORTS: Mapping[str, str] = MappingProxyType(
 def _times(words: Words) -> dict[str, object]:
     return {
         "gone": words.latest - GONE_SECONDS,
-        "silent": words.now - words.silent_seconds,
+        "silent": math.ceil(words.now - words.silent_seconds) - 1,
         "old": words.now - DAY_SECONDS,
     }
 

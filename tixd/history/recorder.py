@@ -52,7 +52,7 @@ class Recorder:
                 shorten(words),
                 was == "kept",
                 origin.asn if origin else None,
-                origin.name if origin else None,
+                shorten(origin.name) if origin else None,
                 *_values(summary.upstream),
                 *_values(summary.downstream),
             )
