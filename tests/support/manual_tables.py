@@ -14,6 +14,7 @@ from tests.support.manual_pages import ROOT, page, path_of
 from tixd.collector import mapping
 from tixd.commands import manual, window_values
 from tixd.config.values import COLLECTOR, PROCESSING, SettingsTable
+from tixd.page import grades
 
 
 def settings_table() -> str:
@@ -83,6 +84,14 @@ def members_table(meanings: Mapping[str, str]) -> str:
     return "\n".join(["| name | meaning |", "| --- | --- |", *rows])
 
 
+def grades_table() -> str:
+    """Words for usage and quality, from which value on each is used, and what it means."""
+    rows = ["| value | from | word | meaning |", "| --- | --- | --- | --- |"]
+    for value, found in (("usage", grades.USAGE), ("quality", grades.QUALITY)):
+        rows += (f"| {value} | {g.least:g} | {g.word} | {g.meaning} |" for g in found)
+    return "\n".join(rows)
+
+
 def _default(table: SettingsTable, name: str) -> str:
     return f"`{shown}`" if (shown := table.default_text(name)) else ""
 
@@ -98,6 +107,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "keys": ("collector", key_table),
     "pages": ("README", page_list),
     "modules": ("architecture", module_table),
+    "grades": ("glossary", grades_table),
     "sure": ("glossary", partial(members_table, window_values.SURE)),
     "csv columns": ("analyze", partial(members_table, window_values.CSV_COLUMNS)),
     "json members": ("analyze", partial(members_table, window_values.WINDOW_MEMBERS)),

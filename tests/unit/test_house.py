@@ -55,6 +55,7 @@ PURE_BUT = {
 CRUMBS = {
     "health": "a command",
     "pages": "the table that each new page is written into",
+    "words": "a page",
 }
 
 #: A module as comments and docstrings name it.

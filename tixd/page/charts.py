@@ -17,6 +17,9 @@ from typing import NamedTuple
 #: Most ticks of an axis of values, and of time.
 MAX_TICKS, MAX_TIME_TICKS = 6, 9
 
+#: Values that differ by less are drawn as one.
+MIN_RANGE = 1e-9
+
 _HOUR, _DAY = 3600, 86_400
 
 #: Distances between ticks of time, seconds.
@@ -26,7 +29,7 @@ _TIME_STEPS = (60, 300, 600, 1800, _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY
 _WIDTH, _HEIGHT = 1000, 100
 
 #: Width and height of a sparkline, and of a bar of quartiles, pixels.
-SPARK = 120, 24
+SPARK = 96, 24
 BOX = 160, 16
 
 #: Room for a mark in the legend, and for a character behind it, pixels.
@@ -71,8 +74,10 @@ def axis(low: float, high: float, most: int = MAX_TICKS) -> Axis:
     >>> axis(0.0, 1.0).ticks, axis(0.0, 1234.0).ticks
     ((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), (0.0, 250.0, 500.0, 750.0, 1000.0, 1250.0))
     """
-    if not high > low:
-        low, high = (min(low, 0.0), max(high, 0.0)) if low else (0.0, 1.0)
+    if high - low < MIN_RANGE:
+        low, high = min(low, 0.0), max(high, 0.0)
+    if high - low < MIN_RANGE:
+        low, high = 0.0, 1.0
     power = 10.0 ** math.floor(math.log10((high - low) / (most - 1)))
     for step in (power * factor for factor in (1, 2, 2.5, 5, 10, 20)):
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -284,11 +289,11 @@ def _path(corners: Iterable[tuple[float, float]]) -> str:
 
 
 def _range(scale: Axis, run: Sequence[tuple[float, Point]]) -> str:
-    """Return the outline of the ranges of a run of points; "" where one has none."""
+    """Return the outline of the ranges of a run of points; "" where one has none, or all are 0."""
     over = [(x, _y(scale, p.high)) for x, p in run if p.high is not None]
     under = [(x, _y(scale, p.low)) for x, p in run if p.low is not None]
     is_whole = len(run) == len(over) == len(under) > 1
-    return f"{_path([*over, *reversed(under)])}Z" if is_whole else ""
+    return f"{_path([*over, *reversed(under)])}Z" if is_whole and over != under else ""
 
 
 def _grid(scale: Axis) -> Iterator[str]:

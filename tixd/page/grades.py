@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from tixd.page.views import Tone
+
 
 class Grade(NamedTuple):
     """A grade: its word, the least value that has it, and what that means for the line."""
@@ -35,8 +37,8 @@ QUALITY: Sequence[Grade] = (
     Grade("poor", 0.0, "most of the minutes were congested"),
 )
 
-#: How much attention each word asks for; as views.Tone.
-TONES: Mapping[str, str] = MappingProxyType(
+#: How much attention each word asks for.
+TONES: Mapping[str, Tone] = MappingProxyType(
     {"full": "bad", "busy": "warn", "poor": "bad", "fair": "warn", "good": "good"}
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tixd.page import overview
+from tixd.page import installation_detail, installation_list, network_list, overview, words
 from tixd.page.views import Page
 
 #: Roles that schedule, and so have a history of results and cycles.
@@ -19,6 +19,22 @@ ALL = frozenset({*SCHEDULING, *COLLECTING, "worker"})
 #: Every page, in the order of the menu.
 PAGES = (
     Page("/", ALL, overview.show, "Overview"),
+    Page(
+        "/installations",
+        SCHEDULING,
+        installation_list.show,
+        "Installations",
+        {"sort": tuple(installation_list.SORTS)},
+    ),
+    Page(
+        "/installations/{user:int}/{installation:int}",
+        SCHEDULING,
+        installation_detail.show,
+        choices={"span": tuple(installation_detail.SPANS)},
+    ),
+    Page("/as", SCHEDULING, network_list.show, "Networks"),
+    Page("/failed", SCHEDULING, installation_list.show_failed, "Not posted"),
+    Page("/words", SCHEDULING, words.show),
     Page("/cycles", SCHEDULING, overview.show_cycles, "Cycles"),
 )
 

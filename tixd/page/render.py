@@ -11,6 +11,7 @@ import functools
 import hashlib
 import io
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
@@ -23,10 +24,13 @@ from tixd import display, errors
 from tixd.history import store
 from tixd.page import pages
 from tixd.page.views import Answer, Asked, Column, Page, Query, View, encoded
-from tixd.runtime.status import Snapshot, duration, headline
+from tixd.runtime.status import Snapshot, age, duration, headline
 
 #: How long the statements of a page may take, seconds.
 QUERY_SECONDS = 4.0
+
+#: Longest name of a page in the name of a file, characters.
+MAX_FILE_NAME = 60
 
 #: Where static files are.
 STATIC = "/static/"
@@ -62,7 +66,7 @@ def answer(asked: Asked) -> Answer:
     if form == ".json":
         return Answer(view.status, _json(view), _FORMS[form])
     if form == ".csv":
-        return _csv(view, page.path)
+        return _csv(view, query)
     return Answer(view.status, _html(view, query, now), _HTML)
 
 
@@ -116,15 +120,28 @@ def _json(view: View) -> bytes:
     return orjson.dumps({**view.data, **rows}, option=orjson.OPT_NON_STR_KEYS) + b"\n"
 
 
-def _csv(view: View, path: str) -> Answer:
+def _csv(view: View, query: Query) -> Answer:
     if view.table is None:
-        return Answer(404, f"{path} has no table, and so no CSV\n".encode())
+        return Answer(404, b"this page has no table, and so no CSV\n")
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([column.name for column in view.table.columns])
     for row in view.table.rows:
         writer.writerow([display.csv_cell(cell) for cell in row])
-    return Answer(view.status, text.getvalue().encode(errors="replace"), _FORMS[".csv"])
+    headers = {"Content-Disposition": f'attachment; filename="{file_name(query)}"'}
+    body = text.getvalue().encode(errors="replace")
+    return Answer(view.status, body, _FORMS[".csv"], headers)
+
+
+def file_name(query: Query) -> str:
+    """Return what a table is called where it is saved: by its page and the minute, in UTC.
+
+    >>> file_name(Query("/installations/7/1", 0.0)), file_name(Query("/x/%22%0d", 0.0))
+    ('tixd-installations-7-1-19700101T0000Z.csv', 'tixd-x-22-0d-19700101T0000Z.csv')
+    """
+    words = "-".join(re.findall("[A-Za-z0-9]+", query.path))[:MAX_FILE_NAME]
+    minute = re.sub("[-:]", "", display.iso_time(query.moment))[:13]
+    return f"{'-'.join(filter(None, ('tixd', words, minute)))}Z.csv"
 
 
 def _html(view: View, query: Query, now: Snapshot) -> bytes:
@@ -157,6 +174,7 @@ def _environment() -> jinja2.Environment:
         moment=display.moment,
         iso=display.iso_time,
         duration=duration,
+        age=age,
         bytes=in_bytes,
         segment=encoded,
     )
@@ -182,7 +200,7 @@ def cell(value: Any, column: Column, moment: float) -> str:
     if value is None or value == "":
         return "-"
     if column.kind == "number":
-        return f"{value:,.{column.digits}f}"
+        return f"{value:z,.{column.digits}f}"
     if column.kind == "share":
         return f"{100 * value:.{column.digits}f}"
     if column.kind == "seconds":

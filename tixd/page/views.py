@@ -87,7 +87,8 @@ class View:
     """A page's answer.
 
     template: what makes HTML of it; data: for the template and, as it is, for JSON; table: the
-    page's table, for all three; figures: SVG by name, for the template; status: of HTTP.
+    page's table, for all three; figures: SVG by name, shown: what else the template alone has;
+    status: of HTTP.
     """
 
     template: str
@@ -96,6 +97,7 @@ class View:
     table: Table | None = None
     pager: Pager | None = None
     figures: Mapping[str, str] = field(default_factory=dict)
+    shown: Mapping[str, Any] = field(default_factory=dict)
     status: int = 200
 
 

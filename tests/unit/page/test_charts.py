@@ -168,7 +168,7 @@ def test_a_sparkline_says_its_values_and_parts_at_gaps():
     found = parsed(sparkline("usage", points, 0, DAY, "down", 1500))
     assert next(found.iter("title")).text == "usage: lowest 0.00, highest 2.00, last 2.00"
     [line] = classed(found, "line", "down")
-    assert line.get("d") == "M1.0 22.0h0L2.6 2.0M119.0 2.0h0"
+    assert line.get("d") == "M1.0 22.0h0L2.3 2.0M95.0 2.0h0"
     empty = parsed(sparkline("usage", [Point(0, None)], 0, DAY, "down", 1500))
     assert next(empty.iter("title")).text == "usage: no value"
 
