@@ -17,9 +17,10 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 import orjson
+import pytest
 
 from soaking import http_targets
-from tests.support import bundles, gratia, made
+from tests.support import bundles, gratia, made, recordings
 from tests.support.results import result
 from tixd import errors
 from tixd.amqp.messages import Properties
@@ -75,10 +76,9 @@ def target(name: str, *kinds: str, made: Callable[[], Iterable[bytes]]) -> Calla
     return declare
 
 
-def recorded() -> list[Mapping[str, str]]:
-    """Return the records of our own with what the original answered."""
-    lines = (ROOT / "tests/data/gracc/cases.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+def recorded() -> list[str]:
+    """Return records of our own for which it is known what the original made of them."""
+    return [case["record"] for case in gratia.cases() if "record" in case]
 
 
 # --- reports and results -------------------------------------------------------------------------
@@ -179,9 +179,14 @@ def _updates() -> Iterable[bytes]:
     yield gratia.replicated([gratia.job('<S>24" disk</S>'), gratia.storage("<Site>x</Site>")])[
         "arg1"
     ]
-    for case in recorded():
-        if "record" in case:
-            yield f"replication|{case['record']}|||".encode()
+    yield from (f"replication|{record}|||".encode() for record in recorded())
+    yield from _shared("update.bundle")
+
+
+def _shared(name: str) -> Iterable[bytes]:
+    """Real bundles that were recorded with the original, where they lie beside the project."""
+    with contextlib.suppress(pytest.skip.Exception):
+        yield recordings.shared_data(f"gracc/{name}").read_bytes()
 
 
 @target("update", "faults 33", "G1", "G5", "field C2", "field C3", "field C9", made=_updates)
@@ -222,15 +227,33 @@ def _read(parameters: Mapping[str, bytes]) -> None:
     *("faults 33", "G1", "field C2", "field C9"),
     made=lambda: [
         gratia.enveloped(gratia.job() + gratia.storage("<Site>x</Site>"))["arg1"],
-        *(
-            f"<RecordEnvelope>{case['record']}</RecordEnvelope>".encode()
-            for case in recorded()
-            if "record" in case
-        ),
+        *(f"<RecordEnvelope>{record}</RecordEnvelope>".encode() for record in recorded()),
+        *_shared("multiupdate.xml"),
     ],
 )
 def _multiupdate(data: bytes) -> None:
     _read({"command": b"multiupdate", "arg1": data, "from": b"x"})
+
+
+@target("text beside a record", "field C2", "field C9", "faults 33", made=lambda: [b"<raw/>", b"x"])
+def _beside(data: bytes) -> None:
+    """A record is what it is alone, whose outcome is compared with the original's in the tests.
+
+    Not one with an odd quote: behind it only whole XML is understood.
+    """
+    even = [record for record in recorded() if record.count('"') % 2 == 0]
+    record = even[sum(data) % len(even)]
+    junk = data.translate(None, b'|"\\').decode("utf-8", "ignore").replace("\0", "")
+    alone, beside = (_outcome(record, text) for text in ("<raw/>", junk))
+    assert alone == beside, "another outcome beside other raw XML"
+
+
+def _outcome(record: str, raw: str) -> object:
+    try:
+        found = read_bundle(gratia.replicated([record, record], raw=raw, extra=raw), LIMITS)
+    except errors.BadRequest as error:
+        return error.status
+    return [one.fields for one in found.records]
 
 
 @target(
