@@ -191,10 +191,12 @@ class WorkerSocket:
     def wait(self, seconds: float | None) -> None:
         """Wait, for `seconds` or without limit, for a message, a descriptor or the parent's end.
 
-        The end of the parent ends only one wait: it stays readable.
+        The end of the parent ends waits until `is_orphaned` says so, and one more: its sentinel
+        stays readable, and is so a moment before the kernel gives this process another parent.
         """
         if self._parent and self.is_orphaned and self._parent.sentinel in self._poller:
             self._poller.unregister(self._parent.sentinel)
+            return
         self._poller.poll(None if seconds is None else math.ceil(1000 * seconds))
 
     def receive(self) -> Coded | None:

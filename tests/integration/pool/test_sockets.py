@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import select
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,3 +62,23 @@ def test_a_worker_whose_parent_has_ended_waits_for_its_posts_and_does_not_spin(
     os.close(sentinel)
     os.close(outcome)
     assert waits < 5
+
+
+def test_a_worker_learns_of_its_parents_end_although_the_kernel_tells_it_in_two_steps(
+    tmp_path, monkeypatch
+):
+    """A process that ends closes its files first, and only then its children get another parent."""
+    sentinel, end_of_parent = os.pipe()
+    os.close(end_of_parent)
+    parent = SimpleNamespace(pid=os.getppid(), sentinel=sentinel)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: parent)
+    with contextlib.closing(PoolSocket(str(tmp_path))) as pool:
+        worker = WorkerSocket(pool.endpoint, b"worker-1")
+        worker.wait(60.0)
+        assert not worker.is_orphaned
+        parent.pid = 0
+        begun = time.monotonic()
+        worker.wait(30.0)
+        assert time.monotonic() - begun < 20
+        worker.close()
+    os.close(sentinel)
