@@ -105,6 +105,10 @@ class Collecting(World):
             if role.poll() is not None:
                 self.again(name)
 
+    def addresses(self) -> list[str]:
+        """Return where the collector answers HTTP."""
+        return [f"127.0.0.1:{self.port}"]
+
     def history(self) -> tuple[str, Path]:
         """Return the role that has a history, and its file."""
         return "collector", self.folder / "collector.sqlite"

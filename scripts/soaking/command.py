@@ -33,6 +33,7 @@ def main(words: Sequence[str]) -> int:
     options = _options(words)
     if options.list:
         return _print_plans(options)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end all that was started
     if options.role == "all":
         return _all(options)
     return _one(options)
@@ -98,6 +99,7 @@ def _start(options: argparse.Namespace, role: str, folder: Path) -> subprocess.P
 def _one(options: argparse.Namespace) -> int:
     """Soak one role in this process."""
     from soaking.collecting_records import collector
+    from soaking.looker import Looker
     from soaking.processing import hosts, standalone
     from soaking.watch import Watch
     from soaking.world import Report, counts_by_fault, run
@@ -105,14 +107,19 @@ def _one(options: argparse.Namespace) -> int:
     worlds: dict[str, Any] = {"standalone": standalone, "hosts": hosts, "collector": collector}
     began = time.strftime("%Y-%m-%d %H:%M")
     report = Report(options.role, options.seed, options.minutes, began)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end all that was started
     _say(f"{options.role}: seed {options.seed}, {options.minutes:g} minutes")
     with _folder(report) as folder, worlds[options.role](report, folder) as world:
-        watch = Watch(world.pids)
+        watch, looker = Watch(world.pids), Looker(world.addresses)
         watch.start()
+        looker.start()
         run(world, _plans(options, options.role), options.minutes)
+        looker.stop()
         watch.stop()
         world.finish()
+        report.problems += looker.problems()
+        if orphans := world.orphans():
+            report.problems.append(f"worker processes outlive their parents: {orphans}")
+        report.figures["pages"] = {str(status): n for status, n in looker.statuses.items()}
         report.growths = watch.growths()
     told = report.as_json() | {
         "faults": counts_by_fault(report.done),

@@ -16,10 +16,12 @@ from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.support import bundles
+from tests.support import bundles, service
 from tests.support.collecting import collecting
 from tixd.collector.server import SERVLET
 from tixd.config.environment import Environment
+from tixd.config.fields import Secret
+from tixd.page.handler import PageHandler
 from tixd.runtime import control_server, http_server
 from tixd.sinks.json_lines import LinesSink
 
@@ -57,7 +59,9 @@ class _Servers:
     async def health(self) -> Address:
         """The HTTP address of a processing role."""
         sockets = await http_server.bind_address("127.0.0.1:0")
-        routes = http_server.health_routes(lambda: ["not yet"], lambda: b"x 1\n")
+        health = http_server.health_routes(lambda: ["not yet"], lambda: b"x 1\n")
+        page = PageHandler(service.snapshot, lambda: Secret(""), "TIX_PAGE_TOKEN")
+        routes = {**health, f"GET {http_server.EVERY_OTHER}": page.answer}
         listener = await http_server.serve(sockets, routes)
         host, port = listener.addresses[0][:2]
         return host, port
@@ -128,13 +132,15 @@ def _bundles() -> Iterable[bytes]:
 
 
 def _requests() -> Iterable[bytes]:
-    yield from map(_get, ("/healthz", "/readyz", "/metrics", "/?a=b", "/../etc/passwd"))
+    yield from map(_get, _PATHS)
 
 
 def _commands() -> Iterable[bytes]:
     yield from map(_get, ("/status", "/status?x=1"))
     yield b"POST /failed/retry HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 
+
+_PATHS = ("/healthz", "/readyz", "/metrics", "/?a=b", "/cycles.json", "/static/../etc/passwd")
 
 Server = tuple[str, tuple[str, ...], Callable[[], Iterable[bytes]], Callable[[bytes], None]]
 

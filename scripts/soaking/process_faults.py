@@ -16,7 +16,7 @@ import psutil
 
 from soaking.processing import IN_FLIGHT, WORKERS, Processing, children
 from soaking.registry import EVERY, PROCESSING, fault
-from soaking.world import World, is_gone, shows, stopped
+from soaking.world import World, holds, is_gone, shows, stopped
 
 #: Posts that may be in flight in one role.
 OF_ROLE = IN_FLIGHT * WORKERS
@@ -34,12 +34,20 @@ def worker_process_killed(world: Processing, random: Random) -> str:
 
 @fault("faults 2", "faults 4", "faults 19", roles=EVERY, ends=True, repeats=OF_ROLE)
 def main_process_killed(world: World, random: Random) -> str:
-    name, role = world.any_role(random)
+    name, _ = world.any_role(random)
+    proof = _killed(world, name)
+    world.again(name)
+    return proof
+
+
+def _killed(world: World, name: str) -> str:
+    """Kill the main process of a role; its workers must end by themselves."""
+    role = world.roles[name]
     workers = children(role.pid)
     os.kill(role.pid, signal.SIGKILL)
     role.wait(60)
-    shows(lambda: all(map(is_gone, workers)), "worker processes gone too")
-    world.again(name)
+    if not holds(lambda: all(map(is_gone, workers)), 30):
+        raise RuntimeError(f"{name}: workers outlive their parent: {workers}")
     return f"{name} {role.pid} gone, exit code {role.poll()}, {len(workers)} workers gone too"
 
 
@@ -189,12 +197,10 @@ def history_removed(world: World, random: Random) -> str:
 @fault("G10", roles=EVERY, ends=True, repeats=OF_ROLE)
 def history_damaged_while_its_role_is_down(world: World, random: Random) -> str:
     name, file = world.history()
-    role = world.roles[name]
-    os.kill(role.pid, signal.SIGKILL)
-    role.wait(60)
+    _killed(world, name)
     for path in (file, file.with_name(f"{file.name}-wal")):
         path.write_bytes(random.randbytes(20_000))
-    mark = world.mark(role)
+    mark = world.mark(world.roles[name])
     world.again(name)
     return shows(lambda: world.said(mark, "history_set_aside"), f"{name}: history_set_aside")
 

@@ -131,6 +131,10 @@ class Processing(World):
 
     # --- what faults need ------------------------------------------------------------------------
 
+    def addresses(self) -> list[str]:
+        """Return where the roles answer HTTP."""
+        return [role.http for role in list(self.roles.values())]
+
     def history(self) -> tuple[str, Path]:
         """Return the role that has a history, and its file."""
         name = "dispatcher" if "dispatcher" in self.roles else "standalone"

@@ -20,7 +20,7 @@ import orjson
 import pytest
 
 from soaking import http_targets
-from tests.support import bundles, gratia, made, recordings
+from tests.support import bundles, filled_history, gratia, made, recordings, service
 from tests.support.results import result
 from tixd import errors
 from tixd.amqp.messages import Properties
@@ -30,12 +30,15 @@ from tixd.collector.bundle import read_bundle
 from tixd.collector.record_parser import Limits, ParsedElement
 from tixd.config import loader
 from tixd.history import job_record
+from tixd.page import pages, render
+from tixd.page.views import Asked
 from tixd.pool import codec
 from tixd.queues import celery_message
 from tixd.reports.decode import decode_many
 from tixd.reports.model import Report
 from tixd.results import journal_format, payload, response
 from tixd.results.backoff import Backoff
+from tixd.runtime.status import HistoryView, Snapshot
 
 ROOT = Path(__file__).parents[2]
 
@@ -419,6 +422,36 @@ def _as_line(data: bytes) -> None:
             version, first, last = formats.span(fields, shape)
             assert version in (4, 6)
             assert 0 <= first <= last < 2**128
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _snapshot() -> Snapshot:
+    """A role with a history of some days."""
+    file = Path(tempfile.mkdtemp(prefix="fuzz-")) / "history.sqlite"
+    filled_history.fill(file, installations=6, days=0.3)
+    return service.snapshot(moment=1.7e9, history=HistoryView(str(file)))
+
+
+def _addresses() -> Iterable[bytes]:
+    paths = [page.path for page in pages.of_role("standalone")]
+    for path in paths:
+        plain = path.replace("{user}", "1").replace("{installation}", "1").encode()
+        yield plain + b"?search=<zzz>&sort=-kept&page=2&state=silent&since=1d"
+        yield plain + b".json?user=1&range=30d&from=2026-01-01"
+        yield plain + b".csv"
+    yield b"/static/page.css"
+
+
+@target("address of the page", "G5", "G14", made=_addresses)
+def _address(data: bytes) -> None:
+    """Any path and query have an answer, in which nothing of them is markup."""
+    path, _, query = data.decode("latin-1").partition("?")
+    given = render.answer(Asked(path, query, "", _snapshot()))
+    assert given.status in (200, 304, 400, 404), given.status
+    assert b"<zzz" not in given.body or b"json" in given.content_type.encode()
 
 
 # --- servers -------------------------------------------------------------------------------------

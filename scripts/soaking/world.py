@@ -28,7 +28,14 @@ from soaking.plan import NotActed, Planned
 PROOF_SECONDS, RECOVERY_SECONDS = 30.0, 90.0
 
 #: Events that say that tixd, and not what is around it, is wrong.
-FAULTS_OF_TIXD = {"unexpected", "request_failed", "status_line_failed", "control_request_failed"}
+FAULTS_OF_TIXD = {
+    "unexpected",
+    "request_failed",
+    "status_line_failed",
+    "control_request_failed",
+    "page_failed",
+}
+
 
 #: What such an event may say all the same: a fault took descriptors or memory away.
 LACKS = (b"Too many open files", b"Cannot allocate memory", b"MemoryError")
@@ -142,6 +149,10 @@ class World:
     def check(self) -> None:
         """Note what must never be, after each fault."""
 
+    def addresses(self) -> list[str]:
+        """Return where the roles answer HTTP."""
+        raise NotImplementedError
+
     # --- roles -----------------------------------------------------------------------------------
 
     def start(self, name: str, starter: Callable[[], Any]) -> None:
@@ -170,6 +181,17 @@ class World:
             with contextlib.suppress(OSError):
                 role.kill()
             role.wait(60)
+
+    def orphans(self) -> list[int]:
+        """Return worker processes that have outlived their parents."""
+        found = []
+        for process in psutil.process_iter(["ppid", "cmdline"]):
+            with contextlib.suppress(psutil.Error):
+                is_worker = "spawn_main" in " ".join(process.info["cmdline"] or ())
+                if process.info["ppid"] == 1 and is_worker:
+                    folder = process.environ().get("RUNTIME_DIRECTORY", "")
+                    found += [process.pid] * folder.startswith(str(self.folder))
+        return found
 
     # --- logs ------------------------------------------------------------------------------------
 
