@@ -71,7 +71,7 @@ def test_the_page_says_the_same_as_its_json_and_csv(daemon, browser):
 
 def test_the_first_page_says_that_all_is_well_and_links_the_others(daemon, browser):
     with looking(browser, f"http://{daemon.http}/") as look:
-        assert "running, ready" in look.text()
+        assert "Well: 0 of " in look.text()
         look.page.get_by_role("link", name="Cycles").click()
         look.page.wait_for_url("**/cycles")
         assert "Every 41 d 16 h" in look.text()

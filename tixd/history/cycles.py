@@ -74,3 +74,18 @@ def latest(history: sqlite3.Connection, most: int) -> list[tuple[Any, ...]]:
         [most],
     )
     return [tuple(row) for row in found]
+
+
+def windows_over_time(
+    history: sqlite3.Connection, since: float, step_seconds: float
+) -> list[tuple[float, int, int]]:
+    """Return windows and failures of the cycles that began in each step since an epoch second.
+
+    Each: the begin of the step, a multiple of it; steps without a cycle are left out.
+    """
+    found = history.execute(
+        "SELECT CAST(begin / ?1 AS INTEGER) * ?1 AS step, sum(windows), sum(failures) FROM cycles"
+        " WHERE begin >= ?2 GROUP BY step ORDER BY step",
+        [step_seconds, since],
+    )
+    return [tuple(row) for row in found]

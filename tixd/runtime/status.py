@@ -302,14 +302,14 @@ def headline(now: Snapshot) -> str:
     if now.state != "running":
         return now.state
     reasons = now.unready_reasons()
-    troubles = "; ".join(_troubles(now, duration))
+    wrong = "; ".join(troubles(now, duration))
     if reasons:
-        return "; ".join(filter(None, (f"running, NOT READY: {'; '.join(reasons)}", troubles)))
-    return f"running; {troubles}" if troubles else "running, ready"
+        return "; ".join(filter(None, (f"running, NOT READY: {'; '.join(reasons)}", wrong)))
+    return f"running; {wrong}" if wrong else "running, ready"
 
 
-def _troubles(now: Snapshot, words: Duration) -> Iterator[str]:
-    """Yield what is wrong although the role can work, the worst first."""
+def troubles(now: Snapshot, words: Duration) -> Iterator[str]:
+    """Yield what is wrong although the role can work, the worst first; `words` writes seconds."""
     if not now.sink_problems and (trouble := now.bundles.trouble(now.moment)):
         yield trouble
     if 0.0 < now.unattended_seconds <= now.period_seconds:
@@ -359,7 +359,7 @@ def _parts(now: Snapshot) -> Iterator[str]:
         yield "starting"
     else:
         yield _verdict(now)
-        yield from _troubles(now, rough)
+        yield from troubles(now, rough)
         yield from _work(now)
 
 
@@ -370,6 +370,11 @@ def _verdict(now: Snapshot) -> str:
         return _DOING[now.role]
     state = "starting" if now.moment - now.started < STARTING_SECONDS else "NOT READY"
     return f"{state}: {', '.join(reason.rstrip('.') for reason in reasons)}"
+
+
+def work_line(now: Snapshot) -> str:
+    """Say what a running role does, without what is wrong."""
+    return "; ".join(_work(now))
 
 
 def _work(now: Snapshot) -> Iterator[str]:
