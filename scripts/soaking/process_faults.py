@@ -32,7 +32,7 @@ def worker_process_killed(world: Processing, random: Random) -> str:
     )
 
 
-@fault("faults 2", "faults 4", "faults 19", roles=EVERY, ends=True, repeats=OF_ROLE)
+@fault("faults 2", "faults 4", "faults 19", "faults 32", roles=EVERY, ends=True, repeats=OF_ROLE)
 def main_process_killed(world: World, random: Random) -> str:
     name, _ = world.any_role(random)
     proof = _killed(world, name)
@@ -60,7 +60,20 @@ def all_processes_of_a_host_killed(world: World, random: Random) -> str:
     return f"{name} and its workers killed, exit code {role.poll()}"
 
 
-@fault("faults 9", roles=EVERY, ends=True)
+@fault("faults 5", roles=PROCESSING)
+def second_one_stands_by(world: Processing, random: Random) -> str:
+    """Another process with the same schedule folder: it waits, and ends when it is told to."""
+    name, _ = world.history()
+    with world.second(name) as second:
+        mark = second.log_file, 0
+        shows(lambda: world.said(mark, "standing_by"), "standing_by", 60)
+        time.sleep(random.uniform(0, 3))
+        if (code := second.ends()[0]) != 0:
+            raise RuntimeError(f"the second {name} ended with exit code {code}")
+    return f"a second {name} said standing_by, and ended with exit code 0"
+
+
+@fault("faults 9", "faults 32", roles=EVERY, ends=True)
 def role_stopped(world: World, random: Random) -> str:
     name, role = world.any_role(random)
     role.send_signal(signal.SIGTERM)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -58,6 +58,7 @@ class Processing(World):
         self.broker: Broker | None = None
         self.broker_relay: Relay | None = None
         self.filler: Path | None = None
+        self._make: dict[str, Callable[..., Service]] = {}
         #: Unusable reports that were put beside good ones.
         self.junk = 0
 
@@ -97,7 +98,12 @@ class Processing(World):
     def _begin_role(self, name: str, **variables: str) -> None:
         options = self.environment() | variables
         state = self.folder / name[0]
-        self.start(name, lambda: Service(self.base, state, self.relay.port, **options))
+        self._make[name] = partial(Service, self.base, state, self.relay.port, **options)
+        self.start(name, self._make[name])
+
+    def second(self, name: str) -> Service:
+        """Start the same role once more, beside it."""
+        return self._make[name](name=f"second-{len(self.report.done)}")
 
     def taken_count(self) -> int:
         """Return how many results the tix-api has taken."""

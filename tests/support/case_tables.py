@@ -28,6 +28,59 @@ MAX_FIGURES = 160
 sys.path.append(str(ROOT / "scripts"))  # where the soak's package lies
 
 
+#: A test of each row of the project's list of faults; a row may have more tests than this one.
+TESTS: dict[str, str] = {
+    "faults 1": "test_workers_die::kill_9_in_mid_analysis_loses_nothing",
+    "faults 2": "test_killed_anywhere::a_kill_between_the_answer_and_the_journal",
+    "faults 3": "test_rabbitmq_in_hand::eight_messages_of_a_killed_host",
+    "faults 4": "test_service_leader::a_parent_killed_in_mid_scan",
+    "faults 5": "test_rabbitmq_in_hand::a_second_dispatcher_takes_over",
+    "faults 6": "test_workers_die::a_frozen_worker_is_killed_at_the_limit",
+    "faults 7": "test_service_leader::a_stopped_parent_feeds_no_watchdog",
+    "faults 8": "test_workers_die::a_window_that_crashes_its_worker_three_times",
+    "faults 9": "test_service_stop::a_signal_ends_it_after_the_windows_in_hand",
+    "faults 10": "test_service_time::cycles_longer_than_the_period",
+    "faults 11": "test_service_time::a_wall_clock_that_jumps",
+    "faults 12": "test_bad_input::a_young_report_is_waited_for",
+    "faults 13": "test_bad_input::an_unusable_report_is_set_aside",
+    "faults 14": "test_bad_input::odd_but_lawful_reports",
+    "faults 15": "test_bad_input::links_pipes_sockets_and_odd_names",
+    "faults 16": "test_many_and_large::20_000_reports_in_one_folder",
+    "faults 17": "test_service_volume::a_full_volume",
+    "faults 18": "test_service_volume::a_volume_that_hangs_holds_up_nobody",
+    "faults 19": "test_killed_anywhere::a_kill_at_200_points",
+    "faults 20": "test_api_faults::a_service_tries_a_dead_tix_api",
+    "faults 21": "test_api_faults::what_the_tix_api_does_not_take",
+    "faults 22": "test_api_faults::a_tix_api_that_never_answers",
+    "faults 23": "test_repost::twenty_cycles_without_an_api",
+    "faults 24": "test_rabbitmq_hosts::nothing_is_lost_whatever_happens",
+    "faults 25": "test_rabbitmq_away::ninety_seconds_of_silence",
+    "faults 26": "test_rabbitmq_in_hand::a_job_longer_than_the_consumers_timeout",
+    "faults 27": "test_rabbitmq_queues::rights_that_are_withdrawn",
+    "faults 28": "test_rabbitmq_queues::what_is_no_job_lies_among_the_dead",
+    "faults 29": "test_collector_broker::a_killed_broker_costs_no_record",
+    "faults 30": "test_collector_broker::an_alarm_of_the_broker",
+    "faults 31": "test_collector_broker::one_confirm_of_a_hundred_withheld",
+    "faults 32": "test_collector_broker::a_killed_collector_loses_nothing",
+    "faults 33": "test_collector_senders::hostile_bundles_are_refused_soon",
+    "faults 34": "test_collector_senders::a_good_sender_is_served_while_500",
+    "G1": "test_hostile_bundles::a_hostile_bundle_is_refused_soon",
+    "G2": "test_journal::nothing_is_posted_where_the_journal",
+    "G3": "test_many_and_large::reports_with_endless_addresses",
+    "G4": "test_one_bad_file::an_odd_file_holds_up_no_window",
+    "G5": "test_long_texts_collector::a_long_text_from_a_sender",
+    "G6": "test_collector_floods::many_small_bodies_that_stall",
+    "G7": "test_service_time::a_host_whose_clock_differs",
+    "G8": "test_workers_die::lack_of_memory_is_never_blamed",
+    "G9": "test_decode::every_source_that_is_decoded_can_be_stored",
+    "G10": "test_removed_files::workers_are_replaced_and_questions_answered",
+    "G11": "test_client::answers_before_the_answer_are_passed_over",
+    "G12": "test_http_server::nothing_is_kept_of_connections_that_have_ended",
+    "G13": "test_few_descriptors::running_out_of_descriptors",
+    "G14": "test_long_texts_processing::a_long_text_in_each_variable",
+}
+
+
 def _cell(text: str) -> str:
     """A text that stands in a cell."""
     plain = " ".join(text.split()).replace("|", "\\|")
@@ -70,8 +123,11 @@ def kind_table() -> str:
     from soaking.kinds import KINDS, generators
 
     made = generators()
-    rows = ((name, what, ", ".join(made[name][:4])) for name, what in KINDS.items())
-    return _table(("kind", "what it is about", "made by"), *rows)
+    rows = (
+        (name, what, ", ".join(made[name][:4]), TESTS.get(name, "").partition("::")[0])
+        for name, what in KINDS.items()
+    )
+    return _table(("kind", "what it is about", "made by", "first test"), *rows)
 
 
 def soak_ledgers() -> str:

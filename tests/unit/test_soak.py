@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 import pytest
@@ -12,8 +13,9 @@ from soaking.kinds import FAULTS, KINDS, generators
 from soaking.mutate import MAX_BYTES, mutated
 from soaking.watch import Look, judge
 
-from tests.support import waves
+from tests.support import case_tables, waves
 from tests.support.ledger import on_disk
+from tests.support.manual_pages import ROOT
 
 ROLES = ("standalone", "hosts", "collector")
 
@@ -44,6 +46,17 @@ def test_no_two_faults_have_one_name_and_each_role_has_many():
 def test_every_kind_of_fault_has_a_generator():
     assert [kind for kind, made in generators().items() if not made] == []
     assert len(KINDS) > 50
+
+
+def test_every_row_of_the_list_of_faults_has_a_test_that_is_there():
+    rows = [f"faults {n}" for n in range(1, 35)] + [f"G{n}" for n in range(1, 15)]
+    assert list(case_tables.TESTS) == rows
+    there = "\n".join(
+        f"{path.stem}::{line}"
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for line in re.findall(r"def test_(\w+)", path.read_text())
+    )
+    assert [test for test in case_tables.TESTS.values() if test not in there] == []
 
 
 @pytest.mark.parametrize("reports", range(11))
