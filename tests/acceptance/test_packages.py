@@ -30,6 +30,9 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # the first run buil
 #: Where machines find what was built.
 PACKAGES = "/root/packages"
 
+#: The first commit with scripts/install, of version 0.1.0: its /opt/tixd is no link.
+FIRST_INSTALL = "c41c5d1ff77351080c845be75e6f8a4b86ad286a"
+
 #: Where a package has the program in use: a link to one of two folders.
 PROGRAM = "/usr/lib/tixd/current"
 
@@ -183,10 +186,15 @@ def test_what_was_removed_leaves_settings_and_data_until_it_is_purged(host):
     assert host.did("tixd", "--version") == f"tixd {__version__}\n"
 
 
-@pytest.fixture
-def script_host(tmp_path: Path, packages: Path) -> Iterator[Host]:
+@pytest.fixture(
+    params=[("bookworm", None), ("bookworm", FIRST_INSTALL), ("trixie", FIRST_INSTALL)],
+    ids=["bookworm-now", "bookworm-first", "trixie-first"],
+)
+def script_host(request: pytest.FixtureRequest, tmp_path: Path, packages: Path) -> Iterator[Host]:
     """A machine with Python, on which scripts/install has run."""
-    with Machine(tmp_path, shared={packages: PACKAGES}) as booted:
+    suite, commit = request.param
+    checkout = packaging.of_commit(commit, tmp_path / "checkout") if commit else ROOT
+    with Machine(tmp_path, suite=suite, shared={packages: PACKAGES}, checkout=checkout) as booted:
         host = Host(booted)
         host.installs()
         host.begun = 0.0
@@ -250,12 +258,13 @@ def test_two_builds_give_the_same_bytes(packages, tmp_path):
 @pytest.fixture
 def one_file(packages: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the one file as a user with this home, after a command of the shell."""
-    [file] = [path for path in packages.glob("tixd-*-linux-*") if os.access(path, os.X_OK)]
+    file = packaging.one_file(packages)
 
     def run(*words: str, before: str = ":", **variables: str) -> subprocess.CompletedProcess[str]:
         env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **variables}
-        command = ["unshare", "-m", "sh", "-c", f'{before}; exec "$0" "$@"', file, *words]
-        return subprocess.run(command, env=env, capture_output=True, text=True)
+        script = f'mount --bind {file.parent} /mnt\n{before}\nexec "$0" "$@"'
+        command = ["unshare", "-m", "sh", "-c", script, f"/mnt/{file.name}", *words]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
 
     return run
 
@@ -308,15 +317,70 @@ def test_started_by_root_it_becomes_the_owner_of_the_reports(one_file, api, tmp_
     assert "uid 4321" in done.stderr
 
 
+#: An empty place, for nothing of it is left elsewhere.
+EMPTY = "mount -t tmpfs none /var/cache; mount -t tmpfs none /tmp"
+
+#: What is there of the program afterwards; PyInstaller's own one file would leave _MEI folders.
+LISTING = f"ls -d {PLACE}/* /tmp/tixd-programs* /tmp/_MEI* /var/tmp/_MEI* 2>/dev/null; exit"
+
+
 def test_20_starts_and_kills_leave_one_folder(one_file):
-    start = '"$0" -c /dev/null --role dispatcher & sleep 1; kill -KILL $!; wait $!'
-    loop = f"mount -t tmpfs none /var/cache; for n in $(seq 20); do {start}; done 2>/dev/null"
-    listing = f"ls {PLACE} | wc -l; exit"
-    assert one_file(before=f"{loop}; {listing}").stdout.split()[-1] == "1"
+    start = '"$0" -c /dev/null --role dispatcher 2>/dev/null & sleep $n; kill -KILL $!; wait $!'
+    # Five in the midst of unpacking; then of a dispatcher that starts, or runs.
+    unpacking = f"for n in $(seq 0 0.1 0.4); do {start}; done 2>/dev/null"
+    running = f"for n in $(seq 0.1 0.15 2.3); do {start}; done 2>/dev/null"
+    done = one_file(before=f'{EMPTY}; {unpacking}; "$0" --version; {running}; {LISTING}')
+    version, *left = done.stdout.splitlines()
+    assert version == f"tixd {__version__}"
+    assert [Path(path).name.rpartition("-")[0] for path in left] == [f"tixd-{__version__}"], left
+
+
+def test_several_first_starts_at_once_share_one_folder(one_file):
+    starts = 'for n in $(seq 6); do "$0" --version & done; wait'
+    done = one_file(before=f"{EMPTY}; {starts}; {LISTING}")
+    assert done.stderr == ""
+    *versions, left = done.stdout.splitlines()
+    assert versions == [f"tixd {__version__}"] * 6
+    assert left.startswith(f"{PLACE}/tixd-{__version__}-")
+
+
+#: A service with two workers; prints its program, kills it, and waits for the end of its workers.
+KILLED_SERVICE = """
+export RUNTIME_DIRECTORY=/tmp/run TIX_WORKERS=2 TIX_HTTP_ADDRESS=off
+mkdir /tmp/run /tmp/reports
+"$0" -c /dev/null --role standalone 2>/dev/null & parent=$!
+until "$0" -c /dev/null health; do sleep 0.1; done >/dev/null 2>&1
+workers=$(pgrep -P $parent); readlink /proc/$parent/exe
+kill -KILL $parent; wait $parent
+for worker in $workers; do while [ -e /proc/$worker ]; do sleep 0.1; done; echo $worker; done
+"""
+
+
+def test_it_is_one_process_with_workers_of_which_none_outlives_it(one_file):
+    done = one_file(before=f"{EMPTY}{KILLED_SERVICE}{LISTING}")
+    program, *left = done.stdout.splitlines()
+    assert program.endswith("/tixd"), "not a parent of PyInstaller's that only waits"
+    assert [path for path in left if "tixd-" in path] == [str(Path(program).parent)]
+
+
+#: What another user has put where root's one file looks for itself.
+PLANTED = r"""
+mount -t tmpfs -o noexec none /var/cache; mount -t tmpfs none /tmp; chmod 1777 /tmp
+name=$(sed -n 's/^name=\([^ ]*\) .*/\1/p' "$0"); evil=/tmp/$1/$name; shift
+mkdir -p "$evil"; printf '#!/bin/sh\necho planted\n' >"$evil/tixd"; chmod 755 "$evil/tixd"
+chown -R 4321:4321 "${evil%/*}"
+"""
+
+
+@pytest.mark.parametrize("place", ["tixd-programs-0", "elsewhere"])
+def test_a_folder_that_another_user_has_put_there_is_not_used(one_file, place):
+    link = "ln -s elsewhere /tmp/tixd-programs-0 2>/dev/null; chown -h 4321 /tmp/tixd-programs-0"
+    done = one_file(place, "--version", before=f"{PLANTED}{link}")
+    assert (done.returncode, done.stdout) == (0, f"tixd {__version__}\n"), done.stderr
 
 
 def test_the_demo_runs_with_the_one_file(packages, tmp_path):
-    [file] = [path for path in packages.glob("tixd-*-linux-*") if os.access(path, os.X_OK)]
+    file = packaging.one_file(packages)
     for words in ([], ["collector"]):
         demo = [ROOT / "scripts" / "demo", "--with", file, *words]
         done = subprocess.run(demo, capture_output=True, text=True)

@@ -78,17 +78,21 @@ class Machine:
         packages: str = PACKAGES,
         suite: str = SUITE,
         shared: Mapping[Path, str] = MappingProxyType({}),
+        checkout: Path = ROOT,
     ) -> None:
-        """Boot a copy of a tree; shared: folders of this host, and where they are inside."""
+        """Boot a copy of a tree; shared: folders of this host, and where they are inside.
+
+        checkout: the tixd of /root/tixd.
+        """
         if os.geteuid() != 0:
             debian.cannot_run("a machine needs root")
         nspawn = debian.program("systemd-nspawn", "systemd-container")
         made = tree(packages, suite)
         self._tree, self._log = folder / "tree", folder / "console"
         subprocess.run(["cp", "-a", made, self._tree], check=True)
-        shared = {ROOT: "/root/tixd", **shared}
+        shared = {checkout: "/root/tixd", **shared}
         if (made / "usr" / "bin" / "python3").exists():
-            shared[_wheels(made)] = "/root/wheels"
+            shared[_wheels(made, checkout)] = "/root/wheels"
         binds = [f"--bind-ro={source}:{target}" for source, target in shared.items()]
         manner = ("--keep-unit", "--register=no", "--console=read-only", f"--kill-signal={HALT}")
         self._group = f"machine-of-tixd-tests-{os.getpid()}"
@@ -191,18 +195,18 @@ def tree(packages: str, suite: str = SUITE) -> Path:
     return tree
 
 
-def _wheels(tree: Path) -> Path:
-    """What tixd needs of Python's packages, for the Python of the tree."""
+def _wheels(tree: Path, checkout: Path) -> Path:
+    """What the tixd of a checkout needs of Python's packages, for the Python of the tree."""
     version = (tree / "usr" / "bin" / "python3").readlink().name.removeprefix("python")
-    wheels = CACHE / f"wheels-{version}"
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheels = CACHE / f"wheels-{version}{'' if checkout == ROOT else '-of-another'}"
+    project = tomllib.loads((checkout / "pyproject.toml").read_text())
     needed = project["build-system"]["requires"] + project["project"]["dependencies"]
-    asked = "\n".join([*needed, (ROOT / "scripts" / "constraints.txt").read_text()])
+    pinned = checkout / "scripts" / "constraints.txt"
+    asked = "\n".join([*needed, pinned.read_text()])
     if not (stamp := wheels / "asked").exists() or stamp.read_text() != asked:
         shutil.rmtree(wheels, ignore_errors=True)
         pip = [sys.executable, "-m", "pip", "download", "-q", "-d", wheels]
         manner = ["--only-binary=:all:", "--python-version", version]
-        constraints = ["-c", ROOT / "scripts" / "constraints.txt"]
-        subprocess.run([*pip, *manner, *constraints, *needed], check=True, timeout=600)
+        subprocess.run([*pip, *manner, "-c", pinned, *needed], check=True, timeout=600)
         stamp.write_text(asked)
     return wheels

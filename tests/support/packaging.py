@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +32,20 @@ def build(source: Path, out: Path) -> None:
     subprocess.run(wheel, check=True)
     [built] = out.iterdir()
     subprocess.run([BUILD, built, out], check=True)
+
+
+def one_file(packages: Path) -> Path:
+    """Return the one file among what was built."""
+    [file] = [path for path in packages.glob("tixd-*-linux-*") if os.access(path, os.X_OK)]
+    return file
+
+
+def of_commit(commit: str, folder: Path) -> Path:
+    """Lay out the checkout of a commit; a clone without its history cannot run the test."""
+    git = (debian.program("git", "git"), "-C", str(ROOT))
+    if subprocess.run([*git, "cat-file", "-e", commit], capture_output=True).returncode:
+        debian.cannot_run(f"this clone lacks {commit}")
+    folder.mkdir()
+    archive = subprocess.run([*git, "archive", commit], check=True, capture_output=True)
+    subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+    return folder
