@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.data import Kept, simulated
@@ -37,6 +37,13 @@ PERIOD_SECONDS = 600.0
 #: Longest wait for anything.
 PATIENCE_SECONDS = 60.0
 
+#: How this checkout's program is called.
+CHECKOUT = (sys.executable, "-m", "tixd")
+
+#: Most seconds that `--version` of the one file may take, and that it may need more than the
+#: checkout from start to READY.
+MOST_VERSION_SECONDS, MOST_MORE_SECONDS = 1.0, 1.5
+
 
 def measure(base: Path) -> list[Row]:
     """Starts with one window to post, stops with none and with many, then idleness."""
@@ -55,6 +62,41 @@ def measure(base: Path) -> list[Row]:
     ]
 
 
+def measure_one_file(base: Path) -> list[Row]:
+    """The one file that TIXD_TEST_PROGRAM names, in turn with this checkout; else no row."""
+    if not (file := os.environ.get("TIXD_TEST_PROGRAM")):
+        return []
+    programs = (CHECKOUT, (file,))
+    first = _version_seconds((file,))
+    versions = [[_version_seconds(words) for words in programs] for _ in range(ROUNDS)]
+    with stand_in(base / "api") as api:
+        benches = [_Bench(base / str(len(words)), api, words) for words in programs]
+        starts = [[bench.start_and_stop(1)[0] for bench in benches] for _ in range(ROUNDS)]
+    version, start = (
+        [statistics.median(figures) for figures in zip(*rounds, strict=True)]
+        for rounds in (versions, starts)
+    )
+    return [
+        Row("one file: its first --version here, unpacked if need be", f"{first:.2f} s"),
+        _beside("  --version", version, MOST_VERSION_SECONDS - version[0]),
+        _beside("  from start to READY", start, MOST_MORE_SECONDS),
+    ]
+
+
+def _version_seconds(program: Sequence[str]) -> float:
+    begun = time.monotonic()
+    subprocess.run([*program, "--version"], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - begun
+
+
+def _beside(what: str, seconds: list[float], most_more: float) -> Row:
+    checkout, file = seconds
+    figure = f"{file * 1e3:.0f} / {checkout * 1e3:.0f} ms"
+    target = f"at most {checkout + most_more:.2f} s"
+    ratio = f"x {file / checkout:.2f}"
+    return Row(f"{what}, one file / checkout", figure, ratio, target, file < checkout + most_more)
+
+
 def _seconds(what: str, figures: list[float] | tuple[float, ...]) -> Row:
     return Row(what, f"{statistics.median(figures) * 1e3:.0f} ms")
 
@@ -62,8 +104,8 @@ def _seconds(what: str, figures: list[float] | tuple[float, ...]) -> Row:
 class _Bench:
     """A folder of reports, and daemons that run on it one after the other, 2 workers each."""
 
-    def __init__(self, base: Path, api: StandIn) -> None:
-        self._base, self._api = base, api
+    def __init__(self, base: Path, api: StandIn, program: Sequence[str] = CHECKOUT) -> None:
+        self._base, self._api, self._program = base, api, program
         self._reports = base / "reports"
         self._kept = simulated(BACKLOG)
         for number in range(IDLE):
@@ -132,8 +174,7 @@ class _Bench:
                 "RUNTIME_DIRECTORY": str(state),
                 "NOTIFY_SOCKET": str(state / "notify"),
             }
-            command = [sys.executable, "-m", "tixd"]
-            with subprocess.Popen(command, env=environment) as process:
+            with subprocess.Popen(self._program, env=environment) as process:
                 try:
                     yield process, lambda: _heard_ready(notified)
                 finally:

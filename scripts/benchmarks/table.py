@@ -38,6 +38,7 @@ PARTS = {
     "backlog": ("backlog", "measure"),
     "trees": ("trees", "measure"),
     "daemon": ("daemon", "measure"),
+    "one-file": ("daemon", "measure_one_file"),
     "idle": ("idle", "measure"),
     "memory": ("memory", "measure"),
     "imports": ("imports", "measure"),
