@@ -218,33 +218,63 @@ def test_what_scripts_install_has_installed_becomes_the_package(script_host, api
     ledger.settled()
 
 
+#: What a host with rpm has, on a Debian whose own packages rpm does not know.
+STAND_IN_SPEC = """
+Name: stand-in
+Version: 1
+Release: 1
+Summary: What the .rpm requires
+License: none
+BuildArch: noarch
+Provides: glibc = 2.99, bash, /bin/bash, coreutils, findutils, grep, sed, shadow-utils, util-linux
+Provides: systemd, ca-certificates, logrotate
+%description
+%files
+"""
+
+
 @pytest.fixture
 def rpm_host(tmp_path: Path, packages: Path) -> Iterator[Host]:
-    """A machine of Debian that has rpm besides."""
-    shared = {packages: PACKAGES}
-    with Machine(tmp_path, packages=f"{machine.BARE} rpm", shared=shared) as booted:
+    """A machine of Debian that has dnf besides, and what the .rpm requires."""
+    folder = tmp_path / "stand-in"
+    folder.mkdir()
+    (folder / "stand-in.spec").write_text(STAND_IN_SPEC)
+    defines = [f"--define=_{name} {folder}" for name in ("topdir", "rpmdir", "dbpath")]
+    build = ["rpmbuild", "-bb", *defines, folder / "stand-in.spec"]
+    subprocess.run(build, check=True, capture_output=True)
+    shared = {packages: PACKAGES, folder / "noarch": "/root/stand-in"}
+    with Machine(tmp_path, packages=f"{machine.BARE} rpm dnf", shared=shared) as booted:
+        booted.did("sh", "-c", "rpm -i /root/stand-in/*.rpm")
         yield Host(booted)
 
 
-def test_the_rpm_is_installed_upgraded_and_removed_as_far_as_a_debian_shows_it(rpm_host):
+def test_the_rpm_is_installed_upgraded_and_removed_with_dnf(rpm_host):
     host, port = rpm_host, closed_port()
 
-    def rpm(*words: str) -> str:
-        # Its database knows nothing of Debian's packages, so --nodeps.
-        return host.did("sh", "-c", f"rpm --nodeps {' '.join(words)}")
+    def dnf(*words: str) -> str:
+        return host.did("sh", "-c", f"dnf -y --disablerepo='*' {' '.join(words)} 2>&1")
 
-    rpm("-i", f"{PACKAGES}/tixd-*.rpm")
+    dnf("install", f"{PACKAGES}/tixd-*.rpm")
     host.sets("collector", TIXD_OPTIONS="--role collector", GRACC_PORT=str(port))
     host.sets(GRACC_AMQP_ENABLE="false", GRACC_FILE_PATH="/var/lib/tixd-collector/records")
     host.starts("tixd@collector")
     assert posted(port, form(range(3))) == 200
-    said = rpm("-U", "--replacepkgs", "--replacefiles", f"{PACKAGES}/tixd-*.rpm")
+    said = dnf("reinstall", f"{PACKAGES}/tixd-*.rpm")
     assert "restarted: tixd@collector.service" in said
     assert posted(port, form(range(3))) == 200
     assert len(host.path("/var/lib/tixd-collector/records").read_text().splitlines()) == 6
-    assert "removed" in rpm("-e", "tixd")
+    assert "removed" in dnf("remove", "tixd")
     assert host.path("/etc/tixd/tixd.env").exists()
     assert host.show("ActiveState", "tixd@collector") == "inactive"
+    assert not host.path("/usr/lib/tixd").exists()
+
+
+def test_what_the_rpm_requires_is_asked_for(rpm_host):
+    host = rpm_host
+    host.did("rpm", "-e", "stand-in")
+    refused = host.run("sh", "-c", f"rpm -i {PACKAGES}/tixd-*.rpm")
+    assert refused.returncode != 0
+    assert {"glibc", "systemd", "bash"} <= set(refused.stderr.split())
     assert not host.path("/usr/lib/tixd").exists()
 
 

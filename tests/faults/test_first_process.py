@@ -64,7 +64,7 @@ def workers(first: psutil.Process) -> list[psutil.Process]:
     found = []
     for child in first.children():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "spawn_main" in " ".join(child.cmdline()):
+            if "--multiprocessing-fork" in child.cmdline():
                 found.append(child)
     return found
 

@@ -146,7 +146,7 @@ class Service:
 
     def processes(self) -> list[psutil.Process]:
         """The parent and its workers."""
-        children = [p for p in self._parent.children() if "spawn_main" in " ".join(p.cmdline())]
+        children = [p for p in self._parent.children() if "--multiprocessing-fork" in p.cmdline()]
         return [self._parent, *sorted(children, key=lambda p: p.pid)]
 
     def rss_bytes(self) -> list[int]:
