@@ -25,7 +25,13 @@ MADE = {
 }
 
 #: What is not of the checkout, or comes and goes there while other tests run.
-_NOT_OURS = (".*", "dist", "build", "__pycache__")
+_NOT_OURS = (".*", "__pycache__")
+_NOT_OURS_ON_TOP = ("dist", "build")
+
+
+def _not_ours(folder: str, names: list[str]) -> set[str]:
+    on_top = _NOT_OURS_ON_TOP if Path(folder) == ROOT else ()
+    return shutil.ignore_patterns(*_NOT_OURS, *on_top)(folder, names)
 
 
 class Checkout:
@@ -33,7 +39,7 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*_NOT_OURS))
+        shutil.copytree(ROOT, folder, ignore=_not_ours)
         shutil.copy(ROOT / ".gitignore", folder)
         notes = (folder / CHANGES).read_text()
         [heading] = re.findall(rf"^## {re.escape(__version__)}, .*$", notes, re.MULTILINE)
