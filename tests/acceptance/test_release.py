@@ -116,7 +116,7 @@ def test_a_label_of_the_image_with_another_version_is_refused(checkout):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_release_is_made_tried_and_left_in_dist(checkout, tmp_path):
     packaging.get_tools()
     docker = tmp_path / "bin" / "docker"
@@ -138,7 +138,7 @@ def test_a_release_is_made_tried_and_left_in_dist(checkout, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_wheel_that_lacks_a_sample_is_no_release(checkout):
     packaging.get_tools()
     checkout.edit("pyproject.toml", '"samples/*"', '"samples/*.timer"')
