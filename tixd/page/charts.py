@@ -129,7 +129,8 @@ class TimeChart:
 
     name: unique on its page; title: what a screen reader says; step_seconds: between points, a gap
     is longer than twice that; unit: behind values; digits: of values; low, high: what the axis
-    holds in any case; is_bars: bars in place of lines, of each series on those before it.
+    holds in any case; is_bars: bars in place of lines, of each series on those before it;
+    are_means: points are of a whole step, as those of bars always are.
     """
 
     name: str
@@ -143,6 +144,7 @@ class TimeChart:
     low: float = 0.0
     high: float = 0.0
     is_bars: bool = False
+    are_means: bool = False
 
     def svg(self) -> str:
         """Return the chart."""
@@ -246,8 +248,8 @@ class TimeChart:
             )
 
     def _when(self, second: float) -> str:
-        """Return the time of a point; of a bar that from its begin to its end."""
-        if not self.is_bars:
+        """Return the time of a point; of a bar or a mean that from its begin to its end."""
+        if not (self.is_bars or self.are_means):
             return moment(second)
         begin, end = second - self.step_seconds / 2, second + self.step_seconds / 2
         return f"{moment(begin).removesuffix(' UTC')} to {moment(end)[-9:]}"

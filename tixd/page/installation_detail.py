@@ -27,25 +27,24 @@ MAX_WINDOWS = 50
 
 
 class Span(NamedTuple):
-    """A time to look at: its words, how long it is, the step of its samples and its words.
-
-    step_seconds: 0: each result.
-    """
+    """A time to look at: its words, how long it is, and the step of its samples, 0: each result."""
 
     words: str
     seconds: int
     step_seconds: int
-    step_words: str
 
 
 #: What can be looked at, the default first.
 SPANS: Mapping[str, Span] = MappingProxyType(
     {
-        "day": Span("a day", DAY_SECONDS, 0, ""),
-        "week": Span("a week", 7 * DAY_SECONDS, HOUR_SECONDS, "an hour"),
-        "month": Span("a month", 30 * DAY_SECONDS, 4 * HOUR_SECONDS, "4 hours"),
+        "day": Span("a day", DAY_SECONDS, 0),
+        "week": Span("a week", 7 * DAY_SECONDS, HOUR_SECONDS),
+        "month": Span("a month", 30 * DAY_SECONDS, 4 * HOUR_SECONDS),
     }
 )
+
+#: Steps of samples in words.
+STEPS = {HOUR_SECONDS: "an hour", 4 * HOUR_SECONDS: "4 hours"}
 
 #: Charts: what they show, and the names of the numbers without their direction.
 CHARTS = {
@@ -84,8 +83,8 @@ EMPTY = "No result is known yet: the first one takes about 18 minutes of reports
 #: Columns of the results that are not posted.
 WITHHELD = (
     Column("timestamp_at", "Window until", kind="time"),
-    Column("outcome", "Outcome", tones=OUTCOME_TONES),
     Column("known_at", "Outcome known", kind="time"),
+    Column("outcome", "Outcome", tones=OUTCOME_TONES),
     Column("reason", "Why"),
 )
 
@@ -95,6 +94,15 @@ SET_ASIDE = (
     Column("reports", "Reports", kind="number"),
     Column("reason", "Why the last one"),
 )
+
+
+#: What the template has beside the data.
+SHOWN = {
+    "tones": STATE_TONES,
+    "grades": grades.TONES,
+    "charts": CHARTS,
+    "spans": {word: span.words for word, span in SPANS.items()},
+}
 
 
 def show(query: Query, now: Snapshot, history: Connection | None) -> View:
@@ -108,47 +116,40 @@ def show(query: Query, now: Snapshot, history: Connection | None) -> View:
     found = lists.listed(history, words, name, "installation", 1, 1).rows
     if not found:
         return View("installation.html", name, data | {"state": None}, status=404)
-    span = SPANS[query.choices["span"]]
-    begin, end = query.moment - span.seconds, query.moment
-    samples = series.series_of(history, [(user, number)], begin, end)[user, number]
-    step_seconds = _step(span, samples)
-    if span.step_seconds:
-        samples = series.in_steps(samples, span.step_seconds)
+    span = query.choices["span"]
+    begin, end = query.moment - SPANS[span].seconds, query.moment
+    samples, step = _samples(history, (user, number), begin, end, SPANS[span].step_seconds)
+    withheld = Table(
+        WITHHELD, series.withheld(history, user, number, begin, end), "Every result was posted."
+    )
+    set_aside = Table(
+        SET_ASIDE, series.set_aside(history, user, number), "None: every report could be used."
+    )
     data |= {
         **_facts(found[0]),
         "state": words.kind(found[0].state),
         "state_words": words.of(found[0].state),
-        "span": query.choices["span"],
-        "step_seconds": step_seconds,
+        "span": span,
+        "step_seconds": step or WINDOW_SECONDS,
         "series": _columns(samples),
-        "withheld": [each._asdict() for each in series.withheld(history, user, number, begin, end)],
-        "set_aside_last": [each._asdict() for each in series.set_aside(history, user, number)],
+        "withheld": withheld.members(),
+        "set_aside_last": set_aside.members(),
     }
     rows = [[*_cells(row)] for row in events(history, user, number, MAX_WINDOWS)]
     table = Table(COLUMNS, rows, EMPTY)
-    figures = {kind: _chart(kind, samples, begin, end, step_seconds) for kind in CHARTS}
-    return View("installation.html", name, data, table, figures=figures, shown=_shown(data))
+    figures = {kind: _chart(kind, samples, begin, end, step) for kind in CHARTS}
+    shown = SHOWN | {"step_words": STEPS.get(step), "withheld": withheld, "set_aside": set_aside}
+    return View("installation.html", name, data, table, figures=figures, shown=shown)
 
 
-def _shown(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the template alone has: words, tones, and the two tables beside the main one."""
-    withheld = [(e["timestamp"], e["outcome"], e["at"], e["words"]) for e in data["withheld"]]
-    set_aside = [(e["at"], e["reports"], e["reason"]) for e in data["set_aside_last"]]
-    return {
-        "tones": STATE_TONES,
-        "grades": grades.TONES,
-        "charts": CHARTS,
-        "step_words": SPANS[data["span"]].step_words,
-        "spans": {word: span.words for word, span in SPANS.items()},
-        "withheld": Table(WITHHELD, withheld, "Every result of this time was posted."),
-        "set_aside": Table(SET_ASIDE, set_aside, "None: every report could be used."),
-    }
-
-
-def _step(span: Span, samples: Sequence[Sample]) -> float:
-    """Return the time between samples; where only means are left of a day, that is an hour."""
-    only_means = any(sample.results > 1 for sample in samples)
-    return span.step_seconds or (HOUR_SECONDS if only_means else WINDOW_SECONDS)
+def _samples(
+    history: Connection, key: tuple[int, int], begin: float, end: float, step: int
+) -> tuple[list[Sample], int]:
+    """Return the samples, and their step, 0: each result; by the hour where only means are left."""
+    samples = series.series_of(history, [key], begin, end)[key]
+    if not all(sample.lows for sample in samples):
+        step = step or HOUR_SECONDS
+    return (series.in_steps(samples, step), step) if step else (samples, 0)
 
 
 def _facts(found: ListedInstallation) -> dict[str, Any]:
@@ -195,15 +196,22 @@ def _columns(samples: Sequence[Sample]) -> dict[str, list[Any]]:
     return found
 
 
-def _chart(
-    kind: str, samples: Sequence[Sample], begin: float, end: float, step_seconds: float
-) -> str:
+def _chart(kind: str, samples: Sequence[Sample], begin: float, end: float, step: int) -> str:
     lines = [
         Series(direction, [*_points(SERIES.index(f"{direction}_{kind}"), samples)], direction)
         for direction in DIRECTIONS
     ]
-    title = f"{CHARTS[kind]} by direction"
-    return TimeChart(kind, title, lines, begin, end, step_seconds, high=1.0).svg()
+    chart = TimeChart(
+        kind,
+        f"{CHARTS[kind]} by direction",
+        lines,
+        begin,
+        end,
+        step or WINDOW_SECONDS,
+        high=1.0,
+        are_means=bool(step),
+    )
+    return chart.svg()
 
 
 def _points(place: int, samples: Sequence[Sample]) -> Iterator[Point]:

@@ -120,12 +120,12 @@ def show(query: Query, now: Snapshot, history: Connection | None) -> View:
         for user, number in keys
         for place, direction in enumerate(_SPARKS)
     }
-    table = Table(COLUMNS, [[*_cells(row, words)] for row in page.rows], _empty(query))
+    table = Table(COLUMNS, [[*_cells(row, words)] for row in page.rows], _empty(query, now))
     pager = Pager(page.number, page.pages, page.total)
     return View("installations.html", "Installations", data, table, pager, figures, shown=SHOWN)
 
 
-def _empty(query: Query) -> str:
+def _empty(query: Query, now: Snapshot) -> str:
     if query.search:
         return (
             f"No installation is found by “{query.search}”. Search for a user as 7, an installation"
@@ -133,7 +133,7 @@ def _empty(query: Query) -> str:
         )
     return (
         "No installation is known yet: each appears with its first job. Reports are expected in"
-        " <base>/<user>/<installation>; `tixd status` says which folder that is."
+        f" {now.reports or '<base>'}/<user>/<installation>."
     )
 
 

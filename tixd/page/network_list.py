@@ -31,7 +31,7 @@ COLUMNS = (
 
 EMPTY = (
     f"No AS has {MIN_INSTALLATIONS} installations with a result in the last 24 hours. The AS of an"
-    " address is known where a table is set: TIX_ASN_TABLE; `tixd manual as-table` says how."
+    " address is known where a table is set: TIX_ASN_TABLE. How to make one: tixd manual as-table."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -127,6 +128,22 @@ def test_a_line_is_shown_over_a_day_a_week_and_a_month(filled, span, samples):
     text = ask("/installations/2/3", f"span={span}", filled).body.decode()
     assert text.count('class="plot"') == 4
     assert ('class="range down"' in text) == (span != "day")
+
+
+def test_a_day_of_which_some_hours_are_means_is_shown_by_the_hour(tmp_path):
+    path = tmp_path / "h.sqlite"
+    fill(path, Filling(installations=3))
+    with contextlib.closing(store.open_for_writing(str(path), PARTS)) as file:
+        for _ in range(6):
+            assert PARTS[1].make_room(file)
+    found = members("/installations/1/1", "", path)
+    results = found["series"]["results"]
+    assert (found["step_seconds"], len(results)) == (3600, 25)
+    assert sum(results) in (143, 144)
+    lows = found["series"]["down_usage_low"]
+    assert lows[:6] == [None] * 6
+    assert None not in lows[6:]
+    assert "Means of an hour" in page("/installations/1/1", "", path).text
 
 
 def test_the_pages_of_what_is_wrong_say_why_and_since_when(filled):

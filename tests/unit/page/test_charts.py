@@ -73,6 +73,12 @@ def test_values_are_there_for_the_pointer_in_words_at_their_time():
     assert field.get("x") == "0.35%"
 
 
+def test_a_mean_says_of_which_time_it_is():
+    means = Series("down", [Point(1800, 0.5, 0.25, 1.0)], "down")
+    [field] = classed(chart(means, step_seconds=3600.0, are_means=True), "field")
+    assert field.get("data-value") == "1 Jan 00:00 to 01:00 UTC: 0.50 (0.25 to 1.00)"
+
+
 def test_what_is_seen_is_also_said():
     found = chart(Series("down", [Point(0, 0.1), Point(600, 0.7)], "down"), Series("up", [], "up"))
     assert found.get("role") == "img"
