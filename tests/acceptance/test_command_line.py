@@ -174,6 +174,29 @@ def test_check_config_says_why_nothing_would_be_posted():
     assert "does not post: TIX_API_PASSWORD is not set" in halfway
 
 
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({}, "the page is at http://localhost:8889/, for this host alone"),
+        (
+            {"TIX_HTTP_ADDRESS": "0.0.0.0:81"},
+            "the page is closed at 0.0.0.0:81, but for this host, as is /metrics without"
+            " TIX_METRICS_OPEN: set TIX_PAGE_TOKEN to look from elsewhere",
+        ),
+        (
+            {"TIX_HTTP_ADDRESS": "0.0.0.0:81", "TIX_PAGE_TOKEN": "geheim"},
+            "the page is at http://0.0.0.0:81/, for those who give TIX_PAGE_TOKEN as password",
+        ),
+        ({"TIX_HTTP_ADDRESS": "off"}, "does not post: TIX_API_USER is not set"),
+    ],
+)
+def test_check_config_says_where_the_page_is_and_who_may_look(variables, line):
+    done = tixd("check-config", **variables)
+    assert line in done.stdout
+    assert "geheim" not in done.stdout + done.stderr
+    assert ("the page" in done.stdout) is (variables.get("TIX_HTTP_ADDRESS") != "off")
+
+
 def test_check_config_reports_problems_as_json_when_asked(tmp_path):
     missing = str(tmp_path / "tixd.toml")
     done = tixd("-c", missing, "check-config", "--format", "json")

@@ -19,9 +19,11 @@ import click
 from tixd import bounded, errors
 from tixd.commands import CollectorInvocation, Invocation, output
 from tixd.config import environment
+from tixd.config.collector_settings import CollectorSettings
 from tixd.config.fields import Secret
 from tixd.config.loader import CollectorConfig, ProcessingConfig
 from tixd.config.settings import Settings
+from tixd.page.access import is_closed
 from tixd.runtime import startup
 
 if TYPE_CHECKING:
@@ -125,6 +127,24 @@ def posting(settings: Settings) -> str:
     return f"posts to {settings.api_base_url} as user {settings.api_user}{proxied}"
 
 
+def page(settings: Settings | CollectorSettings) -> list[str]:
+    """Say where the page is and who may look there, a sentence for each address."""
+    if isinstance(settings, Settings):
+        addresses = [settings.http_address_used]
+    else:
+        addresses = [f"{settings.address}:{settings.port}", settings.admin_address]
+    return [_at(address, settings) for address in addresses if address not in ("", "off")]
+
+
+def _at(address: str, settings: Settings | CollectorSettings) -> str:
+    if is_closed(address, settings.page_token):
+        metrics = "" if settings.metrics_open else ", as is /metrics without TIX_METRICS_OPEN"
+        closed = f"the page is closed at {address}, but for this host{metrics}"
+        return f"{closed}: set TIX_PAGE_TOKEN to look from elsewhere"
+    who = "those who give TIX_PAGE_TOKEN as password" if settings.page_token else "this host alone"
+    return f"the page is at http://{address}/, for {who}"
+
+
 def _as_object(
     loaded: ProcessingConfig | CollectorConfig, results: list[CheckResult], *, connect: bool
 ) -> dict[str, object]:
@@ -142,6 +162,7 @@ def _as_object(
         "settings": settings,
         "warnings": loaded.warnings,
         **({"posting": posting(loaded.settings)} if isinstance(loaded.settings, Settings) else {}),
+        "page": page(loaded.settings),
         **({"connect": [asdict(each) for each in results]} if connect else {}),
     }
 
@@ -157,6 +178,7 @@ def _show(loaded: ProcessingConfig | CollectorConfig, *, only_set: bool) -> None
     texts = [f"warning: {text}" for text in loaded.warnings]
     if isinstance(loaded.settings, Settings):
         texts.append(posting(loaded.settings))
+    texts += page(loaded.settings)
     texts.append("configuration: fine")
     if only_set:
         texts.append("all other settings are as by default: tixd check-config shows them")

@@ -33,6 +33,7 @@ PAGES = (
     "many-hosts",
     "usage-estimators",
     "as-table",
+    "page",
     "monitoring",
     "history",
     "troubleshooting",

@@ -20,6 +20,9 @@ _ASK = 'Basic realm="tixd", charset="UTF-8"'
 #: Asks for a token without a browser's dialog: no password could open the page.
 _NO_DIALOG = 'Bearer realm="tixd"'
 
+#: Headers that proxies add.
+PROXY_HEADERS = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via")
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -34,12 +37,14 @@ class Refusal:
 class Caller:
     """A request as far as access goes: the address it came in at, and its headers.
 
-    local: this side's address of the connection; "" where it is unknown.
+    local: this side's address of the connection; "" where it is unknown; is_proxied: whether a
+    header tells that a proxy brought it.
     """
 
     local: str
     host: str
     authorization: str
+    is_proxied: bool = False
 
 
 def refusal(caller: Caller, token: Secret, setting: str) -> Refusal | None:
@@ -54,6 +59,9 @@ def refusal(caller: Caller, token: Secret, setting: str) -> Refusal | None:
             " or look from the host itself, without one"
         )
         return Refusal(401, words, _NO_DIALOG)
+    if caller.is_proxied:
+        words = f"a proxy brought this request, maybe from anywhere: set {setting}"
+        return Refusal(403, words)
     if not names_this_host(caller.host):
         words = (
             "without a token the page is only at localhost or at an address:"
@@ -79,6 +87,16 @@ def _password(credentials: bytes) -> bytes:
         return base64.b64decode(credentials, validate=True).partition(b":")[2]
     except ValueError:
         return b""
+
+
+def is_closed(address: str, token: Secret) -> bool:
+    """Return whether nobody may look at this host:port; a name is taken for another host's.
+
+    >>> [is_closed(where, Secret()) for where in ("localhost:1", "[::1]:1", "0.0.0.0:1", ":1")]
+    [False, False, True, True]
+    """
+    host = address.rpartition(":")[0].strip("[]")
+    return not token and host.lower() != "localhost" and not _is_loopback(host)
 
 
 def _is_loopback(local: str) -> bool:

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from tixd import bounded, logs
 from tixd.config.fields import Secret
-from tixd.page.access import Caller, refusal
+from tixd.page.access import PROXY_HEADERS, Caller, refusal
 from tixd.page.views import Answer, Asked
 from tixd.runtime import tasks
 from tixd.runtime.http_server import Handler, plain_text
@@ -104,6 +104,7 @@ class PageHandler:
             local=str(name[0]) if isinstance(name, tuple) else "",
             host=request.headers.get("Host", "") if with_host else "localhost",
             authorization=request.headers.get("Authorization", ""),
+            is_proxied=with_host and any(name in request.headers for name in PROXY_HEADERS),
         )
         why = refusal(caller, self._token(), self._setting)
         if why is None:

@@ -33,6 +33,12 @@ def test_a_name_that_may_belong_to_somebody_else_is_refused_there(host):
     assert status(Caller("127.0.0.1", host, "Bearer s3cret ä"), TOKEN) is None
 
 
+def test_what_a_proxy_brings_over_the_loopback_needs_a_token():
+    caller = Caller("127.0.0.1", "localhost", "Bearer s3cret ä", is_proxied=True)
+    assert status(caller) == 403
+    assert status(caller, TOKEN) is None
+
+
 @pytest.mark.parametrize("local", ["192.0.2.1", "::", "2001:db8::1", "fe80::1%eth0", "", "x"])
 def test_elsewhere_nobody_may_look_without_a_token_and_is_told_which_to_set(local):
     found = refusal(Caller(local, "192.0.2.1", ""), Secret(), SETTING)
