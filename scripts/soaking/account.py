@@ -77,7 +77,7 @@ def _few(keys: Iterable[Hashable], most: int = 10) -> list[Hashable]:
 def _explain(
     account: Account, taken: Sequence[tuple[Hashable, bool]], disturbances: list[Disturbance]
 ) -> None:
-    """Find the fault of each repeat: the last one between both."""
+    """Find the fault of each repeat."""
     seen: dict[Hashable, tuple[int, bool]] = {}
     for place, (key, heard) in enumerate(taken):
         if key in seen:
@@ -101,8 +101,17 @@ def _explain(
 def _blame(
     account: Account, key: Hashable, before: int, place: int, disturbances: list[Disturbance]
 ) -> None:
-    for fault in reversed(disturbances):
-        if before <= fault.last and fault.first <= place and fault.allowed:
+    """Count a repeat at the last fault between both that may still have repeated one."""
+    between = [
+        fault
+        for fault in reversed(disturbances)
+        if before <= fault.last and fault.first <= place and fault.allowed
+    ]
+    for fault in between:
+        if fault.repeated < fault.allowed:
             fault.repeated += 1
             return
-    account.problems.append(f"repeated without a fault: {key}, posts {before} and {place}")
+    if between:
+        between[0].repeated += 1
+    else:
+        account.problems.append(f"repeated without a fault: {key}, posts {before} and {place}")

@@ -138,6 +138,10 @@ class World:
         """Return whether every role says that it can work."""
         raise NotImplementedError
 
+    def why_not_well(self) -> str:
+        """Return what the roles say of that."""
+        return "; ".join(f"{name}: {_readiness(role)}" for name, role in self.roles.items())
+
     def mend(self) -> None:
         """End whatever a fault may have left."""
         raise NotImplementedError
@@ -245,7 +249,10 @@ class World:
         self._undo(name)
         ended = time.monotonic()
         if not holds(self.is_well, RECOVERY_SECONDS):
-            self.report.problems.append(f"{name}: not well {RECOVERY_SECONDS:.0f} s after it")
+            why = self.why_not_well()
+            self.report.problems.append(
+                f"{name}: not well {RECOVERY_SECONDS:.0f} s after it: {why}"
+            )
         took = round(time.monotonic() - ended, 1)
         self.disturbances.append(Disturbance(name, first, self.taken_count(), self._allowed))
         self.report.done.append(Done(second, name, outcome, proof, took))
@@ -270,6 +277,16 @@ class World:
             self.mend()
         except Exception as error:
             self.report.problems.append(f"{name}: cannot be undone: {_words(error)}")
+
+
+def _readiness(role: Any) -> str:
+    """What a role answers to /readyz, or that it does not."""
+    if role.poll() is not None:
+        return f"ended with {role.poll()}"
+    try:
+        return str(role.get("/readyz", 10) if hasattr(role, "get") else role.ask("GET", "/readyz"))
+    except OSError as error:
+        return f"no answer: {error}"
 
 
 def _words(error: BaseException) -> str:

@@ -107,6 +107,12 @@ def test_a_fault_explains_as_many_repeats_as_may_be_in_flight():
     assert many.repeated_by == {"kill": 2}
 
 
+def test_a_repeat_is_that_of_an_earlier_fault_where_the_last_one_has_had_its_own():
+    kill, journal = Disturbance("kill", 1, 1, 4), Disturbance("journal", 2, 2, 1)
+    account = settled("abcab", "abc", "", kill, journal)
+    assert (account.repeated_by, account.problems) == ({"journal": 1, "kill": 1}, [])
+
+
 def test_a_fault_after_the_repeat_or_before_its_first_post_explains_nothing():
     assert settled("abca", "abc", "", Disturbance("kill", 4, 5, 9)).problems != []
     assert settled("cabb", "abc", "", Disturbance("kill", 0, 1, 9)).problems != []
