@@ -11,36 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bundles import PING, form
-from tests.support.collector import Collector
+from tests.support.bundles import HOSTILE, PING
+from tests.support.collector import Collector, with_history
 from tests.support.program import until
 from tests.support.terminal import WIDTHS, Screen, screen
 from tixd.history import store
 from tixd.history.cycles import CYCLES
 
-#: Names as hostile as a sender can make them, and how they are shown.
-HOSTILE = {
-    "evil\x1b[2J\x1b]0;pwned\x07\r\nline": "evil\\x1b[2J\\x1b]0;pwned\\x07\\r\\nline",
-    "=cmd|'/c calc'!A0": "=cmd|'/c calc'!A0",
-    "@SUM(1)": "@SUM(1)",
-    "\u202eexe.gnp\u200f": "\\u202eexe.gnp\\u200f",
-    "n" * 400: "n" * 300,
-}
-
 #: What a terminal would obey, or shows in another order than it stands.
 OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def settings(folder: Path, **more: object) -> dict[str, object]:
-    """Settings with a file as the only output, and a history."""
-    history = {"historyFile": str(folder / "collector.sqlite")}
-    return {"AMQP": {"enable": False}, "file": {"path": str(folder / "records")}, **history, **more}
 
 
 @pytest.fixture
 def collector(tmp_path: Path) -> Iterator[Collector]:
     """A collector that keeps a history."""
-    with Collector(tmp_path, settings(tmp_path)) as running:
+    with Collector(tmp_path, with_history(tmp_path)) as running:
         keeps_history(running)
         yield running
 
@@ -63,14 +48,9 @@ def rows(collector: Collector, *options: str) -> dict[str, dict[str, object]]:
     return {row["sender"]: row for row in map(json.loads, lines)}
 
 
-def send(collector: Collector, sender: str, *identities: str, **changes: str) -> int:
-    """Send a bundle of these records under this name."""
-    return collector.post(form(identities, **{"from": sender, **changes}))
-
-
 def test_every_sender_has_a_row_with_what_it_sent_and_what_was_refused(collector):
-    assert send(collector, "ce1", "a", "b") == 200
-    assert send(collector, "ce2", "c", bundlesize="7") == 400
+    assert collector.send("ce1", "a", "b") == 200
+    assert collector.send("ce2", "c", bundlesize="7") == 400
     assert collector.post(PING) == 200
     until(lambda: len(rows(collector)) == 3)
     found = rows(collector)
@@ -87,7 +67,7 @@ def test_every_sender_has_a_row_with_what_it_sent_and_what_was_refused(collector
 def test_a_probe_that_stopped_is_silent_and_stays_so_in_a_collector_that_was_started_again(
     tmp_path, collector
 ):
-    assert send(collector, "ce1", "a") == 200
+    assert collector.send("ce1", "a") == 200
     until(lambda: rows(collector))
     until(lambda: rows(collector, "--silent", "1s")["ce1"]["state"] == "silent")
     assert rows(collector)["ce1"]["state"] == ""
@@ -95,18 +75,18 @@ def test_a_probe_that_stopped_is_silent_and_stays_so_in_a_collector_that_was_sta
     assert collector.ends()[0] == 0
     role = ("--role", "collector", "-c", str(collector.file))
     assert "1 sender: " in screen(*role, "probes").text
-    with Collector(tmp_path, settings(tmp_path)) as again:
+    with Collector(tmp_path, with_history(tmp_path)) as again:
         keeps_history(again)
-        assert send(again, "ce1", "b") == 200
+        assert again.send("ce1", "b") == 200
         until(lambda: rows(again)["ce1"]["taken"] == 2)
 
 
 def test_two_collectors_that_share_a_port_have_one_row_for_a_sender(tmp_path, collector):
     (tmp_path / "two").mkdir()
-    with Collector(tmp_path / "two", settings(tmp_path / "two")) as other:
+    with Collector(tmp_path / "two", with_history(tmp_path / "two")) as other:
         keeps_history(other)
-        assert send(collector, "ce1", "a") == 200
-        assert send(other, "ce1", "b", "c") == 200
+        assert collector.send("ce1", "a") == 200
+        assert other.send("ce1", "b", "c") == 200
         until(lambda: rows(collector) and rows(other))
         beside = collector.runtime_folder / "collector-2.sock"
         beside.symlink_to(other.runtime_folder / "collector.sock")
@@ -115,7 +95,7 @@ def test_two_collectors_that_share_a_port_have_one_row_for_a_sender(tmp_path, co
 
 def test_names_that_a_sender_makes_up_harm_neither_terminal_nor_spreadsheet_nor_log(collector):
     for name in HOSTILE:
-        assert send(collector, name, "a", bundlesize="7") == 400
+        assert collector.send(name, "a", bundlesize="7") == 400
     until(lambda: len(rows(collector)) == len(HOSTILE))
     assert set(rows(collector)) == set(HOSTILE.values())
     shown = [probes(collector, "--format", "json"), probes(collector, "--format", "csv")]
@@ -129,9 +109,9 @@ def test_names_that_a_sender_makes_up_harm_neither_terminal_nor_spreadsheet_nor_
 
 
 def test_no_word_is_cut_or_broken_at_any_width(collector):
-    assert send(collector, "condor:ce1.grid.example.org", "a", "b") == 200
-    assert send(collector, "condor:ce1.grid.example.org", "c", bundlesize="7") == 400
-    assert send(collector, "slurm:a-longer-name-than-most.grid.example.org", "a") == 200
+    assert collector.send("condor:ce1.grid.example.org", "a", "b") == 200
+    assert collector.send("condor:ce1.grid.example.org", "c", bundlesize="7") == 400
+    assert collector.send("slurm:a-longer-name-than-most.grid.example.org", "a") == 200
     until(lambda: len(rows(collector)) == 2)
     for columns in WIDTHS:
         shown = probes(collector, columns=columns)
@@ -141,7 +121,9 @@ def test_no_word_is_cut_or_broken_at_any_width(collector):
 
 
 def test_a_collector_without_a_history_says_how_to_have_one(tmp_path):
-    without = {name: value for name, value in settings(tmp_path).items() if name != "historyFile"}
+    without = {
+        name: value for name, value in with_history(tmp_path).items() if name != "historyFile"
+    }
     with Collector(tmp_path, without) as collector:
         collector.becomes_ready()
         shown = probes(collector)
@@ -158,9 +140,9 @@ def test_a_history_of_another_role_is_said_to_be_none_of_a_collector(tmp_path):
 
 def test_collectors_with_one_file_are_counted_once(tmp_path, collector):
     (tmp_path / "two").mkdir()
-    with Collector(tmp_path / "two", settings(tmp_path)) as other:
+    with Collector(tmp_path / "two", with_history(tmp_path)) as other:
         keeps_history(other)
-        assert send(collector, "ce1", "a") == send(other, "ce1", "b") == 200
+        assert collector.send("ce1", "a") == other.send("ce1", "b") == 200
         beside = collector.runtime_folder / "collector-2.sock"
         beside.symlink_to(other.runtime_folder / "collector.sock")
         until(lambda: rows(collector).get("ce1", {}).get("taken") == 2)

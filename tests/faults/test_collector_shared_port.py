@@ -2,61 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.broker import Broker
-from tests.support.collector import Collector
+from tests.support.collector import Collector, Pair
 from tests.support.direct import bound_queue, to_broker
 from tests.support.program import ROOT, TIXD, until
 from tests.support.senders import Senders, check_promises
-from tests.support.stand_in_api import closed_port
-
-
-class Pair:
-    """Collectors of the same file but for their admin addresses, on one port."""
-
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        self.port = closed_port()
-        self.admin = [f"127.0.0.1:{closed_port()}" for _ in range(2)]
-        self._folder, self._settings = folder, {**settings, "reusePort": True}
-
-    def collector(self, number: int, **changes: Any) -> Collector:
-        """Start one of them."""
-        own = self._folder / str(number)
-        own.mkdir(exist_ok=True)
-        settings = {"adminAddress": self.admin[number], **self._settings, **changes}
-        return Collector(own, settings, port=self.port)
-
-    def ask(self, number: int, path: str) -> str:
-        """What one of them answers at its own address."""
-        with urllib.request.urlopen(f"http://{self.admin[number]}{path}", timeout=30) as answer:
-            return answer.read().decode()
-
-    def records(self, number: int) -> int:
-        """How many records one of them has taken."""
-        return int(json.loads(self.ask(number, "/stats"))["Records"])
 
 
 @pytest.fixture
 def pair(tmp_path: Path, broker: Broker) -> Pair:
     """Two that have not started."""
     return Pair(tmp_path, to_broker(broker.port))
-
-
-def ready(pair: Pair, *numbers: int) -> bool:
-    """Whether these can work, by what they answer at their own addresses."""
-    try:
-        return all(pair.ask(number, "/readyz") == "ready\n" for number in numbers)
-    except OSError:
-        return False
 
 
 @pytest.mark.alone
@@ -66,13 +29,13 @@ def test_two_share_a_port_and_the_end_of_either_loses_nothing(pair, broker, roun
     with Senders(pair.port, count=8, size=15) as senders, pair.collector(1) as stopped:
         for _ in range(rounds):
             with pair.collector(0):
-                until(lambda: ready(pair, 0, 1))
+                until(lambda: pair.ready(0, 1))
                 before = pair.records(1)
                 until(lambda b=before: pair.records(0) > 150 and pair.records(1) > b + 150)
                 # the end of the block kills this one under load
             senders.until_accepted(300)
         with pair.collector(0):
-            until(lambda: ready(pair, 0))
+            until(lambda: pair.ready(0))
             assert stopped.ends(signal.SIGTERM)[0] == 0
             senders.until_accepted(300)
     assert set(senders.statuses()) <= {200, 0, 503}
@@ -82,7 +45,7 @@ def test_two_share_a_port_and_the_end_of_either_loses_nothing(pair, broker, roun
 def test_each_has_counts_and_a_control_socket_of_its_own(pair, broker):
     bound_queue(broker)
     with pair.collector(0) as one, pair.collector(1) as other:
-        until(lambda: ready(pair, 0, 1))
+        until(lambda: pair.ready(0, 1))
         with Senders(pair.port, count=4, size=10) as senders:
             until(lambda: pair.records(0) and pair.records(1))
         assert pair.records(0) + pair.records(1) == len(senders.accepted)

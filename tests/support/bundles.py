@@ -42,5 +42,14 @@ def form(identities: Iterable[object], **changes: str) -> bytes:
     return urlencode(parameters(identities, **changes)).encode()
 
 
+#: Names as hostile as a sender can make them, and how they are shown.
+HOSTILE = {
+    "evil\x1b[2J\x1b]0;pwned\x07\r\nline": "evil\\x1b[2J\\x1b]0;pwned\\x07\\r\\nline",
+    "=cmd|'/c calc'!A0": "=cmd|'/c calc'!A0",
+    "@SUM(1)": "@SUM(1)",
+    "\u202eexe.gnp\u200f": "\\u202eexe.gnp\\u200f",
+    "n" * 400: "n" * 300,
+}
+
 #: The body of a request that only asks whether somebody is there.
 PING = urlencode({"command": "update", "arg1": "xxx", "from": "probe"}).encode()

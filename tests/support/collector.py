@@ -8,12 +8,13 @@ import json
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.support import memory
-from tests.support.bundles import PING
+from tests.support.bundles import PING, form
 from tests.support.collecting import FORM
 from tests.support.program import PATIENCE_SECONDS, ROOT, TIXD, bare_environment, until
 from tests.support.stand_in_api import closed_port
@@ -75,6 +76,10 @@ class Collector(subprocess.Popen[bytes]):
         """The status of the answer to a bundle; 0 where there is none."""
         return self.ask("POST", SERVLET, body, seconds)[0]
 
+    def send(self, sender: str, *identities: str, **changes: str) -> int:
+        """Send a bundle of these records under this name; the status of the answer."""
+        return self.post(form(identities, **{"from": sender, **changes}))
+
     def ready(self) -> bool:
         """Whether it says that it can work."""
         return self.ask("GET", "/readyz")[0] == 200
@@ -108,6 +113,44 @@ class Collector(subprocess.Popen[bytes]):
         begun = time.monotonic()
         self.send_signal(number)
         return self.wait(seconds), time.monotonic() - begun
+
+
+class Pair:
+    """Collectors of the same file but for their admin addresses, on one port."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.port = closed_port()
+        self.admin = [f"127.0.0.1:{closed_port()}" for _ in range(2)]
+        self._folder, self._settings = folder, {**settings, "reusePort": True}
+
+    def collector(self, number: int, **changes: Any) -> Collector:
+        """Start one of them."""
+        own = self._folder / str(number)
+        own.mkdir(exist_ok=True)
+        settings = {"adminAddress": self.admin[number], **self._settings, **changes}
+        return Collector(own, settings, port=self.port)
+
+    def ask(self, number: int, path: str) -> str:
+        """What one of them answers at its own address."""
+        with urllib.request.urlopen(f"http://{self.admin[number]}{path}", timeout=30) as answer:
+            return answer.read().decode()
+
+    def records(self, number: int) -> int:
+        """How many records one of them has taken."""
+        return int(json.loads(self.ask(number, "/stats"))["Records"])
+
+    def ready(self, *numbers: int) -> bool:
+        """Whether these can work, by what they answer at their own addresses."""
+        try:
+            return all(self.ask(number, "/readyz") == "ready\n" for number in numbers)
+        except OSError:
+            return False
+
+
+def with_history(folder: Path, **more: object) -> dict[str, object]:
+    """Settings with a file as the only output, and a history, both in the folder."""
+    history = {"historyFile": str(folder / "collector.sqlite")}
+    return {"AMQP": {"enable": False}, "file": {"path": str(folder / "records")}, **history, **more}
 
 
 def configuration(port: int, settings: Mapping[str, Any]) -> str:
