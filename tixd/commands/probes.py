@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import click
 import orjson
@@ -23,7 +22,8 @@ from tixd import errors
 from tixd.commands import AnyInvocation, CollectorInvocation, ask_collectors
 from tixd.commands.output import as_seconds, format_option, print_csv, terminal_columns
 from tixd.display import iso_time, minute
-from tixd.history import senders, store
+from tixd.history import sender_words, senders, store
+from tixd.history.sender_words import Row
 from tixd.runtime.status import duration
 
 #: The history of the service tixd@collector.
@@ -34,9 +34,6 @@ MAX_ROWS = 500
 
 #: Longest name that stands in its column; a longer one has a line of its own.
 MAX_NAME_COLUMNS = 60
-
-#: The row of one sender, as `senders.read` yields it.
-Row = Mapping[str, Any]
 
 #: The columns of CSV: times are ISO 8601.
 CSV = (
@@ -227,14 +224,15 @@ _LEAST_WIDTHS = (0, 100, 120, 0, 0, 0, 0)
 
 def _columns(row: Row, now: float) -> tuple[str, ...]:
     """Return the cells of a line, the name's first."""
-    numbers = row["taken"], _records(row), row["refused"] + row["not_taken"]
+    numbers = row["taken"], sender_words.records(row), sender_words.failed(row)
     ago = f"{duration(now - row['last_seen'])} ago"
-    name = row["sender"] or f"({row['address']})"
-    return name, row["address"], minute(row["first_seen"]), ago, *(f"{n:,}" for n in numbers)
-
-
-def _records(row: Row) -> int:
-    return sum(row[kind] for kind in senders.TYPES)
+    return (
+        sender_words.name(row),
+        row["address"],
+        minute(row["first_seen"]),
+        ago,
+        *(f"{n:,}" for n in numbers),
+    )
 
 
 def _folded(text: str, width: int, indent: str = "") -> list[str]:
@@ -250,32 +248,25 @@ def _folded(text: str, width: int, indent: str = "") -> list[str]:
 
 def _details(row: Row, since: float, *, has_address: bool) -> Iterator[str]:
     """Yield what is wrong with a sender, where it is and what it sent, and why a bundle failed."""
-    if row["state"] == "silent":
-        yield f"SILENT since {minute(row['last_seen'])} UTC"
-    elif row["state"]:
-        taken = row["taken_at"]
-        yield f"NOTHING TAKEN {f'since {minute(taken)} UTC' if taken else 'yet'}"
-    known = [f"{row[kind]:,} {kind}" for kind in senders.TYPES if row[kind]]
+    if row["state"]:
+        yield sender_words.state(row)
+    known = [*sender_words.by_type(row)]
     if not has_address and row["sender"]:
         known.insert(0, row["address"])
     if known:
         yield ", ".join(known)
     if row["failed_at"] and (row["state"] == "failing" or row["failed_at"] > since):
-        failed = f"{row['failed_code'] or 'no answer'}, {row['failed_reason']}"
-        yield f"last failure {minute(row['failed_at'])} UTC: {failed}"
+        yield f"last failure {sender_words.failure(row)}"
 
 
 def _summary(states: Mapping[str, int], since: float, dropped: int) -> Iterator[str]:
+    yield sender_words.summary(states)
     count = sum(states.values())
     if not count:
-        yield "No sender has been seen yet."
         return
     hour = minute(since // senders.HOUR_SECONDS * senders.HOUR_SECONDS)
-    failing, silent = states.get("failing", 0), states.get("silent", 0)
-    plural = "s" * (count != 1)
-    yield f"{count:,} sender{plural}: {failing:,} with NOTHING TAKEN, {silent:,} SILENT."
     yield f"Bundles, records and failures are those since {hour} UTC."
     if count > MAX_ROWS:
         yield f"The first {MAX_ROWS:,} are shown; --format csv or json shows all."
     if dropped:
-        yield f"{dropped:,} more were dropped, because there were too many senders."
+        yield sender_words.left_out(dropped)

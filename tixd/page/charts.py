@@ -218,15 +218,21 @@ class TimeChart:
         if run:
             yield run
 
+    def legend(self) -> str:
+        """Return the names of bars, each behind its mark, as a list that folds where it is long."""
+        marks = (
+            f'<li><svg class="mark" aria-hidden="true"><rect class="bar {one.style}"/></svg>'
+            f"{escape(one.name)}</li>"
+            for one in self.series
+        )
+        return f'<ul class="legend">{"".join(marks)}</ul>'
+
     def _legend(self) -> Iterator[str]:
-        """Yield a mark and a name for each of several series, above the chart."""
+        """Yield a mark and a name for each of several lines, above the chart."""
         x = 0.0
-        for one in self.series if len(self.series) > 1 else ():
-            if self.is_bars:
-                yield f'<rect class="bar {one.style}" x="{x:.0f}" y="-18" width="20" height="11"/>'
-            else:
-                ends = f'x1="{x:.0f}" x2="{x + 20:.0f}" y1="-12" y2="-12"'
-                yield f'<line class="line {one.style}" {ends}/>'
+        for one in self.series if len(self.series) > 1 and not self.is_bars else ():
+            ends = f'x1="{x:.0f}" x2="{x + 20:.0f}" y1="-12" y2="-12"'
+            yield f'<line class="line {one.style}" {ends}/>'
             yield f'<text class="key" x="{x + _MARK:.0f}" y="-8">{escape(one.name)}</text>'
             x += _MARK + 14 + _CHARACTER * len(one.name)
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tixd.page import installation_detail, installation_list, network_list, overview, words
+from tixd.page import (
+    installation_detail,
+    installation_list,
+    network_list,
+    overview,
+    sender_pages,
+    words,
+)
 from tixd.page.views import Page
 
 #: Roles that schedule, and so have a history of results and cycles.
@@ -36,6 +43,8 @@ PAGES = (
     Page("/failed", SCHEDULING, installation_list.show_failed, "Not posted"),
     Page("/words", SCHEDULING, words.show),
     Page("/cycles", SCHEDULING, overview.show_cycles, "Cycles"),
+    Page("/collector", COLLECTING, sender_pages.show, "Collector"),
+    *sender_pages.pages_of_one(COLLECTING),
 )
 
 

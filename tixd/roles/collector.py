@@ -142,6 +142,7 @@ class Collector(Service[CollectorSettings]):
             sink_problems=self._sinks.unready_reasons(),
             outputs=self._sinks.views(),
             bundles=self._server.outcomes.view(),
+            shares_port=self.settings.reuse_port,
             history=self._history.view() if self._history else None,
         )
 

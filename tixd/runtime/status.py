@@ -188,7 +188,8 @@ class Snapshot:
     open: jobs that wait or are in progress, requests of the collector; queue: as a dispatcher sees
     it; leaderless_since: since when a worker has had no job, where no dispatcher is found either;
     reports: the reports folder; listens: where HTTP is answered; sink_problems: why the collector's
-    sinks accept no records; outputs, bundles: of the collector; history: None where there is none;
+    sinks accept no records; outputs, bundles: of the collector; shares_port: other collectors may
+    have its port too; history: None where there is none;
     reload_error: why the last SIGHUP had no effect.
     """
 
@@ -214,6 +215,7 @@ class Snapshot:
     sink_problems: tuple[str, ...] = ()
     outputs: tuple[OutputView, ...] = ()
     bundles: BundlesView = field(default_factory=BundlesView)
+    shares_port: bool = False
     listens: str = ""
     history: HistoryView | None = None
     reload_error: str = ""
