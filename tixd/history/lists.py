@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tixd.history.installation_words import KINDS, Words
+from tixd.history.installation_words import KINDS, Kind, Words
 from tixd.history.installations import InstallationState
 from tixd.history.job_record import MAX_ID
 from tixd.history.results import GONE_SECONDS
@@ -154,6 +154,14 @@ def _page(
 def latest(history: sqlite3.Connection) -> int:
     """Return when any installation was visited last; 0: not known."""
     return value(history, "SELECT max(seen_at) FROM installation_rows") or 0
+
+
+def counts(history: sqlite3.Connection, words: Words) -> Mapping[Kind, int]:
+    """Return how many installations there are of each kind that there is."""
+    rows = history.execute(
+        f"SELECT {_RANK} AS rank, count(*) FROM installation_rows GROUP BY rank", _times(words)
+    )
+    return {KINDS[rank]: count for rank, count in rows}
 
 
 def listed(

@@ -85,7 +85,7 @@ NOTES = {
     "blocked": "cannot be processed",
     "silent": "silent",
     "kept": "with kept results",
-    "set_aside": "with reports set aside within a day",
+    "set-aside": "with reports set aside since the last result",
 }
 
 #: What the template has beside the data.
@@ -112,7 +112,7 @@ def show(query: Query, now: Snapshot, history: Connection | None) -> View:
         "pages": page.pages,
         "total": page.total,
         "sort": query.sort,
-        "counts": _counts(now),
+        "counts": lists.counts(history, words),
         "days": {f"{user}/{number}": _day(days[user, number]) for user, number in keys},
     }
     figures = {
@@ -135,13 +135,6 @@ def _empty(query: Query, now: Snapshot) -> str:
         "No installation is known yet: each appears with its first job. Reports are expected in"
         f" {now.reports or '<base>'}/<user>/<installation>."
     )
-
-
-def _counts(now: Snapshot) -> dict[str, int]:
-    """Return how many installations need attention, by the reason, as the history last told."""
-    summary = now.history.summary if now.history else {}
-    names = ("installations", "blocked", "silent", "kept", "set_aside")
-    return {name: summary[name] for name in names if name in summary}
 
 
 def _day(samples: Sequence[series.Sample]) -> dict[str, list[Any]]:

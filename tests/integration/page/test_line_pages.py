@@ -92,6 +92,13 @@ def test_each_kind_of_line_is_told_by_its_state_in_words(filled):
         assert words.startswith(begins.get(kind, ""))
 
 
+def test_what_needs_attention_is_counted_above_the_list(filled):
+    text = page("/installations", "", filled).text
+    assert "60 known: 3 cannot be processed, 3 silent, 3 with kept results" in " ".join(
+        text.split()
+    )
+
+
 def test_what_is_not_of_now_is_marked_and_has_no_colour(filled):
     found = page("/installations", "", filled)
     assert found.tables[0][1][1] == "CANNOT BE PROCESSED: permission denied"
@@ -289,9 +296,9 @@ def hostile_history(path: Path, text: str) -> Path:
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:12]))
 def test_a_hostile_name_or_reason_is_shown_as_text_and_runs_nowhere(tmp_path, text):
     path = hostile_history(tmp_path / "h.sqlite", text)
+    without = hostile_history(tmp_path / "plain.sqlite", "plain")
     for name in PAGES:
-        found = page(name, "", path)
-        plain = page(name, "", hostile_history(tmp_path / "plain.sqlite", "plain"))
+        found, plain = page(name, "", path), page(name, "", without)
         assert [tag for tag, _ in found.elements] == [tag for tag, _ in plain.elements]
         assert found.scripts() == ["/static/page.js"]
         shown = ask(name, "", path).body.decode()

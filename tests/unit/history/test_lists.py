@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 
@@ -46,6 +47,10 @@ def test_those_that_need_attention_come_first_in_the_order_of_the_command(file, 
     expected = sorted(recorded(file), key=words.urgency)
     assert [row.state for row in everybody(file, words, "state")] == expected
     assert {words.kind(state) for state in expected} >= {"gone", "blocked", "silent", "kept"}
+
+
+def test_the_kinds_are_counted_as_the_command_tells_them(file, words):
+    assert lists.counts(file, words) == Counter(map(words.kind, recorded(file)))
 
 
 def test_a_bad_report_since_the_last_result_and_a_state_that_is_well_are_told_apart(tmp_path):
