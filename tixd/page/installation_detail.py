@@ -176,7 +176,7 @@ def _facts(found: ListedInstallation) -> dict[str, Any]:
         "posted_at": state.posted_at,
         "reports": state.reports,
         "kept": state.kept,
-        "next_try_at": state.next_try if state.kept else None,
+        "next_try_at": (state.next_try or None) if state.kept else None,
         "reason": state.reason if state.kept else "",
         "set_aside": state.set_aside,
         "trouble": state.trouble,

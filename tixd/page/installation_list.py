@@ -156,7 +156,7 @@ def _spark(
 
 def _cells(row: ListedInstallation, words: Words) -> Iterator[Any]:
     state = row.state
-    yield from (state.user, f"{state.user}/{state.installation}")
+    yield from (state.user, state.installation)
     yield from (words.kind(state), words.of(state))
     for value in (row.down_usage, row.up_usage):
         yield from (value, grades.of_usage(value))
@@ -200,7 +200,7 @@ def show_failed(query: Query, _: Snapshot, history: Connection | None) -> View:
 
 
 def _failed_cells(row: NotPosted) -> Iterator[Any]:
-    """Yield the cells; a time of the next try of 0 stands for the next visit."""
-    yield from (row.user, f"{row.user}/{row.installation}")
-    yield from (row.kept, row.next_try if row.kept else None, with_hint(row.reason))
+    """Yield the cells; kept results without a time of the next try go out in the next cycle."""
+    yield from (row.user, row.installation)
+    yield from (row.kept, (row.next_try or None) if row.kept else None, with_hint(row.reason))
     yield from (row.rejected, row.rejected_at, row.rejected_words)

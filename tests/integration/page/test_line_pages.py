@@ -48,6 +48,10 @@ def members(path: str, *asked: Any) -> dict[str, Any]:
     return json.loads(ask(f"{path}.json", *asked).body)
 
 
+def named(row: dict[str, Any]) -> str:
+    return f"{row['user']}/{row['installation']}"
+
+
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A day of 60 installations of all kinds."""
@@ -77,7 +81,7 @@ def written(path: Path, *entries: str) -> Path:
 def test_each_kind_of_line_is_told_by_its_state_in_words(filled):
     kinds = Filling(installations=60).kinds()
     rows = [row for n in (1, 2) for row in members("/installations", f"page={n}", filled)["rows"]]
-    states = {row["installation"]: (row["state"], row["state_words"]) for row in rows}
+    states = {named(row): (row["state"], row["state_words"]) for row in rows}
     for (user, number), kind in kinds.items():
         state, words = states[f"{user}/{number}"]
         assert state == {
@@ -113,8 +117,8 @@ def test_the_table_people_see_is_in_the_order_and_has_the_rows_of_json_and_csv(f
     shown = page("/installations", f"sort={sort}", filled).tables[0][1:]
     text = ask("/installations.csv", f"sort={sort}", filled).body.decode()
     saved = [*csv.DictReader(io.StringIO(text))]
-    names = [row["installation"] for row in told]
-    assert names == [row[0] for row in shown] == [row["installation"] for row in saved]
+    names = [*map(named, told)]
+    assert names == [row[0] for row in shown] == [*map(named, saved)]
     assert [row["state_words"] for row in saved] == [row[1] for row in shown]
 
 

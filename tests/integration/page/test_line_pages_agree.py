@@ -186,9 +186,9 @@ def check_list(pages: Pages, day: Day) -> None:
         query = f"page={number}&sort=usage"
         told = pages.members("/installations", query)["rows"]
         page = Reader(pages.body("/installations", query)).tables[0][1:]
-        assert [row[0] for row in page] == [row["installation"] for row in told]
+        assert [row[0] for row in page] == [f"{r['user']}/{r['installation']}" for r in told]
         for row, cells in zip(told, page, strict=True):
-            found[row["user"], int(row["installation"].partition("/")[2])] = row
+            found[row["user"], row["installation"]] = row
             numbers = [cell.partition(" ")[0] for cell in cells[2:6]]
             names = ("down_usage", "up_usage", "down_quality", "up_quality")
             assert numbers == [shown(row[name]) for name in names]
@@ -212,12 +212,11 @@ def check_failed(pages: Pages, day: Day) -> None:
         page = Reader(pages.body("/failed", f"page={number}")).tables[0][1:]
         for row, cells in zip(told, page, strict=True):
             assert [cells[0], cells[1], cells[4]] == [
-                row["installation"],
+                f"{row['user']}/{row['installation']}",
                 str(row["kept"] or "-"),
                 str(row["rejected"] or "-"),
             ]
-            key = row["user"], int(row["installation"].partition("/")[2])
-            found[key] = row["kept"], row["rejected"]
+            found[row["user"], row["installation"]] = row["kept"], row["rejected"]
     assert found == {key: counts for key, counts in counted.items() if any(counts)}
 
 
