@@ -21,6 +21,7 @@ from tixd.analysis.summary import Estimator, Summary, analyse
 from tixd.analysis.traces import trace_of
 from tixd.asn.lookup import OriginLookup
 from tixd.commands import Invocation, compare_truth, output, window_tables
+from tixd.commands.html_report import MAX_PICTURES
 from tixd.commands.pictures import Pictures
 from tixd.commands.window_values import (
     AS_CSV_COLUMNS,
@@ -71,6 +72,13 @@ class _Asked:
 )
 @click.option("--raw", is_flag=True, help="tables: usage as computed, which may exceed 1")
 @click.option(
+    "--report",
+    metavar="FILE.html",
+    type=click.Path(),
+    help=f"write a page with tables and pictures too, pictures of the first {MAX_PICTURES}"
+    " installations, each about 0.4 MB (needs matplotlib)",
+)
+@click.option(
     "--truth",
     metavar="FILE|inside",
     type=click.Path(),
@@ -91,6 +99,7 @@ def command(
     estimator: str,
     plot: str | None,
     raw: bool,
+    report: str | None,
     truth: str | None,
     window: str | None,
 ) -> None:
@@ -117,10 +126,10 @@ def command(
     if truth and is_by_as:
         raise click.UsageError("--truth and --by-as exclude each other")
     asked = _Asked(form, estimator == "both", raw, truth is not None)
-    source, pictures = compare_truth.TruthSource(truth), Pictures(plot, window)
+    source, pictures = compare_truth.TruthSource(truth), Pictures(plot, window, report)
     by: Estimator = "delayed-probes" if estimator == "delayed-probes" else "mode"
     survey = _Survey(_origins(invocation, needed=is_by_as), by, source, pictures)
-    analysed = (found for path in paths for found in survey.windows(path))
+    analysed = pictures.follow(found for path in paths for found in survey.windows(path))
     truth_known = True
     if is_by_as:
         _show_groups(analysed, asked)
@@ -128,9 +137,15 @@ def command(
         truth_known = _show(list(analysed), asked)
     else:
         _print_lines(analysed, asked)
-    pictures.write()
+    pictures.write(_settings(invocation, truth))
     if survey.failed or not survey.any_report or not truth_known:
         sys.exit(1)
+
+
+def _settings(invocation: Invocation, truth: str | None) -> dict[str, str]:
+    """Return the settings that a report shows."""
+    table = invocation.load().settings.asn_table
+    return {"truth": truth or "not asked for", "AS table": table or "none (TIX_ASN_TABLE)"}
 
 
 def _origins(invocation: Invocation, *, needed: bool) -> OriginLookup:

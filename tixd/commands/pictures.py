@@ -13,14 +13,15 @@ import re
 import stat
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
 
 from tixd import bounded, display, errors
 from tixd.analysis.traces import Trace
-from tixd.commands import plot_installation, plot_many, plot_style
+from tixd.commands import html_report, output, plot_installation, plot_many, plot_style
 from tixd.commands.plot_installation import MAX_TRACES, Drawing
 from tixd.commands.window_values import Analysed
 
@@ -34,10 +35,11 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ])?\d\d:\d\d(:\d\dZ?)?")
 class Pictures:
     """What `tixd analyze` draws beside its tables."""
 
-    def __init__(self, plot: str | None, until: str | None) -> None:
+    def __init__(self, plot: str | None, until: str | None, report: str | None) -> None:
         """Check the wishes; raises UsageError or NotDone.
 
-        plot: the file of --plot; until: when the window ends that --window names.
+        plot, report: the files of --plot and --report; until: when the window ends that --window
+        names.
         """
         if until and not plot:
             raise click.UsageError("--window chooses what --plot draws: name a file with --plot")
@@ -48,42 +50,69 @@ class Pictures:
         self._chosen: list[Drawing] = []
         self._installation = _Installation()
         self._several = False
-        if plot:
+        if report:
+            _ending(report, "--report", ("html", "htm"))
+        self._report_file = report
+        self._report = html_report.Report() if report else None
+        self._progress: Callable[[int, int], object] = lambda _done, _total: None
+        if self.wanted:
             plot_style.check_installed()
-            check_place(plot)
+        for file in filter(None, (plot, report)):
+            check_place(file)
 
     @property
     def wanted(self) -> bool:
         """Return whether anything is to be drawn, for which packets must be kept."""
-        return self._plot is not None
+        return bool(self._plot or self._report_file)
+
+    def follow(self, windows: Iterator[Analysed]) -> Iterator[Analysed]:
+        """Yield the windows that are added meanwhile; a bar tells how many pictures are drawn."""
+        bar = output.progress_bar("drawing") if self._report else nullcontext(self._progress)
+        with bar as self._progress:
+            yield from windows
+            self._complete()
+
+    def _complete(self) -> None:
+        """Take the installation whose windows have come as complete."""
+        if self._report and self._installation.windows:
+            self._report.add(self._installation.windows, self._installation.drawing())
+            done = self._report.pictures
+            self._progress(done, done)
 
     def add(self, window: Analysed, trace: Trace | None) -> None:
         """Take the next window; trace: None where it has no short packet."""
         self._windows.append(window)
         if self._installation.windows and self._installation.windows[-1].path != window.path:
             self._several = True
+            self._complete()
             self._installation = _Installation()
         self._installation.add(window, trace)
         if trace and self._until and _is_until(trace, self._until):
             self._chosen.append(Drawing([window], [trace], trace))
 
-    def write(self) -> None:
-        """Write the files; raises NotDone."""
-        if self._plot is None:
-            return
+    def write(self, settings: Mapping[str, str]) -> None:
+        """Write the files; raises NotDone. settings: shown in the report, by name."""
+        if self._report_file and self._report:
+            if not self._windows:
+                raise not_written(self._report_file, "there is no window to report")
+            write_whole(self._report_file, self._report.page(self._windows, settings))
+        if self._plot:
+            self._write_plot(self._plot)
+
+    def _write_plot(self, path: str) -> None:
         if not any(window.summary for window in self._windows):
-            raise not_written(self._plot, "there is no window to draw")
+            raise not_written(path, "there is no window to draw")
         draw: Callable[[Figure], None]
         if self._several and self._until is None:
             draw = functools.partial(plot_many.draw, windows=self._windows)
         else:
-            draw = functools.partial(plot_installation.draw, drawing=self._drawing(self._plot))
-        write_whole(self._plot, plot_style.drawn(self._form, draw))
+            draw = functools.partial(plot_installation.draw, drawing=self._drawing(path))
+        write_whole(path, plot_style.drawn(self._form, draw))
 
     def _drawing(self, path: str) -> Drawing:
         """Return the one window that was asked for, or the one installation."""
-        if self._until is None:
-            return self._installation.drawing()
+        if self._until is None and (found := self._installation.drawing()):
+            return found
         if not self._chosen:
             raise not_written(path, f"no window ends at {self._until} (UTC)")
         if len(self._chosen) > 1:
@@ -121,8 +150,10 @@ class _Installation:
         if trace:
             self.traces.append(trace)
 
-    def drawing(self) -> Drawing:
-        """Return what can be drawn: a trace at least was added."""
+    def drawing(self) -> Drawing | None:
+        """Return what can be drawn; None without a short packet."""
+        if not self.traces:
+            return None
         return Drawing(self.windows, tuple(self.traces), self.traces[-1])
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from tixd import __version__, display
 from tixd.analysis.hurst import FIRST_OCTAVE, Fit
 from tixd.analysis.observations import Floats
-from tixd.analysis.quality import CONGESTED_USAGE, PERSISTENT_HURST, MINUTE_seconds
+from tixd.analysis.quality import CONGESTED_USAGE, MIN_PER_MINUTE, PERSISTENT_HURST, MINUTE_seconds
 from tixd.analysis.summary import Estimator
 from tixd.analysis.traces import Trace, WayTrace
 from tixd.commands import plot_style
@@ -203,21 +203,19 @@ def _round_trips(axes: Axes, drawing: Drawing) -> None:
 
 def _offset(axes: Axes, drawing: Drawing) -> None:
     """Draw the offset of the clocks: points of the shortest round trips, and the line through."""
-    base = float(np.round(drawing.traces[0].known_ns[0] / MS_ns))
-    for number, trace in enumerate(drawing.traces):
-        label = number == 0
-        x, y = times(trace.known_at), trace.known_ns / MS_ns - base
-        axes.plot(x, y, ".", ms=4, mew=0, color=OTHER, label="shortest round trips" * label or None)
-        line = trace.offset_ns / MS_ns - base
+    traces = drawing.traces
+    base = float(np.round(traces[0].known_ns[0] / MS_ns))
+    known_at = np.concatenate([trace.known_at for trace in traces])
+    known = np.concatenate([trace.known_ns for trace in traces]) / MS_ns - base
+    how: Any = {"ms": 4, "mew": 0, "rasterized": len(known) > plot_style.MAX_SHAPES}
+    axes.plot(times(known_at), known, ".", color=OTHER, label="shortest round trips", **how)
+    seconds, heights = [], []
+    for number, trace in enumerate(traces):
         own = trace.second >= (trace.recent[0] if number else 0)
-        axes.plot(
-            times(trace.second[own]),
-            line[own],
-            lw=0.9,
-            color=LINE,
-            zorder=3,
-            label="offset used" * label or None,
-        )
+        seconds.append(trace.second[own][[*range(own.sum()), -1]])
+        heights.append(np.append(trace.offset_ns[own] / MS_ns - base, np.nan))  # a line each
+    x, y = times(np.concatenate(seconds)), np.concatenate(heights)
+    axes.plot(x, y, lw=0.9, color=LINE, zorder=3, label="offset used")
     _clock_steps(axes, drawing)
     axes.set(
         ylabel="offset (ms)",
@@ -243,12 +241,18 @@ def _qualities(axes: Axes, drawing: Drawing) -> None:
         axes.set(ylim=(-0.05, 1.05), ylabel="quality (0 to 1)")
         axes.set_title("Quality of each window: share of free minutes")
     else:
+        if not any(len(trace.minute_begin) for trace in drawing.traces):
+            axes.text(0.5, 0.6, f"no minute has {MIN_PER_MINUTE} packets", **_in_the_middle(axes))
         for way in (0, 1):
             _minutes(axes, drawing, way)
         axes.axhline(CONGESTED_USAGE, color=LINE, lw=0.8, ls="dashed")
         axes.set(ylabel="usage of a minute", title="Quality: free and congested minutes")
         axes.set_ylim(-0.05, max(1.05, axes.get_ylim()[1]))
     plot_style.legend(axes)
+
+
+def _in_the_middle(axes: Axes) -> Any:
+    return {"transform": axes.transAxes, "ha": "center", "color": "#444444"}
 
 
 def _minutes(axes: Axes, drawing: Drawing, way: int) -> None:
@@ -307,8 +311,11 @@ def _histogram(axes: Axes, part: WayTrace, way: int, usage: float | None) -> Non
         return
     low, width = bins.low / MS_ns, (bins.high - bins.low) / MS_ns
     finite = np.isfinite(bins.density)
+    if not finite.any():
+        plot_style.note(axes, "all delays are equal")
+        return
     height = np.where(finite, bins.density * MS_ns, 0.0)
-    height[~finite] = 1.05 * height.max() or 1.0
+    height[~finite] = 1.5 * height.max()
     width = np.where(finite, width, 0.002 * (low[-1] - low[0] or 1.0))
     first = np.arange(len(low)) < bins.candidates
     for chosen, alpha in ((first, 0.75), (~first, 0.3)):

@@ -214,6 +214,6 @@ def _ranges(axes: Axes, ranges: Sequence[Floats], way: int) -> None:
                 (first, third), (row, row), color=color, lw=3.5, alpha=0.6, solid_capstyle="butt"
             )
             axes.plot(middle, row, mark, ms=3.5, color=color)
-    axes.set(xlim=(-0.05, 1.05), ylim=(len(ranges) - 0.5, -0.5))
+    axes.set(xlim=(-0.05, 1.05), ylim=(max(len(ranges), 10) - 0.5, -0.5))
     axes.set_xlabel("usage: median, quartiles, least and most")
     axes.grid(visible=False, axis="y")

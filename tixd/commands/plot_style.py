@@ -47,6 +47,9 @@ UP_MARK, DOWN_MARK = "o", "s"
 #: A panel with more points is drawn as dots, because SVG and PDF would become too large.
 MAX_SHAPES = 2500
 
+#: The same in a report, which has many pictures.
+FEW_SHAPES = 100
+
 #: Share of the values that an axis shows; the others stand at its edge, and are counted.
 SHOWN_SHARE = 0.995
 
@@ -120,11 +123,17 @@ def style() -> Iterator[None]:
         yield
 
 
-def drawn(form: str, draw: Callable[[Figure], None]) -> bytes:
-    """Return a page with a figure as a file of `form`: one of FORMATS."""
+def drawn(form: str, draw: Callable[[Figure], None], *, small: bool = False) -> bytes:
+    """Return a page with a figure as a file of `form`: one of FORMATS.
+
+    small: draw lines of many points as dots, so that an SVG is a third as large.
+    """
     content = io.BytesIO()
     with style():
-        page(draw).savefig(content, format=form, metadata=_METADATA[form])
+        figure = page(draw)
+        for line in (line for axes in figure.axes for line in axes.lines if small):
+            line.set_rasterized(len(line.get_xdata()) > FEW_SHAPES)  # type: ignore[arg-type]
+        figure.savefig(content, format=form, metadata=_METADATA[form])
     return content.getvalue()
 
 
@@ -188,7 +197,9 @@ def log_axis(axes: Axes, heights: Floats) -> None:
 
     axes.set_yscale("log")
     axes.set_ylim(heights.min() / 2, heights.max() * 2)
-    axes.yaxis.set_major_locator(ticker.LogLocator(numticks=5))
+    narrow = heights.max() < 50 * heights.min()
+    subs = (1.0, 2.0, 5.0) if narrow else (1.0,)
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=subs, numticks=6))
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda height, _: f"{height:g}"))
     axes.yaxis.set_minor_formatter(ticker.NullFormatter())
 
@@ -216,8 +227,9 @@ def points(
     """Draw points; those above `top` as triangles at the edge, counted in the legend."""
     inside = y <= top
     crowded = len(y) > MAX_SHAPES
+    size = 2.6 if len(y) > FEW_SHAPES else 6
     axes.plot(
-        x[inside], y[inside], ".", ms=2.6, mew=0, color=color, label=label, rasterized=crowded
+        x[inside], y[inside], ".", ms=size, mew=0, color=color, label=label, rasterized=crowded
     )
     if not inside.all():
         above = f"{np.count_nonzero(~inside)} above, up to {y.max():,.0f} {unit}"

@@ -30,7 +30,7 @@ WAYS = ("up", "down")
 
 #: Values of a direction: their names, and their headings.
 _VALUES = ("usage", "quality", "hurst.rs", "hurst.wavelet")
-_HEADINGS = ("usage", "qual.", "H R/S", "H wav.")
+VALUE_HEADINGS = ("usage", "qual.", "H R/S", "H wav.")
 
 #: Says when, at the end of every table on a terminal.
 UNTIL = (
@@ -139,10 +139,10 @@ def show_windows(
     if not console.is_terminal:
         output.print_table(console, _lines(windows, full))
         return
-    abreast = _abreast("\n", _HEADINGS)
+    abreast = _abreast("\n", VALUE_HEADINGS)
     wide = Form(["rep.", "obs.", *abreast, "<sure"], lambda w: [[*_counts(w), *_row(w, full)]])
     compact = Form([*abreast, "<sure"], lambda w: [_row(w, plain)])
-    by_way = ["<\nway", *_HEADINGS, "<sure"]
+    by_way = ["<\nway", *VALUE_HEADINGS, "<sure"]
     each = [Form(by_way, lambda w: _by_way(w, full), named) for named in (True, False)]
     forms = [wide] * (console.width >= WIDE_COLUMNS) + [compact] * (not both) + each
     columns = console.width
@@ -159,7 +159,7 @@ def _lines(windows: Sequence[Analysed], style: Style) -> Table:
     for window in windows:
         names = [window.path, window.source, *[str(window.origin)] * len(located)]
         rows.append([*names, until(window), *_counts(window), *_row(window, style)])
-    return table_of([*headings, *_abreast(" ", _HEADINGS), "<sure"], rows)
+    return table_of([*headings, *_abreast(" ", VALUE_HEADINGS), "<sure"], rows)
 
 
 def _abreast(between: str, headings: Iterable[str]) -> list[str]:
@@ -255,7 +255,7 @@ def _groups_abreast(groups: Sequence[Group], style: Style, between: str) -> Tabl
         ways = (value_cells(way, style, group) for way in group.ways)
         cells = [cell for way in ways for cell in way]
         rows.append([str(group.origin), *_members(group), *cells])
-    return table_of(["<AS", "inst.", "windows", *_abreast(between, _HEADINGS)], rows)
+    return table_of(["<AS", "inst.", "windows", *_abreast(between, VALUE_HEADINGS)], rows)
 
 
 def _groups_by_way(groups: Sequence[Group], style: Style) -> Table:
@@ -263,7 +263,7 @@ def _groups_by_way(groups: Sequence[Group], style: Style) -> Table:
     for group, (number, word) in product(groups, enumerate(WAYS)):
         members = ["", ""] if number else _members(group)
         rows.append([*members, word, *value_cells(group.ways[number], style, group)])
-    return table_of(["inst.", "windows", "<way", *_HEADINGS], rows)
+    return table_of(["inst.", "windows", "<way", *VALUE_HEADINGS], rows)
 
 
 def _members(group: Group) -> list[str]:

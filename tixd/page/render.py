@@ -1,4 +1,4 @@
-"""Make the answer of a page: HTML by templates, JSON, CSV; the only user of jinja2.
+"""Make the answer of a page: HTML by templates, JSON, CSV; the only user of jinja2 in a role.
 
 Rules: loaded and run only in the page's thread; every value is escaped; static files are those of
 the package, by their names.
