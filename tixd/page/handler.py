@@ -28,6 +28,9 @@ MAX_WAITING = 8
 #: How long a request may take with all waiting, seconds.
 ANSWER_SECONDS = 8.0
 
+#: Longest rest after a request, seconds.
+MAX_REST_SECONDS = 0.5
+
 #: When to come again, seconds.
 RETRY_SECONDS = 5
 
@@ -128,13 +131,16 @@ class PageHandler:
             self._waiting -= 1
 
     def _begin(self, asked: Asked) -> asyncio.Future[Answer]:
-        """Start the thread; the next request has its turn when it has ended."""
+        """Start the thread; the next request has its turn a while after it has ended."""
+        begun = time.monotonic()
         done = tasks.in_thread(partial(_answer, asked), "page")
-        done.add_done_callback(self._ended)
+        done.add_done_callback(partial(self._ended, begun))
         return done
 
-    def _ended(self, done: asyncio.Future[Answer]) -> None:
-        self._turn.release()
+    def _ended(self, begun: float, done: asyncio.Future[Answer]) -> None:
+        """Rest as long as it took, so that pages never take more than half of a core."""
+        rest_seconds = min(time.monotonic() - begun, MAX_REST_SECONDS)
+        asyncio.get_running_loop().call_later(rest_seconds, self._turn.release)
         done.exception()  # nobody may wait for it any more
 
 
