@@ -137,15 +137,18 @@ def test_an_open_page_refreshes_itself_and_keeps_focus_and_scroll(browser, tmp_p
         assert look.complaints == []
 
 
+@pytest.mark.long
 def test_an_open_page_says_that_tixd_is_away_and_goes_on_when_it_is_back(browser, tmp_path):
-    with hosting(well(filled(tmp_path, 3, 0.1))) as host:
-        with looking(browser, f"http://{host.address}/") as look:
-            look.page.route("**/*", lambda route: route.abort())
-            told = look.page.locator("#refresh")
-            until(lambda: "tixd does not answer" in told.inner_text())
-            look.page.unroute("**/*")
-            until(lambda: told.inner_text() == "")
-            assert "Well" in look.text()
+    with (
+        hosting(well(filled(tmp_path, 3, 0.1))) as host,
+        looking(browser, f"http://{host.address}/") as look,
+    ):
+        look.page.route("**/*", lambda route: route.abort())
+        told = look.page.locator("#refresh")
+        until(lambda: "tixd does not answer" in told.inner_text())
+        look.page.unroute("**/*")
+        until(lambda: told.inner_text() == "")
+        assert "Well" in look.text()
 
 
 def test_the_value_of_a_chart_is_shown_under_the_pointer(browser, tmp_path):
