@@ -90,6 +90,21 @@ def test_a_wall_clock_that_jumps_brings_no_burst_and_no_pause(tmp_path, jump):
         assert len(daemon.log("clock_changed")) == 1, "the fault acted, once"
 
 
+@pytest.mark.parametrize("jump", ["+86400", "-86400"])
+def test_a_wall_clock_that_jumps_makes_no_role_unready(tmp_path, jump):
+    """The time since the volume's last answer is no difference of two wall clocks."""
+    (tmp_path / "base").mkdir()
+    variables = fake_time(tmp_path, "+0")
+    with StandInApi() as api, service(tmp_path / "base", tmp_path, api.port, **variables) as daemon:
+        until(lambda: daemon.get("/readyz")[0] == 200)
+        (tmp_path / "clock").write_text(jump)
+        answers = {daemon.get("/readyz") for _ in range(20)}
+        told = daemon.told()
+        assert abs(told["moment"] - time.time()) > 80_000, "the fault acted"
+        assert answers == {(200, "ready\n")}
+        assert -1 < told["moment"] - told["volume"]["answered"] < 60
+
+
 @pytest.mark.long
 def test_summer_time_brings_no_burst_and_no_pause(tmp_path):
     (tmp_path / "base").mkdir()

@@ -58,7 +58,7 @@ async def declare(connection: Connection, queue: str, exchange: str = "") -> Non
 class ConfirmedPublisher:
     """Publishes to the queues of one broker while link.run() keeps its connection.
 
-    last_confirmed_at: epoch second of the last confirm, None before the first.
+    last_confirmed_at: monotonic second of the last confirm, None before the first.
     """
 
     def __init__(self, endpoint: Endpoint, name: str, lock: AcquireLock | None = None) -> None:
@@ -104,7 +104,7 @@ class ConfirmedPublisher:
         except TimeoutError:
             reason = self.outage or f"no confirm within {CONFIRM_SECONDS:.0f} s"
             raise errors.BrokerUnavailable(reason) from None
-        self.last_confirmed_at = time.time()
+        self.last_confirmed_at = time.monotonic()
 
     async def _on_connected(self, connection: Connection) -> None:
         """Wait for the lock, then use the connection as long as it confirms probes."""
@@ -129,7 +129,7 @@ class ConfirmedPublisher:
         """Raise BrokerUnavailable where the broker neither confirms nor says that it is blocked."""
         reason = await probe.confirm(CONFIRM_SECONDS)
         if reason is None:
-            self.last_confirmed_at = time.time()
+            self.last_confirmed_at = time.monotonic()
         elif not connection.blocked:
             raise errors.BrokerUnavailable(reason)
 

@@ -22,7 +22,7 @@ from tixd.pool.pool import Pool
 from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
 from tixd.queues.results_exchange import ResultsIn
 from tixd.queues.watch import QueueWatch
-from tixd.roles.processing import ProcessingService, endpoint
+from tixd.roles.processing import ProcessingService, endpoint, in_epoch
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
 
@@ -44,7 +44,7 @@ async def _work(service: ProcessingService, pool: Pool) -> None:
     jobs = JobPublisher(publisher, settings.processing_period_minutes * 60)
     link, watch = publisher.link, QueueWatch(publisher.link, jobs.period_seconds)
     service.broker = lambda: BrokerView(
-        publisher.outage or "", publisher.last_confirmed_at, link.address
+        publisher.outage or "", in_epoch(publisher.last_confirmed_at), link.address
     )
     service.queue = lambda: watch.view if link.connection else None
     service.on_reload = lambda: link.set_endpoint(endpoint(service.settings))

@@ -102,6 +102,7 @@ class ProcessingService(Service[Settings]):
         self._history: writer.HistoryWriter | None = None
         self._run = run
         self._volume = VolumeView()
+        self._answered: float | None = None
         self._volume_notices = logs.RateLimiter()
         self._api = ApiView()
         self._supervised = -1
@@ -214,7 +215,7 @@ class ProcessingService(Service[Settings]):
             waiting=waiting,
             open=opened,
             workers=_worker_views(self.pool) if self.pool else (),
-            volume=self._volume,
+            volume=replace(self._volume, answered=in_epoch(self._answered)),
             broker=self.broker(),
             queue=self.queue(),
             leaderless_since=self.leaderless_since(),
@@ -239,7 +240,7 @@ class ProcessingService(Service[Settings]):
         if done.record:
             self.on_record(done.record)
         if not _NO_ANSWER & done.counts.keys():
-            self._volume = replace(self._volume, answered=time.time())
+            self._answered = time.monotonic()
         if _POSTED & done.counts.keys():
             self._api = ApiView(posted=time.time())
         if done.unposted_reason:
@@ -249,7 +250,8 @@ class ProcessingService(Service[Settings]):
     def _on_volume_checked(self, done: JobResult) -> None:
         before = self._volume.error
         facts = done.rows[0] if done.rows else ()
-        self._volume = VolumeView(time.time(), done.failure, *facts)
+        self._answered = time.monotonic()
+        self._volume = VolumeView(None, done.failure, *facts)
         if done.failure != before:
             self._volume_notices = logs.RateLimiter()
         if reason := done.failure:
@@ -356,6 +358,13 @@ def _routes(service: ProcessingService) -> Routes:
     if not service.settings.metrics_open:
         routes[METRICS] = pages.guarded(routes[METRICS])
     return {**routes, f"GET {EVERY_OTHER}": pages.answer}
+
+
+def in_epoch(monotonic_second: float | None) -> float | None:
+    """Return a moment as the wall clock tells it now: its age is right though the clock was set."""
+    if monotonic_second is None:
+        return None
+    return time.time() - (time.monotonic() - monotonic_second)
 
 
 def _worker_views(pool: Pool) -> tuple[WorkerView, ...]:

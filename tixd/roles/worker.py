@@ -22,7 +22,7 @@ from tixd.queues.publisher import ConfirmedPublisher, JobPublisher
 from tixd.queues.rabbitmq import RabbitQueue
 from tixd.queues.results_exchange import ResultsOut
 from tixd.queues.watch import QueueWatch
-from tixd.roles.processing import ProcessingService, endpoint
+from tixd.roles.processing import ProcessingService, endpoint, in_epoch
 from tixd.runtime import tasks
 from tixd.runtime.status import BrokerView
 
@@ -48,7 +48,9 @@ async def _work(service: ProcessingService, pool: Pool) -> None:
     watch = QueueWatch(queue.link, queue.jobs.period_seconds)
     leader = LeaderWatch(queue.link, lambda: queue.idle_seconds, queue.jobs.period_seconds)
     service.broker = lambda: BrokerView(
-        queue.outage or publisher.outage or "", publisher.last_confirmed_at, queue.link.address
+        queue.outage or publisher.outage or "",
+        in_epoch(publisher.last_confirmed_at),
+        queue.link.address,
     )
     service.queue = lambda: watch.view if queue.link.connection else None
     service.leaderless_since = lambda: leader.leaderless_since
