@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -119,6 +120,7 @@ def _one(options: argparse.Namespace) -> int:
         report.problems += looker.problems()
         if orphans := world.orphans():
             report.problems.append(f"worker processes outlive their parents: {orphans}")
+        report.figures["load"] = round(statistics.median(world.loads or [0.0]), 1)
         report.figures["pages"] = {str(status): n for status, n in looker.statuses.items()}
         report.growths = watch.growths()
     told = report.as_json() | {
