@@ -261,9 +261,9 @@ def _total(hours: _Hours) -> Mapping[str, int]:
     return {name: sum(hour[name] for hour in hours.values()) for name in senders.HOURLY}
 
 
-def _answers(counts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _answers(totals: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the answers that were given, with what each means."""
-    named = ((code, counts[f"code_{code}"], words) for code, words in ANSWERS.items())
+    named = ((code, totals[f"code_{code}"], words) for code, words in ANSWERS.items())
     return [{"code": code, "count": n, "words": words} for code, n, words in named if n]
 
 
