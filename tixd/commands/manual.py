@@ -56,6 +56,10 @@ GAP_COLUMNS = 3
 WIDEST_COLUMNS = 120
 
 
+#: A picture: its words, and its file.
+_PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]*)\)")
+
+
 def page_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """Return the page that was asked for, also by its file's name; an unknown one is refused."""
     if value is None:
@@ -104,7 +108,11 @@ def first_sentence(page: str) -> str:
 
 
 def fitted(page: str, columns: int) -> str:
-    """Write tables as lists where their longest words need more columns than there are."""
+    """Write tables as lists where their longest words need more columns than there are.
+
+    A picture is told of by its words and its file: there is no room for it in a terminal.
+    """
+    page = _PICTURE.sub(r"(Picture: \1, \2.)", page)
     parts = re.split(r"((?:^\|.*\n)+)", page, flags=re.MULTILINE)
     return "".join(_as_list(part, columns) if part.startswith("|") else part for part in parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -19,8 +20,17 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(command, arguments)
 
 
-def test_every_file_of_the_manual_is_a_page_that_can_be_shown():
-    assert {file.name for file in FOLDER.iterdir()} == {f"{page}.md" for page in PAGES}
+def test_every_file_of_the_manual_is_a_page_that_can_be_shown_or_a_picture_of_one():
+    texts = "".join(text(page) for page in PAGES)
+    pictures = set(re.findall(r"!\[[^\]]+\]\(([\w-]+\.png)\)", texts))
+    assert {file.name for file in FOLDER.iterdir()} == {f"{page}.md" for page in PAGES} | pictures
+
+
+def test_a_picture_is_small_and_is_told_of_in_a_terminal():
+    for picture in FOLDER.glob("*.png"):
+        assert picture.stat().st_size < 150_000
+    shown = rendered("# Page\n\nSee:\n\n![What is there](page.png)\n")
+    assert "(Picture: What is there, page.png.)" in shown
 
 
 def test_the_list_names_every_page_with_its_first_sentence():
