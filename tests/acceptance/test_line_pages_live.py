@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -18,9 +19,11 @@ from playwright.sync_api import Browser
 from tests.support import made, tables
 from tests.support.browser import NARROW, WIDE, chromium, looking
 from tests.support.filled_history import Filling, fill
+from tests.support.histories import PARTS, told
 from tests.support.program import ROOT, TIXD, environment, until
 from tests.support.service import Service, service
 from tests.support.stand_in_api import Behaviour, StandInApi
+from tixd.history import store
 
 #: What the provider of the addresses calls itself, and what answers in place of the tix-api say.
 NAME = '<script>alert(1)</script>=HYPERLINK("http://evil.example")<img src=x onerror=alert(2)>'
@@ -162,6 +165,24 @@ def test_the_value_under_the_pointer_is_shown_below_the_chart(run, browser):
         chart.locator(".field").last.hover()
         row = run.told("/installations/1/1.json")["rows"][0]
         assert f"down {row['down_usage']:.2f}" in chart.locator("p.value").inner_text()
+
+
+def test_results_that_arrive_appear_without_a_reload_and_leave_the_place_of_the_reader(
+    run, browser
+):
+    with looking(browser, f"http://{run.daemon.http}/installations?sort=result") as look:
+        look.page.evaluate("window.stays = true")
+        look.page.locator("#search").fill("7/")
+        file = run.daemon.status()["history"]["file"]
+        with (
+            contextlib.closing(store.open_for_writing(file, PARTS)) as history,
+            store.transaction(history),
+        ):
+            PARTS[1].write(history, [told(int(time.time()), user=99, at=time.time())])
+        look.page.locator("[data-live=list]").get_by_role("link", name="99/2").wait_for()
+        assert look.page.evaluate("window.stays")
+        assert look.page.locator("#search").input_value() == "7/"
+        assert look.complaints == []
 
 
 # --- how they look -------------------------------------------------------------------------------

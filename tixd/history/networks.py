@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from statistics import quantiles
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tixd.history.lists import as_posted
 from tixd.history.store import DAY_SECONDS
@@ -67,21 +67,17 @@ def networks(history: sqlite3.Connection, now: float) -> list[Network]:
     """
     rows = history.execute(_STATEMENT, [now - DAY_SECONDS])
     rows.row_factory = None
-    found: dict[tuple[int, str], list[tuple[float | None, ...]]] = {}
-    for asn, name, *values in rows:
-        found.setdefault((asn, name), []).append(tuple(values))
-    compared = [
-        _network(*network, lines)
-        for network, lines in found.items()
-        if len(lines) >= MIN_INSTALLATIONS
-    ]
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(row)
+    compared = [_network(lines) for lines in found.values() if len(lines) >= MIN_INSTALLATIONS]
     return sorted(compared, key=_badness)
 
 
-def _network(asn: int, name: str, lines: Sequence[tuple[float | None, ...]]) -> Network:
-    columns = zip(*lines, strict=True)
+def _network(rows: Sequence[tuple[Any, ...]]) -> Network:
+    [asn, *_], [name, *_], *columns = zip(*rows, strict=True)
     values = [quartiles([v for v in column if v is not None]) for column in columns]
-    return Network(asn, name, len(lines), values)
+    return Network(asn, name, len(rows), values)
 
 
 def _badness(network: Network) -> tuple[float, float, int]:
