@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 from tixd.page.views import Tone
 
+#: Decimals that are shown beside a word: it is that of the number as it is shown.
+DIGITS = 2
+
 
 class Grade(NamedTuple):
     """A grade: its word, the least value that has it, and what that means for the line."""
@@ -46,13 +49,14 @@ TONES: Mapping[str, Tone] = MappingProxyType(
 def _grade(grades: Sequence[Grade], value: float | None) -> str:
     if value is None:
         return ""
-    return next((grade.word for grade in grades if value >= grade.least), grades[-1].word)
+    shown = round(value, DIGITS)
+    return next((grade.word for grade in grades if shown >= grade.least), grades[-1].word)
 
 
 def of_usage(usage: float | None) -> str:
     """Return the word for a usage; "" where that is undefined.
 
-    >>> of_usage(0.1), of_usage(0.2), of_usage(0.6), of_usage(1.4), of_usage(None)
+    >>> of_usage(0.1), of_usage(0.1951), of_usage(0.6), of_usage(1.4), of_usage(None)
     ('idle', 'light', 'busy', 'full', '')
     """
     return _grade(USAGE, usage)

@@ -14,8 +14,14 @@ from tixd.page import grades
 )
 def test_each_threshold_has_its_word_and_what_is_below_the_next(of, words):
     assert [of(grade.least) for grade in words] == [grade.word for grade in words]
-    assert [of(grade.least - 1e-9) for grade in words[:-1]] == [g.word for g in words[1:]]
+    assert [of(grade.least - 0.01) for grade in words[:-1]] == [g.word for g in words[1:]]
     assert [grade.least for grade in words] == sorted((g.least for g in words), reverse=True)
+
+
+@given(st.floats(0, 1))
+def test_numbers_that_are_shown_alike_have_one_word(value):
+    assert grades.of_usage(value) == grades.of_usage(float(f"{value:.2f}"))
+    assert grades.of_quality(value) == grades.of_quality(float(f"{value:.2f}"))
 
 
 @given(st.floats(-1e9, 1e9))
