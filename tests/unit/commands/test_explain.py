@@ -46,7 +46,7 @@ SHOWN = {
     *CSV_COLUMNS,
     *(set(SURE) - {"yes"}),
     *(window_tables.OUTSIDE, window_tables.UNSTEADY, window_tables.DISPUTED, "±"),
-    *(*window_tables._HEADINGS, *compare_truth._HEADINGS),
+    *(*window_tables.VALUE_HEADINGS, *compare_truth._HEADINGS),
     *("folder", "10 min until", "until", "way", "sure", "rep.", "obs.", "from", "AS"),
 }
 
