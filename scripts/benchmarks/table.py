@@ -40,6 +40,7 @@ PARTS = {
     "daemon": ("daemon", "measure"),
     "one-file": ("daemon", "measure_one_file"),
     "idle": ("idle", "measure"),
+    "page": ("looking", "measure"),
     "memory": ("memory", "measure"),
     "imports": ("imports", "measure"),
     "asn": ("located", "measure"),
