@@ -115,13 +115,14 @@ def command(
     (TIX_ASN_TABLE), the AS that the reports came from is shown.
 
     Exit code 1: a PATH is missing, damaged or of another kind, or no PATH holds a report; no truth
-    is known of any window.
+    is known of any window; no picture or report could be written.
 
     \b
-    Examples: an archive; for R or pandas; beside the truth it states
+    Examples: an archive; for R or pandas; beside the truth it states; pictures of it
       tixd analyze reports.tar.gz
       tixd analyze --format csv reports.tar.gz > windows.csv
       tixd analyze --truth inside reports.tar.gz
+      tixd analyze --report lines.html reports.tar.gz
     """
     if truth and is_by_as:
         raise click.UsageError("--truth and --by-as exclude each other")

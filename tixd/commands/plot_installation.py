@@ -207,7 +207,8 @@ def _offset(axes: Axes, drawing: Drawing) -> None:
     base = float(np.round(traces[0].known_ns[0] / MS_ns))
     known_at = np.concatenate([trace.known_at for trace in traces])
     known = np.concatenate([trace.known_ns for trace in traces]) / MS_ns - base
-    how: Any = {"ms": 4, "mew": 0, "rasterized": len(known) > plot_style.MAX_SHAPES}
+    few = len(known) <= plot_style.FEW_SHAPES
+    how: Any = {"ms": 6 if few else 4, "mew": 0, "rasterized": len(known) > plot_style.MAX_SHAPES}
     axes.plot(times(known_at), known, ".", color=OTHER, label="shortest round trips", **how)
     seconds, heights = [], []
     for number, trace in enumerate(traces):
