@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import filecmp
 import os
-import re
 import subprocess
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -124,20 +122,6 @@ def test_scripts_install_would_hide_the_package_and_refuses(host):
     refused = host.run("/root/tixd/scripts/install")
     assert refused.returncode == 1
     assert "tixd is here as a package" in refused.stderr
-
-
-def test_the_page_comes_with_its_styles(host):
-    port = closed_port()
-    host.sets(TIX_HTTP_ADDRESS=f"127.0.0.1:{port}")
-    host.starts()
-
-    def got(path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
-            return answer.read().decode()
-
-    styles, script = re.findall(r'(?:href|src)="(/static/[^"]*\.(?:css|js))"', got("/cycles"))
-    assert "@media" in got(styles)
-    assert "document" in got(script)
 
 
 def test_a_dispatcher_and_a_worker_share_the_work_over_rabbitmq(host, api, broker):
