@@ -124,9 +124,10 @@ async def route(request: web.BaseRequest, routes: Routes, *others: str) -> web.R
     handler = routes.get(f"{method} {wanted}")
     if handler:
         return await handler(request)
-    methods = [method for method, path in known if path == wanted]
+    methods = [method for method, path in known if path == request.path]
     if not methods:
-        here = ", ".join(dict.fromkeys([*others, *(path for _, path in known)]))
+        paths = [path for _, path in known if path != EVERY_OTHER]
+        here = ", ".join(dict.fromkeys([*others, *paths]))
         return plain_text(f"not found; here are {here}\n", 404)
     methods += ["HEAD"] * ("GET" in methods)
     return plain_text(f"only {' and '.join(methods)}\n", 405, Allow=", ".join(methods))
