@@ -91,14 +91,15 @@ def draw(figure: Figure, drawing: Drawing) -> None:
 
 def _head(drawing: Drawing) -> list[str]:
     windows, last = drawing.windows, drawing.windows[-1]
-    place = f", {last.origin}" if last.origin else ""
+    place = f", {plot_style.short(str(last.origin))}" if last.origin else ""
+    source = plot_style.short(last.source)
     count = f"{len(windows)} window{'s' * (len(windows) != 1)}"
     left = len(windows) - len(drawing.traces)
     shown = f", packets of the last {len(drawing.traces)}" if left else ""
     detail = display.minute(drawing.detail.summary.timestamp)
     return [
         plot_style.short(last.name),
-        f"from {last.source}{place}; {count}{shown}; usage by {last.estimator}; tixd {__version__}",
+        f"from {source}{place}; {count}{shown}; usage by {last.estimator}; tixd {__version__}",
         f"The two last rows are of the shaded ten minutes, until {detail} UTC."
         " What each word means: tixd explain",
         _rule(drawing.detail.estimator),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from xml.parsers import expat
@@ -279,6 +280,14 @@ def test_without_matplotlib_a_line_says_how_to_get_it(tree, tmp_path, monkeypatc
     assert "the package and the one file do not contain" in str(
         run("--plot", tmp_path / "x.svg", tree).exception
     )
+
+
+def test_without_pictures_no_library_for_them_is_loaded():
+    program = "from tixd.commands.analyze import command; import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "tixd.commands.pictures" in loaded, done.stderr
+    assert loaded & {"matplotlib", "jinja2", "aiohttp", "tixd.page.render"} == set()
 
 
 def test_a_window_of_equal_delays_is_drawn_with_what_is_undefined_named(tmp_path):
