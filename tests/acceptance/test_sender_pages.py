@@ -17,6 +17,7 @@ from playwright.sync_api import Browser
 from tests.support.browser import NARROW, WIDE, chromium, looking
 from tests.support.bundles import HOSTILE, PING, form
 from tests.support.collector import Collector, Pair, with_history
+from tests.support.direct import QUEUE, bound_queue, identities, to_broker
 from tests.support.program import until
 from tests.support.senders import Senders
 from tests.support.terminal import screen
@@ -85,6 +86,26 @@ def test_the_page_agrees_with_what_was_sent_with_the_command_and_with_the_output
     assert len(output) == 3
     assert {row["code"]: row["count"] for row in found["answers"]} == {"200": 3, "400": 1}
     assert rows["ce2"]["last_failure_reason"].startswith("Error handling request: number of ")
+
+
+def test_with_a_broker_the_page_tells_of_the_records_in_the_queue_and_why_none_comes(
+    tmp_path, broker
+):
+    direct = bound_queue(broker)
+    history = {"historyFile": str(tmp_path / "collector.sqlite")}
+    with Collector(tmp_path, to_broker(broker.port, **history)) as collector:
+        collector.becomes_ready()
+        assert collector.send("ce1", "a", "b") == collector.send("ce2", "c") == 200
+        until(lambda: page(collector).get("total", {}).get("JobUsageRecord") == 3)
+        assert sorted(identities(direct)) == ["a", "b", "c"]
+        direct.delete(QUEUE)
+        until(lambda: collector.send("ce1", "d") == 503)
+        until(lambda: page(collector)["states"].get("failing") == 1)
+        [output] = page(collector)["outputs"]
+        assert "no queue is bound" in output["refusal"]
+        text = collector.ask("GET", "/collector")[1].decode()
+        assert "no queue is bound to exchange" in text
+        assert [row["sender"] for row in page(collector)["rows"]] == ["ce1", "ce2"]
 
 
 def test_a_sender_has_a_page_with_its_hours_its_answers_and_its_last_refusal(collector, browser):
