@@ -82,7 +82,7 @@ def test_the_page_agrees_with_what_was_sent_with_the_command_and_with_the_output
         assert row["failed"] == told["refused"] + told["not_taken"]
     found = page(collector)
     output = (tmp_path / "records").read_text().splitlines()
-    assert found["total"]["JobUsageRecord"] == sum(r["records"] for r in rows.values()) == 3
+    assert found["records"] == sum(row["records"] for row in rows.values()) == 3
     assert len(output) == 3
     assert {row["code"]: row["count"] for row in found["answers"]} == {"200": 3, "400": 1}
     assert rows["ce2"]["last_failure_reason"].startswith("Error handling request: number of ")
@@ -102,7 +102,7 @@ def test_with_a_broker_the_page_tells_of_the_records_in_the_queue_and_why_none_c
         until(lambda: collector.send("ce1", "d") == 503)
         until(lambda: page(collector)["states"].get("failing") == 1)
         [output] = page(collector)["outputs"]
-        assert "no queue is bound" in output["refusal"]
+        assert "no queue is bound" in output["last_refusal"]
         text = collector.ask("GET", "/collector")[1].decode()
         assert "no queue is bound to exchange" in text
         assert [row["sender"] for row in page(collector)["rows"]] == ["ce1", "ce2"]
@@ -187,6 +187,9 @@ def test_senders_are_searched_and_shown_a_page_at_a_time(collector, browser):
         look.page.get_by_role("button", name="Search").click()
         assert look.page.locator("th.sender").all_inner_texts() == ["ce07"]
         assert "1 sender: " in look.text()
+        look.page.goto(url(collector, "/collector?search=nobody"))
+        assert "No sender fits" in look.text()
+        assert "has been seen yet" not in look.text()
 
 
 def test_without_a_sender_without_a_history_and_without_such_a_sender_it_says_what_to_do(

@@ -9,14 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tixd.history import sender_words, senders
 from tixd.history.senders import HOUR_SECONDS, SILENT_SECONDS, TYPES
 from tixd.page.charts import Point, Series, TimeChart
 from tixd.page.views import Column, Page, Pager, Query, Table, View, encoded
-from tixd.runtime.status import Snapshot
+from tixd.runtime.status import OutputView, Snapshot
 
 if TYPE_CHECKING:
     from tixd.history.store import Connection
@@ -101,8 +100,8 @@ _Hours = Mapping[int, Mapping[str, int]]
 def show(query: Query, now: Snapshot, history: Connection | None) -> View:
     """Show what comes in, what becomes of it, and which senders need attention."""
     data: dict[str, Any] = {
-        "outputs": [asdict(output) for output in now.outputs],
-        "taken_at": now.bundles.accepted,
+        "outputs": [_output(output) for output in now.outputs],
+        "last_taken_at": now.bundles.accepted,
         "trouble": now.bundles.trouble(now.moment),
         "no_history": query.no_history,
     }
@@ -112,18 +111,32 @@ def show(query: Query, now: Snapshot, history: Connection | None) -> View:
     states = senders.states(history, query.moment - SILENT_SECONDS, query.search)
     pager = _pager(query.number, sum(states.values()))
     hours = senders.hours(history, since)
+    total = _total(hours)
     data |= {
         "since_at": since,
-        "summary": sender_words.summary(states),
+        "summary": sender_words.summary(states) if states or not query.search else "",
         "states": {name or "well": count for name, count in states.items()},
         "left_out": sender_words.left_out(senders.dropped(history)),
-        "total": _total(hours),
+        "total": total,
+        "records": sum(total[kind] for kind in TYPES),
+        "records_per_second": _current_rate(hours, query.moment),
         "answers": _answers(senders.answers(history)),
         "hours": _hour_table(hours).members(),
         **_source(now),
     }
     rows = _listed(history, query, since, pager)
     return View("senders.html", "Collector", data, rows, pager, _figures(hours, since, query))
+
+
+def _output(output: OutputView) -> Mapping[str, Any]:
+    return {
+        "name": output.name,
+        "target": output.target,
+        "reason": output.reason,
+        "last_confirm_at": output.confirmed,
+        "last_refusal_at": output.refused,
+        "last_refusal": output.refusal,
+    }
 
 
 def _listed(history: Connection, query: Query, since: int, pager: Pager) -> Table:
@@ -188,7 +201,7 @@ def pages_of_one(roles: frozenset[str]) -> Sequence[Page]:
 
 
 def _one(query: Query, now: Snapshot, history: Connection | None, name: str, address: str) -> View:
-    title = name or f"({address})"
+    title = name or (f"({address})" if address else "Unknown sender")
     data: dict[str, Any] = {"sender": name, "address": address, "no_history": query.no_history}
     if history is None:
         return View("sender.html", title, data)
@@ -269,15 +282,25 @@ def _answers(totals: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _figures(hours: _Hours, since: int, query: Query) -> Mapping[str, str]:
     """Return the charts of an hour each bar: records a second by type, and bundles by outcome."""
-    per_second = {
-        begin: {kind: hour[kind] / _seconds(begin, query.moment) for kind in TYPES}
-        for begin, hour in hours.items()
-    }
+    rates = _rates(hours, query.moment)
     charts = (
-        _chart("records", "Records a second", TYPE_WORDS, per_second, since, query),
+        _chart("records", "Records a second", TYPE_WORDS, rates, since, query),
         _chart("bundles", "Bundles an hour", OUTCOMES, hours, since, query),
     )
     return {chart.name: chart.legend() + chart.svg() for chart in charts}
+
+
+def _rates(hours: _Hours, moment: float) -> dict[int, dict[str, float]]:
+    """Return the records a second of each type, in each hour as far as it has passed."""
+    return {
+        begin: {kind: hour[kind] / _seconds(begin, moment) for kind in TYPES}
+        for begin, hour in hours.items()
+    }
+
+
+def _current_rate(hours: _Hours, moment: float) -> float:
+    """Return the records a second of this hour."""
+    return sum(_rates(hours, moment).get(_begin(moment, 0), {}).values())
 
 
 def _seconds(begin: int, moment: float) -> float:
