@@ -75,11 +75,8 @@ def second_one_stands_by(world: Processing, random: Random) -> str:
 
 @fault("faults 9", "faults 32", roles=EVERY, ends=True)
 def role_stopped(world: World, random: Random) -> str:
-    name, role = world.any_role(random)
-    role.send_signal(signal.SIGTERM)
-    shows(lambda: role.poll() is not None, f"{name} ended", 60)
-    if role.poll() != 0:
-        raise RuntimeError(f"{name}: SIGTERM gave exit code {role.poll()}")
+    name, _ = world.any_role(random)
+    _stopped_well(world, name)
     world.again(name)
     return f"{name} ended with exit code 0"
 
@@ -114,17 +111,32 @@ def _frozen(pid: int, seconds: float) -> str:
     return f"pid {pid} in state T for {seconds:.1f} s"
 
 
-@fault("faults 11", "G7", roles=PROCESSING)
+@fault("faults 11", "G7", roles=PROCESSING, ends=True)
 def clock_jumps(world: Processing, random: Random) -> str:
-    jump = random.choice(["+3600", "-3600", "+90", "-90", "+86400"])
-    marks = [world.mark(role) for role in world.roles.values()]
+    """A role is started with a clock that can be set, and again without at the end."""
+    name, jump = world.history()[0], random.choice(["+3600", "-3600", "+90", "-90", "+86400"])
+    _stopped_well(world, name)
+    world.again_with_a_clock_that_can_be_set(name)
+    mark = world.mark(world.roles[name])
+    if not holds(world.is_well, 60):
+        raise RuntimeError(f"{name} is not well with another clock")
     world.clock.write_text(jump)
     try:
-        proof = shows(lambda: any(world.said(mark, "clock_changed") for mark in marks), "noticed")
+        proof = shows(lambda: world.said(mark, "clock_changed"), f"clock_changed after {jump} s")
         time.sleep(random.uniform(2, 6))
-    finally:
         world.clock.write_text("+0")
-    return f"clock_changed after {jump} s, {proof}"
+        time.sleep(random.uniform(0, 3))
+    finally:
+        _stopped_well(world, name)
+        world.again(name)
+    return f"{name}: {proof}, and back"
+
+
+def _stopped_well(world: World, name: str) -> None:
+    role = world.roles[name]
+    role.send_signal(signal.SIGTERM)
+    if not holds(lambda: role.poll() is not None, 60) or role.poll() != 0:
+        raise RuntimeError(f"{name}: SIGTERM gave exit code {role.poll()}")
 
 
 @fault("G13", "G14", "faults 34", roles=PROCESSING)
