@@ -10,6 +10,7 @@ import signal
 import socket
 import sqlite3
 import time
+from pathlib import Path
 from random import Random
 
 import psutil
@@ -149,7 +150,7 @@ def few_descriptors(world: Processing, random: Random) -> str:
     try:
         host, _, port = role.http.rpartition(":")
         with contextlib.ExitStack() as stack:
-            for _ in range(20):
+            for _ in range(60):
                 stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
             return f"{name}: " + shows(
                 lambda: world.said(mark, "Too many open files"),
@@ -195,10 +196,18 @@ def memory_limit_of_a_worker(world: Processing, random: Random) -> str:
 def runtime_folder_removed(world: Processing, random: Random) -> str:
     name, role = world.any_role(random)
     mark = world.mark(role)
-    shutil.rmtree(role.state / "run")
+    _remove(role.state / "run")
     return shows(
         lambda: world.said(mark, "control_socket_replaced"), f"{name}: control_socket_replaced"
     )
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which somebody may be making a file."""
+    while folder.exists():
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)
+            return
 
 
 @fault("G10", roles=PROCESSING)
@@ -206,7 +215,7 @@ def schedule_folder_removed(world: Processing, random: Random) -> str:
     name = "dispatcher" if "dispatcher" in world.roles else "standalone"
     role = world.roles[name]
     mark = world.mark(role)
-    shutil.rmtree(role.state / "schedule")
+    _remove(role.state / "schedule")
     return shows(lambda: world.said(mark, "leader_lock_replaced"), f"{name}: leader_lock_replaced")
 
 
