@@ -207,6 +207,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, request: Any) -> Iterator[S
         yield daemon
 
 
+@pytest.mark.long  # test_page_everywhere.py looks at each page in every run
 @pytest.mark.parametrize("path", [*SHOWN, "/installations/1/1", "/words"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_page_of_any_length_fits_and_axe_finds_nothing_grave(filled, browser, path, scheme):

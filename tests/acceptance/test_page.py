@@ -48,7 +48,7 @@ def rows(daemon: Service) -> list[dict[str, object]]:
     return list(json.loads(daemon.get("/cycles.json")[1])["rows"])
 
 
-@pytest.mark.parametrize("path", ["/", "/cycles"])
+@pytest.mark.parametrize("path", ["/", pytest.param("/cycles", marks=pytest.mark.long)])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_page_is_whole_at_both_widths_and_asks_nobody_else(daemon, browser, path, scheme):
     for width in (NARROW, WIDE):

@@ -29,6 +29,9 @@ INSTALLATIONS, REPORTS = 140, 37
 #: Kills, in the normal run and in the long one.
 FEW, KILLS = 8, 20
 
+#: Posts that a worker may have in flight, each of another installation.
+IN_FLIGHT = 16
+
 #: Longest time after a post at which a kill comes: several windows.
 SPREAD_SECONDS = 0.02
 
@@ -92,7 +95,7 @@ def test_killing_the_whole_program_at_any_moment_loses_nothing(tmp_path, kills):
             f"{kills} kills of all processes: duplicates {ledger.duplicates}, lost 0\n"
         )
         for repeated in repeated_after_each_kill(at_api(api), ends):
-            assert repeated.total() <= 2 * 16, "those in flight of each worker"
+            assert repeated.total() <= 2 * IN_FLIGHT, "those in flight of each worker"
             assert max(repeated.values(), default=0) <= 1, "one of an installation"
 
 
@@ -121,5 +124,5 @@ def test_killing_the_workers_of_a_service_one_by_one_loses_nothing(tmp_path):
         ledger.balance()
         assert once(base, api.port).code == 0
         ledger.settled()
-        assert ledger.duplicates <= KILLS, "the window in hand of each worker"
+        assert ledger.duplicates <= KILLS * IN_FLIGHT, "those in flight of each killed worker"
         assert list(base.glob("*/*/bad-reports")) == []

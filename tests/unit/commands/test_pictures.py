@@ -129,7 +129,14 @@ def test_a_picture_is_written_beside_the_table(tree, tmp_path, form):
     assert sorted(os.listdir(tmp_path)) == [file.name, "reports"]
 
 
-@pytest.mark.parametrize("how", [(), ("--estimator", "delayed-probes"), ("--window", "22:32")])
+@pytest.mark.parametrize(
+    "how",
+    [
+        (),
+        pytest.param(("--estimator", "delayed-probes"), marks=pytest.mark.long),
+        pytest.param(("--window", "22:32"), marks=pytest.mark.long),
+    ],
+)
 def test_the_same_reports_give_the_same_bytes(tree, tmp_path, how):
     files = [tmp_path / f"{number}.svg" for number in (1, 2)]
     for file in files:
