@@ -134,7 +134,7 @@ def api_reset_again_and_again(world: Processing, random: Random) -> str:
 @fault("faults 22", "faults 25", roles=PROCESSING, repeats=2 * IN_FLIGHT * WORKERS)
 def api_in_a_black_hole(world: Processing, random: Random) -> str:
     """Nothing arrives for longer than the client waits."""
-    seconds = random.uniform(1, 8)
+    seconds = random.uniform(1, 12)
     before, accepted = len(world.api.posts), world.relay.accepted
     world.relay.black_hole()
     time.sleep(seconds)

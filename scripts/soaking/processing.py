@@ -71,9 +71,9 @@ class Processing(World):
             "TIX_WORKERS": str(WORKERS),
             "TIX_POSTS_IN_FLIGHT": str(IN_FLIGHT),
             "TIX_API_PASSWORD": PASSWORD,
-            "TIX_API_CONNECT_SECONDS": "2",
-            "TIX_API_READ_SECONDS": "3",
-            "TIX_API_TOTAL_SECONDS": "5",
+            "TIX_API_CONNECT_SECONDS": "4",
+            "TIX_API_READ_SECONDS": "6",
+            "TIX_API_TOTAL_SECONDS": "8",
             "TIX_BAD_REPORTS_KEEP_FILES": "100000",
         }
 

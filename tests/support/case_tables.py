@@ -169,10 +169,15 @@ def soak_facts() -> str:
     if not reports:
         return "No soak was recorded yet."
     one = reports[0]
-    return (
+    broken = [f"- {r['role']}: {_cell(problem)}" for r in reports for problem in r["broken"]]
+    found = (
+        ["", "It called these broken:", "", *broken] if broken else ["It called nothing broken."]
+    )
+    facts = (
         f"Begun {one['begun']} UTC, {one['minutes']:g} minutes of each role at once, on two cores"
         f" that did other work too: `scripts/soak {one['minutes']:g} --seed {one['seed']}`."
     )
+    return "\n".join([facts, *found])
 
 
 def shortened(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -183,7 +188,7 @@ def shortened(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for life in report["growths"]:
             lives.setdefault(life["kind"], life)
             lives[life["kind"]] = max(lives[life["kind"]], life, key=lambda one: one["looks"])
-        names = ("role", "seed", "minutes", "begun", "accounts", "faults")
+        names = ("role", "seed", "minutes", "begun", "accounts", "faults", "broken")
         processes = [life | {"minutes": round(life["looks"] / 20)} for life in lives.values()]
         kept.append({name: report[name] for name in names} | {"processes": processes})
     return kept
