@@ -109,6 +109,7 @@ def test_beside_the_truth_the_page_says_how_far_off_the_estimates_are(tmp_path):
     assert "<dt>truth</dt><dd>inside</dd>" in text
 
 
+@pytest.mark.long
 def test_more_installations_than_pictures_all_stand_in_the_table_and_the_page_says_so(
     tmp_path, monkeypatch
 ):

@@ -160,7 +160,8 @@ def test_what_the_manual_sets_are_settings_and_what_it_mounts_are_volumes():
     text = page("docker")
     own = {field.metadata["env"] for field in PROCESSING.fields.values()}
     collector = {field.metadata["env"] for field in fields(CollectorSettings)}
-    assert set(re.findall(r"-e ([A-Z_]+)=", text)) <= own | collector
+    secrets = {f"{name}_FILE" for name in own | collector}
+    assert set(re.findall(r"-e ([A-Z_]+)=", text)) <= own | collector | secrets
     compose = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
     for name, kind in (("dispatcher", "BEAT"), ("worker", "WORKER")):
         service = compose["services"][name]

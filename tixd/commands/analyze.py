@@ -118,7 +118,7 @@ def command(
     is known of any window; no picture or report could be written.
 
     \b
-    Examples: an archive; for R or pandas; beside the truth it states; pictures of it
+    Examples: an archive; for R or pandas; beside its truth; pictures of it
       tixd analyze reports.tar.gz
       tixd analyze --format csv reports.tar.gz > windows.csv
       tixd analyze --truth inside reports.tar.gz

@@ -85,7 +85,7 @@ class PageHandler:
             return refused
         url = request.rel_url
         if len(url.raw_path) + len(url.raw_query_string) > MAX_TARGET:
-            return _plain("the address is too long", 414)
+            return _plain("there is no page at so long an address", 404)
         known = request.headers.get("If-None-Match", "")
         asked = Asked(url.raw_path, url.raw_query_string, known, self._snapshot())
         try:

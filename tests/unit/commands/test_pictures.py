@@ -111,7 +111,9 @@ def test_drawn_minutes_fits_and_waiting_give_the_printed_values():
 ODD = ("only 1", "only 5", "only 63", "constant delays", "a gap", "one a minute", "year 1970")
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize(
+    "name", [*ODD[:2], *(pytest.param(name, marks=pytest.mark.long) for name in ODD[2:])]
+)
 def test_every_window_that_has_a_result_can_be_drawn(name):
     estimator = "mode" if ODD.index(name) % 2 else "delayed-probes"
     drawing = drawing_of(WINDOWS[name], estimator)
