@@ -36,7 +36,7 @@ from tests.support.stand_in_api import StandInApi
 from tests.support.waiting import until
 from tixd import errors
 from tixd.config.settings import Settings
-from tixd.jobs import ProcessInstallation
+from tixd.jobs import Job, ProcessInstallation
 from tixd.pool import pool as pool_module
 from tixd.pool.pool import Pool
 from tixd.pool.process import WorkerProcess
@@ -97,17 +97,23 @@ class Killer:
         while self.holds:
             await until(lambda: any(who(w) in self.holds for w in self.analysing))
             now = next(w for w in self.analysing if who(w) in self.holds)
+            user, job = who(now), now.job
             os.kill(now.pid, signal.SIGKILL)
-            self.holds.pop(who(now)).unlink()
-            killed, self.victims[who(now)] = time.monotonic(), now.pid
-            await until(partial(self._mended, now))
+            self.holds.pop(user).unlink()
+            killed, self.victims[user] = time.monotonic(), now.pid
+            await until(partial(self._mended, now.pid, user, job))
             self.seconds.append(time.monotonic() - killed)
 
-    def _mended(self, dead: WorkerProcess) -> bool:
-        """Whether another worker is ready in its place, and its job is given again, or done."""
-        replaced = [w.pid for w in self.pool.workers if w.ready and w.pid != dead.pid]
-        given = any(w.job == dead.job and w.pid != dead.pid for w in self.pool.workers)
-        return len(replaced) == self.pool.size and (given or who(dead) in users(self.api))
+    def _mended(self, dead: int, user: int, job: Job | None) -> bool:
+        """Whether another worker is ready in its place, and its job is given again, or done.
+
+        Where all the others are held, it cannot be given before one of them is killed.
+        """
+        others = [w for w in self.pool.workers if w.pid != dead]
+        given = any(pending.job == job for w in others for pending in w.held.values())
+        replaced = sum(w.ready for w in others) == self.pool.size
+        are_held = all(who(w) in self.holds for w in others)
+        return replaced and (given or are_held or user in users(self.api))
 
     @property
     def analysing(self) -> list[WorkerProcess]:
