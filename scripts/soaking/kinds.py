@@ -59,7 +59,7 @@ KINDS: dict[str, str] = {
     "G3": "caches that are bounded in entries, not in bytes",
     "G4": "side duties on the main path; errors by a list of known numbers",
     "G5": "texts of any length from outside",
-    "G6": "room that is held by whoever waits",
+    "G6": "room that is held by slow senders",
     "G7": "two clocks that are compared",
     "G8": "the input is blamed for the machine",
     "G9": "two rules for one value",

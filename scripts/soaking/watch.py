@@ -21,7 +21,7 @@ LOOK_SECONDS = 3.0
 #: Growth of memory that is not called a leak, as a share.
 MAX_GROWTH = 0.10
 
-#: Descriptors and threads that may come on top: of whoever asks just then.
+#: Descriptors and threads that may come on top, for questions in progress.
 SLACK = {"descriptors": 40, "threads": 6}
 
 #: A life of fewer looks is not judged: ten minutes of them.

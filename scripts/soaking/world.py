@@ -340,7 +340,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 def is_gone(pid: int) -> bool:
-    """Return whether the process is no more, or only waits to be asked how it ended."""
+    """Return whether the process has ended; its parent may not have reaped it yet."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     return True
