@@ -47,6 +47,7 @@ def test_tests_that_once_saw_an_installation_neither_see_nor_touch_it(tmp_path):
 
 
 @by_root
+@pytest.mark.long
 def test_the_check_tells_of_a_test_that_touches_the_installation(tmp_path):
     (tmp_path / "tmp").mkdir()
     (tmp_path / "tmp" / "test_touching.py").write_text(

@@ -76,7 +76,7 @@ def test_axe_finds_nothing_serious_in_light_and_dark(browser, own, scheme):
 
 def test_names_of_folders_are_text_on_the_page(browser, tmp_path):
     for name in HOSTILE:
-        lay_out(tmp_path / "r" / name.replace("/", ""), REPORTS)
+        lay_out(tmp_path / "r" / name.replace("/", ""), REPORTS[:19])
     file = tmp_path / "x.html"
     assert run("--report", file, tmp_path / "r").exit_code == 0
     with looking(browser, f"file://{file}") as seen:

@@ -283,7 +283,7 @@ def test_nobody_looking_costs_a_bundle_nothing(tmp_path):
         assert [collector.send("ce1", f"first {number}") for number in range(20)] == [200] * 20
         before = threads()
         assert [collector.send("ce1", f"{number}") for number in range(50)] == [200] * 50
-        assert (loaded(), threads()) == (False, before)
+        assert (loaded(), threads() <= before) == (False, True), "one of the start may have ended"
         assert collector.ask("GET", "/collector")[0] == 200
         assert loaded()
         after = threads()  # libraries may keep one of their own

@@ -152,7 +152,9 @@ def test_a_tix_api_that_never_answers_costs_each_worker_two_posts_and_a_question
     assert 1 <= len(ended.events("api_unreachable")) <= WORKERS
 
 
-@pytest.mark.parametrize("name", ["silent", "500", "refused"])
+@pytest.mark.parametrize(
+    "name", ["silent", *(pytest.param(n, marks=pytest.mark.long) for n in ("500", "refused"))]
+)
 def test_a_service_tries_a_dead_tix_api_a_little_and_drains_when_it_is_well(
     tmp_path, base, api, name
 ):

@@ -27,9 +27,6 @@ from tests.support.site import Fleet
 from tests.support.stand_in_api import StandInApi
 from tests.support.waves import Waves
 
-#: Users, each with one installation and a window in every wave.
-USERS = 1000
-
 #: Longest that a wave may take after its fault has gone: far more than it does.
 WAVE_SECONDS = 120.0
 
@@ -51,6 +48,7 @@ class Site:
     hosts: Hosts
     broker: Broker
     api: StandInApi
+    users: int
     waves: Waves
     start_worker: Callable[[str], Service]
     dispatcher: Service
@@ -81,7 +79,7 @@ class Site:
         """A wave, and a fault when some of it is done; back when all of it is safe."""
         before = len(self.api.accepted)
         self.waves.write()
-        until(lambda: len(self.api.accepted) > before + USERS // 50, 60)
+        until(lambda: len(self.api.accepted) > before + self.users // 50, 60)
         fault()
         until(self.is_done, WAVE_SECONDS)
 
@@ -103,8 +101,8 @@ def works(role: Service) -> bool:
 
 
 @contextmanager
-def site(tmp_path: Path) -> Iterator[Site]:
-    """Everything started and at work."""
+def site(tmp_path: Path, users: int) -> Iterator[Site]:
+    """Everything started and at work; each user has an installation, a window in every wave."""
     with ExitStack() as stack:
         hosts = stack.enter_context(Hosts("broker", "api", "dispatcher", "one", "two"))
         where, netns = hosts.addresses, hosts.netns
@@ -128,8 +126,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
         before = tuple(hosts.command("dispatcher"))
         dispatcher = stack.enter_context(fleet.dispatcher(before=before, **options))
         workers = {name: start_worker(name) for name in ("one", "two")}
-        waves = Waves(base, USERS)
-        made = Site(base, hosts, broker, api, waves, start_worker, dispatcher, workers)
+        waves = Waves(base, users)
+        made = Site(base, hosts, broker, api, users, waves, start_worker, dispatcher, workers)
         until(lambda: all(map(works, [dispatcher, *workers.values()])), 60)
         yield made
 
@@ -182,16 +180,18 @@ def password_changes(site: Site) -> None:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("kills", "cut_seconds"),
+    ("users", "kills", "cut_seconds"),
     [
-        pytest.param(3, 20.0, id="3 kills"),
-        pytest.param(20, 90.0, id="20 kills", marks=[pytest.mark.long, pytest.mark.timeout(2400)]),
+        pytest.param(200, 3, 20.0, id="3 kills"),
+        pytest.param(
+            1000, 20, 90.0, id="20 kills", marks=[pytest.mark.long, pytest.mark.timeout(2400)]
+        ),
     ],
 )
 def test_nothing_is_lost_whatever_happens_to_broker_and_hosts(
-    tmp_path: Path, kills: int, cut_seconds: float
+    tmp_path: Path, users: int, kills: int, cut_seconds: float
 ) -> None:
-    with site(tmp_path) as made:
+    with site(tmp_path, users) as made:
         made.wave()
         made.wave(lambda: broker_dies(made))
         before = [(p.num_fds(), p.memory_info().rss) for p in made.processes()[:2]]

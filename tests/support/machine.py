@@ -180,6 +180,7 @@ def tree(packages: str, suite: str = SUITE) -> Path:
         CACHE.mkdir(mode=0o700, exist_ok=True)
         assert CACHE.stat().st_uid == 0, f"{CACHE} was made by somebody else"
         debootstrap = debian.program("debootstrap", "debootstrap")
+        env = {k: v for k, v in os.environ.items() if k != "TMPDIR"}  # the tree has no such folder
         install = (
             f"DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends {packages}"
         )
@@ -187,7 +188,7 @@ def tree(packages: str, suite: str = SUITE) -> Path:
             [debootstrap, "--variant=minbase", suite, tree],
             ["chroot", tree, "sh", "-c", install],
         ):
-            done = subprocess.run(words, capture_output=True, text=True, timeout=1200)
+            done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=1200)
             if done.returncode:
                 debian.cannot_run(f"{words[0]}: {done.stdout[-500:]}{done.stderr[-500:]}")
         (tree / "etc" / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")

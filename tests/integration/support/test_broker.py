@@ -46,6 +46,7 @@ def test_a_message_to_no_queue_at_all_is_an_error(direct: Direct) -> None:
     assert not direct.exists("nowhere")
 
 
+@pytest.mark.long
 def test_persistent_messages_survive_a_killed_broker(broker: Broker, direct: Direct) -> None:
     direct.publish("here", *map(str, range(100)))
     before = broker.pid
@@ -57,6 +58,7 @@ def test_persistent_messages_survive_a_killed_broker(broker: Broker, direct: Dir
     assert [message.body for message in direct.drain("here")] == [b"%d" % n for n in range(100)]
 
 
+@pytest.mark.long
 def test_an_alarm_blocks_whoever_publishes_until_it_is_cleared(
     broker: Broker, direct: Direct
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_changed_password_lets_nobody_in_with_the_old_one(broker: Broker, dire
     assert direct.count("here") == 0
 
 
+@pytest.mark.long
 def test_a_renewed_broker_knows_nothing_of_what_was_done_to_it(
     broker: Broker, direct: Direct
 ) -> None:
@@ -104,6 +107,7 @@ def test_a_renewed_broker_knows_nothing_of_what_was_done_to_it(
     assert [message.body for message in direct.drain("here")] == [b"new"]
 
 
+@pytest.mark.long
 def test_settings_and_commands_reach_the_broker(broker: Broker) -> None:
     assert "{ok, 12000}" in broker.eval("application:get_env(rabbit, consumer_timeout)")
     assert "guest" in broker.ctl("list_users")

@@ -94,6 +94,7 @@ def test_nothing_is_left_of_hosts_after_a_failed_test() -> None:
     assert hosts.running() == []
 
 
+@pytest.mark.long
 def test_a_broker_on_a_host_survives_its_loss(hosts: Hosts, tmp_path: Path) -> None:
     host = hosts.addresses["one"]
     with Broker(tmp_path, host=host, netns=hosts.netns("one")) as broker:
