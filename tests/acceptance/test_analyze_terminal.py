@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from tests.support.chosen import few
 from tests.support.made import START, lay_out, made_reports, member, pack
 from tests.support.manual_pages import section
 from tests.support.tables import table
@@ -53,7 +54,7 @@ def asked(place):
     return ask
 
 
-@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("columns", few(WIDTHS, 60, 200))
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_table_has_one_heading_and_breaks_no_word(asked, question, columns):
     seen = asked(question, columns)
@@ -68,7 +69,7 @@ def test_a_table_has_one_heading_and_breaks_no_word(asked, question, columns):
         assert len(VALUE.findall(shown)) >= values
 
 
-@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("columns", few(WIDTHS, 60, 200))
 def test_rows_of_one_folder_stand_below_its_name_with_their_ten_minutes(asked, columns):
     lines = asked("results", columns).lines
     first = next(line for line in lines if re.match(r"(1505082912|7) ", line))

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import made
+from tests.support.chosen import few
 from tests.support.collector import Collector
 from tests.support.direct import Direct
 from tests.support.program import ROOT, TIXD, environment, until
@@ -126,7 +127,7 @@ def test_an_address_that_another_role_or_another_reports_folder_has_is_wrong(tmp
         assert has_it in lines["HTTP address"]
 
 
-@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("columns", few(WIDTHS, 60, 200))
 def test_with_connect_the_checks_come_first_and_then_what_is_set(tmp_path, columns):
     env = environment(tmp_path, closed_port(), TIX_HTTP_ADDRESS="off", RUNTIME_DIRECTORY="/tmp")
     own = {name: text for name, text in env.items() if name.startswith(("TIX_", "RUNTIME"))}

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.broker import Broker
 from tests.support.bundles import form
+from tests.support.chosen import few
 from tests.support.collector import Collector
 from tests.support.direct import QUEUE, Direct, bound_queue, to_broker
 from tests.support.gratia import job
@@ -76,7 +77,9 @@ def test_a_handshake_is_logged_and_counts_as_no_error(tmp_path, broker):
     assert collector.log("records_unknown") == []
 
 
-@pytest.mark.parametrize("before", ["", "\ufeff", " <?xml version='1.0'?><!-- -->", "x <?p?>"])
+@pytest.mark.parametrize(
+    "before", few(["", "\ufeff", " <?xml version='1.0'?><!-- -->", "x <?p?>"], "x <?p?>")
+)
 def test_a_doctype_gets_400_whatever_stands_before_it(tmp_path, broker, before):
     record = f"{before}{DOCTYPE}<JobUsageRecord><Note>&a;</Note></JobUsageRecord>"
     bundle = form([], arg1=f"replication|{record}|r|e", bundlesize="1")

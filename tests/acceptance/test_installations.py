@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import made
+from tests.support.chosen import few
 from tests.support.histories import PARTS, seen, told
 from tests.support.program import ROOT, TIXD, environment, until
 from tests.support.service import Service, service
@@ -205,7 +206,7 @@ def test_csv_has_a_row_for_each_with_iso_times(base, state):
     assert rows["3"]["result_at"] == ""
 
 
-@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("columns", few(WIDTHS, 60, 200))
 def test_nothing_is_cut_or_broken_within_a_word_on_a_terminal(base, state, columns):
     env = {"TIX_REPORTS_BASE_PATH": str(base), "CELERY_BEAT_SCHEDULE_DIR": str(state)}
     for words in (("installations",), ("why", "2/2"), ("why", "3/2")):

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import made
+from tests.support.chosen import few
 from tests.support.ledger import Ledger, at_api, journal, kept, set_back_pauses
 from tests.support.program import Ended, once, until
 from tests.support.relay import Relay
@@ -115,7 +116,11 @@ def drained(base: Path, api: StandInApi, ledger: Ledger) -> Ended:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.alone if f.late else ()) for n, f in FAULTS.items()]
+    "name",
+    [
+        *few([n for n in FAULTS if n != "silent"], "500", "404", "401", "stores, then cuts"),
+        pytest.param("silent", marks=pytest.mark.alone),
+    ],
 )
 def test_what_the_tix_api_does_not_take_is_kept_and_posted_later(base, api, name):
     fault, ledger = FAULTS[name], Ledger(base, api)
@@ -152,9 +157,7 @@ def test_a_tix_api_that_never_answers_costs_each_worker_two_posts_and_a_question
     assert 1 <= len(ended.events("api_unreachable")) <= WORKERS
 
 
-@pytest.mark.parametrize(
-    "name", ["silent", *(pytest.param(n, marks=pytest.mark.long) for n in ("500", "refused"))]
-)
+@pytest.mark.parametrize("name", few(["silent", "500", "refused"], "silent"))
 def test_a_service_tries_a_dead_tix_api_a_little_and_drains_when_it_is_well(
     tmp_path, base, api, name
 ):

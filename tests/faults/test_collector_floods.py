@@ -20,6 +20,7 @@ import pytest
 
 from tests.support.broker import Broker
 from tests.support.bundles import form, job
+from tests.support.chosen import few
 from tests.support.collecting import FORM
 from tests.support.collector import Collector
 from tests.support.direct import bound_queue, to_broker
@@ -126,10 +127,9 @@ GOOD_SECONDS, SINGLE_SECONDS = 2.0, 1.0
 ACCEPTED = ("3,000 records", "10,000 small records")
 
 #: The kinds, of which one repeats with more work what another shows.
-PARAMETERS = [
-    pytest.param(kind, marks=[pytest.mark.long] if kind == "3,000 records" else [])
-    for kind in KINDS
-]
+PARAMETERS = few(
+    KINDS, *(kind for kind in KINDS if kind not in ("3,000 records", "20,000 members"))
+)
 
 #: Longest line of the log.
 LINE_BYTES = 4096

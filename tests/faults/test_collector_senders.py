@@ -16,6 +16,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from tests.support.bundles import PING, form, job
+from tests.support.chosen import few
 from tests.support.collecting import FORM
 from tests.support.collector import Collector
 from tests.support.program import until
@@ -196,7 +197,7 @@ SLOW = {
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("kind", SLOW)
+@pytest.mark.parametrize("kind", few(SLOW, "heads", "bodies"))
 def test_a_good_sender_is_served_while_500_slow_ones_wait(collector, kind):
     slow: list[socket.socket] = []
     for _ in range(10):  # one that the kernel has no room to keep for the collector never ends

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import made
+from tests.support.chosen import few
 from tests.support.killed_worker import Workers
 from tests.support.ledger import Ledger, journal, reports_left, set_back_pauses
 from tests.support.program import Ended, once, until
@@ -114,7 +115,7 @@ UNWRITABLE = {
 }
 
 
-@pytest.mark.parametrize("name", UNWRITABLE)
+@pytest.mark.parametrize("name", few(UNWRITABLE, "immutable", "a link in its place"))
 def test_nothing_is_posted_where_the_journal_cannot_be_written(folder, api, name):
     case, ledger, lock = UNWRITABLE[name], Ledger(folder.parents[1], api), folder / ".tixd.lock"
     case.spoil(lock)

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support import memory
 from tests.support.broker import Broker
+from tests.support.chosen import few
 from tests.support.log_events import heard
 from tests.support.memory import peak_allocation
 from tests.support.program import until
@@ -187,9 +188,7 @@ def publish(workers: Site, length: int) -> int:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize(
-    "length", [1_000, 1_000_000, pytest.param(16_000_000, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("length", few([1_000, 1_000_000, 16_000_000], 1_000_000))
 def test_a_long_text_in_a_message_costs_little_and_ends_in_the_dead_queue(workers, length):
     worker, direct = workers.worker, workers.direct
     before, idle_bytes = len(worker.log("message_dead_lettered")), memory.resident_bytes(worker.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import made
+from tests.support.chosen import few
 from tests.support.ledger import reports_left
 from tests.support.program import once
 from tests.support.stand_in_api import StandInApi
@@ -98,7 +100,10 @@ def base(tmp_path: Path) -> Iterator[Path]:
         path.chmod(0o700)
 
 
-@pytest.mark.parametrize("oddity", ODDITIES)
+@pytest.mark.parametrize(
+    "oddity",
+    few(ODDITIES, *(oddity for oddity in ODDITIES if not oddity.startswith("a name of 24"))),
+)
 def test_an_odd_file_holds_up_no_window_of_its_installation(base, oddity):
     ODDITIES[oddity](laid_out(base))
     with StandInApi() as api:
@@ -108,9 +113,15 @@ def test_an_odd_file_holds_up_no_window_of_its_installation(base, oddity):
     assert "jobs_failed" not in ended.counts
 
 
-@pytest.mark.parametrize("error", ["EIO", "ESTALE"])
-@pytest.mark.parametrize("name", [FIFTH, "7-tix-log.json"])
-def test_a_report_that_the_volume_cannot_read_is_passed_over(base, error, name):
+@pytest.mark.parametrize(
+    ("name", "error"),
+    few(
+        itertools.product((FIFTH, "7-tix-log.json"), ("EIO", "ESTALE")),
+        (FIFTH, "ESTALE"),
+        ("7-tix-log.json", "EIO"),
+    ),
+)
+def test_a_report_that_the_volume_cannot_read_is_passed_over(base, name, error):
     folder = laid_out(base)
     put(folder / name, (folder / FIFTH).read_bytes())
     with failing_files(base, {name: error}) as mounted, StandInApi() as api:

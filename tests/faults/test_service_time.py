@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.support import made
+from tests.support.chosen import few
 from tests.support.debian import library
 from tests.support.ledger import Ledger
 from tests.support.program import once, until
@@ -137,7 +138,7 @@ def test_while_no_worker_can_be_started_jobs_wait(tmp_path):
         ledger.settled()
 
 
-@pytest.mark.parametrize("ahead", ["-3456000", "+90", "+3456000"], ids=["-40d", "+90s", "+40d"])
+@pytest.mark.parametrize("ahead", few(["-3456000", "+90", "+3456000"], "-3456000", "+3456000"))
 def test_a_host_whose_clock_differs_from_the_volumes_judges_files_as_the_volume_does(
     tmp_path, ahead
 ):

@@ -1,12 +1,14 @@
 """Bundles made to take time or memory, and what reading one takes.
 
-`python -m tests.support.hostile_bundles NAME` reads one in a process of its own and prints a JSON
-line: status, CPU seconds, and by how many bytes memory grew beyond the parameters at its peak.
+`python -m tests.support.hostile_bundles` reads each one whose name comes on standard input in a
+process of its own, and prints a JSON line: status, CPU seconds, and by how many bytes memory grew
+beyond the parameters at its peak.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -100,9 +102,8 @@ HOSTILE: dict[str, Callable[[], dict[str, bytes]]] = {
 }
 
 
-def main(name: str) -> None:
-    """Read the bundle of this name and print what that took."""
-    read_bundle(update(f"replication|{job()}|||"), Limits())
+def taken(name: str) -> dict[str, float]:
+    """Read the bundle of this name: the status, CPU seconds and bytes that it takes."""
     parameters = HOSTILE[name]()
     memory.forget_peak()
     before, begun = memory.resident_bytes(), time.process_time()
@@ -111,9 +112,28 @@ def main(name: str) -> None:
         status = 200
     except BadRequest as error:
         status = error.status
-    seconds, peak = time.process_time() - begun, memory.peak_bytes() - before
-    sys.stdout.write(json.dumps({"status": status, "seconds": seconds, "bytes": peak}) + "\n")
+    return {
+        "status": status,
+        "seconds": time.process_time() - begun,
+        "bytes": memory.peak_bytes() - before,
+    }
+
+
+def main() -> None:
+    """Print what each bundle takes whose name is a line of standard input, in a process of its own.
+
+    The line is empty where that process died.
+    """
+    read_bundle(update(f"replication|{job()}|||"), Limits())
+    for line in sys.stdin:
+        if (child := os.fork()) == 0:
+            sys.stdout.write(json.dumps(taken(line.rstrip("\n"))))
+            sys.stdout.flush()
+            os._exit(0)
+        os.waitpid(child, 0)
+        sys.stdout.write("\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

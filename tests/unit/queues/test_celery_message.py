@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.chosen import few
 from tests.support.task_messages import JSON, TASK_ID, protocol_1, protocol_2
 from tixd.amqp.messages import Properties
 from tixd.errors import BadTask
@@ -259,7 +260,9 @@ def test_any_damage_is_refused_or_understood(place: int, damage: bytes) -> None:
         understood_or_refused(whole[:place] + damage + whole[place + len(damage) :], properties)
 
 
-@pytest.mark.parametrize("piece", [b"[],", b"{},", b'"",', b"1.5,", b'{"":[]},'])
+@pytest.mark.parametrize(
+    "piece", few([b"[],", b"{},", b'"",', b"1.5,", b'{"":[]},'], b'{"":[]},', b"1.5,")
+)
 def test_the_largest_body_takes_little_time_and_memory(piece: bytes) -> None:
     body = b"[" + piece * ((celery_message.MAX_BODY_BYTES - 4) // len(piece)) + b"1]"
     begun = time.process_time()
