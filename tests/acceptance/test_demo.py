@@ -98,10 +98,10 @@ def running(group: int) -> list[str]:
 
 
 def results(folder: Path) -> dict[int, int]:
-    """How many results of each user the history of the demo has."""
-    [history] = folder.glob("tmp/tixd-demo.*/schedule/history.sqlite")
-    found = rows(history, "SELECT user, count(*) AS count FROM results GROUP BY user")
-    return {row["user"]: row["count"] for row in found}
+    """How many results of each user the history of the demo has; none before its first commit."""
+    query = "SELECT user, count(*) AS count FROM results GROUP BY user"
+    histories = folder.glob("tmp/tixd-demo.*/schedule/history.sqlite")
+    return {row["user"]: row["count"] for history in histories for row in rows(history, query)}
 
 
 @pytest.mark.parametrize(
