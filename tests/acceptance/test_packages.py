@@ -291,8 +291,10 @@ def test_what_the_rpm_requires_is_asked_for(rpm_host):
 
 
 def test_two_builds_give_the_same_bytes(packages, tmp_path):
-    [wheel] = packages.glob("*.whl")
-    subprocess.run([packaging.BUILD, wheel, tmp_path], check=True)
+    [wheel], [deb] = packages.glob("*.whl"), packages.glob("*.deb")
+    epoch = deb.read_bytes()[24:36].decode()  # the time of its first member; see ar(5)
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": epoch.strip()}
+    subprocess.run([packaging.BUILD, wheel, tmp_path], env=environment, check=True)
     for path in tmp_path.iterdir():
         assert filecmp.cmp(path, packages / path.name, shallow=False), path.name
 
