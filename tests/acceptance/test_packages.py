@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import machine, made, packaging
+from tests.support import machine, made, packaging, service
 from tests.support.bundles import form
 from tests.support.collector import configuration
 from tests.support.direct import bound_queue, identities, to_broker
@@ -405,6 +405,16 @@ def test_it_is_one_process_with_workers_of_which_none_outlives_it(one_file):
     program, *left = done.stdout.splitlines()
     assert program.endswith("/tixd"), "not a parent of PyInstaller's that only waits"
     assert [path for path in left if "tixd-" in path] == [str(Path(program).parent)]
+
+
+def test_the_page_comes_with_its_styles(packages, tmp_path, monkeypatch):
+    monkeypatch.setattr(service, "TIXD", (packaging.one_file(packages), "-c", os.devnull))
+    (tmp_path / "base").mkdir()
+    with service.Service(tmp_path / "base", tmp_path, closed_port()) as running:
+        until(lambda: running.get("/healthz")[0] == 200)
+        for path in ("/", "/words", "/static/page.css", "/static/page.js"):
+            assert running.get(path)[0] == 200
+        assert running.ends()[0] == 0
 
 
 #: What another user has put where root's one file looks for itself.
