@@ -202,8 +202,8 @@ class Recorder:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a test that has passed, and the last line that it has printed."""
-        module, _, name = report.nodeid.rpartition("/")[2].partition(".py::")
-        key = f"{module}::{name.partition('[')[0]}"
+        path, _, name = report.nodeid.partition("[")[0].partition(".py::")  # a parameter may hold /
+        key = f"{path.rpartition('/')[2]}::{name}"
         if report.when != "call" or "tests/faults/" not in report.nodeid or not report.passed:
             return
         one = self._seen.setdefault(key, {"passed": 0, "figures": ""})
