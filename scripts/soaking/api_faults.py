@@ -11,7 +11,7 @@ from typing import Any
 from soaking.cut import CutAt
 from soaking.plan import NotActed
 from soaking.processing import IN_FLIGHT, USUAL, WORKERS, Processing
-from soaking.registry import PROCESSING, fault
+from soaking.registry import PROCESSING, STANDALONE, fault
 from soaking.world import shows
 from tests.support.stand_in_api import Behaviour
 
@@ -158,6 +158,16 @@ def post_cut_at_any_byte(world: Processing, random: Random) -> str:
     shows(lambda: cut.acted, "cut", 40)
     world.relay.reset()
     return f"posts cut at byte {cut.at}"
+
+
+@fault("faults 10", "faults 22", roles=STANDALONE, repeats=2 * IN_FLIGHT * WORKERS)
+def cycles_longer_than_the_period(world: Processing, random: Random) -> str:
+    """Answers come so late that installations are still in work when the next cycle begins."""
+    before = world.skipped()
+    world.relay.delay(random.uniform(1.5, 2.0))
+    shows(lambda: world.skipped() > before, "installations skipped", 40)
+    time.sleep(random.uniform(0, 6))
+    return f"{world.skipped() - before} installations skipped, for they were in work"
 
 
 @fault("faults 22", roles=PROCESSING, repeats=2 * IN_FLIGHT * WORKERS)

@@ -8,7 +8,7 @@ from typing import Any
 
 from soaking.cut import CutAt
 from soaking.plan import NotActed
-from soaking.processing import Processing
+from soaking.processing import IN_FLIGHT, WORKERS, Processing
 from soaking.registry import COLLECTOR, HOSTS, fault
 from soaking.world import shows
 
@@ -97,6 +97,19 @@ def password_changed(world: Any, random: Random) -> str:
         return shows(lambda: world.said(mark, "broker_"), "the log says why there is no connection")
     finally:
         world.broker.set_password("guest")
+
+
+@fault("faults 26", roles=HOSTS, repeats=2 * IN_FLIGHT * WORKERS)
+def jobs_longer_than_the_consumers_timeout(world: Any, random: Random) -> str:
+    """The broker takes messages away from a worker whose posts wait for the tix-api."""
+    marks = [world.mark(role) for name, role in world.roles.items() if name != "dispatcher"]
+    world.broker.eval("application:set_env(rabbit, channel_tick_interval, 500)")
+    with world.broker.impatient(random.uniform(1.0, 2.0)):
+        world.broker.close_connections()  # the next ones look more often
+        world.relay.delay(2.0)
+        return shows(
+            lambda: any(world.said(mark, "timed out") for mark in marks), "messages timed out", 40
+        )
 
 
 @fault("faults 27", roles=HOSTS)

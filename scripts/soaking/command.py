@@ -32,6 +32,9 @@ def main(words: Sequence[str]) -> int:
 
         return fuzz.main(words[1:])
     options = _options(words)
+    if not _roles(options):
+        sys.stderr.write(f"scripts/soak: no fault here has {options.fault!r} in its name; --list\n")
+        return 2
     if options.list:
         return _print_plans(options)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end all that was started
@@ -51,6 +54,12 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def _roles(options: argparse.Namespace) -> list[str]:
+    """Return the roles that are asked for and have a fault that is."""
+    asked = ROLES if options.role == "all" else (options.role,)
+    return [role for role in asked if any(_plans(options, role))]
+
+
 def _plans(options: argparse.Namespace, role: str) -> Sequence[Sequence[plan.Planned]]:
     from soaking.kinds import FAULTS
 
@@ -59,7 +68,7 @@ def _plans(options: argparse.Namespace, role: str) -> Sequence[Sequence[plan.Pla
 
 
 def _print_plans(options: argparse.Namespace) -> int:
-    for role in ROLES if options.role == "all" else (options.role,):
+    for role in _roles(options):
         for half, faults in enumerate(_plans(options, role), 1):
             for one in faults:
                 sys.stdout.write(f"{role}  {half}.{one.number}  {one.fault.name}\n")
@@ -68,9 +77,10 @@ def _print_plans(options: argparse.Namespace) -> int:
 
 def _all(options: argparse.Namespace) -> int:
     """Each role in a process of its own, at the same time."""
+    roles = _roles(options)
     _say(f"seed {options.seed}, {options.minutes:g} minutes of each role at once")
     with tempfile.TemporaryDirectory(prefix="tixd-soak-") as folder:
-        running = {role: _start(options, role, Path(folder)) for role in ROLES}
+        running = {role: _start(options, role, Path(folder)) for role in roles}
         try:
             codes = {role: process.wait() for role, process in running.items()}
         finally:
@@ -78,10 +88,10 @@ def _all(options: argparse.Namespace) -> int:
                 process.terminate()
         reports = [
             json.loads(Path(folder, f"{role}.json").read_text())
-            for role in ROLES
+            for role in roles
             if Path(folder, f"{role}.json").exists()
         ]
-        for role in ROLES:
+        for role in roles:
             shutil.copy(Path(folder, f"{role}.log"), Path(tempfile.gettempdir()))
     ended = [f"{role}: exit code {code}" for role, code in codes.items() if code not in (0, 1)]
     return _tell(options, reports, ended)
@@ -159,7 +169,10 @@ def _tell(options: argparse.Namespace, reports: list[dict[str, Any]], ended: lis
     for problem in broken:
         _say(f"BROKEN  {problem}")
     _say(f"figures: {file}")
-    _say(f"the same faults again: scripts/soak {options.minutes:g} --seed {options.seed}")
+    again = f"scripts/soak {options.minutes:g} --seed {options.seed}"
+    again += f" --role {options.role}" if options.role != "all" else ""
+    again += f" --fault {options.fault!r}" if options.fault else ""
+    _say(f"the same faults again: {again}")
     return 1 if broken or not reports else 0
 
 

@@ -152,6 +152,11 @@ class Processing(World):
         name = "dispatcher" if "dispatcher" in self.roles else "standalone"
         return name, self.roles[name].state / "schedule" / "history.sqlite"
 
+    def skipped(self) -> int:
+        """Return how many installations were in work still when a cycle began."""
+        found: int = self.roles[self.history()[0]].told()["counts"].get("installations_skipped", 0)
+        return found
+
     def fill_volume(self) -> None:
         """Leave no room on the volume."""
         self.filler = fill(self.volume)

@@ -9,8 +9,8 @@ from typing import Any, Protocol, TypeVar
 from soaking.plan import Fault
 
 #: Roles that process reports, and all.
-PROCESSING = ("standalone", "hosts")
-HOSTS, COLLECTOR = ("hosts",), ("collector",)
+STANDALONE, HOSTS, COLLECTOR = ("standalone",), ("hosts",), ("collector",)
+PROCESSING = (*STANDALONE, *HOSTS)
 EVERY = (*PROCESSING, *COLLECTOR)
 
 #: Every fault that is declared.

@@ -88,6 +88,18 @@ def unusable_report(world: Processing, random: Random) -> str:
     return shows((folder / "bad-reports" / file.name).exists, f"in bad-reports: {name}")
 
 
+@fault("faults 16", "G5", roles=PROCESSING)
+def report_of_two_gigabytes(world: Processing, random: Random) -> str:
+    """Most of it is a hole: the volume has no room for it."""
+    folder = world.installation(random)
+    file = folder / f"tix-report-{random.randrange(10**9, 15 * 10**8)}.json"
+    file.write_bytes(b"{")
+    os.truncate(file, 2**31)
+    os.utime(file, (1.5e9, 1.5e9))
+    world.junk += 1
+    return shows((folder / "bad-reports" / file.name).exists, "in bad-reports: 2 GiB")
+
+
 @fault("faults 15", "G4", "G14", roles=PROCESSING)
 def odd_files(world: Processing, random: Random) -> str:
     """What is no report at all, in the place of one; removed at the end."""

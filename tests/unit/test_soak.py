@@ -6,7 +6,7 @@ import re
 from random import Random
 
 import pytest
-from soaking import load, plan, tables
+from soaking import command, load, plan, tables
 from soaking.account import Account, Disturbance, settle
 from soaking.cut import CutAt
 from soaking.kinds import FAULTS, KINDS, generators
@@ -35,6 +35,13 @@ def test_an_hour_does_every_fault_of_a_role_and_ends_no_process_in_its_second_ha
         f.name for f in FAULTS if f.name in own and not f.ends
     }
     assert len(second) >= 60 * 60 / 2 / (plan.MIN_STEP_SECONDS + 1)
+
+
+def test_a_text_that_is_in_no_name_is_told_before_anything_begins(capsys):
+    assert command.main(["1", "--role", "collector", "--fault", "two gigabytes"]) == 2
+    assert "no fault here has 'two gigabytes' in its name" in capsys.readouterr().err
+    assert command.main(["1", "--list", "--fault", "two gigabytes"]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(ROLES[:2])
 
 
 def test_no_two_faults_have_one_name_and_each_role_has_many():
