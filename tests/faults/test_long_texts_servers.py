@@ -22,7 +22,7 @@ from tests.support.memory import peak_allocation
 from tests.support.program import until
 from tests.support.queues import guest
 from tests.support.results import ONE, post, result, settings_for
-from tests.support.site import PATIENCE, Site, site
+from tests.support.site import ONE_POST, PATIENCE, Site, site
 from tests.support.tables import foreign
 from tests.support.task_messages import protocol_1, protocol_2
 from tixd import errors, logs
@@ -147,8 +147,8 @@ LONGEST_HEADERS = 120_000
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[Site]:
-    """A dispatcher and a worker, which outlive each text."""
-    with site(tmp_path_factory.mktemp("site"), broker) as both:
+    """A dispatcher and a worker with few messages in hand, which outlive each text."""
+    with site(tmp_path_factory.mktemp("site"), broker, **ONE_POST) as both:
         both.works()
         yield both
 

@@ -31,7 +31,7 @@ BEFORE_SUMMER_TIME = "@2024-03-31 01:59:52"
 def well_behaved(daemon: Service, installations: int) -> bool:
     """Whether no installation is in two hands, and no more jobs are open than there are of them."""
     status = daemon.status()
-    jobs = [worker["job"] for worker in status["workers"] if "installation" in worker["job"]]
+    jobs = [worker["job"] for worker in status["workers"] if "installation " in worker["job"]]
     return len(jobs) == len(set(jobs)) and status["open"] <= installations
 
 
