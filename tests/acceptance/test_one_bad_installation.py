@@ -130,7 +130,7 @@ def failed_list(running: Service) -> dict[int, dict]:
 
 
 def test_the_service_posts_them_names_three_and_rings_for_them_alone(promtool, tmp_path, base, api):
-    with service(base, tmp_path, api.port, **QUICK, TIX_PROCESSING_PERIOD=SHORT) as running:
+    with service(base, tmp_path, api.port, **QUICK) as running:
         until(lambda: running.get("/metrics")[1])
         before = running.get("/metrics")[1]
         until(lambda: len(named(running.log())) == 3 and posted_windows(api) >= {*USERS[2:]})

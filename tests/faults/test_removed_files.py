@@ -59,7 +59,7 @@ def test_where_no_runtime_folder_can_be_made_workers_are_replaced_all_the_same(b
         until(lambda: "tixd_workers 1.0" in daemon.get("/metrics")[1])
         until(lambda: daemon.log("control_socket_not_available"))
         run.unlink()
-        until(lambda: ready(daemon))
+        until(lambda: ready(daemon, but=worker.pid))
         assert daemon.workers()[0].pid != worker.pid
 
 
@@ -68,7 +68,7 @@ def test_a_worker_that_starts_while_the_socket_is_removed_is_started_again(base,
         (worker,) = daemon.workers()
         shutil.rmtree(tmp_path / "state" / "run")
         worker.kill()
-        until(lambda: ready(daemon))
+        until(lambda: ready(daemon, but=worker.pid))
         assert daemon.workers()[0].pid != worker.pid
 
 

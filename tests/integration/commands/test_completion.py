@@ -89,6 +89,7 @@ def test_bash_completes_commands_options_and_values(shell, line, completions):
     assert sorted(found) == sorted(completions)
 
 
+@pytest.mark.long
 def test_fish_completes_with_the_whole_of_what_each_word_means(shell):
     lines = ("tixd --role w", "tixd -c gr", "tixd -pp", "tixd failed re", "tixd check")
     asked = "; ".join(f"complete -C '{line}'" for line in lines)
@@ -100,6 +101,7 @@ def test_fish_completes_with_the_whole_of_what_each_word_means(shell):
     assert found[-1] == f"check-config\t{cli.COMMANDS['check-config']}"
 
 
+@pytest.mark.long
 def test_zsh_completes_at_a_terminal(shell, tmp_path, terminal):
     whole = ["tixd check-config", "tixd --role worker", "tixd -pprof", "tixd -c gracc.toml"]
     (tmp_path / ".zshrc").write_text(ZSH)

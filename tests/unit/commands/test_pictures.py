@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tests.support.chosen import few
 from tests.support.made import START, lay_out, made_reports, minute, record, report
 from tests.support.recordings import archive
 from tests.support.volumes import fill, tmpfs
@@ -111,9 +112,7 @@ def test_drawn_minutes_fits_and_waiting_give_the_printed_values():
 ODD = ("only 1", "only 5", "only 63", "constant delays", "a gap", "one a minute", "year 1970")
 
 
-@pytest.mark.parametrize(
-    "name", [*ODD[:2], *(pytest.param(name, marks=pytest.mark.long) for name in ODD[2:])]
-)
+@pytest.mark.parametrize("name", few(ODD, *ODD[:2]))
 def test_every_window_that_has_a_result_can_be_drawn(name):
     estimator = "mode" if ODD.index(name) % 2 else "delayed-probes"
     drawing = drawing_of(WINDOWS[name], estimator)
@@ -121,7 +120,7 @@ def test_every_window_that_has_a_result_can_be_drawn(name):
     assert is_svg(content)
 
 
-@pytest.mark.parametrize("form", MAGIC)
+@pytest.mark.parametrize("form", few(MAGIC, "svg"))
 def test_a_picture_is_written_beside_the_table(tree, tmp_path, form):
     file = tmp_path / f"lines.{form.upper()}"
     done = run("--plot", file, tree)
