@@ -201,7 +201,8 @@ class WorkerProcess:
         except OSError:
             return 0
         used_ns = (int(words[11]) + int(words[12])) * 10**9 // _TICKS_PER_SECOND
-        return used_ns - (self.phase.cpu_ns if self.phase else 0)
+        phase = self.phase  # which the worker may end between two looks
+        return used_ns - (phase.cpu_ns if phase else 0)
 
     def exit_status(self) -> WorkerExit:
         """Return how the process, which has ended, ended."""
@@ -212,7 +213,8 @@ class WorkerProcess:
 
     def log_exit(self, end: WorkerExit) -> None:
         """Log which process ended, how, and what it was doing."""
-        job = self.current.job if self.current else None
+        current = self.current
+        job = current.job if current else None
         work = (
             {"user": job.user_id, "installation": job.installation_id}
             if isinstance(job, ProcessInstallation)

@@ -375,15 +375,15 @@ def _worker_views(pool: Pool) -> tuple[WorkerView, ...]:
 def _worker_view(worker: WorkerProcess, now: float) -> WorkerView:
     """Show what a worker computes; where that is nothing, all that it has waits for the tix-api."""
     waiting = 0 if worker.current else len(worker.held)
-    job = describe(worker.job) if worker.job else ""
-    phase = worker.phase.name if worker.phase else ""
+    job, phase = worker.job, worker.phase  # each look may find others
+    described = describe(job) if job else ""
     return WorkerView(
         pid=worker.pid,
         ready=worker.ready,
-        job=f"{waiting} installations" if waiting > 1 else job,
-        phase="waiting for the tix-api" if waiting else phase,
+        job=f"{waiting} installations" if waiting > 1 else described,
+        phase="waiting for the tix-api" if waiting else phase.name if phase else "",
         seconds=now - worker.since,
-        busy=isinstance(worker.job, ProcessInstallation),
+        busy=isinstance(job, ProcessInstallation),
     )
 
 

@@ -13,6 +13,7 @@ import errno
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -197,12 +198,14 @@ class HttpServer(web.Server):
         """`options`: those of aiohttp's RequestHandler."""
         super().__init__(handler)
         self._watch = watch
+        self._failures = logs.RateLimiter()
         self._options = {**options, "access_log": None, "logger": logs.NULL_LOGGER}
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
         protocol = _Connection(self, loop=asyncio.get_running_loop(), **self._options)
         protocol.watch = self._watch
+        protocol.failures = self._failures
         self._watch.admit(protocol)
         return protocol
 
@@ -211,6 +214,7 @@ class _Connection(web.RequestHandler):
     """A connection that is followed, and whose error pages repeat little of what was sent."""
 
     watch: Watch
+    failures: logs.RateLimiter
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.max_size = READ_BYTES  # type: ignore[attr-defined] # asyncio's, else 256 KiB
@@ -247,6 +251,9 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR and exc:  # aiohttp's own log has long texts
+            now = time.monotonic()
+            self.failures.log(logs.failure, "http_request_failed", now=now, problem=exc)
         shown = bounded.text(message) if message else None
         return super().handle_error(request, status, exc, shown)
 

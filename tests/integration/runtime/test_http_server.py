@@ -188,6 +188,20 @@ def test_a_kept_connection_serves_several_requests():
     asyncio.run(run())
 
 
+def test_an_unexpected_error_in_an_answer_is_500_and_one_line_of_the_log():
+    def broken() -> Snapshot:
+        raise KeyError("phase")
+
+    async def run() -> None:
+        async with listening(broken) as listener:
+            for _ in range(3):
+                assert (await ask(listener, "/readyz")).startswith(b"HTTP/1.1 500")
+
+    with heard() as log:
+        asyncio.run(run())
+    assert log.events == [("error", "http_request_failed")]
+
+
 @pytest.mark.alone
 def test_nothing_is_kept_of_connections_that_have_ended():
     def kept() -> int:
