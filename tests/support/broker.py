@@ -21,7 +21,7 @@ import psutil
 
 from tests.support import debian, hosts
 from tests.support.pools import alive
-from tests.support.program import until
+from tests.support.program import freeze, until
 from tests.support.stand_in_api import closed_port
 
 #: Where Debian keeps the scripts that change no user and read no configuration of the machine.
@@ -137,7 +137,7 @@ class Broker:
 
     def freeze(self) -> None:
         """Stop the process where it is: connections stay open and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self) -> None:
         """Let it go on."""

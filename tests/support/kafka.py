@@ -22,7 +22,7 @@ import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from tests.support import debian
-from tests.support.program import until
+from tests.support.program import freeze, until
 from tests.support.stand_in_api import closed_port
 
 #: Code of Produce in Kafka's protocol, and what a broker answers: a batch larger than the topic
@@ -78,7 +78,7 @@ class NoidaDb:
     def freeze(self) -> None:
         """Stop it where it is: connections stay open and nothing answers."""
         assert self._server
-        os.kill(self._server.pid, signal.SIGSTOP)
+        freeze(self._server.pid)
 
     def thaw(self) -> None:
         """Let it go on."""

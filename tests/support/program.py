@@ -134,3 +134,16 @@ def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) ->
         time.sleep(pause_seconds)
         # Every look costs the program that is looked at some of its time.
         pause_seconds = min(pause_seconds * 1.2, 0.02)
+
+
+def freeze(pid: int) -> None:
+    """Stop a process where it is, and go on once none of its threads runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(map(_is_stopped, Path(f"/proc/{pid}/task").iterdir())))
+
+
+def _is_stopped(thread: Path) -> bool:
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except FileNotFoundError:  # it has ended
+        return True
