@@ -23,6 +23,10 @@ MAX_FAILURES = 3
 #: Waits of an installation whose workers were killed from outside.
 RETRY = Retry(3600.0, 24 * 3600.0)
 
+#: Waits of an installation whose jobs said that they lack memory or descriptors: three can do so in
+#: one moment, in a worker that is short of them.
+LACKING_RETRY = Retry(60.0, 3600.0)
+
 #: An analysis that used more CPU than this before its time was up counts as a crash.
 BLAMED_CPU_NS = 60 * 10**9
 
@@ -101,7 +105,7 @@ class FailurePolicy:
             return self._after_crash(job, end.phase.names if end.phase else (), now)
         if end.cause == "exit" and end.phase is None:
             return job  # the worker was asked to end before it began
-        return self._after_kill(job, now)
+        return self._after_kill(job, now, LACKING_RETRY if end.cause == "memory" else RETRY)
 
     def _after_crash(
         self, job: ProcessInstallation, names: tuple[str, ...], now: float
@@ -123,14 +127,16 @@ class FailurePolicy:
             return None
         return replace(job, crashers=names)
 
-    def _after_kill(self, job: ProcessInstallation, now: float) -> ProcessInstallation | None:
+    def _after_kill(
+        self, job: ProcessInstallation, now: float, retry: Retry
+    ) -> ProcessInstallation | None:
         """Try again; after several kills in a row, make the installation wait."""
         ids = _ids(job)
         self._kills[ids] += 1
         forget_oldest(self._kills, MAX_REMEMBERED)
         if self._kills[ids] < MAX_FAILURES:
             return job
-        self._back_off(ids, now)
+        self._back_off(ids, now, retry)
         return None
 
     def is_waiting(self, job: ProcessInstallation, now: float) -> bool:
@@ -144,9 +150,9 @@ class FailurePolicy:
         self._kills.pop(_ids(job), None)
         self._waits.pop(_ids(job), None)
 
-    def _back_off(self, ids: _Ids, now: float) -> None:
+    def _back_off(self, ids: _Ids, now: float, retry: Retry = RETRY) -> None:
         _, waits = self._waits.get(ids, (0.0, 0))
-        self._waits[ids] = (now + RETRY.pause_seconds(waits + 1), waits + 1)
+        self._waits[ids] = (now + retry.pause_seconds(waits + 1), waits + 1)
         forget_oldest(self._waits, MAX_REMEMBERED)
         self._kills.pop(ids, None)
 

@@ -119,6 +119,17 @@ def test_three_kills_in_a_row_make_the_installation_wait_ever_longer() -> None:
     assert waits == [1, 2, 4, 8, 16, 24, 24]
 
 
+def test_three_jobs_that_lack_memory_in_one_moment_make_it_wait_for_a_minute() -> None:
+    policy, now, waits = FailurePolicy(), 0.0, []
+    for _ in range(7):
+        tries = [policy.next_try(JOB, WorkerExit("memory", 0, phase()), now) for _ in range(3)]
+        assert [again is None for again in tries] == [False, False, True]
+        minutes = next(m for m in range(1, 99) if not policy.is_waiting(JOB, now + m * 60))
+        waits.append(minutes)
+        now += minutes * 60
+    assert waits == [1, 2, 4, 8, 16, 32, 60]
+
+
 def test_another_installation_does_not_wait() -> None:
     policy = FailurePolicy()
     for _ in range(3):
