@@ -30,6 +30,7 @@ KINDS: dict[str, str] = {
     "faults 5": "a second one that schedules",
     "faults 6": "a worker process hangs",
     "faults 7": "a main process hangs",
+    "faults 8": "a report that crashes its worker each time",
     "faults 9": "a stop, and a second one",
     "faults 10": "cycles longer than the period",
     "faults 11": "clocks that jump",

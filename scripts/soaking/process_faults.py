@@ -10,6 +10,8 @@ import signal
 import socket
 import sqlite3
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -72,6 +74,40 @@ def second_one_stands_by(world: Processing, random: Random) -> str:
         if (code := second.ends()[0]) != 0:
             raise RuntimeError(f"the second {name} ended with exit code {code}")
     return f"a second {name} said standing_by, and ended with exit code 0"
+
+
+#: How often a report may crash a worker before it is set aside.
+DEATHS = 3
+
+
+@fault("faults 8", roles=PROCESSING, ends=True, repeats=IN_FLIGHT * DEATHS)
+def report_that_crashes_workers(world: Processing, random: Random) -> str:
+    """Workers crash when they decode one report; the good ones beside it must be posted.
+
+    Every role that has workers is started with ones that can be crashed, and again without.
+    """
+    names = sorted(name for name in world.roles if name != "dispatcher")
+    _started_again(
+        world, names, partial(world.again_with_odd_workers, function="crashes_in_reading")
+    )
+    marks = [world.mark(world.roles[name]) for name in names]
+    try:
+        if not holds(world.is_well, 60):
+            raise RuntimeError(f"{names} are not well with workers that can be crashed")
+        aside = world.add_unusable(random, b'{"type": "CRASH"}')
+        shows(aside.exists, "the report in bad-reports", 60)
+        shows(
+            lambda: any(world.said(mark, "reports_crash_workers") for mark in marks), "in the log"
+        )
+    finally:
+        _started_again(world, names, world.again)
+    return f"in bad-reports after {DEATHS} crashes"
+
+
+def _started_again(world: World, names: list[str], start: Callable[[str], None]) -> None:
+    for name in names:
+        _stopped_well(world, name)
+        start(name)
 
 
 @fault("faults 9", "faults 32", roles=EVERY, ends=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +18,7 @@ import psutil
 from soaking.account import Account, settle
 from soaking.load import Key, Load
 from soaking.world import Report, World, holds
+from tests.support import odd_workers
 from tests.support.broker import Broker
 from tests.support.debian import library
 from tests.support.direct import Direct
@@ -107,6 +110,11 @@ class Processing(World):
         self.clock.write_text("+0")
         self.roles[name] = self._make[name](**fake_clock(self.clock))
 
+    def again_with_odd_workers(self, name: str, function: str) -> None:
+        """Start a role that has ended with workers that run a function of odd_workers.py."""
+        odd = (sys.executable, "-m", odd_workers.__name__, function)
+        self.roles[name] = self._make[name](before=odd)
+
     def second(self, name: str) -> Service:
         """Start the same role once more, beside it."""
         return self._make[name](name=f"second-{len(self.report.done)}")
@@ -171,6 +179,19 @@ class Processing(World):
     def installation(self, random: Random) -> Path:
         """Return the folder of an installation."""
         return self.load.folder(random.choice(list(self.load.users)))
+
+    def add_unusable(self, random: Random, content: bytes, size: int = 0) -> Path:
+        """Put a report that cannot be used beside good ones; return where it must be moved to.
+
+        size: of the file in bytes, where it is larger than its content: the rest is a hole.
+        """
+        folder = self.installation(random)
+        file = folder / f"tix-report-{random.randrange(10**9, 15 * 10**8)}.json"
+        file.write_bytes(content)
+        os.truncate(file, max(size, len(content)))
+        os.utime(file, (1.5e9, 1.5e9))
+        self.junk += 1
+        return folder / "bad-reports" / file.name
 
     def direct(self) -> Direct:
         """Return a look into the broker's queues."""

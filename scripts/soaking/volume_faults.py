@@ -80,24 +80,14 @@ def _away(world: Processing, folder: Path, random: Random, before: int) -> str:
 
 @fault("faults 12", "faults 13", "faults 14", "G3", "G5", "G9", roles=PROCESSING)
 def unusable_report(world: Processing, random: Random) -> str:
-    folder, name = world.installation(random), random.choice(sorted(_BAD))
-    file = folder / f"tix-report-{random.randrange(10**9, 15 * 10**8)}.json"
-    file.write_bytes(_BAD[name])
-    os.utime(file, (1.5e9, 1.5e9))
-    world.junk += 1
-    return shows((folder / "bad-reports" / file.name).exists, f"in bad-reports: {name}")
+    name = random.choice(sorted(_BAD))
+    return shows(world.add_unusable(random, _BAD[name]).exists, f"in bad-reports: {name}")
 
 
 @fault("faults 16", "G5", roles=PROCESSING)
 def report_of_two_gigabytes(world: Processing, random: Random) -> str:
     """Most of it is a hole: the volume has no room for it."""
-    folder = world.installation(random)
-    file = folder / f"tix-report-{random.randrange(10**9, 15 * 10**8)}.json"
-    file.write_bytes(b"{")
-    os.truncate(file, 2**31)
-    os.utime(file, (1.5e9, 1.5e9))
-    world.junk += 1
-    return shows((folder / "bad-reports" / file.name).exists, "in bad-reports: 2 GiB")
+    return shows(world.add_unusable(random, b"{", 2**31).exists, "in bad-reports: 2 GiB")
 
 
 @fault("faults 15", "G4", "G14", roles=PROCESSING)

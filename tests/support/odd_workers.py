@@ -2,13 +2,18 @@
 
 What they do depends on what they are given, so that a test needs no hook in tixd: on the type of a
 report ("exit", "segfault", …), or on files in the reports folder (`hold`, `broken`, `once-…`).
+
+As a program (python -m tests.support.odd_workers FUNCTION COMMAND): run this command of tixd with
+such workers.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import resource
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -235,3 +240,17 @@ def _main(endpoint: str, identity: bytes, settings: Settings, board: Writer) -> 
     from tixd.pool.worker_main import main
 
     main(endpoint, identity, settings, board)
+
+
+def _program(function: str, *command: str) -> None:
+    from tixd import __main__ as program
+    from tixd.pool import process
+
+    # Processes find the function by its module's name, which is not that of this program.
+    process.run_worker = getattr(importlib.import_module(__spec__.name), function)
+    sys.argv = ["tixd", *command[command.index("-c") :]]
+    program.main()
+
+
+if __name__ == "__main__":
+    _program(*sys.argv[1:])
