@@ -19,12 +19,13 @@ import orjson
 
 from tixd import errors
 from tixd.commands import Invocation, ask_roles
+from tixd.commands.installation_folders import walked
 from tixd.commands.output import as_seconds, format_option, print_csv, print_rows
 from tixd.config.loader import ProcessingConfig
 from tixd.display import iso_time
-from tixd.history import store
+from tixd.history import lists, store
 from tixd.history.installation_words import Words
-from tixd.history.installations import InstallationState, facts, recorded, walked
+from tixd.history.installations import InstallationState, facts, recorded
 from tixd.history.results import silent_seconds
 
 #: Rows of a table on a terminal; what is beyond them is counted.
@@ -87,8 +88,7 @@ class Source:
 
     def latest(self) -> int:
         """Return when any installation was visited last; 0: not known."""
-        statement = "SELECT max(seen_at) FROM installation_rows"
-        return (self.history and store.value(self.history, statement)) or 0
+        return lists.latest(self.history) if self.history else 0
 
     def states(self, user: int, installation: int) -> list[InstallationState]:
         """Return the states; raises NotDone where the reports cannot be listed."""

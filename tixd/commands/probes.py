@@ -264,7 +264,7 @@ def _summary(states: Mapping[str, int], since: float, dropped: int) -> Iterator[
     count = sum(states.values())
     if not count:
         return
-    hour = minute(since // senders.HOUR_SECONDS * senders.HOUR_SECONDS)
+    hour = minute(since // store.HOUR_SECONDS * store.HOUR_SECONDS)
     yield f"Bundles, records and failures are those since {hour} UTC."
     if count > MAX_ROWS:
         yield f"The first {MAX_ROWS:,} are shown; --format csv or json shows all."

@@ -18,27 +18,23 @@ import orjson
 
 from tixd import bounded, errors
 from tixd.commands import Invocation
+from tixd.commands.installation_folders import bad_reports, installation_path, look, reason_of
 from tixd.commands.installations import Source, as_ids, source
 from tixd.commands.output import format_option, print_text, terminal_columns, wrapped
 from tixd.config.environment import user as user_words
 from tixd.directory import Folder
 from tixd.display import moment
 from tixd.history.installation_words import Words
-from tixd.history.installations import (
-    MAX_BAD_NAMED,
-    InstallationState,
-    bad_reports,
-    events,
-    look,
-    path_of,
-    reason_of,
-)
+from tixd.history.installations import InstallationState, events
 from tixd.history.results import silent_seconds
 from tixd.reports import archive
 from tixd.reports.window import MIN_OBSERVATIONS, next_step
 
 #: At most this many results are listed.
 MAX_RESULTS = 10
+
+#: At most this many bad reports are named.
+MAX_BAD_NAMED = 5
 
 #: What the folder knows better than the history.
 _OF_THE_FOLDER = (
@@ -96,7 +92,7 @@ def _look(
     states = found.states(user, installation) if found.history else []
     known = states[0] if states else None
     words = Words(now, silent_seconds(found.period_seconds), found.latest())
-    path = path_of(found.base, user, installation)
+    path = installation_path(found.base, user, installation)
     happened: list[Event] = []
     away = ""
     try:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tixd.history.installation_words import KINDS, Kind, Words
-from tixd.history.installations import InstallationState
+from tixd.history.installations import RECORDED, InstallationState
 from tixd.history.job_record import MAX_ID
 from tixd.history.results import GONE_SECONDS
 from tixd.history.store import DAY_SECONDS, value
@@ -24,9 +24,6 @@ MAX_SEARCH = 100
 
 #: How many results of an installation that the tix-api refused are counted one by one.
 MAX_REJECTED = 1000
-
-#: Columns of an installation's state.
-_STATE = tuple(name for name in InstallationState._fields if name != "rejected")
 
 
 def as_posted(usage: str) -> str:
@@ -56,6 +53,16 @@ class Page(NamedTuple):
     pages: int
     rows: Sequence[Any]
     total: int
+
+
+def page_numbers(number: int, total: int, size: int) -> tuple[int, int]:
+    """Return which page of a list is shown, and how many there are; beyond the last: the last.
+
+    >>> page_numbers(3, 11, 5), page_numbers(9, 11, 5), page_numbers(2, 0, 5)
+    ((3, 3), (3, 3), (1, 1))
+    """
+    pages = max(1, -(-total // size))
+    return min(max(1, number), pages), pages
 
 
 # --- search --------------------------------------------------------------------------------------
@@ -142,9 +149,8 @@ def _page(
     statement: str,
     values: Mapping[str, object],
 ) -> Page:
-    """Run a statement for the rows of a page; a number beyond the last page is the last one."""
-    pages = max(1, -(-total // size))
-    number = min(max(1, number), pages)
+    """Run a statement for the rows of a page."""
+    number, pages = page_numbers(number, total, size)
     limits = {"size": size, "offset": (number - 1) * size}
     found = history.execute(statement, {**values, **limits})
     found.row_factory = None
@@ -184,7 +190,7 @@ def listed(
         # The keys alone are sorted; the rest is read for those that are shown.
         f"WITH shown AS (SELECT user, installation FROM installation_rows WHERE {condition}"
         f" ORDER BY {SORTS[sort]}, user, installation LIMIT :size OFFSET :offset)"
-        f" SELECT {', '.join(_STATE)}, asn, as_name, {as_posted('up_usage')},"
+        f" SELECT {', '.join(RECORDED)}, asn, as_name, {as_posted('up_usage')},"
         f" {as_posted('down_usage')}, up_quality, down_quality"
         " FROM shown CROSS JOIN installations USING (user, installation)",
         {**values, **_times(words)},
@@ -193,7 +199,7 @@ def listed(
 
 
 def _listed(row: Sequence[Any]) -> ListedInstallation:
-    at = len(_STATE)
+    at = len(RECORDED)
     return ListedInstallation(InstallationState(*row[:at]), *row[at:])
 
 

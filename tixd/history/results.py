@@ -19,11 +19,8 @@ import orjson
 from tixd import errors, logs
 from tixd.history.cycles import count_done
 from tixd.history.job_record import SCALE, STATE, JobRecord, parse_message
-from tixd.history.store import DAY_SECONDS, Part, value
+from tixd.history.store import DAY_SECONDS, HOUR_SECONDS, Part, value
 from tixd.logs import RateLimiter
-
-#: Seconds of an hour.
-HOUR_SECONDS = 3600
 
 #: An installation without a result for this long is silent, if it had one before.
 SILENT_SECONDS = 1800
@@ -110,7 +107,14 @@ ON CONFLICT (hour, user, installation, timestamp)
 DO UPDATE SET at = excluded.at, outcome = excluded.outcome, words = excluded.words
 """
 
-#: The same of the last result of an installation that was not kept before.
+#: The row of a result that was kept before lies in an earlier hour if its client's clock is ahead.
+_MOVED = f"""
+UPDATE OR REPLACE result_rows SET hour = min(?3, ?4) / {HOUR_SECONDS}
+WHERE hour IN ({", ".join(f"min(?3, ?4) / {HOUR_SECONDS} - {n}" for n in range(1, 25))})
+AND user = ?1 AND installation = ?2 AND timestamp = ?3
+"""
+
+#: The same as _INSERT of the last result of an installation that was not kept before.
 _LATEST = f"""
 INSERT INTO installation_rows
   (user, installation, seen_at, timestamp, result_at, posted_at, outcome, words, asn, {_COLUMNS})
@@ -180,6 +184,7 @@ def _write(
                 posted.append(row[:4])
         if fresh:
             latest.append(fresh)
+    connection.executemany(_MOVED, [row[:4] for row in rows if row[_AGAIN_AT]])
     connection.executemany(_INSERT, rows)
     connection.executemany(_NETWORK, networks)
     states = [(job.user, job.installation, *job.state) for job in jobs if job.state]
@@ -234,7 +239,9 @@ def _make_room(connection: sqlite3.Connection) -> bool:
     """
     oldest, newest = _span(connection, "result_rows")
     oldest_mean, newest_mean = _span(connection, "hour_rows")
-    if oldest_mean is not None and WINDOWS_AN_HOUR * (newest - oldest) < newest_mean - oldest_mean:
+    if oldest_mean is not None and (
+        oldest is None or WINDOWS_AN_HOUR * (newest - oldest) < newest_mean - oldest_mean
+    ):
         connection.execute("DELETE FROM hour_rows WHERE hour = ?", [oldest_mean])
         return True
     if oldest is None:

@@ -13,10 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tixd import bounded
-from tixd.history.store import Part, value
-
-#: Seconds of an hour.
-HOUR_SECONDS = 3600
+from tixd.history.store import HOUR_SECONDS, Part, value
 
 #: Most senders in the file.
 MAX_SENDERS = 100_000

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from tixd.history.job_record import OUTCOMES, SCALE
 from tixd.history.lists import as_posted
-from tixd.history.results import HOUR_SECONDS, NUMBERS
+from tixd.history.results import NUMBERS
+from tixd.history.store import HOUR_SECONDS
 
 #: How many results of an installation that are not posted are listed.
 MAX_WITHHELD = 100

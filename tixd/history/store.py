@@ -62,8 +62,8 @@ MAX_PIECES = 4
 #: Pages that are given back to the file system at a time, where the limit was lowered.
 MAX_PAGES_RETURNED = 2000
 
-#: Seconds of a day.
-DAY_SECONDS = 86_400
+#: Seconds of an hour and of a day.
+HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
 
 #: Results of SQLite that mean damage.
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})

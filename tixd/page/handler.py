@@ -72,7 +72,7 @@ class PageHandler:
         self._limiter = logs.RateLimiter()
 
     def guarded(self, handler: Handler) -> Handler:
-        """Return the handler for those only who may look at the page."""
+        """Wrap a handler in the page's access check."""
 
         async def answer(request: web.BaseRequest) -> web.Response:
             return self._refused(request, with_host=False) or await handler(request)
@@ -133,12 +133,16 @@ class PageHandler:
     def _begin(self, asked: Asked) -> asyncio.Future[Answer]:
         """Start the thread; the next request has its turn a while after it has ended."""
         begun = time.monotonic()
-        done = tasks.in_thread(partial(_answer, asked), "page")
+        try:
+            done = tasks.in_thread(partial(_answer, asked), "page")
+        except BaseException:  # no thread could be started, so none will end
+            self._turn.release()
+            raise
         done.add_done_callback(partial(self._ended, begun))
         return done
 
     def _ended(self, begun: float, done: asyncio.Future[Answer]) -> None:
-        """Rest as long as it took, so that pages never take more than half of a core."""
+        """Rest as long as it took, MAX_REST_SECONDS at most."""
         rest_seconds = min(time.monotonic() - begun, MAX_REST_SECONDS)
         asyncio.get_running_loop().call_later(rest_seconds, self._turn.release)
         done.exception()  # nobody may wait for it any more

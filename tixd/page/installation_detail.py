@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tixd.history import lists, series
 from tixd.history.installations import events
-from tixd.history.results import HOUR_SECONDS
 from tixd.history.series import SERIES, Sample
-from tixd.history.store import DAY_SECONDS
+from tixd.history.store import DAY_SECONDS, HOUR_SECONDS
 from tixd.page import grades
 from tixd.page.charts import Point, Series, TimeChart
 from tixd.page.installation_list import STATE_TONES, WINDOW_SECONDS, words_of

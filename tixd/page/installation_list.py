@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tixd.history import lists, series
 from tixd.history.installation_words import Words
 from tixd.history.results import silent_seconds
-from tixd.history.store import DAY_SECONDS
+from tixd.history.store import DAY_SECONDS, HOUR_SECONDS
 from tixd.page import grades
 from tixd.page.charts import Point, sparkline
 from tixd.page.views import Column, Pager, Query, Table, Tone, View
@@ -58,18 +58,18 @@ _SPARKS = {"down": "down_usage", "up": "up_usage"}
 
 COLUMNS = (
     Column("user", "User"),
-    Column("installation", "Installation", sort="installation"),
-    Column("state", "State", sort="state", tones=STATE_TONES),
+    Column("installation", "Installation"),
+    Column("state", "State", tones=STATE_TONES),
     Column("state_words", "State in words"),
-    Column("down_usage", "Usage down", kind="number", digits=2, sort="usage"),
+    Column("down_usage", "Usage down", kind="number", digits=2),
     Column("down_usage_grade", "Usage down, in a word", tones=grades.TONES),
     Column("up_usage", "Usage up", kind="number", digits=2),
     Column("up_usage_grade", "Usage up, in a word", tones=grades.TONES),
-    Column("down_quality", "Quality down", kind="number", digits=2, sort="quality"),
+    Column("down_quality", "Quality down", kind="number", digits=2),
     Column("down_quality_grade", "Quality down, in a word", tones=grades.TONES),
     Column("up_quality", "Quality up", kind="number", digits=2),
     Column("up_quality_grade", "Quality up, in a word", tones=grades.TONES),
-    Column("result_at", "Last result", kind="ago", sort="result"),
+    Column("result_at", "Last result", kind="ago"),
     Column("window_end_at", "End of its window", kind="time"),
     Column("report_at", "Last report", kind="ago"),
     Column("reports", "Reports waiting", kind="number"),
@@ -150,7 +150,7 @@ def _spark(
 ) -> str:
     points = [Point(sample.at, sample.means[place]) for sample in samples]
     only_means = any(sample.results > 1 for sample in samples)
-    gap_seconds = GAP_WINDOWS * (3600 if only_means else WINDOW_SECONDS)
+    gap_seconds = GAP_WINDOWS * (HOUR_SECONDS if only_means else WINDOW_SECONDS)
     return sparkline(f"usage {direction} over 24 h", points, begin, end, direction, gap_seconds)
 
 
@@ -171,10 +171,10 @@ def _cells(row: ListedInstallation, words: Words) -> Iterator[Any]:
 FAILED_COLUMNS = (
     Column("user", "User"),
     Column("installation", "Installation"),
-    Column("kept", "Kept", "results", kind="number"),
+    Column("kept", "Kept", kind="number"),
     Column("next_try_at", "Next try", kind="time"),
     Column("reason", "Why they wait"),
-    Column("rejected", "Rejected", "results", kind="number"),
+    Column("rejected", "Rejected", kind="number"),
     Column("rejected_at", "Last one rejected", kind="ago"),
     Column("rejected_reason", "Why it was rejected"),
 )

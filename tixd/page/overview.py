@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tixd.history import cycles
+from tixd.history.store import DAY_SECONDS, HOUR_SECONDS
 from tixd.page.charts import Point, Series, TimeChart
 from tixd.page.views import Column, Query, Table, Tone, View
 from tixd.runtime import status_words
@@ -15,11 +16,8 @@ from tixd.runtime.status import STARTING_SECONDS, Snapshot, headline, rough, tro
 if TYPE_CHECKING:
     from tixd.history.store import Connection
 
-#: How far back the chart goes, seconds.
-CHART_SECONDS = 86_400
-
 #: Shortest and longest time that a bar of the chart stands for, seconds.
-MIN_STEP_SECONDS, MAX_STEP_SECONDS = 600, 3600
+MIN_STEP_SECONDS, MAX_STEP_SECONDS = 600, HOUR_SECONDS
 
 #: A bar that has only begun says nothing yet.
 MIN_ELAPSED_SECONDS = 60
@@ -139,8 +137,8 @@ def _numbers(now: Snapshot) -> Iterator[tuple[str, str, str, str, Tone]]:
         if (count := told.get(key)) is not None:
             yield name, f"{count:,}", unit, path, tone if count else "quiet"
     if now.role == "collector":
-        for name, key in (("Records", "Records"), ("Requests", "Requests")):
-            yield name, f"{now.counts.get(key, 0):,}", "since the start", "", "quiet"
+        for name in ("Records", "Requests"):
+            yield name, f"{now.counts.get(name, 0):,}", "since the start", "", "quiet"
 
 
 #: Counts of the history's summary, of a processing role and of a collector.
@@ -159,8 +157,9 @@ _COUNTS: tuple[tuple[tuple[str, str, str, str, Tone], ...], ...] = (
 
 
 def _steps(history: Connection, now: Snapshot) -> list[tuple[float, int, int]]:
+    """Return the steps that lie wholly in the last day, but for the one that has only begun."""
     step = _step_seconds(now)
-    since = (now.moment - CHART_SECONDS) // step * step
+    since = -((DAY_SECONDS - now.moment) // step) * step
     return cycles.windows_over_time(history, since, step)
 
 
@@ -179,7 +178,7 @@ def _chart(steps: list[tuple[float, int, int]], now: Snapshot) -> TimeChart:
         name="windows",
         title="Windows a minute over the last 24 hours",
         series=[Series("windows a minute", points)],
-        begin=now.moment - CHART_SECONDS,
+        begin=now.moment - DAY_SECONDS,
         end=now.moment,
         step_seconds=step,
         unit="windows a minute",

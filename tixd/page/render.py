@@ -23,7 +23,7 @@ import orjson
 from tixd import display, errors
 from tixd.history import store
 from tixd.page import pages
-from tixd.page.views import Answer, Asked, Column, Page, Query, View, encoded
+from tixd.page.views import Answer, Asked, Column, Page, Query, View
 from tixd.runtime.status import Snapshot, age, duration, headline
 
 #: How long the statements of a page may take, seconds.
@@ -46,9 +46,6 @@ _TYPES = {
 _FORMS = {".json": "application/json", ".csv": "text/csv; charset=utf-8"}
 
 _HTML = "text/html; charset=utf-8"
-
-#: Units of bytes, the smallest first.
-_BYTES = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 def answer(asked: Asked) -> Answer:
@@ -175,8 +172,6 @@ def _environment() -> jinja2.Environment:
         iso=display.iso_time,
         duration=duration,
         age=age,
-        bytes=in_bytes,
-        segment=encoded,
     )
     return found
 
@@ -194,22 +189,20 @@ def cell(value: Any, column: Column, moment: float) -> str:
 
     >>> cell(1234.5, Column("n", "N", kind="number", digits=1), 0.0)
     '1,234.5'
-    >>> cell(0.256, Column("u", "U", kind="share"), 0.0), cell(None, Column("n", "N"), 0.0)
-    ('26', '-')
+    >>> cell(None, Column("n", "N"), 0.0)
+    '-'
     """
     if value is None or value == "":
         return "-"
     if column.kind == "number":
         return f"{value:z,.{column.digits}f}"
-    if column.kind == "share":
-        return f"{100 * value:.{column.digits}f}"
     if column.kind == "seconds":
         return in_seconds(value)
     if column.kind == "time":
         return display.moment(value).removesuffix(" UTC")
     if column.kind == "ago":
         return f"{duration(moment - value)} ago"
-    return in_bytes(value) if column.kind == "bytes" else str(value)
+    return str(value)
 
 
 def in_seconds(seconds: float) -> str:
@@ -221,19 +214,6 @@ def in_seconds(seconds: float) -> str:
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
-
-
-def in_bytes(size: float) -> str:
-    """Return a number of bytes with a fitting unit.
-
-    >>> in_bytes(17), in_bytes(7.3 * 2**30)
-    ('17 bytes', '7.3 GiB')
-    """
-    power = 0
-    while size >= 1024 and power < len(_BYTES) - 1:
-        size /= 1024
-        power += 1
-    return f"{size:.1f} {_BYTES[power]}" if power else f"{size:.0f} bytes"
 
 
 # --- static files --------------------------------------------------------------------------------

@@ -7,14 +7,16 @@ its address leads back to exactly this name; what a sender was told in words is 
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from tixd.history import sender_words, senders
-from tixd.history.senders import HOUR_SECONDS, SILENT_SECONDS, TYPES
+from tixd.history.lists import page_numbers
+from tixd.history.senders import SILENT_SECONDS, TYPES
+from tixd.history.store import HOUR_SECONDS
 from tixd.page.charts import Point, Series, TimeChart
-from tixd.page.views import Column, Page, Pager, Query, Table, View, encoded
+from tixd.page.views import FORMS, Column, Page, Pager, Query, Table, View
 from tixd.runtime.status import OutputView, Snapshot
 
 if TYPE_CHECKING:
@@ -25,9 +27,6 @@ PAGE_ROWS = 50
 
 #: Longest name that its address has percent-encoded, characters; a longer one is in base64.
 MAX_SEGMENT = 900
-
-#: What a path ends in that asks for another form than HTML.
-FORMS = (".json", ".csv")
 
 #: What to do where no sender was seen.
 EMPTY = "No sender has been seen yet: point one at /gratia-servlets/rmi on this port."
@@ -109,16 +108,17 @@ def show(query: Query, now: Snapshot, history: Connection | None) -> View:
         return View("senders.html", "Collector", data)
     since = _begin(query.moment, SPANS["day"])
     states = senders.states(history, query.moment - SILENT_SECONDS, query.search)
-    pager = _pager(query.number, sum(states.values()))
+    total = sum(states.values())
+    pager = Pager(*page_numbers(query.number, total, PAGE_ROWS), total)
     hours = senders.hours(history, since)
-    total = _total(hours)
+    totals = _total(hours)
     data |= {
         "since_at": since,
         "summary": sender_words.summary(states) if states or not query.search else "",
         "states": {name or "well": count for name, count in states.items()},
         "left_out": sender_words.left_out(senders.dropped(history)),
-        "total": total,
-        "records": sum(total[kind] for kind in TYPES),
+        "total": totals,
+        "records": sum(totals[kind] for kind in TYPES),
         "records_per_second": _current_rate(hours, query.moment),
         "answers": _answers(senders.answers(history)),
         "hours": _hour_table(hours).members(),
@@ -158,11 +158,6 @@ def _cells(row: sender_words.Row) -> Sequence[Any]:
         *(row[kind] for kind in TYPES),
         address_of(row["sender"], row["address"]),
     )
-
-
-def _pager(number: int, total: int) -> Pager:
-    pages = max(1, -(-total // PAGE_ROWS))
-    return Pager(min(number, pages), pages, total)
 
 
 def _source(now: Snapshot) -> Mapping[str, Any]:
@@ -240,8 +235,8 @@ def address_of(name: str, address: str) -> str:
     '/collector/senders/base64/Li4'
     """
     if not name:
-        return BY_ADDRESS + encoded(address)
-    segment = encoded(name)
+        return BY_ADDRESS + quote(address, safe="")
+    segment = quote(name, safe="")
     if name.strip(".") and not name.endswith(FORMS) and len(segment) <= MAX_SEGMENT:
         return BY_NAME + segment
     return BY_BASE64 + base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
@@ -251,7 +246,7 @@ def _from_base64(text: str) -> str:
     """Return the name; "" where it is none, which no sender in that table has."""
     try:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
-    except (ValueError, binascii.Error):
+    except ValueError:
         return ""
 
 

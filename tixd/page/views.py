@@ -10,19 +10,22 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from tixd.runtime.status import Snapshot
 
 if TYPE_CHECKING:
     from tixd.history.store import Connection
 
-#: What a cell shows. number: with `digits` decimals; share: of 1, in per cent; seconds: a duration;
-#: time: to the second, in UTC; ago: how long ago that was; bytes: with a fitting unit.
-Kind = Literal["text", "number", "share", "seconds", "time", "ago", "bytes"]
+#: What a cell shows. number: with `digits` decimals; seconds: a duration; time: to the second, in
+#: UTC; ago: how long ago that was.
+Kind = Literal["text", "number", "seconds", "time", "ago"]
 
 #: How a word is shown beside saying what it says.
 Tone = Literal["good", "warn", "bad", "quiet"]
+
+#: What the path of a page ends in where another form of it than HTML is asked for.
+FORMS = (".json", ".csv")
 
 #: Longest text that is searched for.
 MAX_SEARCH_CHARACTERS = 100
@@ -40,17 +43,13 @@ _PAGE = re.compile("[1-9][0-9]{0,6}", re.ASCII)
 class Column:
     """A column of a table.
 
-    name: in JSON and CSV; title: its heading; unit: shown beside it; sort: the word of ?sort= that
-    orders by it, "" where none does; link: a path that a cell's text is added to; tones: of words.
+    name: in JSON and CSV; title: its heading; tones: of words.
     """
 
     name: str
     title: str
-    unit: str = ""
     kind: Kind = "text"
     digits: int = 0
-    sort: str = ""
-    link: str = ""
     tones: Mapping[str, Tone] = field(default_factory=dict)
 
     @property
@@ -211,17 +210,6 @@ def _fits(name: str, segment: str) -> bool:
 def decoded(segment: str) -> str:
     """Decode a segment of a path; what is no UTF-8 becomes the replacement character."""
     return unquote(segment, errors="replace")
-
-
-def encoded(text: str) -> str:
-    """Encode a text as a segment of a path; one that ends as JSON or CSV would is no such form.
-
-    >>> encoded("a/b c"), encoded("ce.json")
-    ('a%2Fb%20c', 'ce%2Ejson')
-    """
-    segment = quote(text, safe="")
-    is_form = segment.endswith((".json", ".csv")) or not segment.strip(".")
-    return segment.replace(".", "%2E") if is_form else segment
 
 
 @dataclass(frozen=True, slots=True)

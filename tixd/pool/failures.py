@@ -20,7 +20,8 @@ from tixd.runtime.retry import Retry
 #: After this many failures of one kind a job is not simply tried again.
 MAX_FAILURES = 3
 
-#: Waits of an installation whose workers were killed from outside.
+#: Waits of an installation whose workers were killed from outside, or whose reports crash workers
+#: and cannot be quarantined.
 RETRY = Retry(3600.0, 24 * 3600.0)
 
 #: Waits of an installation whose jobs said that they lack memory or descriptors: three can do so in
@@ -123,7 +124,7 @@ class FailurePolicy:
             return replace(job, isolated=True)
         del self._crashes[ids]
         if not names or names == job.crashers:  # nothing to quarantine, or it could not be done
-            self._back_off(ids, now)
+            self._back_off(ids, now, RETRY)
             return None
         return replace(job, crashers=names)
 
@@ -150,7 +151,7 @@ class FailurePolicy:
         self._kills.pop(_ids(job), None)
         self._waits.pop(_ids(job), None)
 
-    def _back_off(self, ids: _Ids, now: float, retry: Retry = RETRY) -> None:
+    def _back_off(self, ids: _Ids, now: float, retry: Retry) -> None:
         _, waits = self._waits.get(ids, (0.0, 0))
         self._waits[ids] = (now + retry.pause_seconds(waits + 1), waits + 1)
         forget_oldest(self._waits, MAX_REMEMBERED)

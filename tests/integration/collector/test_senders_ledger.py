@@ -21,7 +21,8 @@ from tests.support.collecting import Client, collecting
 from tests.support.histories import WIDE
 from tests.support.program import ROOT, TIXD
 from tests.support.queues import MemorySink
-from tixd.history.senders import HOUR_SECONDS, SENDERS, SenderLog
+from tixd.history.senders import SENDERS, SenderLog
+from tixd.history.store import HOUR_SECONDS
 from tixd.history.writer import HistoryWriter, running
 
 SENDERS_COUNT, HOURS, SEED = 40, 6, 7

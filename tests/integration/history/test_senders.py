@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.histories import WIDE
 from tixd.history import senders, store
-from tixd.history.senders import HOUR_SECONDS, SENDERS, SenderLog
+from tixd.history.senders import SENDERS, SenderLog
+from tixd.history.store import HOUR_SECONDS
 from tixd.history.writer import HistoryWriter, running
 
 #: A full hour.

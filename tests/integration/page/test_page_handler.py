@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -348,3 +349,25 @@ def test_a_fault_in_a_page_is_logged_once_and_the_other_pages_are_there(host, mo
     monkeypatch.setattr(pages, "PAGES", found)
     assert status(ask(host, "/broken")) == 500
     assert status(ask(host, "/")) == 200
+
+
+def test_a_thread_that_cannot_be_started_takes_no_turn_away(host, monkeypatch):
+    start = threading.Thread.start
+
+    def no_page(thread):
+        if thread.name == "page":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_page)
+        assert status(ask(host, "/")) == 500
+    assert status(ask(host, "/")) == 200
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(1, "Every minute"), (10, "Every 10 minutes"), (0.05, "0.05 minutes")]
+)
+def test_a_period_is_said_in_minutes(minutes, words):
+    with hosting(replace(well(), period_seconds=60.0 * minutes)) as host:
+        assert f"{words} tixd looks".encode() in ask(host, "/cycles")

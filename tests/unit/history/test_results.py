@@ -70,6 +70,16 @@ def test_a_kept_result_that_is_posted_later_is_one_row_with_its_last_outcome(fil
     assert (latest["result_at"], latest["posted_at"], latest["kept"]) == (NOW, NOW + 7200, 0)
 
 
+@pytest.mark.parametrize("ahead", [60, 1800, 3 * 3600])
+def test_so_it_is_where_the_clock_of_its_client_is_ahead(file, ahead):
+    hour = NOW // 3600 * 3600
+    write(file, told(hour + ahead, "kept", at=hour - 30))
+    write(file, told(hour + ahead, "posted", "kept", at=hour + 4 * 3600))
+    assert rows(file, "SELECT outcome, timestamp FROM results") == [
+        {"outcome": "posted", "timestamp": hour + ahead}
+    ]
+
+
 def test_the_latest_state_of_an_installation_needs_no_result(file):
     write(file, seen({"newest": None, "reports": 0, "trouble": "not permitted"}, at=NOW))
     latest = only(file, "SELECT * FROM installations")
@@ -201,6 +211,16 @@ def test_where_no_result_is_left_the_installations_go_that_were_seen_longest_ago
     }
     assert RESULTS.make_room(file)
     assert not RESULTS.make_room(file)
+
+
+def test_where_only_means_are_left_these_go_before_the_installations(file):
+    fill(file, 1000, 3)
+    sizes = []
+    while RESULTS.make_room(file):
+        tables = ("result_rows", "hour_rows", "installation_rows")
+        counts = [only(file, f"SELECT count(*) AS n FROM {table}")["n"] for table in tables]  # noqa: S608
+        sizes.append(tuple(map(bool, counts)))
+    assert sizes[-4:] == [(False, True, True)] * 2 + [(False, False, True), (False, False, False)]
 
 
 def test_a_kept_result_that_comes_late_does_not_change_the_mean_of_its_hour(file):
