@@ -103,6 +103,7 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> Posting[Jo
     """
     tally: Counter[str] = Counter()
     installation = Installation(job.user_id, job.installation_id, job.path)
+    base = worker.settings.reports_base_path
     has_more = False
     recorder = Recorder(installation, worker.origins.lookup, worker.now)
     warn = partial(_warn, worker, installation)
@@ -111,7 +112,7 @@ def process_installation(job: ProcessInstallation, worker: Worker) -> Posting[Jo
     try:
         with (
             worker.opening(installation.path),
-            opened(installation, worker.settings) as folder,
+            opened(base, job.user_id, job.installation_id) as folder,
             Journal(folder, tally, worker.unwritten, warn) as journal,
             FailedResults(folder) as failed_results,
         ):

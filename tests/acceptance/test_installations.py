@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import made
+from tests.support import made, waiting
 from tests.support.chosen import few
 from tests.support.histories import PARTS, seen, told
 from tests.support.program import ROOT, TIXD, environment, until
@@ -97,10 +97,10 @@ def agrees(tmp_path: Path, count: int) -> None:
 
     async def run() -> None:
         async with running(HistoryWriter(str(path), PARTS, store.Limits(90.0, 2**30))) as writer:
-            for number, record in enumerate(day.records()):
+            for number, record in enumerate(day.records(), 1):
                 writer.put("results", record)
-                if number % 20_000 == 0:
-                    await asyncio.sleep(1.1)
+                if number in (STEPS * count, number // 20_000 * 20_000):
+                    await waiting.until(lambda: writer.view().written == number)  # noqa: B023
 
     asyncio.run(run())
     rows = listed(tmp_path, tmp_path, TIX_HISTORY=str(path))
@@ -196,6 +196,14 @@ def test_without_a_history_the_folders_are_read(base, state):
     assert (keeps["kept"], keeps["reason"]) == (1, "HTTP 400 Bad Request")
     assert (bad["reports"], bad["set_aside"]) == (5, 1)
     assert "last window ended" in asked(base, state, "why", "1/2", TIX_HISTORY="off")
+
+
+def test_why_follows_no_link_that_tixd_does_not_follow(base, state):
+    (base / "77").symlink_to(base / "1")
+    text = asked(base, state, "why", "77/2", TIX_HISTORY="off")
+    (base / "77").unlink()
+    assert f"{base}/77: Not a directory" in text
+    assert "reports lie there" not in text
 
 
 def test_csv_has_a_row_for_each_with_iso_times(base, state):

@@ -13,7 +13,7 @@ from typing import Any
 from tests.support.service import snapshot
 from tixd.config.fields import Secret
 from tixd.page.handler import PageHandler
-from tixd.runtime.http_server import EVERY_OTHER, bind_address, health_routes, serve
+from tixd.runtime.http_server import EVERY_OTHER, METRICS, bind_address, health_routes, serve
 from tixd.runtime.status import (
     ApiView,
     BrokerView,
@@ -50,6 +50,7 @@ def hosting(role: Snapshot, token: str = "") -> Iterator[Host]:
     async def run() -> None:
         handler = PageHandler(host.now, lambda: Secret(host.token), "TIX_PAGE_TOKEN")
         routes = health_routes(lambda: host.now().unready_reasons(), lambda: b"")
+        routes[METRICS] = handler.guarded(routes[METRICS])
         sockets = await bind_address("127.0.0.1:0")
         listener = await serve(sockets, {**routes, f"GET {EVERY_OTHER}": handler.answer})
         host.address = "{}:{}".format(*listener.addresses[0])

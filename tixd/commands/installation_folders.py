@@ -14,7 +14,8 @@ from tixd import bounded, errors
 from tixd.directory import Folder
 from tixd.history.installations import InstallationState
 from tixd.reports.quarantine import BAD_REPORTS, REASON_SUFFIX
-from tixd.reports.spool import is_report_name, named_second
+from tixd.reports.scan import is_id
+from tixd.reports.spool import is_report_name, named_second, newest_second
 from tixd.results.failed_results import FailedResults
 from tixd.results.journal import peek
 
@@ -42,7 +43,7 @@ def walked(base: str, user: int = 0, installation: int = 0) -> Iterator[Installa
 
 def _ids(folder: Folder) -> list[int]:
     names = (entry.name for entry in folder.scan() if entry.is_folder)
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+    return sorted(int(name) for name in names if is_id(name))
 
 
 def _looked_at(user: Folder, user_id: int, number: int) -> InstallationState | None:
@@ -70,7 +71,7 @@ def look(folder: Folder, user: int, installation: int) -> InstallationState:
         user,
         installation,
         reports=len(names),
-        newest=max((second for name in names if (second := named_second(name))), default=None),
+        newest=newest_second(filter(None, map(named_second, names))),
         timestamp=entry.timestamp,
         kept=kept,
         next_try=int(entry.backoff.not_before),

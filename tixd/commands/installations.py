@@ -86,9 +86,9 @@ class Source:
     base: str
     period_seconds: float
 
-    def latest(self) -> int:
+    def latest(self, now: float) -> int:
         """Return when any installation was visited last; 0: not known."""
-        return lists.latest(self.history) if self.history else 0
+        return lists.latest(self.history, now) if self.history else 0
 
     def states(self, user: int, installation: int) -> list[InstallationState]:
         """Return the states; raises NotDone where the reports cannot be listed."""
@@ -168,7 +168,7 @@ def command(
     now = time.time()
     with source(invocation) as found:
         states = found.states(*ids)
-        words = Words(now, silent or silent_seconds(found.period_seconds), found.latest())
+        words = Words(now, silent or silent_seconds(found.period_seconds), found.latest(now))
     if ids != (0, 0) and not states:
         raise errors.NotDone(f"no installation {_shown(*ids)} is known here")
     if silent is not None:

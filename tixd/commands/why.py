@@ -28,6 +28,7 @@ from tixd.history.installation_words import Words
 from tixd.history.installations import InstallationState, events
 from tixd.history.results import silent_seconds
 from tixd.reports import archive
+from tixd.reports.spool import opened
 from tixd.reports.window import MIN_OBSERVATIONS, next_step
 
 #: At most this many results are listed.
@@ -91,12 +92,12 @@ def _look(
     """Return the state in a line, the paragraph, and the last events, the newest first."""
     states = found.states(user, installation) if found.history else []
     known = states[0] if states else None
-    words = Words(now, silent_seconds(found.period_seconds), found.latest())
+    words = Words(now, silent_seconds(found.period_seconds), found.latest(now))
     path = installation_path(found.base, user, installation)
     happened: list[Event] = []
     away = ""
     try:
-        with Folder(path, follow=True) as folder:
+        with opened(found.base, user, installation) as folder:
             there = look(folder, user, installation)
             sentences = [_reports(there, path), _bad(there)]
             happened += _set_aside(folder)

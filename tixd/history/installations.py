@@ -66,7 +66,8 @@ def events(history: sqlite3.Connection, user: int, installation: int, most: int)
     """Return the last results of one installation, the newest first: rows of the view `results`."""
     return history.execute(
         "WITH RECURSIVE hours (hour) AS (SELECT max(hour) FROM result_rows UNION ALL"
-        " SELECT hour - 1 FROM hours WHERE hour > (SELECT min(hour) FROM result_rows))"
+        " SELECT (SELECT max(hour) FROM result_rows WHERE hour < hours.hour)"
+        " FROM hours WHERE hour IS NOT NULL)"
         " SELECT results.* FROM hours CROSS JOIN results"
         " ON results.hour = hours.hour AND user = ? AND installation = ?"
         " ORDER BY hours.hour DESC, timestamp DESC LIMIT ?",

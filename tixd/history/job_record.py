@@ -66,9 +66,15 @@ class JobRecord(NamedTuple):
     results: Sequence[Sequence[Any]]
 
 
-def shorten(value: object) -> object:
-    """Return a value; a text in one line that is not too long."""
-    return bounded.printable(value)[:MAX_WORDS] if isinstance(value, str) else value
+def fitting(value: object) -> object:
+    """Return a value as a record has it: a text in one line that is not too long, no huge number.
+
+    >>> fitting("a\\nb"), fitting(MAX_SECOND + 1)
+    ('a\\\\nb', None)
+    """
+    if isinstance(value, str):
+        return bounded.printable(value)[:MAX_WORDS]
+    return None if isinstance(value, int) and not 0 <= value <= MAX_SECOND else value
 
 
 def scaled(value: float | None) -> int | None:
@@ -106,10 +112,14 @@ def _numbers(members: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     return ((name, members.get(name)) for name in (*_UP, *_DOWN))
 
 
-def parse_message(body: bytes) -> JobRecord:
-    """Read such a message; raises errors.BadMessage where it is none."""
+def parse_message(body: bytes, now: float) -> JobRecord:
+    """Read such a message; raises errors.BadMessage where it is none.
+
+    now: epoch seconds; what a host whose clock is ahead tells happened now.
+    """
     try:
         members = orjson.loads(body)
+        members["at"] = min(_second(members["at"]), int(now))
         user, installation = _id(members["user"]), _id(members["installation"])
         if members["kind"] == "installation":
             return JobRecord(user, installation, _in_order(STATE, members), ())
@@ -144,7 +154,7 @@ def _second(value: object) -> int:
 def _words(value: object) -> str | None:
     if value is not None and not isinstance(value, str):
         raise TypeError("not a text")
-    found = shorten(value)
+    found = fitting(value)
     return found if isinstance(found, str) else None
 
 

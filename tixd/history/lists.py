@@ -157,9 +157,10 @@ def _page(
     return Page(number, pages, found.fetchall(), total)
 
 
-def latest(history: sqlite3.Connection) -> int:
-    """Return when any installation was visited last; 0: not known."""
-    return value(history, "SELECT max(seen_at) FROM installation_rows") or 0
+def latest(history: sqlite3.Connection, now: float) -> int:
+    """Return when any installation was visited last, before now; 0: not known."""
+    statement = "SELECT max(seen_at) FROM installation_rows WHERE seen_at <= ?"
+    return history.execute(statement, [now]).fetchone()[0] or 0
 
 
 def counts(history: sqlite3.Connection, words: Words) -> Mapping[Kind, int]:

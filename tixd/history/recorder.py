@@ -9,7 +9,7 @@ import orjson
 
 from tixd.analysis.summary import Direction
 from tixd.asn.origin import Origin
-from tixd.history.job_record import OUTCOMES, STATE, scaled, shorten
+from tixd.history.job_record import OUTCOMES, STATE, fitting, scaled
 from tixd.reports.model import Installation
 from tixd.results.payload import WindowResult
 from tixd.results.posting import Fate, Was
@@ -49,10 +49,10 @@ class Recorder:
                 summary.timestamp,
                 int(self._clock()),
                 OUTCOMES.index(fate),
-                shorten(words),
+                fitting(words),
                 was == "kept",
                 origin.asn if origin else None,
-                shorten(origin.name) if origin else None,
+                fitting(origin.name) if origin else None,
                 *_values(summary.upstream),
                 *_values(summary.downstream),
             )
@@ -64,7 +64,7 @@ class Recorder:
         if not self.state:
             return self._text(None) if self._results else ""
         known = {"at": int(self._clock()), **self.state}
-        return self._text([shorten(known.get(name)) for name in STATE])
+        return self._text([fitting(known.get(name)) for name in STATE])
 
     def _text(self, state: list[object] | None) -> str:
         return orjson.dumps((self._ids, state, self._results)).decode()

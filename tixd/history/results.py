@@ -212,15 +212,15 @@ def _write_set_aside(connection: sqlite3.Connection, jobs: Iterable[JobRecord]) 
 
 def _jobs(entries: Iterable[str | bytes], limiter: RateLimiter) -> list[JobRecord]:
     """Read the entries; what another host sent and is no message is dropped, with a warning."""
+    now = time.time()
     own = ",".join(entry for entry in entries if isinstance(entry, str))
     jobs = [JobRecord(*ids, *rest) for ids, *rest in orjson.loads(f"[{own}]")]
     for entry in entries:
         if isinstance(entry, bytes):
             try:
-                jobs.append(parse_message(entry))
+                jobs.append(parse_message(entry, now))
             except errors.BadMessage as error:
-                now, why = time.time(), error.detail
-                limiter.log(logs.warning, "history_entry_dropped", now=now, reason=why)
+                limiter.log(logs.warning, "history_entry_dropped", now=now, reason=error.detail)
     return jobs
 
 

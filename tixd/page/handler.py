@@ -75,7 +75,7 @@ class PageHandler:
         """Wrap a handler in the page's access check."""
 
         async def answer(request: web.BaseRequest) -> web.Response:
-            return self._refused(request, with_host=False) or await handler(request)
+            return self._refused(request) or await handler(request)
 
         return answer
 
@@ -93,6 +93,9 @@ class PageHandler:
         except _Busy:
             words = "the page is busy, or the volume of the history hangs; come again in a moment"
             return _plain(words, 503, Retry_After=str(RETRY_SECONDS))
+        except ImportError as error:
+            words = f"tixd was replaced on disk while it runs ({bounded.error(error)}): restart it"
+            return _plain(words, 503)
         except Exception as error:  # noqa: BLE001 - answered, and logged
             now = time.monotonic()
             self._limiter.log(logs.failure, "page_failed", now=now, problem=error)
@@ -100,14 +103,14 @@ class PageHandler:
         headers = {**HEADERS, **found.headers, "Content-Type": found.content_type}
         return web.Response(body=found.body, status=found.status, headers=headers)
 
-    def _refused(self, request: web.BaseRequest, *, with_host: bool = True) -> web.Response | None:
+    def _refused(self, request: web.BaseRequest) -> web.Response | None:
         transport = request.transport
         name = transport.get_extra_info("sockname") if transport else None
         caller = Caller(
             local=str(name[0]) if isinstance(name, tuple) else "",
-            host=request.headers.get("Host", "") if with_host else "localhost",
+            host=request.headers.get("Host", ""),
             authorization=request.headers.get("Authorization", ""),
-            is_proxied=with_host and any(name in request.headers for name in PROXY_HEADERS),
+            is_proxied=any(name in request.headers for name in PROXY_HEADERS),
         )
         why = refusal(caller, self._token(), self._setting)
         if why is None:

@@ -94,7 +94,9 @@ SHOWN = {"sorts": SORTS, "tones": STATE_TONES, "grades": grades.TONES, "notes": 
 
 def words_of(query: Query, now: Snapshot, history: Connection) -> Words:
     """Return what says in words how installations are at the moment of a query."""
-    return Words(query.moment, silent_seconds(now.period_seconds), lists.latest(history))
+    return Words(
+        query.moment, silent_seconds(now.period_seconds), lists.latest(history, query.moment)
+    )
 
 
 def show(query: Query, now: Snapshot, history: Connection | None) -> View:

@@ -146,12 +146,21 @@ def _is_of_the_volume(name: str) -> bool:
     return name.startswith((".", "@")) or name == "lost+found"
 
 
+def is_id(name: str) -> bool:
+    """Return whether the name of a folder is the id of a user or an installation.
+
+    >>> is_id("7"), is_id("0"), is_id("007"), is_id("9" * 200)
+    (True, False, False, False)
+    """
+    return bool(_ID.fullmatch(name))
+
+
 def ids_in(folder: Folder, limiter: logs.RateLimiter) -> list[int]:
     """List the ids that name folders in it, in ascending order."""
     ids = []
     warnings = FileWarnings(folder.path, {"folder": folder.path}, limiter, now=time.time())
     for entry in folder.scan():
-        if entry.is_folder and _ID.fullmatch(entry.name):
+        if entry.is_folder and is_id(entry.name):
             ids.append(int(entry.name))
         elif not entry.is_file and not _is_of_the_volume(entry.name):
             path = f"{folder.path}/{entry.name}"

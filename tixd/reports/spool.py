@@ -26,7 +26,7 @@ from tixd import errors, logs
 from tixd.config.settings import Settings
 from tixd.directory import TEMPORARY_SUFFIX, Folder
 from tixd.reports.ages import Ages
-from tixd.reports.decode import decode_many
+from tixd.reports.decode import MAX_SECOND, decode_many
 from tixd.reports.file_warnings import FileWarnings
 from tixd.reports.model import Installation, Report
 from tixd.reports.quarantine import BAD_REPORTS, expire, quarantine
@@ -64,18 +64,27 @@ def named_second(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def newest_second(seconds: Iterable[int]) -> int | None:
+    """Return the latest; a name may have any number, and one that no report can have is left out.
+
+    >>> newest_second([1700000000, 1700000000000]), newest_second([])
+    (1700000000, None)
+    """
+    return max((second for second in seconds if second <= MAX_SECOND), default=None)
+
+
 def is_report_name(name: str) -> bool:
     """Return whether a file may be a report: its name is visible, printable, ends in .json."""
     return name.endswith(".json") and name.isprintable() and not name.startswith(".")
 
 
 @contextlib.contextmanager
-def opened(installation: Installation, settings: Settings) -> Iterator[Folder]:
-    """Open the installation's folder from the reports base, without following any link."""
+def opened(base: str, user_id: int, installation_id: int) -> Iterator[Folder]:
+    """Open an installation's folder from the reports base, without following any link."""
     with (
-        Folder(settings.reports_base_path, follow=True) as base,
-        base.subfolder(str(installation.user_id)) as user,
-        user.subfolder(str(installation.installation_id)) as folder,
+        Folder(base, follow=True) as reports,
+        reports.subfolder(str(user_id)) as user,
+        user.subfolder(str(installation_id)) as folder,
     ):
         yield folder
 
@@ -222,7 +231,7 @@ class Spool:
             for name, second in seconds.items()
         ]
         ordered = sorted(key for key in keys if key[0] is not None)
-        self.newest = ordered[-1][0] if ordered else None
+        self.newest = newest_second(filter(None, (second for second, _, _ in ordered)))
         return [name for _, _, name in ordered]
 
     def _first_seconds(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:

@@ -128,7 +128,7 @@ def test_nothing_can_be_changed_from_the_page(host, method):
     assert status(raw(host, request.replace("/cycles", "/healthz").encode())) == 405
 
 
-@pytest.mark.parametrize("target", ["/", "/cycles.json", "/static/page.css", "/nowhere"])
+@pytest.mark.parametrize("target", ["/", "/cycles.json", "/static/page.css", "/metrics", "/no"])
 def test_who_gives_no_token_or_a_wrong_one_gets_401_for_everything(host, target):
     host.token = TOKEN
     assert status(ask(host, target)) == 401
@@ -141,9 +141,11 @@ def test_who_gives_no_token_or_a_wrong_one_gets_401_for_everything(host, target)
     assert status(ask(host, target, f"Authorization: Bearer {TOKEN}")) in (200, 404)
 
 
-def test_under_a_foreign_name_or_through_a_proxy_nothing_is_shown_without_a_token(host):
-    assert status(ask(host, "/", name="evil.example")) == 403
-    assert status(ask(host, "/", "X-Forwarded-For: 192.0.2.1")) == 403
+@pytest.mark.parametrize("target", ["/", "/metrics"])
+def test_under_a_foreign_name_or_through_a_proxy_nothing_is_shown_without_a_token(host, target):
+    assert status(ask(host, target, name="evil.example")) == 403
+    assert status(ask(host, target, "X-Forwarded-For: 192.0.2.1")) == 403
+    assert status(ask(host, target)) == 200
 
 
 # --- the history ---------------------------------------------------------------------------------
@@ -363,6 +365,16 @@ def test_a_thread_that_cannot_be_started_takes_no_turn_away(host, monkeypatch):
         patch.setattr(threading.Thread, "start", no_page)
         assert status(ask(host, "/")) == 500
     assert status(ask(host, "/")) == 200
+
+
+def test_a_program_that_was_replaced_on_disk_is_no_fault_of_a_page(host, monkeypatch):
+    def replaced(asked):
+        raise ImportError("cannot import name 'new' from 'tixd.history.store'")
+
+    monkeypatch.setattr(render, "answer", replaced)
+    answer = ask(host, "/")
+    assert status(answer) == 503
+    assert b"restart it" in answer
 
 
 @pytest.mark.parametrize(

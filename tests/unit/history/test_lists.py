@@ -32,7 +32,7 @@ def file(tmp_path_factory) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def words(file) -> Words:
-    return Words(NOW, 1800.0, lists.latest(file))
+    return Words(NOW, 1800.0, lists.latest(file, NOW))
 
 
 def keys(page: Page) -> list[tuple[int, int]]:
@@ -185,3 +185,11 @@ def test_rejected_results_are_found_by_steps_in_their_own_index(file):
 def test_all_networks_of_a_filling_are_named(file):
     named = file.execute("SELECT asn, name FROM networks ORDER BY asn").fetchall()
     assert [tuple(row) for row in named] == [each for each in NETWORKS if each[0]]
+
+
+def test_one_that_was_visited_in_the_future_makes_no_other_gone(tmp_path):
+    file = store.open_for_writing(str(tmp_path / "h.sqlite"), PARTS)
+    with store.transaction(file):
+        PARTS[1].write(file, [told(user=1, at=NOW), seen(user=2, at=NOW + 86_400)])
+    words = Words(NOW, 1800.0, lists.latest(file, NOW))
+    assert lists.counts(file, words) == {"well": 1, "new": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.support.log_events import heard
 from tixd.errors import BadMessage
 from tixd.history import job_record, store
 from tixd.history.cycles import Cycle
+from tixd.history.installations import events
 from tixd.history.results import results_part
 
 CYCLES, RESULTS = PARTS
@@ -164,12 +166,34 @@ def message(**changes: object) -> bytes:
 )
 def test_a_message_that_is_none_changes_nothing_and_is_told(file, body):
     with pytest.raises(BadMessage):
-        job_record.parse_message(body)
+        job_record.parse_message(body, NOW)
     results = results_part(600.0, "/reports")
     with heard() as log, store.transaction(file):
         results.write(file, [body, told(user=9), body])
     assert [row["user"] for row in rows(file, "SELECT user FROM installations")] == [9]
     assert log.events == [("warning", "history_entry_dropped")]
+
+
+def test_a_host_whose_clock_is_ahead_tells_what_happened_now(file):
+    before = int(time.time())
+    write(file, message(at=job_record.MAX_SECOND))
+    assert before <= only(file, "SELECT at FROM results")["at"] <= time.time()
+
+
+@pytest.mark.parametrize("second", [10**12, 10**18, 10**19, 10**300])
+def test_a_report_named_by_no_second_costs_no_result(file, second):
+    write(file, told(NOW - 100, at=NOW, state={"newest": second}))
+    assert only(file, "SELECT newest FROM installations") == {"newest": None}
+    assert only(file, "SELECT timestamp FROM results") == {"timestamp": NOW - 100}
+
+
+def test_events_are_found_from_hour_to_hour_however_far_apart(file):
+    write(file, *(told(second, at=second) for second in (0, NOW, job_record.MAX_SECOND)))
+    steps = []
+    file.set_progress_handler(lambda: steps.append(1), 1000)
+    found = events(file, 1, 2, 10)
+    assert [row["timestamp"] for row in found] == [job_record.MAX_SECOND, NOW, 0]
+    assert len(steps) < 10, "thousands of statements of SQLite's machine"
 
 
 def test_numbers_that_no_line_has_are_undefined(file):
