@@ -162,12 +162,12 @@ def post_cut_at_any_byte(world: Processing, random: Random) -> str:
 
 @fault("faults 10", "faults 22", roles=STANDALONE, repeats=2 * IN_FLIGHT * WORKERS)
 def cycles_longer_than_the_period(world: Processing, random: Random) -> str:
-    """Answers come so late that installations are still in work when the next cycle begins."""
+    """Answers come so late that jobs still run when the next cycle begins."""
     before = world.skipped()
     world.relay.delay(random.uniform(1.5, 2.0))
     shows(lambda: world.skipped() > before, "installations skipped", 40)
     time.sleep(random.uniform(0, 6))
-    return f"{world.skipped() - before} installations skipped, for they were in work"
+    return f"{world.skipped() - before} installations skipped: their jobs still ran"
 
 
 @fault("faults 22", roles=PROCESSING, repeats=2 * IN_FLIGHT * WORKERS)

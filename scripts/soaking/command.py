@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from soaking import plan, tables
+from soaking.output import say
 
 #: Every role that can be soaked.
 ROLES = ("standalone", "hosts", "collector")
@@ -33,7 +34,9 @@ def main(words: Sequence[str]) -> int:
         return fuzz.main(words[1:])
     options = _options(words)
     if not _roles(options):
-        sys.stderr.write(f"scripts/soak: no fault here has {options.fault!r} in its name; --list\n")
+        sys.stderr.write(
+            f"scripts/soak: no fault of these roles has {options.fault!r} in its name: see --list\n"
+        )
         return 2
     if options.list:
         return _print_plans(options)
@@ -55,7 +58,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _roles(options: argparse.Namespace) -> list[str]:
-    """Return the roles that are asked for and have a fault that is."""
+    """Return the selected roles that have a matching fault."""
     asked = ROLES if options.role == "all" else (options.role,)
     return [role for role in asked if any(_plans(options, role))]
 
@@ -78,7 +81,7 @@ def _print_plans(options: argparse.Namespace) -> int:
 def _all(options: argparse.Namespace) -> int:
     """Each role in a process of its own, at the same time."""
     roles = _roles(options)
-    _say(f"seed {options.seed}, {options.minutes:g} minutes of each role at once")
+    say(f"seed {options.seed}, {options.minutes:g} minutes of each role at once")
     with tempfile.TemporaryDirectory(prefix="tixd-soak-") as folder:
         running = {role: _start(options, role, Path(folder)) for role in roles}
         try:
@@ -102,7 +105,7 @@ def _start(options: argparse.Namespace, role: str, folder: Path) -> subprocess.P
     words += ["--seed", str(options.seed), "--json", str(folder / f"{role}.json")]
     words += ["--fault", options.fault] if options.fault else []
     log = folder / f"{role}.log"
-    _say(f"{role}: its faults as they come are in {log}")
+    say(f"{role}: its faults as they come are in {log}")
     with log.open("wb") as out:
         return subprocess.Popen(words, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
 
@@ -118,7 +121,7 @@ def _one(options: argparse.Namespace) -> int:
     worlds: dict[str, Any] = {"standalone": standalone, "hosts": hosts, "collector": collector}
     began = time.strftime("%Y-%m-%d %H:%M")
     report = Report(options.role, options.seed, options.minutes, began)
-    _say(f"{options.role}: seed {options.seed}, {options.minutes:g} minutes")
+    say(f"{options.role}: seed {options.seed}, {options.minutes:g} minutes")
     with _folder(report) as folder, worlds[options.role](report, folder) as world:
         watch, looker = Watch(world.pids), Looker(world.addresses)
         watch.start()
@@ -156,7 +159,7 @@ def _folder(report: Any) -> Any:
         if not report.broken():
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            _say(f"logs and state are kept in {folder}")
+            say(f"logs and state are kept in {folder}")
 
 
 def _tell(options: argparse.Namespace, reports: list[dict[str, Any]], ended: list[str]) -> int:
@@ -164,18 +167,13 @@ def _tell(options: argparse.Namespace, reports: list[dict[str, Any]], ended: lis
     file = options.json or Path(tempfile.gettempdir()) / f"tixd-soak-{options.seed}.json"
     file.write_text(json.dumps(reports, indent=1))
     for line in tables.lines(reports):
-        _say(line)
+        say(line)
     broken = [f"{r['role']}: {problem}" for r in reports for problem in r["broken"]] + ended
     for problem in broken:
-        _say(f"BROKEN  {problem}")
-    _say(f"figures: {file}")
+        say(f"BROKEN  {problem}")
+    say(f"figures: {file}")
     again = f"scripts/soak {options.minutes:g} --seed {options.seed}"
     again += f" --role {options.role}" if options.role != "all" else ""
     again += f" --fault {options.fault!r}" if options.fault else ""
-    _say(f"the same faults again: {again}")
+    say(f"the same faults again: {again}")
     return 1 if broken or not reports else 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

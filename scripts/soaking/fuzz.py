@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import sys
 import time
 import traceback
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from random import Random
 
 from soaking.mutate import mutated
+from soaking.output import say
 from soaking.targets import SAVED, TARGETS, Target
 from tests.support import memory
 
@@ -76,13 +76,15 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--target", help="only targets whose name has this text")
     options = parser.parse_args(words)
     wanted = [target for target in TARGETS if (options.target or "") in target.name]
+    if not wanted:
+        parser.error(f"no target has {options.target!r} in its name")
     logging.getLogger().addHandler(logging.NullHandler())  # what is refused is told in the log
-    _say(f"seed {options.seed}, {options.minutes:g} minutes, {len(wanted)} targets")
+    say(f"seed {options.seed}, {options.minutes:g} minutes, {len(wanted)} targets")
     ends = time.monotonic() + options.minutes * 60
     counts, findings = _rounds(wanted, options.seed, ends)
     for name, count in counts.items():
-        _say(f"{count:9,}  {name}")
-    _say(f"{sum(counts.values()):9,}  inputs, {len(findings)} findings")
+        say(f"{count:9,}  {name}")
+    say(f"{sum(counts.values()):9,}  inputs, {len(findings)} findings")
     _keep(findings)
     return 1 if findings else 0
 
@@ -98,13 +100,13 @@ def _rounds(
         found, grown = fuzzed(target, f"{seed}.{target.name}.{turn // len(wanted)}", batch)
         counts[target.name] += batch
         if grown > MAX_BYTES:
-            _say(f"{target.name}: memory grew by {grown / 1e6:.0f} MB in round {turn}")
+            say(f"{target.name}: memory grew by {grown / 1e6:.0f} MB in round {turn}")
             found.append(Finding(target.name, b"", f"{grown / 1e6:.0f} MB in a batch"))
         for one in found:
             key = one.target, one.reason
             if key not in findings:
                 findings[key] = one
-                _say(f"{one.target}: {one.reason}: {one.data[:100]!r}")
+                say(f"{one.target}: {one.reason}: {one.data[:100]!r}")
         turn += 1
     return counts, list(findings.values())
 
@@ -115,9 +117,4 @@ def _keep(findings: Iterable[Finding]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / hashlib.sha256(one.data).hexdigest()[:16]
         path.write_bytes(one.data[:20_000])
-        _say(f"kept: {path}")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+        say(f"kept: {path}")

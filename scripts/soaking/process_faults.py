@@ -10,8 +10,6 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -20,6 +18,7 @@ import psutil
 from soaking.processing import IN_FLIGHT, WORKERS, Processing, children
 from soaking.registry import EVERY, PROCESSING, fault
 from soaking.world import World, holds, is_gone, shows, stopped
+from tixd.pool.failures import MAX_FAILURES
 
 #: Posts that may be in flight in one role.
 OF_ROLE = IN_FLIGHT * WORKERS
@@ -76,45 +75,37 @@ def second_one_stands_by(world: Processing, random: Random) -> str:
     return f"a second {name} said standing_by, and ended with exit code 0"
 
 
-#: How often a report may crash a worker before it is set aside.
-DEATHS = 3
-
-
-@fault("faults 8", roles=PROCESSING, ends=True, repeats=IN_FLIGHT * DEATHS)
+@fault("faults 8", roles=PROCESSING, ends=True, repeats=IN_FLIGHT * MAX_FAILURES)
 def report_that_crashes_workers(world: Processing, random: Random) -> str:
     """Workers crash when they decode one report; the good ones beside it must be posted.
 
     Every role that has workers is started with ones that can be crashed, and again without.
     """
     names = sorted(name for name in world.roles if name != "dispatcher")
-    _started_again(
-        world, names, partial(world.again_with_odd_workers, function="crashes_in_reading")
-    )
-    marks = [world.mark(world.roles[name]) for name in names]
-    try:
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            _stopped_well(world, name)
+            world.again_with_odd_workers(name, "crashes_in_reading")
+            stack.callback(_started_again, world, name)
+        marks = [world.mark(world.roles[name]) for name in names]
         if not holds(world.is_well, 60):
             raise RuntimeError(f"{names} are not well with workers that can be crashed")
         aside = world.add_unusable(random, b'{"type": "CRASH"}')
         shows(aside.exists, "the report in bad-reports", 60)
-        shows(
-            lambda: any(world.said(mark, "reports_crash_workers") for mark in marks), "in the log"
-        )
-    finally:
-        _started_again(world, names, world.again)
-    return f"in bad-reports after {DEATHS} crashes"
+        told = "reports_crash_workers"
+        shows(lambda: any(world.said(mark, told) for mark in marks), told)
+    return f"in bad-reports: {told}"
 
 
-def _started_again(world: World, names: list[str], start: Callable[[str], None]) -> None:
-    for name in names:
-        _stopped_well(world, name)
-        start(name)
+def _started_again(world: World, name: str) -> None:
+    _stopped_well(world, name)
+    world.again(name)
 
 
 @fault("faults 9", "faults 32", roles=EVERY, ends=True)
 def role_stopped(world: World, random: Random) -> str:
     name, _ = world.any_role(random)
-    _stopped_well(world, name)
-    world.again(name)
+    _started_again(world, name)
     return f"{name} ended with exit code 0"
 
 
@@ -248,7 +239,7 @@ def _remove(folder: Path) -> None:
 
 @fault("G10", roles=PROCESSING)
 def schedule_folder_removed(world: Processing, random: Random) -> str:
-    name = "dispatcher" if "dispatcher" in world.roles else "standalone"
+    name, _ = world.history()
     role = world.roles[name]
     mark = world.mark(role)
     _remove(role.state / "schedule")

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ import psutil
 import pytest
 
 from soaking.account import Account, Disturbance
+from soaking.output import say
 from soaking.plan import NotActed, Planned
 from tests.support.run_delay import Stopwatch
 
@@ -32,7 +32,11 @@ PROOF_SECONDS, RECOVERY_SECONDS, MAX_RECOVERY_SECONDS = 30.0, 90.0, 300.0
 #: Events that say that tixd, and not what is around it, is wrong.
 FAULTS_OF_TIXD = {
     "unexpected",
+    "job_failed",
+    "worker_failed",
+    "worker_protocol_error",
     "request_failed",
+    "http_request_failed",
     "status_line_failed",
     "control_request_failed",
     "page_failed",
@@ -308,12 +312,6 @@ def _words(error: BaseException) -> str:
     return (
         f"{type(error).__name__}: {str(error)[:300]} ({Path(place.filename).name}:{place.lineno})"
     )
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def run(world: World, halves: Iterable[Iterable[Planned]], minutes: float) -> None:

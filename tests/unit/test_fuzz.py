@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from soaking.fuzz import MAX_BYTES, Finding, fuzzed, tried
+from soaking.fuzz import MAX_BYTES, Finding, fuzzed, main, tried
 from soaking.targets import TARGETS, Target
 
 #: Inputs of each target: a second or less.
@@ -35,3 +35,10 @@ def test_a_target_that_fails_is_a_finding_with_its_input():
     assert tried(broken, b"a") is None
     findings, _ = fuzzed(broken, "1", 50)
     assert len(findings) == 1, "one for each reason"
+
+
+def test_a_text_that_is_in_no_name_is_told_before_anything_begins(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["1", "--target", "nothing"])
+    assert caught.value.code == 2
+    assert "no target has 'nothing' in its name" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import re
 from random import Random
 
 import pytest
-from soaking import command, load, plan, tables
+from soaking import command, load, plan, tables, world
 from soaking.account import Account, Disturbance, settle
 from soaking.cut import CutAt
 from soaking.kinds import FAULTS, KINDS, generators
@@ -39,9 +39,17 @@ def test_an_hour_does_every_fault_of_a_role_and_ends_no_process_in_its_second_ha
 
 def test_a_text_that_is_in_no_name_is_told_before_anything_begins(capsys):
     assert command.main(["1", "--role", "collector", "--fault", "two gigabytes"]) == 2
-    assert "no fault here has 'two gigabytes' in its name" in capsys.readouterr().err
+    assert "no fault of these roles has 'two gigabytes' in its name" in capsys.readouterr().err
     assert command.main(["1", "--list", "--fault", "two gigabytes"]) == 0
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(ROLES[:2])
+
+
+def test_the_soak_calls_every_event_broken_that_the_manual_calls_a_fault_of_tixd():
+    rows = (ROOT / "tixd/manual/troubleshooting.md").read_text().splitlines()
+    faults = [row for row in rows if row.rstrip("| ").endswith("please report the line")]
+    assert {event for row in faults for event in re.findall("`([a-z_]+)`", row.split("|")[1])} == (
+        world.FAULTS_OF_TIXD
+    )
 
 
 def test_no_two_faults_have_one_name_and_each_role_has_many():
