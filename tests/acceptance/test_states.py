@@ -89,7 +89,7 @@ def test_a_dispatcher_without_worker_and_a_worker_without_dispatcher_say_so(tmp_
 
 def nobody_works(dispatcher: Service) -> None:
     """The dispatcher says that its jobs wait, at once and after a period more loudly."""
-    says(dispatcher, "NOBODY WORKS: queue celery has 1 message and no worker since ")
+    says(dispatcher, "NOBODY WORKS: queue celery has 1 message, and no worker for ")
     says(dispatcher, "running, NOT READY: NOBODY WORKS: queue celery has ")
     until(lambda: dispatcher.log("nobody_works"))
     assert "NOBODY WORKS: queue celery" in dispatcher.get("/readyz")[1]
@@ -155,7 +155,7 @@ def test_one_process_says_each_reason_why_nothing_is_posted(tmp_path):
 
 def credentials_are_mended_here(running: Service, base: Path, secret: Path) -> None:
     """A wrong password is said; with the right one and SIGHUP the kept result goes out."""
-    says(running, "running; results are KEPT since ")
+    says(running, "running; results have been KEPT for ")
     says(running, REFUSED)
     port = running.env["TIX_API_PORT"]
     assert f"http://127.0.0.1:{port}, nothing posted yet" in shown(running, "status")
@@ -194,5 +194,5 @@ def folder_goes_and_comes_back(running: Service, base: Path) -> None:
 def test_a_password_that_is_not_set_is_said_before_there_is_anything_to_post(tmp_path):
     (tmp_path / "reports").mkdir()
     with service(tmp_path / "reports", tmp_path, 1, TIX_API_PASSWORD="") as running:
-        says(running, "running; results are KEPT since ")
+        says(running, "running; results have been KEPT for ")
         assert headline(running).endswith(": TIX_API_PASSWORD is not set")

@@ -32,7 +32,7 @@ ADVICE = (
     ("last scan was", "See the log for scan_failed and cycle_skipped."),
     ("NOBODY WORKS", "Start a worker for this virtual host: tixd --role worker."),
     ("no dispatcher", "Start a dispatcher for this virtual host: tixd --role dispatcher."),
-    ("results are KEPT", "Nothing is lost: tixd posts them by itself when the tix-api takes them."),
+    ("KEPT", "Nothing is lost: tixd posts them by itself when the tix-api takes them."),
     ("NO BUNDLE TAKEN", "Nothing is lost: senders keep their bundles and send them again."),
     ("secrets not reloaded", "Correct it and send SIGHUP again; the old secrets are in use."),
     ("history is not written", "Results are posted as always; they are missing on these pages."),

@@ -319,16 +319,17 @@ def troubles(now: Snapshot, words: Duration) -> Iterator[str]:
     if now.leaderless_since is not None:
         yield no_leader(now, words)
     if now.api.reason:
-        since = f" since {words(now.moment - now.api.kept_since)}" if now.api.kept_since else ""
-        yield f"results are KEPT{since}: {now.api.reason.rstrip('.')}"
+        since = now.api.kept_since
+        for_long = f"results have been KEPT for {words(now.moment - since)}" if since else ""
+        yield f"{for_long or 'results are KEPT'}: {now.api.reason.rstrip('.')}"
 
 
 def nobody_works(now: Snapshot, words: Duration) -> str:
     """Say that jobs wait in RabbitMQ and nobody takes them."""
     queue = now.queue or QueueView("", 0, 0)
     return (
-        f"NOBODY WORKS: queue {queue.name} has {_many(queue.messages, 'message')} and no worker"
-        f" since {words(now.unattended_seconds)}"
+        f"NOBODY WORKS: queue {queue.name} has {_many(queue.messages, 'message')}, and no worker"
+        f" for {words(now.unattended_seconds)}"
     )
 
 

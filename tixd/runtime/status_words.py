@@ -131,7 +131,7 @@ def _api(api: Mapping[str, Any], now: float) -> str:
     where = f"{api['address']}, {last}" if api["address"] else last
     if since is None:
         return where
-    return f"{where}, results are kept since {duration(now - since)}: {api['reason']}"
+    return f"{where}, results kept for {duration(now - since)}: {api['reason']}"
 
 
 def _broker(broker: Mapping[str, Any], now: float) -> str:

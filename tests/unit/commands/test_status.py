@@ -84,7 +84,7 @@ def test_a_volume_that_never_answered_is_told():
 
 
 def test_a_tix_api_that_takes_nothing_is_told_with_the_last_post():
-    line = "  tix-api  last post 10 min 0 s ago, results are kept since 1 min 0 s: HTTP 401"
+    line = "  tix-api  last post 10 min 0 s ago, results kept for 1 min 0 s: HTTP 401"
     assert line in lines(api=ApiView(400.0, 940.0, "HTTP 401"))
     assert "  tix-api  last post 1 min 0 s ago" in lines(api=ApiView(posted=940.0))
     assert "  tix-api  http://a:80, nothing posted yet" in lines(api=ApiView(address="http://a:80"))

@@ -46,7 +46,7 @@ def test_a_stand_by_names_the_leader_and_has_no_troubles():
 
 def test_the_json_has_what_the_status_has_and_the_troubles():
     data = overview.show(Query("/", 0.0), ROLES["kept"], None).data
-    assert data["headline"].startswith("running; results are KEPT")
+    assert data["headline"].startswith("running; results have been KEPT")
     assert [trouble["advice"] for trouble in data["troubles"]] == [
         "Nothing is lost: tixd posts them by itself when the tix-api takes them."
     ]

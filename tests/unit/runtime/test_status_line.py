@@ -70,7 +70,7 @@ def test_why_a_role_cannot_work_stands_first():
 
 def test_results_that_are_kept_stand_before_the_figures():
     assert said(api=ApiView(None, 900.0, "HTTP 401 Unauthorized")).startswith(
-        "leading; results are KEPT since 1 min: HTTP 401 Unauthorized; 1 of 3 workers busy"
+        "leading; results have been KEPT for 1 min: HTTP 401 Unauthorized; 1 of 3 workers busy"
     )
 
 
@@ -105,15 +105,15 @@ LONELY = QueueView("celery", 2, 0, unattended_since=930.0)
         ({"state": "standing by", "leader": "pid 7 on b"}, "standing by, led by pid 7 on b"),
         (
             {"api": ApiView(None, 760.0, "the tix-api refuses the credentials")},
-            "running; results are KEPT since 4 min 0 s: the tix-api refuses the credentials",
+            "running; results have been KEPT for 4 min 0 s: the tix-api refuses the credentials",
         ),
         (
             {"role": "dispatcher", "queue": LONELY},
-            "running; NOBODY WORKS: queue celery has 2 messages and no worker since 1 min 10 s",
+            "running; NOBODY WORKS: queue celery has 2 messages, and no worker for 1 min 10 s",
         ),
         (
             {"role": "dispatcher", "queue": LONELY, "period_seconds": 60.0},
-            "running, NOT READY: NOBODY WORKS: queue celery has 2 messages and no worker since"
+            "running, NOT READY: NOBODY WORKS: queue celery has 2 messages, and no worker for"
             " 1 min",
         ),
         (
@@ -123,7 +123,7 @@ LONELY = QueueView("celery", 2, 0, unattended_since=930.0)
         ),
         (
             {"api": ApiView(None, 760.0, "HTTP 401"), "volume": VolumeView(995.0, "it is gone")},
-            "running, NOT READY: it is gone; results are KEPT since 4 min 0 s: HTTP 401",
+            "running, NOT READY: it is gone; results have been KEPT for 4 min 0 s: HTTP 401",
         ),
     ],
 )
@@ -136,4 +136,4 @@ def test_a_dispatcher_is_not_ready_once_nobody_has_worked_for_a_period():
     late = {"role": "dispatcher", "cycle": CycleView(1, 990.0), "queue": LONELY}
     assert snapshot(**late, period_seconds=70.0).unready_reasons() == ()
     [reason] = snapshot(**late, period_seconds=69.0).unready_reasons()
-    assert reason.startswith("NOBODY WORKS: queue celery has 2 messages and no worker since ")
+    assert reason.startswith("NOBODY WORKS: queue celery has 2 messages, and no worker for ")
