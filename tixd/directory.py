@@ -60,6 +60,25 @@ _MEANING: dict[int, type[errors.VolumeError]] = {
 }
 
 
+def why_no_folder(path: str, setting: str, remedy: str = "make it") -> str | None:
+    """Say why `path`, which `setting` names, is no folder, and what to do; None where it is one.
+
+    remedy: what to do where it is missing, beside correcting the setting.
+    """
+    try:
+        is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{path} is not there: {remedy}, or correct {setting}"
+    except OSError as error:
+        return f"{path}: {error.strerror}: mend that, or correct {setting}"
+    return None if is_folder else f"{path} is a file, not a folder: correct {setting}"
+
+
+def why_no_base(base: str) -> str | None:
+    """Say why the reports folder is no folder, and what to do; None where it is one."""
+    return why_no_folder(base, "TIX_REPORTS_BASE_PATH", "make it, mount it")
+
+
 class _Translated:
     """Turns an OSError about `what` within its block into the VolumeError that it means.
 

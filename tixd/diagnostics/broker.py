@@ -18,7 +18,7 @@ from tixd.amqp.supervised import PROBE_PREFIX, BrokerProbe
 from tixd.config.collector_settings import CollectorSettings
 from tixd.config.settings import Settings
 from tixd.diagnostics.host import explain_denial, make_and_remove
-from tixd.directory import Folder
+from tixd.directory import Folder, why_no_folder
 from tixd.dispatch.leader import ask_holder, is_held
 from tixd.queues.publisher import JOBS
 from tixd.roles.collector import kafka_sink
@@ -131,11 +131,10 @@ def check_file(settings: CollectorSettings) -> str:
     path = os.path.abspath(settings.file_path)
     if not os.path.lexists(path):
         folder = os.path.dirname(path)
-        try:
-            with explain_denial(folder), Folder(folder, follow=True) as opened:
-                make_and_remove(opened)
-        except errors.NotFound:
-            raise errors.Unusable(f"{folder} is not there: make it, or correct file.path") from None
+        if problem := why_no_folder(folder, "file.path"):
+            raise errors.Unusable(problem)
+        with explain_denial(folder), Folder(folder, follow=True) as opened:
+            make_and_remove(opened)
         return f"{path}: not there yet, can be made"
     sink = LinesSink(path, settings.file_max_bytes, settings.file_keep)
     if problem := sink.probe():

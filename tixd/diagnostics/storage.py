@@ -16,8 +16,8 @@ from tixd import errors
 from tixd.asn.table import Table
 from tixd.config.settings import Settings
 from tixd.diagnostics.host import current_user, explain_denial, make_and_remove, same_times
-from tixd.directory import Folder
-from tixd.dispatch.leader import LOCK_FILE, HostLock
+from tixd.directory import Folder, why_no_base, why_no_folder
+from tixd.dispatch.leader import LOCK_FILE, SETTING, HostLock
 from tixd.dispatch.mounts import lock_reach, read_mountinfo
 from tixd.logs import RateLimiter
 from tixd.reports.scan import ids_in, list_users
@@ -63,10 +63,8 @@ def _users(base: str) -> list[int]:
     try:
         with explain_denial(base), Folder(base, follow=True) as folder, same_times(folder.path):
             return list_users(base, RateLimiter())
-    except errors.NotFound:
-        raise errors.Unusable(
-            f"{base} is not there: make it, mount it, or correct TIX_REPORTS_BASE_PATH"
-        ) from None
+    except (errors.NotFound, errors.UnexpectedFileType) as error:
+        raise errors.Unusable(why_no_base(base) or str(error)) from None
 
 
 def _try_user(base: str, user_id: int) -> bool:
@@ -102,6 +100,8 @@ def check_schedule(settings: Settings, *, by_root: bool = False) -> str:
     path = settings.schedule_dir
     if not os.path.lexists(path):
         return f"{path}: not there yet; root will make it" if by_root else _can_be_made(path)
+    if problem := why_no_folder(path, SETTING):
+        raise errors.Unusable(problem)
     with explain_denial(path), Folder(path, follow=True) as folder:
         make_and_remove(folder)
         if not folder.exists(LOCK_FILE):
@@ -119,7 +119,7 @@ def _can_be_made(path: str) -> str:
     except OSError as error:
         raise errors.Unusable(
             f"{path} is not there, and {current_user()} cannot make it in {parent}:"
-            f" {error.strerror}: make it for that user, or name another in CELERY_BEAT_SCHEDULE_DIR"
+            f" {error.strerror}: make it for that user, or name another in {SETTING}"
         ) from None
     return f"{path}: not there yet; {current_user()} can make it"
 
@@ -132,5 +132,7 @@ def _leader(path: str) -> str:
             return f"{lock.holder() or 'a process'} leads now, another would stand by"
     except errors.CannotStart as error:
         file = os.path.join(path, LOCK_FILE)
+        cause = error.__cause__
+        reason = cause.strerror if isinstance(cause, OSError) else error.detail
         with explain_denial(file):
-            raise errors.NotPermitted(f"{file}: {error.detail}") from None
+            raise errors.NotPermitted(f"{file}: {reason}") from None

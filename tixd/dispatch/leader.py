@@ -27,6 +27,9 @@ from tixd.runtime.status import duration
 #: File in the schedule folder whose lock makes the leader.
 LOCK_FILE = "tixd-leader.lock"
 
+#: What names the schedule folder.
+SETTING = "CELERY_BEAT_SCHEDULE_DIR"
+
 #: Longest description of a leader that is read.
 _MAX_BYTES = 200
 
@@ -95,7 +98,10 @@ class HostLock:
             os.makedirs(folder, exist_ok=True)
             return _open_lock(self._path)
         except OSError as error:
-            raise errors.CannotStart(f"schedule folder {folder}: {error.strerror}") from error
+            remedy = "give tixd's user the right" if os.path.isdir(folder) else "make it"
+            raise errors.CannotStart(
+                f"schedule folder {folder}: {error.strerror}: {remedy}, or correct {SETTING}"
+            ) from error
 
     def _follow(self) -> None:
         """Open the file that is there now, if it is another one."""

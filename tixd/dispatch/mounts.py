@@ -7,6 +7,7 @@ import re
 
 from tixd import errors, logs
 from tixd.config.settings import Settings
+from tixd.directory import why_no_base
 
 #: File systems whose locks stay on this host, whatever their options.
 _LOCAL_TYPES = frozenset({"cifs", "smb3", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"})
@@ -28,11 +29,8 @@ _LOCAL_OPTIONS = frozenset({"nolock", "local_lock=all", "local_lock=flock"})
 def check_reports_folder(settings: Settings) -> None:
     """Check the reports folder before the start; raises CannotStart where it is missing."""
     base = settings.reports_base_path
-    if not os.path.isdir(base):
-        raise errors.CannotStart(
-            f"reports folder {base} is not there; make it, mount it, or correct"
-            " TIX_REPORTS_BASE_PATH"
-        )
+    if problem := why_no_base(base):
+        raise errors.CannotStart(f"reports folder {problem}")
     warning = lock_warning(base, read_mountinfo())
     if warning:
         logs.warning("locks_not_shared", folder=base, reason=warning)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import islice
 
 from tixd import errors, logs
-from tixd.directory import Folder
+from tixd.directory import Folder, why_no_base
 from tixd.jobs import ListInstallations
 from tixd.reports.file_warnings import FileWarnings
 from tixd.reports.model import LOCK_FILE
@@ -47,6 +47,8 @@ def list_users(base: str, limiter: logs.RateLimiter) -> list[int]:
         opened = Folder(base, follow=True)
     except errors.NotFound:
         raise errors.ReportsGone(f"the reports folder {base} is gone; {_COMES_BACK}") from None
+    except errors.UnexpectedFileType as error:
+        raise errors.ReportsGone(why_no_base(base) or error.detail) from None
     with opened as folder:
         found = ids_in(folder, limiter)
         if not found and folder.was_deleted():

@@ -87,6 +87,16 @@ def test_a_reports_folder_that_is_missing_is_to_be_made_or_named_right(tmp_path)
     )
 
 
+def test_a_reports_folder_that_is_a_file_is_to_be_named_right_not_removed(tmp_path):
+    (tmp_path / "file").touch()
+    settings = Settings(reports_base_path=str(tmp_path / "file"))
+    text = f"{tmp_path}/file is a file, not a folder: correct TIX_REPORTS_BASE_PATH"
+    assert wrong(storage.check_reports, settings) == text
+    assert storage.check_reports_of_dispatcher(settings) == (
+        f"{text}, so tixd will ask its workers to scan their reports"
+    )
+
+
 def test_locks_that_stay_on_this_host_are_told(tmp_path, monkeypatch):
     mount = f"30 22 0:40 / {tmp_path} rw - cifs //host/x rw\n"
     monkeypatch.setattr(storage, "read_mountinfo", lambda: mount)
@@ -175,7 +185,9 @@ def test_a_schedule_folder_that_cannot_be_had_says_why(tmp_path):
     inside = Settings(schedule_dir=str(tmp_path / "file/folder"))
     assert "Not a directory: make it for that user" in wrong(storage.check_schedule, inside)
     itself = Settings(schedule_dir=str(tmp_path / "file"))
-    assert "Not a directory" in wrong(storage.check_schedule, itself)
+    assert wrong(storage.check_schedule, itself) == (
+        f"{tmp_path}/file is a file, not a folder: correct CELERY_BEAT_SCHEDULE_DIR"
+    )
     (tmp_path / LOCK_FILE).mkdir()
     assert "Is a directory" in wrong(storage.check_schedule, Settings(schedule_dir=str(tmp_path)))
 
@@ -202,5 +214,8 @@ def test_the_collectors_file_is_not_made(tmp_path):
 def test_a_file_that_cannot_be_written_says_why(tmp_path):
     settings = CollectorSettings(file_path=str(tmp_path / "none/records"))
     assert wrong(broker.check_file, settings).startswith(f"{tmp_path}/none is not there: make it")
+    (tmp_path / "file").touch()
+    settings = CollectorSettings(file_path=str(tmp_path / "file/records"))
+    assert "/file is a file, not a folder: correct file.path" in wrong(broker.check_file, settings)
     settings = CollectorSettings(file_path=str(tmp_path))
     assert f"{tmp_path}: Is a directory: fix that" in wrong(broker.check_file, settings)

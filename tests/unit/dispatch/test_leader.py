@@ -47,7 +47,7 @@ def test_a_second_process_is_told_who_leads_and_leads_when_the_first_is_killed(
 
 def test_a_schedule_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(errors.CannotStart, match="file"):
+    with pytest.raises(errors.CannotStart, match="make it, or correct CELERY_BEAT_SCHEDULE_DIR"):
         HostLock(str(tmp_path / "file/folder"))
 
 
