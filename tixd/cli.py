@@ -315,9 +315,10 @@ def run() -> None:
     except errors.OperatorError as error:
         from tixd.commands import output  # noqa: PLC0415 - --help needs no output
 
+        what = "cannot start: " if isinstance(error, errors.CannotStart) else ""
         for line in str(error).splitlines():
             shown = bounded.text(line, MAX_CHARACTERS)
-            output.print_note(f"{_priority()}tixd: {shown}")
+            output.print_note(f"{_priority()}tixd: {what}{shown}")
         sys.exit(error.exit_code)
 
 

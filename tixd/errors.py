@@ -12,12 +12,17 @@ import inspect
 class TixdError(Exception):
     """Something went wrong in tixd."""
 
+    #: Whether the detail alone is a complete message: it says what to do.
+    is_complete = False
+
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
 
     def __str__(self) -> str:
-        """Put the detail first, because it differs; then the meaning."""
+        """Put the detail first, because it differs; then the meaning, unless that is said."""
+        if self.detail and self.is_complete:
+            return self.detail
         paragraph = (inspect.getdoc(type(self)) or "").split("\n\n")[0].replace("\n", " ")
         return f"{self.detail}: {paragraph}" if self.detail else paragraph
 
@@ -32,17 +37,19 @@ class OperatorError(TixdError):
 
 
 class ConfigError(OperatorError):
-    """The configuration is wrong; correct the named setting and start again."""
+    """The configuration is wrong; correct the named setting and start again.
 
-    def __str__(self) -> str:
-        """Return the problems alone, one a line: each names its remedy."""
-        return self.detail or super().__str__()
+    The detail has one problem a line, and each names its remedy.
+    """
+
+    is_complete = True
 
 
 class CannotStart(OperatorError):
     """tixd cannot start; correct this, then start it again."""
 
     exit_code = 3
+    is_complete = True
 
 
 class NotRunning(OperatorError):
@@ -55,10 +62,7 @@ class NotDone(OperatorError):
     """The running tixd could not do what was asked."""
 
     exit_code = 1
-
-    def __str__(self) -> str:
-        """Return its answer alone: that is a complete message."""
-        return self.detail or super().__str__()
+    is_complete = True
 
 
 class Unusable(NotDone):
@@ -105,9 +109,7 @@ class BadArchive(InputError):
 class NotAnArchive(BadArchive):
     """The file is of another kind, which the message names, with what to name instead."""
 
-    def __str__(self) -> str:
-        """Return what it is and the remedy alone."""
-        return self.detail or super().__str__()
+    is_complete = True
 
 
 class BadDescription(InputError):
@@ -204,9 +206,7 @@ class NotFound(VolumeError):
 class ReportsGone(NotFound):
     """The reports folder is gone; mount or restore it."""
 
-    def __str__(self) -> str:
-        """Return the detail alone: it says what to do."""
-        return self.detail or super().__str__()
+    is_complete = True
 
 
 class UnexpectedFileType(VolumeError):

@@ -100,7 +100,27 @@ def test_a_missing_reports_folder_stops_the_start_with_code_three(tmp_path):
     for words in ([], ["once"]):
         done = tixd(*words, TIX_REPORTS_BASE_PATH=str(tmp_path / "nowhere"))
         assert done.returncode == 3
-        assert done.stderr.startswith(f"tixd: reports folder {tmp_path}/nowhere is not there")
+        assert done.stderr == (
+            f"tixd: cannot start: reports folder {tmp_path}/nowhere is not there:"
+            " make it, mount it, or correct TIX_REPORTS_BASE_PATH\n"
+        )
+    done = tixd(TIX_REPORTS_BASE_PATH="/etc/passwd")
+    assert done.returncode == 3
+    assert "reports folder /etc/passwd is a file, not a folder: correct TIX_" in done.stderr
+
+
+def test_a_misspelt_reports_folder_is_named_with_its_setting(tmp_path):
+    (tmp_path / "file").touch()
+    for name, wrong in (
+        ("none", "is not there: make it, mount it, or correct"),
+        ("file", "is a file, not a folder: correct"),
+    ):
+        env = {"TIX_REPORTS_BASE_PATH": str(tmp_path / name), "TIX_HISTORY": "off"}
+        text = f"reports folder {tmp_path}/{name} {wrong} TIX_REPORTS_BASE_PATH\n"
+        done = tixd("installations", **env)
+        assert (done.returncode, done.stderr) == (1, f"tixd: there is no history, and {text}")
+        done = tixd("why", "1/1", **env)
+        assert (done.returncode, done.stderr) == (1, f"tixd: {text}")
 
 
 def test_a_log_that_cannot_be_opened_is_a_configuration_error(tmp_path):

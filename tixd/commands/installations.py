@@ -22,6 +22,7 @@ from tixd.commands import Invocation, ask_roles
 from tixd.commands.installation_folders import walked
 from tixd.commands.output import as_seconds, format_option, print_csv, print_rows
 from tixd.config.loader import ProcessingConfig
+from tixd.directory import why_no_base
 from tixd.display import iso_time
 from tixd.history import lists, store
 from tixd.history.installation_words import Words
@@ -97,7 +98,8 @@ class Source:
         try:
             return list(walked(self.base, user, installation))
         except errors.VolumeError as error:
-            raise errors.NotDone(f"there is no history, and of the reports: {error}") from error
+            reason = f"reports folder {why_no_base(self.base) or error}"
+            raise errors.NotDone(f"there is no history, and {reason}") from error
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from tixd.commands.installation_folders import bad_reports, installation_path, l
 from tixd.commands.installations import Source, as_ids, source
 from tixd.commands.output import format_option, print_text, terminal_columns, wrapped
 from tixd.config.environment import user as user_words
-from tixd.directory import Folder
+from tixd.directory import Folder, why_no_base
 from tixd.display import moment
 from tixd.history.installation_words import Words
 from tixd.history.installations import InstallationState, events
@@ -73,7 +73,8 @@ def command(invocation: Invocation, ids: tuple[int, int], form: str) -> None:
         state, paragraph, happened = _look(found, user, installation, time.time())
     if form == "json":
         told = [{"at": int(event.at), "words": event.words} for event in happened]
-        row = {"user": user, "installation": installation, "why": paragraph, "events": told}
+        why = f"{state}; {paragraph}"
+        row = {"user": user, "installation": installation, "why": why, "events": told}
         sys.stdout.write(f"{orjson.dumps(row).decode()}\n")
         return
     columns = terminal_columns()
@@ -89,7 +90,7 @@ def command(invocation: Invocation, ids: tuple[int, int], form: str) -> None:
 def _look(
     found: Source, user: int, installation: int, now: float
 ) -> tuple[str, str, Sequence[Event]]:
-    """Return the state in a line, the paragraph, and the last events, the newest first."""
+    """Return the state in a line, what else there is to say, and the last events, newest first."""
     states = found.states(user, installation) if found.history else []
     known = states[0] if states else None
     words = Words(now, silent_seconds(found.period_seconds), found.latest(now))
@@ -102,6 +103,8 @@ def _look(
             sentences = [_reports(there, path), _bad(there)]
             happened += _set_aside(folder)
     except errors.VolumeError as error:
+        if known is None and (problem := why_no_base(found.base)):
+            raise errors.NotDone(f"reports folder {problem}") from error
         if known is None and isinstance(error, errors.NotFound):
             raise errors.NotDone(
                 f"no installation {user}/{installation} is in {found.base}"
@@ -109,13 +112,13 @@ def _look(
         away = _not_read(found.base, path, error)
         there, sentences = None, []
     state = _merged(known, there) or InstallationState(user, installation)
-    sentences += [_last(state, words), _kept(state, words)]
+    sentences += [_last(state, words), _kept(state)]
     if found.history:
         happened += map(_result, events(found.history, user, installation, MAX_RESULTS))
     happened.sort(key=lambda event: -event.at)
     told = words.of(state)
     headline = f"{away}; known before: {told}" if away else told
-    return headline, "; ".join(filter(None, (away, *sentences))) + ".", happened
+    return headline, "; ".join(filter(None, sentences)) + ".", happened
 
 
 def _merged(
@@ -168,13 +171,13 @@ def _last(state: InstallationState, words: Words) -> str:
     return "no result is known"
 
 
-def _kept(state: InstallationState, words: Words) -> str:
-    """Say what is kept and what was rejected."""
-    kept = words.kept(state) if state.kept else "nothing is kept"
-    if not state.rejected:
-        return kept
-    retry = f"tixd failed retry {state.user} {state.installation}"
-    return f"{kept}; {state.rejected:,} rejected: correct the cause, then {retry}"
+def _kept(state: InstallationState) -> str:
+    """Say that nothing is kept, else the headline says it; and what was rejected."""
+    parts = [] if state.kept else ["nothing is kept"]
+    if state.rejected:
+        retry = f"tixd failed retry {state.user}/{state.installation}"
+        parts.append(f"{state.rejected:,} rejected: correct the cause, then {retry}")
+    return "; ".join(parts)
 
 
 def _not_read(base: str, path: str, error: errors.VolumeError) -> str:
