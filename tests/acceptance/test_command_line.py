@@ -123,6 +123,13 @@ def test_a_misspelt_reports_folder_is_named_with_its_setting(tmp_path):
         assert (done.returncode, done.stderr) == (1, f"tixd: {text}")
 
 
+def test_a_cycle_that_finds_no_installation_says_where_it_looked(tmp_path):
+    done = tixd("once", TIX_REPORTS_BASE_PATH=str(tmp_path))
+    assert done.returncode == 0
+    assert done.stdout.startswith("        0  installations looked at in ")
+    assert f": no folder <user>/<installation> in {tmp_path}\n" in done.stdout
+
+
 def test_a_log_that_cannot_be_opened_is_a_configuration_error(tmp_path):
     done = tixd("-l", str(tmp_path / "missing" / "log"))
     assert done.returncode == 2

@@ -93,7 +93,7 @@ def command(invocation: Invocation) -> None:
     check_reports_folder(settings)
     begun = time.monotonic()
     left = asyncio.run(_cycle(settings, control.runtime_folder(loaded.environment), counts))
-    _show(counts, time.monotonic() - begun)
+    _show(counts, settings.reports_base_path, time.monotonic() - begun)
     if left:
         exit_now(0)
 
@@ -125,8 +125,11 @@ async def _cycle(settings: Settings, runtime_folder: str, counts: Counter[str]) 
     return bool(pool.workers)
 
 
-def _show(counts: Counter[str], seconds: float) -> None:
+def _show(counts: Counter[str], base: str, seconds: float) -> None:
     looked_at = f"installations looked at in {seconds:.1f} s"
+    is_complete = "results_waiting" in counts
+    if is_complete and not counts["installations_queued"]:
+        looked_at += f": no folder <user>/<installation> in {base}"
     print(count_line(counts["installations_queued"], looked_at))
     for line in count_lines(counts, WORDS):
         print(line)

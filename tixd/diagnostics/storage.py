@@ -21,7 +21,7 @@ from tixd.dispatch.leader import LOCK_FILE, SETTING, HostLock
 from tixd.dispatch.mounts import lock_reach, read_mountinfo
 from tixd.logs import RateLimiter
 from tixd.reports.scan import ids_in, list_users
-from tixd.reports.spool import is_report_name
+from tixd.reports.spool import is_report_name, named_second
 from tixd.runtime.status import LEAST_FREE_BYTES, free_space
 
 #: At most this many users are checked, one installation of each; the condenser makes all alike.
@@ -35,6 +35,7 @@ def check_reports(settings: Settings) -> str:
     with explain_denial(base), Folder(base, follow=True) as folder, same_times(folder.path):
         tried = sum(_try_user(base, user_id) for user_id in users[:MAX_USERS])
         if not tried:
+            _check_depth(base, users)
             make_and_remove(folder)
         free_bytes = folder.free_bytes()
     if free_bytes < LEAST_FREE_BYTES:
@@ -52,6 +53,7 @@ def check_reports_of_dispatcher(settings: Settings) -> str:
     base = settings.reports_base_path
     try:
         if users := list_users(base, RateLimiter()):
+            _check_depth(base, users)
             return f"{base}: users listed: {len(users)}, as {current_user()}"
         reason = f"{base}: nothing in it"
     except errors.VolumeError as error:
@@ -65,6 +67,30 @@ def _users(base: str) -> list[int]:
             return list_users(base, RateLimiter())
     except (errors.NotFound, errors.UnexpectedFileType) as error:
         raise errors.Unusable(why_no_base(base) or str(error)) from None
+
+
+def _check_depth(base: str, users: list[int]) -> None:
+    """Raise Unusable where reports lie in the base or in a user: the base is too deep."""
+    above = os.path.dirname(os.path.abspath(base))
+    parents = {base: os.path.dirname(above)}
+    parents |= {os.path.join(base, str(user_id)): above for user_id in users[:MAX_USERS]}
+    for path, parent in parents.items():
+        if _has_reports(path):
+            raise errors.Unusable(
+                f"reports lie directly in {path}: TIX_REPORTS_BASE_PATH must be the folder that"
+                f" holds <user>/<installation>, here probably {parent}"
+            )
+
+
+def _has_reports(path: str) -> bool:
+    with (
+        contextlib.suppress(errors.VolumeError),
+        Folder(path, follow=True) as folder,
+        same_times(path),
+    ):
+        names = (entry.name for entry in folder.scan() if entry.is_file)
+        return any(named_second(name) is not None for name in names)
+    return False
 
 
 def _try_user(base: str, user_id: int) -> bool:

@@ -97,6 +97,28 @@ def test_a_reports_folder_that_is_a_file_is_to_be_named_right_not_removed(tmp_pa
     )
 
 
+@pytest.mark.parametrize(("base", "folder"), [("3", "3/1"), ("3/1", "3/1")])
+def test_a_reports_folder_that_is_too_deep_is_wrong_and_the_right_one_is_named(
+    tmp_path, base, folder
+):
+    base_of(tmp_path, "3/1", "3/2")
+    (tmp_path / "3/1/failed-results").mkdir()
+    settings = Settings(reports_base_path=str(tmp_path / base))
+    text = wrong(storage.check_reports, settings)
+    assert text == (
+        f"reports lie directly in {tmp_path / folder}: TIX_REPORTS_BASE_PATH must be the folder"
+        f" that holds <user>/<installation>, here probably {tmp_path}"
+    )
+    if base == "3":
+        assert wrong(storage.check_reports_of_dispatcher, settings) == text
+
+
+def test_a_file_beside_the_users_is_no_fault(tmp_path):
+    settings = base_of(tmp_path, "3/1")
+    (tmp_path / "tix-report-1.json").touch()
+    assert "of its installations" in storage.check_reports(settings)
+
+
 def test_locks_that_stay_on_this_host_are_told(tmp_path, monkeypatch):
     mount = f"30 22 0:40 / {tmp_path} rw - cifs //host/x rw\n"
     monkeypatch.setattr(storage, "read_mountinfo", lambda: mount)
