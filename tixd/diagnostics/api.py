@@ -1,8 +1,9 @@
 """Check the tix-api: whether it answers, and takes user and password.
 
 Rules: nothing but GET is sent; below /api/user/ the tix-api asks for credentials before it looks
-for anything, so the same question with and without them shows whether it takes ours; of what it
-writes in an answer role and enabled count, nothing else is said.
+for anything, so the same question with and without them shows whether it takes ours, and a server
+that does not ask for them is not the tix-api; of what it writes in an answer role and enabled
+count, nothing else is said.
 """
 
 from __future__ import annotations
@@ -60,13 +61,9 @@ def check_api(settings: Settings) -> str:
         anonymous = client.ask(CURRENT_USER_PATH, anonymous=True)
     finally:
         client.close()
-    if anonymous.outcome == "unauthorised":
-        who = f"user {settings.api_user}{', an admin,' if answer.says('role') else ''}"
-        return f"{where} takes {who} and the password ({answer.reason})"
-    return (
-        f"{where} answers ({answer.reason}), but requires no password there:"
-        " whether it accepts ours shows only with the first post"
-    )
+    _check_refusal(anonymous, where)
+    who = f"user {settings.api_user}{', an admin,' if answer.says('role') else ''}"
+    return f"{where} takes {who} and the password ({answer.reason})"
 
 
 def _with_short_deadlines(settings: Settings) -> Settings:
@@ -81,14 +78,32 @@ def _with_short_deadlines(settings: Settings) -> Settings:
 
 def _check_answer(answer: PostOutcome, where: str, user: str) -> None:
     """Raise Unusable where posts could not be accepted."""
-    if answer.cause is not None:
-        raise errors.Unusable(f"{where}: {answer.reason}: {ADVICE[answer.cause]}")
     if answer.outcome == "unauthorised":
         raise errors.Unusable(
             f"{where} refuses user {user} or the password ({answer.reason}):"
             " correct TIX_API_USER and TIX_API_PASSWORD"
         )
     _check_user(answer, where, user)
+    _check_reached(answer, where)
+
+
+def _check_refusal(anonymous: PostOutcome, where: str) -> None:
+    """Raise Unusable where a request without credentials is not refused, as the tix-api does."""
+    if anonymous.outcome == "unauthorised":
+        return
+    _check_reached(anonymous, where)
+    tls = "; if it speaks HTTPS there, set TIX_API_SSL=yes"
+    raise errors.Unusable(
+        f"{where} answers ({anonymous.reason}) without asking for a password, so it is not the"
+        " tix-api: correct TIX_API_HOST, TIX_API_PORT and TIX_API_SSL"
+        f"{tls if anonymous.status == HTTPStatus.BAD_REQUEST else ''}"
+    )
+
+
+def _check_reached(answer: PostOutcome, where: str) -> None:
+    """Raise Unusable where the answer is not of a tix-api that works."""
+    if answer.cause is not None:
+        raise errors.Unusable(f"{where}: {answer.reason}: {ADVICE[answer.cause]}")
     if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         raise errors.Unusable(
             f"{where}: the proxy asks for a password: put user and password into its URL"

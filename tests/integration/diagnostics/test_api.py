@@ -88,10 +88,26 @@ def test_an_answer_before_the_answer_is_not_taken_for_it(there):
     assert "takes user tix and the password (HTTP 200 OK)" in check_api(settings_for(there.port))
 
 
-def test_an_api_that_asks_nobody_for_a_password_leaves_it_open():
+@pytest.mark.parametrize(
+    ("line", "more"),
+    [
+        ("200 secret", ""),
+        ("404 secret", ""),
+        ("400 secret", "; if it speaks HTTPS there, set TIX_API_SSL=yes"),
+    ],
+)
+def test_a_server_that_asks_nobody_for_a_password_is_not_the_api(line, more):
+    with answering(line) as server:
+        text = wrong(settings_for(server.port))
+    assert text.partition(")")[2] == (
+        " without asking for a password, so it is not the tix-api: correct TIX_API_HOST,"
+        f" TIX_API_PORT and TIX_API_SSL{more}"
+    )
+
+
+def test_a_stand_in_without_a_password_is_not_the_api():
     with StandInApi() as server:
-        text = check_api(settings_for(server.port))
-    assert "answers (HTTP 404 Not Found), but requires no password there: whether" in text
+        assert "(HTTP 404 Not Found) without asking" in wrong(settings_for(server.port))
 
 
 @pytest.mark.parametrize("changes", [{"api_password": Secret("secret2")}, {"api_user": "nobody"}])
