@@ -134,7 +134,11 @@ def test_with_connect_the_checks_come_first_and_then_what_is_set(tmp_path, colum
     shown = screen("check-config", "--connect", columns=columns, environment=own)
     assert shown.faults == []
     text = "\n".join(shown.lines)
-    assert text.index("WRONG: ") < text.index("TIX_API_CONNECT_SECONDS") < text.index("fine\n")
+    assert text.index("WRONG: ") < text.index("TIX_API_CONNECT_SECONDS")
+    last = text[text.index("TIX_API_CONNECT_SECONDS") :]
+    wrong = sum(line.count("WRONG: ") for line in shown.lines)
+    assert f"configuration: allowed, but {wrong} of " in last
+    assert "configuration: fine" not in text
     assert "30.0 seconds" in text
     assert "TIX_API_CA_BUNDLE" not in text
     assert "TIX_STOP_SECONDS" not in text
@@ -148,8 +152,9 @@ def test_something_wrong_is_exit_code_1_also_as_json_and_a_setting_is_2(tmp_path
     env["RUNTIME_DIRECTORY"] = str(tmp_path)
     command = [*TIXD, "check-config", "--connect", "--format", "json"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    found = {one["what"]: one for one in json.loads(done.stdout)["connect"]}
-    assert done.returncode == 1
+    told_as_json = json.loads(done.stdout)
+    found = {one["what"]: one for one in told_as_json["connect"]}
+    assert (done.returncode, told_as_json["fine"]) == (1, False)
     assert [what for what, one in found.items() if not one["fine"]] == ["tix-api"]
     assert "Connection refused: start it" in found["tix-api"]["text"]
     assert "secret" not in done.stdout + done.stderr

@@ -199,6 +199,8 @@ def test_check_config_says_why_nothing_would_be_posted():
     assert "does not post: TIX_API_USER is not set" in tixd("check-config").stdout
     halfway = tixd("check-config", TIX_API_USER="anna").stdout
     assert "does not post: TIX_API_PASSWORD is not set" in halfway
+    dispatcher = tixd("check-config", PROCESSOR_TYPE="BEAT", TIX_API_USER="anna").stdout
+    assert "\na dispatcher posts nothing: workers do\n" in dispatcher
 
 
 @pytest.mark.parametrize(

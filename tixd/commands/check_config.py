@@ -83,7 +83,7 @@ def command(invocation: Invocation | CollectorInvocation, *, form: str, connect:
         print(json.dumps(_as_object(loaded, results, connect=connect), indent=2))
     else:
         _show_results(results)
-        _show(loaded, only_set=connect)
+        _show(loaded, results, only_set=connect)
     sys.exit(0 if all(each.fine for each in results) else 1)
 
 
@@ -121,6 +121,8 @@ def _rows(loaded: ProcessingConfig | CollectorConfig) -> list[Row]:
 
 def posting(settings: Settings) -> str:
     """Say where results go, in a sentence; a port is named even where it is the usual one."""
+    if settings.role == "dispatcher":
+        return "a dispatcher posts nothing: workers do"
     if reason := settings.not_posting_reason:
         return f"does not post: {reason}; results stay in failed-results"
     proxied = ", through a proxy" if settings.api_proxy else ""
@@ -158,7 +160,7 @@ def _as_object(
         for row in _rows(loaded)
     }
     return {
-        "fine": True,
+        "fine": all(each.fine for each in results),
         "settings": settings,
         "warnings": loaded.warnings,
         **({"posting": posting(loaded.settings)} if isinstance(loaded.settings, Settings) else {}),
@@ -167,22 +169,34 @@ def _as_object(
     }
 
 
-def _show(loaded: ProcessingConfig | CollectorConfig, *, only_set: bool) -> None:
+def _show(
+    loaded: ProcessingConfig | CollectorConfig, results: list[CheckResult], *, only_set: bool
+) -> None:
     rows: list[tuple[str, ...]] = [
         (row.environment, row.key, _words(row.value, row.unit), bounded.text(row.source))
         for row in _rows(loaded)
         if not (only_set and row.source == "default")
     ]
-    _show_settings(rows)
-    print()
+    if rows:
+        _show_settings(rows)
+        print()
     texts = [f"warning: {text}" for text in loaded.warnings]
     if isinstance(loaded.settings, Settings):
         texts.append(posting(loaded.settings))
     texts += page(loaded.settings)
-    texts.append("configuration: fine")
+    texts.append(f"configuration: {_verdict(results)}")
     if only_set:
         texts.append("all other settings are as by default: tixd check-config shows them")
     print(*output.fold(texts), sep="\n")
+
+
+def _verdict(results: list[CheckResult]) -> str:
+    """Say whether the settings are allowed, and whether what was tried works with them."""
+    wrong = sum(not each.fine for each in results)
+    if not wrong:
+        return "fine"
+    are = "is" if wrong == 1 else "are"
+    return f"allowed, but {wrong} of {len(results)} checks {are} WRONG, see above"
 
 
 def _show_settings(rows: list[tuple[str, ...]]) -> None:
@@ -192,9 +206,9 @@ def _show_settings(rows: list[tuple[str, ...]]) -> None:
     if columns < needed:
         lines = (f"{name} = {value}  ({source})" for name, _, value, source in rows)
         print(*output.fold(lines, columns), sep="\n")
-    elif rows and sys.stdout.isatty():
+    elif sys.stdout.isatty():
         _show_on_terminal([_HEAD, *rows])
-    elif rows:
+    else:
         output.print_columns([_HEAD, *rows])
 
 
