@@ -13,7 +13,9 @@ from typing import Any
 
 import click
 
+from tixd import errors
 from tixd.commands import Invocation, ask_running
+from tixd.commands.installations import as_ids
 from tixd.commands.output import count_line, fold, format_option, print_columns, terminal_columns
 from tixd.display import moment
 from tixd.results.response import with_hint
@@ -35,25 +37,38 @@ def command() -> None:
     """List or retry results that could not be posted."""
 
 
+def _as_ids(
+    context: click.Context, parameter: click.Parameter, words: tuple[str, ...]
+) -> tuple[int, int]:
+    """Read USER/INSTALLATION, also as two words; 0 stands for what is not named."""
+    return as_ids(context, parameter, "/".join(words) if words else None)
+
+
+_ids = click.argument("ids", metavar="[USER[/INSTALLATION]]", nargs=-1, callback=_as_ids)
 _format = format_option("a table to read, or one JSON object a line")
 
 
 @command.command("list", short_help="Show the results in failed-results")
-@click.argument("user", type=click.IntRange(min=1), required=False)
-@click.argument("installation", type=click.IntRange(min=1), required=False)
+@_ids
 @_format
 @click.pass_obj
-def list_(invocation: Invocation, user: int | None, installation: int | None, form: str) -> None:
-    """Show what is kept in failed-results, of all installations or of one USER or INSTALLATION.
+def list_(invocation: Invocation, ids: tuple[int, int], form: str) -> None:
+    """Show what is kept in failed-results, of all installations, of a USER's, or of one.
 
     Kept results will be tried again by themselves, at the time that is shown. Rejected results,
     which the tix-api refused for good, stay until `tixd failed retry` brings them back.
 
     \b
-    Example: the results of everybody
+    Examples: the results of everybody; of one installation
       tixd failed list
+      tixd failed list 7/1
     """
-    answer = _ask(invocation, "GET /failed", user, installation)
+    try:
+        answer = _ask(invocation, "GET /failed", ids)
+    except errors.NotRunning as error:
+        raise errors.NotDone(
+            f"{str(error).rstrip('.')}; without a service: tixd installations"
+        ) from error
     if form == "json":
         _print_lines(answer)
         return
@@ -68,22 +83,20 @@ def list_(invocation: Invocation, user: int | None, installation: int | None, fo
 
 
 @command.command(short_help="Bring back rejected results, and end pauses")
-@click.argument("user", type=click.IntRange(min=1), required=False)
-@click.argument("installation", type=click.IntRange(min=1), required=False)
+@_ids
 @click.option("--all", "everybody", is_flag=True, help="of all installations")
 @click.option("--now", "at_once", is_flag=True, help="also post what is kept at once, and wait")
 @_format
 @click.pass_obj
 def retry(
     invocation: Invocation,
-    user: int | None,
-    installation: int | None,
+    ids: tuple[int, int],
     *,
     everybody: bool,
     at_once: bool,
     form: str,
 ) -> None:
-    """Bring back rejected results of a USER, of an INSTALLATION of it, or of --all, and end pauses.
+    """Bring back rejected results of a USER, of one INSTALLATION, or of --all, and end pauses.
 
     They are posted in the next cycle, with --now at once, and so are the kept results.
 
@@ -92,10 +105,10 @@ def retry(
       tixd failed retry 7
       tixd failed retry --all --now
     """
-    if everybody == (user is not None):
-        raise click.UsageError("name a user, or a user and an installation, or give --all")
+    if everybody == (ids != (0, 0)):
+        raise click.UsageError("name a user as 7, or an installation as 7/1, or give --all")
     now = {"now": 1} if at_once else {}
-    answer = _ask(invocation, "POST /failed/retry", user, installation, **now)
+    answer = _ask(invocation, "POST /failed/retry", ids, **now)
     if form == "json":
         _print_lines(answer)
         return
@@ -114,14 +127,10 @@ def retry(
 
 
 def _ask(
-    invocation: Invocation,
-    request: str,
-    user: int | None,
-    installation: int | None,
-    **more: int,
+    invocation: Invocation, request: str, ids: tuple[int, int], **more: int
 ) -> Mapping[str, Any]:
-    ids = {"user": user, "installation": installation, **more}
-    request += "?" + "&".join(f"{name}={number}" for name, number in ids.items() if number)
+    named = {**dict(zip(("user", "installation"), ids, strict=True)), **more}
+    request += "?" + "&".join(f"{name}={number}" for name, number in named.items() if number)
     loaded = invocation.load_for_asking()
     answer: Mapping[str, Any] = ask_running(loaded, control.ask_one, request, ANSWER_SECONDS)
     return answer

@@ -164,10 +164,11 @@ def test_failed_list_of_a_user_leaves_the_others_out(tmp_path):
     ]
 
 
-def test_failed_retry_brings_back_the_results_of_one_installation(tmp_path):
+@pytest.mark.parametrize("words", [["1", "2"], ["1/2"]])
+def test_failed_retry_brings_back_the_results_of_one_installation(tmp_path, words):
     for ids in ("1/2", "1/3"):
         store(tmp_path, ids, 1_600_000_000, 1_600_000_600, reject=True)
-    done = asked(tmp_path, "failed", "retry", "1", "2")
+    done = asked(tmp_path, "failed", "retry", *words)
     assert (done.code, done.err) == (0, "")
     assert done.out == ["        2  brought back in 1/2"]
     assert len(list((tmp_path / "1/2/failed-results").glob("*.json"))) == 2
@@ -197,7 +198,7 @@ def test_failed_retry_now_posts_what_is_kept_and_says_what_stays(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "who"),
-    [(["7"], "no installation of user 7 is in "), (["1", "9"], "no installation 9 of user 1")],
+    [(["7"], "no installation of user 7 is in "), (["1/9"], "no installation 9 of user 1")],
 )
 @pytest.mark.parametrize("command", ["list", "retry"])
 def test_a_user_or_installation_that_is_not_there_is_told(tmp_path, command, arguments, who):
@@ -207,10 +208,25 @@ def test_a_user_or_installation_that_is_not_there_is_told(tmp_path, command, arg
     assert who in done.err
 
 
-@pytest.mark.parametrize("arguments", [[], ["1", "--all"], ["0"], ["x"]])
+@pytest.mark.parametrize("arguments", [[], ["1", "--all"], ["1/2", "--all"]])
 def test_failed_retry_wants_to_know_exactly_for_whom(tmp_path, arguments):
     done = asyncio.run(tixd(tmp_path, "failed", "retry", *arguments))
     assert done.code == 2
+
+
+@pytest.mark.parametrize("words", [["0"], ["x"], ["1", "2", "3"], ["1/0"]])
+@pytest.mark.parametrize("command", ["list", "retry"])
+def test_what_is_no_installation_is_told_with_what_would_be(tmp_path, command, words):
+    done = asyncio.run(tixd(tmp_path, "failed", command, *words))
+    assert done.code == 2
+    right = "is not a user such as 7, or an installation such as 7/1"
+    assert f"'{'/'.join(words)}' {right}" in " ".join(done.err.split())
+
+
+def test_without_a_service_failed_list_names_the_command_that_needs_none(tmp_path):
+    done = asyncio.run(tixd(tmp_path, "failed", "list"))
+    assert done.code == 1
+    assert done.err.strip().endswith("or as root; without a service: tixd installations")
 
 
 def test_a_volume_that_cannot_be_listed_is_named(tmp_path):
