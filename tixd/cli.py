@@ -90,8 +90,20 @@ class LazyGroup(click.Group):
             from tixd.commands import output  # noqa: PLC0415 - --help needs no output
 
             label = "Error: "
-            text = "\n".join(output.fold([label + error.format_message()], indent=2))
+            words = self._misplaced(error) or error.format_message()
+            text = "\n".join(output.fold([label + words], indent=2))
             raise click.UsageError(text.removeprefix(label), error.ctx) from error
+
+    def _misplaced(self, error: click.UsageError) -> str | None:
+        """Say where an option belongs that stands behind the command; None for other mistakes."""
+        if not isinstance(error, click.NoSuchOption) or not error.ctx:
+            return None
+        given, command = error.option_name, error.ctx.command_path.partition(" ")[2]
+        for option in (name for parameter in self.params for name in parameter.opts):
+            # Of -pprof click tells the first letter alone.
+            if given == option or (given == option[:2] and not option.startswith("--")):
+                return f"{option} stands before the command: tixd {option} ... {command}"
+        return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

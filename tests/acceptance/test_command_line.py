@@ -70,6 +70,11 @@ def test_version_is_the_one_of_the_package():
     [
         (["onec"], "No such command 'onec'"),
         (["--rol", "worker", "once"], "No such option"),
+        (["once", "--rol", "worker"], "No such option"),
+        (["check-config", "-c", "a"], "-c stands before the command: tixd -c ... check-config"),
+        (["once", "-l", "DEBUG"], "-l stands before the command: tixd -l ... once"),
+        (["status", "-pprof", "on"], "-pprof stands before the command: tixd -pprof ... status"),
+        (["failed", "list", "--role=worker"], "tixd --role ... failed list"),
         (["-l", "info", "-l", "debug"], "-l names two levels: info and debug"),
         (
             ["-l", "verbose"],
