@@ -1,6 +1,6 @@
-"""Check what the host provides: HTTP address, control socket, log file; explain missing rights.
+"""Check what the host provides: addresses, control socket, log, history; explain missing rights.
 
-Rules: an address or a socket that the same role uses is fine; no log file is made; folders keep
+Rules: an address or a socket that the same role uses is fine; no file is made; folders keep
 their times.
 """
 
@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from tixd import errors
 from tixd.config.environment import Environment, user
-from tixd.directory import Folder
+from tixd.directory import Folder, why_no_folder
 from tixd.runtime import control
 from tixd.runtime.http_server import bind_address
 from tixd.runtime.ownership import is_root_controlled
@@ -153,20 +153,34 @@ def check_control_socket(environment: Environment, role: str) -> str:
 def check_log_file(path: str, *, by_root: bool) -> str:
     """Try to write to it; by_root: root starts tixd, and hands it over where it is root's."""
     folder = os.path.dirname(os.path.abspath(path))
-    there = os.path.exists(path)
     if by_root and os.path.isdir(folder) and is_root_controlled(folder):
-        return f"{path}: root {'hands it over' if there else 'makes it'}"
+        return f"{path}: root {'hands it over' if os.path.exists(path) else 'makes it'}"
+    return _try_file(path, "TIX_LOG_FILE or -l", "/var/log")
+
+
+def check_history(path: str, setting: str) -> str:
+    """Try to write to the history, which `setting` names, and to the log that SQLite needs."""
+    _try_file(f"{path}-wal", setting, "/var/lib")
+    return _try_file(path, setting, "/var/lib")
+
+
+def _try_file(path: str, setting: str, place: str) -> str:
+    """Say that a file can be written to or made; place: where a service has folders for it."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if problem := why_no_folder(folder, setting):
+        raise errors.Unusable(f"the folder {problem}")
+    there = os.path.exists(path)
     if os.access(path if there else folder, os.W_OK, effective_ids=True):
         return f"{path}: can be {'written to' if there else 'made'} by {current_user()}"
     what = path if there else f"{path} is not there, and {folder}"
-    if os.path.isdir(folder) and os.statvfs(folder).f_flag & os.ST_RDONLY:
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
         raise errors.Unusable(
-            f"{what} is read-only here, for a service by its sandbox: name a file in /var/log/tixd,"
-            " of an instance in /var/log/tixd-NAME (TIX_LOG_FILE, -l)"
+            f"{what} is read-only here, for a service by its sandbox: name a file in {place}/tixd,"
+            f" of an instance in {place}/tixd-NAME, with {setting}"
         )
     raise errors.Unusable(
         f"{what} cannot be written to by {current_user()}: give that user the right,"
-        " or name another file (TIX_LOG_FILE, -l)"
+        f" or name another file with {setting}"
     )
 
 

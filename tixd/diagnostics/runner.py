@@ -146,6 +146,9 @@ def required_checks(
         found, role = list(_of_processing(loaded, by_root=by_root)), loaded.settings.role
     if path := logs.path_of(loaded.settings.log_file):
         found.append(Check("log file", _lazy("host.check_log_file", path, by_root=by_root), _HANGS))
+    if (history := loaded.settings.history) not in ("", "off") and role != "worker":
+        setting = "TIX_HISTORY" if role != "collector" else "historyFile or TIX_HISTORY"
+        found.append(Check("history", _lazy("host.check_history", history, setting), _HANGS))
     return [
         *found,
         *_of_addresses(loaded),

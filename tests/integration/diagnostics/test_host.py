@@ -89,12 +89,28 @@ def test_a_log_file_that_can_be_made_is_not_made(tmp_path):
 
 
 def test_a_log_file_in_a_folder_that_is_missing_is_wrong(tmp_path):
+    missing = f"the folder {tmp_path}/none is not there: make it, or correct "
     for by_root in (False, True):
-        with pytest.raises(
-            errors.Unusable,
-            match=r"cannot be written to by .*, or name another file \(TIX_LOG_FILE, -l\)",
-        ):
+        with pytest.raises(errors.Unusable) as caught:
             host_module.check_log_file(str(tmp_path / "none" / "log"), by_root=by_root)
+        assert str(caught.value) == f"{missing}TIX_LOG_FILE or -l"
+    with pytest.raises(errors.Unusable) as caught:
+        host_module.check_history(str(tmp_path / "none" / "h.sqlite"), "TIX_HISTORY")
+    assert str(caught.value) == f"{missing}TIX_HISTORY"
+
+
+def test_a_history_that_can_be_made_is_not_made(tmp_path):
+    path = str(tmp_path / "h.sqlite")
+    assert f"{path}: can be made by " in host_module.check_history(path, "TIX_HISTORY")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_history_on_a_read_only_volume_names_the_place_for_it(tmp_path):
+    with tmpfs(tmp_path / "disk", 64) as disk:
+        (disk / "h.sqlite").touch()
+        remount(disk, "ro")
+        with pytest.raises(errors.Unusable, match=r"name a file in /var/lib/tixd, .*TIX_HISTORY"):
+            host_module.check_history(str(disk / "h.sqlite"), "TIX_HISTORY")
 
 
 def test_a_log_file_on_a_read_only_volume_names_the_sandbox(tmp_path):

@@ -35,6 +35,23 @@ def test_a_log_file_is_tried_where_one_is_set(load):
     assert "log file" not in [check.what for check in required_checks(load({}, {}, None))]
 
 
+@pytest.mark.parametrize(
+    ("load", "role", "path", "is_tried"),
+    [
+        (loader.load, "standalone", "/h.sqlite", True),
+        (loader.load, "dispatcher", "/h.sqlite", True),
+        (loader.load, "worker", "/h.sqlite", False),
+        (loader.load, "standalone", "off", False),
+        (loader.load_collector, "", "/h.sqlite", True),
+        (loader.load_collector, "", "off", False),
+    ],
+)
+def test_a_history_is_tried_where_one_is_set_and_kept(load, role, path, is_tried):
+    loaded = load({"role": role} if role else {}, {"TIX_HISTORY": path}, None)
+    names = [check.what for check in required_checks(loaded)]
+    assert ("history" in names) is is_tried
+
+
 def test_the_collector_has_its_enabled_outputs_tried():
     environ = {"GRACC_KAFKA_ENABLE": "true", "GRACC_FILE_PATH": "/f"}
     loaded = loader.load_collector({}, environ, None)
