@@ -20,7 +20,7 @@ from tixd.reports.model import Installation
 from tixd.results.circuit_breaker import Change, CircuitBreaker, Key, Probe
 from tixd.results.in_flight import InFlight
 from tixd.results.payload import WindowResult, payload
-from tixd.results.response import Posting, PostOutcome, Request, skipped
+from tixd.results.response import Posting, PostOutcome, Request, skipped, with_hint
 from tixd.results.transport import basic_auth
 
 #: A request that changes nothing, and does not depend on any installation.
@@ -176,7 +176,7 @@ class ApiClient:
                 installation.path,
                 now=self._clock(),
                 **installation.labels,
-                reason=": ".join(filter(None, (answer.reason, answer.words))),
+                reason=": ".join(filter(None, (with_hint(answer.reason), answer.words))),
             )
         return count
 

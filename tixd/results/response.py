@@ -161,6 +161,7 @@ def _phrase(status: int) -> str:
 
 #: Beginning of a reason why a result is kept -> where to look.
 _HINTS = {
+    "HTTP 3": "redirects are not followed: correct TIX_API_HOST, TIX_API_PORT, TIX_API_SSL",
     "HTTP 401": "TIX_API_USER, TIX_API_PASSWORD",
     "HTTP 403": "TIX_API_USER must be an admin",
     "HTTP 404": "no such installation there, or TIX_API_HOST is another server",

@@ -366,6 +366,14 @@ def test_what_one_installation_meets_is_told_once_an_hour(api, client, clock):
     assert tally == {"posts_failed": 3, "posts_refused": 2, "posts_delayed": 2}
 
 
+def test_the_log_says_that_a_redirect_is_not_followed(api, client, clock):
+    api.answer(Behaviour(301, body=b"no"))
+    with heard() as log:
+        post(client, ONE, result(), Counter())
+    hint = "redirects are not followed: correct TIX_API_HOST, TIX_API_PORT, TIX_API_SSL"
+    assert f"HTTP 301 Moved Permanently ({hint}): no" in log.text
+
+
 def test_the_log_has_the_words_of_the_tix_api_on_one_line(api, client, caplog):
     api.answer(Behaviour(500, body=b'{"error":\n"no AS"}'))
     post(client, ONE, result())

@@ -53,5 +53,12 @@ def test_the_reason_names_the_status_in_our_words():
     assert response.of_status(599, None, NOW).reason == "HTTP 599"
 
 
+@pytest.mark.parametrize("status", [300, 301, 308])
+def test_a_redirect_says_which_settings_to_correct(status):
+    reason = response.of_status(status, None, 0.0).reason
+    hint = "redirects are not followed: correct TIX_API_HOST, TIX_API_PORT, TIX_API_SSL"
+    assert response.with_hint(reason) == f"{reason} ({hint})"
+
+
 def test_what_is_held_has_no_status():
     assert response.skipped("no credentials") == response.PostOutcome("skipped", "no credentials")
