@@ -66,4 +66,4 @@ def _print(section: str) -> None:
     if sys.stdout.isatty():
         click.echo(manual.rendered(section), nl=False)
     else:
-        print(section, end="")
+        print(manual.without_comments(section), end="")

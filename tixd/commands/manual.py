@@ -1,7 +1,7 @@
 """`tixd manual [PAGE]`: the manual, which is shipped with the program.
 
 On a terminal a page is rendered and shown through a pager, as git does it; elsewhere its Markdown
-is printed as it is.
+is printed, without the comments that mark what is made from the code.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ GAP_COLUMNS = 3
 WIDEST_COLUMNS = 120
 
 
+#: A line that marks the begin or end of a table made from the code.
+_COMMENT = re.compile(r"^<!-- .* -->\n", re.MULTILINE)
+
 #: A picture: its words, and its file.
 _PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]*)\)")
 
@@ -93,7 +96,16 @@ def command(name: str | None) -> None:
     elif sys.stdout.isatty():
         _show(text(name))
     else:
-        print(text(name), end="")
+        print(without_comments(text(name)), end="")
+
+
+def without_comments(page: str) -> str:
+    """Return the page without its lines that are comments.
+
+    >>> without_comments("One.\\n\\n<!-- sure -->\\n| a |\\n<!-- /sure -->\\n")
+    'One.\\n\\n| a |\\n'
+    """
+    return _COMMENT.sub("", page)
 
 
 def text(name: str) -> str:
