@@ -26,8 +26,10 @@ from tixd.history import sender_words, senders, store
 from tixd.history.sender_words import Row
 from tixd.runtime.status import duration
 
-#: The history of the service tixd@collector.
-SYSTEM_FILE = f"/var/lib/tixd-collector/{store.COLLECTOR_FILE_NAME}"
+#: Histories of the services tixd@collector, and tixd with the collector as its role.
+SYSTEM_FILES = tuple(
+    f"/var/lib/{folder}/{store.COLLECTOR_FILE_NAME}" for folder in ("tixd-collector", "tixd")
+)
 
 #: Most senders in a table; the others are counted.
 MAX_ROWS = 500
@@ -117,17 +119,18 @@ def _read(
 
 
 def _histories(invocation: AnyInvocation) -> list[str]:
-    """Return the files of the collectors that run here, or of one that ran here.
+    """Return the files of the collectors that run here, or of those that ran here.
 
     Raises NotRunning, or NotDone where they keep none.
     """
     try:
         histories = [role["history"] for role in ask_collectors(invocation)]
     except errors.NotRunning:
-        path = _own(invocation) if isinstance(invocation, CollectorInvocation) else SYSTEM_FILE
-        if not store.size_bytes(path):
+        named = [_own(invocation)] if isinstance(invocation, CollectorInvocation) else SYSTEM_FILES
+        found = [*filter(store.size_bytes, named)]
+        if not found:
             raise
-        return [path]
+        return found
     files = list(dict.fromkeys(history["file"] for history in histories if history))
     if not files:
         raise errors.NotDone(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from tixd.commands import probes
-from tixd.history import senders
+from tixd import errors
+from tixd.commands import Invocation, probes
+from tixd.history import senders, store
+from tixd.history.senders import SENDERS
 
 NOW = 1_700_000_000.0
 
@@ -90,3 +94,21 @@ def test_nothing_is_a_sentence_and_many_are_counted():
     assert lines[1] == "Bundles, records and failures are those since 2023-11-14 22:00 UTC."
     assert "The first 500 are shown" in lines[2]
     assert lines[3].startswith("7 more were dropped")
+
+
+@pytest.mark.parametrize("folder", ["tixd-collector", "tixd"])
+def test_where_no_collector_runs_the_history_of_either_service_is_read(
+    monkeypatch, tmp_path, folder
+):
+    def ask(_: object) -> None:
+        raise errors.NotRunning
+
+    files = [tmp_path / Path(file).relative_to("/var/lib") for file in probes.SYSTEM_FILES]
+    monkeypatch.setattr(probes, "ask_collectors", ask)
+    monkeypatch.setattr(probes, "SYSTEM_FILES", [str(file) for file in files])
+    asked = Invocation({}, None)
+    assert isinstance(CliRunner().invoke(probes.command, obj=asked).exception, errors.NotRunning)
+    (tmp_path / folder).mkdir()
+    store.open_for_writing(str(tmp_path / folder / "collector.sqlite"), [SENDERS]).close()
+    done = CliRunner().invoke(probes.command, obj=asked)
+    assert (done.exit_code, done.output) == (0, "No sender has been seen yet.\n")
