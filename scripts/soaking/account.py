@@ -79,15 +79,17 @@ def _explain(
 ) -> None:
     """Find the fault of each repeat."""
     seen: dict[Hashable, tuple[int, bool]] = {}
+    spans: list[tuple[int, int, Hashable]] = []
     for place, (key, heard) in enumerate(taken):
         if key in seen:
             account.repeated += 1
             before, was_heard = seen[key]
             if was_heard:
-                _blame(account, key, before, place, disturbances)
+                spans.append((before, place, key))
             else:
                 account.unanswered += 1
         seen[key] = place, heard
+    _blame(account, spans, [fault for fault in disturbances if fault.allowed])
     for fault in disturbances:
         if fault.repeated:
             by = account.repeated_by
@@ -99,19 +101,23 @@ def _explain(
 
 
 def _blame(
-    account: Account, key: Hashable, before: int, place: int, disturbances: list[Disturbance]
+    account: Account, spans: Iterable[tuple[int, int, Hashable]], faults: Sequence[Disturbance]
 ) -> None:
-    """Count a repeat at the last fault between both that may still have repeated one."""
-    between = [
-        fault
-        for fault in reversed(disturbances)
-        if before <= fault.last and fault.first <= place and fault.allowed
-    ]
-    for fault in between:
-        if fault.repeated < fault.allowed:
-            fault.repeated += 1
-            return
-    if between:
-        between[0].repeated += 1
-    else:
-        account.problems.append(f"repeated without a fault: {key}, posts {before} and {place}")
+    """Count each repeat at a fault between its two posts, none at more than it may have repeated.
+
+    faults: one after the other. From the last to the first each takes, of the repeats that may be
+    its, those that no earlier one can take, then others; so as many as possible are explained.
+    """
+    firsts: dict[int, list[int]] = {}
+    for before, place, key in spans:
+        near = [n for n, one in enumerate(faults) if before <= one.last and one.first <= place]
+        if near:
+            firsts.setdefault(near[-1], []).append(near[0])
+        else:
+            account.problems.append(f"repeated without a fault: {key}, posts {before} and {place}")
+    left: list[int] = []
+    for number, fault in reversed([*enumerate(faults)]):
+        left = sorted(left + firsts.get(number, []), reverse=True)
+        own = left.count(number)
+        fault.repeated = max(own, min(len(left), fault.allowed))
+        del left[: fault.repeated]

@@ -128,6 +128,12 @@ def test_a_repeat_is_that_of_an_earlier_fault_where_the_last_one_has_had_its_own
     assert (account.repeated_by, account.problems) == ({"journal": 1, "kill": 1}, [])
 
 
+def test_a_fault_gets_no_repeat_that_an_earlier_one_can_have_where_it_has_one_of_its_own():
+    reset, answers = Disturbance("reset", 1, 2, 1), Disturbance("answers", 3, 4, 1)
+    account = settled("xaybab", "abxy", "", reset, answers)
+    assert (account.repeated_by, account.problems) == ({"reset": 1, "answers": 1}, [])
+
+
 def test_a_fault_after_the_repeat_or_before_its_first_post_explains_nothing():
     assert settled("abca", "abc", "", Disturbance("kill", 4, 5, 9)).problems != []
     assert settled("cabb", "abc", "", Disturbance("kill", 0, 1, 9)).problems != []
