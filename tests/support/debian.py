@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+#: Held while something is installed: tests run several at a time.
+_LOCK = Path(tempfile.gettempdir(), "tixd-tests-install.lock")
 
 #: Where Debian keeps what is not for everybody's PATH.
 PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
@@ -38,7 +43,10 @@ def _found(find: Callable[[], str | None], name: str, package: str) -> str:
     if found := find():
         return found
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        _install(package)
+        with _LOCK.open("w") as lock:  # apt-get waits for no other one
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not find():
+                _install(package)
     return find() or cannot_run(f"no {name} (apt install {package})")
 
 

@@ -45,7 +45,8 @@ def wrong(settings: Settings) -> str:
 
 def answering(line: str) -> StandInProxy:
     """A server that answers everything with this status line."""
-    return StandInProxy(refusal=f"HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n".encode())
+    head = f"HTTP/1.1 {line}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    return StandInProxy(refusal=head.encode())
 
 
 def test_an_api_that_takes_our_credentials_is_fine_and_gets_no_post(there):
