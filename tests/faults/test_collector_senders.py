@@ -15,6 +15,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
+from tests.support import gratia, memory
 from tests.support.bundles import PING, form, job
 from tests.support.chosen import few
 from tests.support.collecting import FORM
@@ -241,6 +242,19 @@ def test_2000_connections_and_256_descriptors_do_not_end_accepting(tmp_path):
             sock.close()
         assert collector.post(form(["good"])) == 200
         assert collector.log("unexpected") == []
+
+
+def test_large_bodies_leave_no_memory_taken(collector):
+    """Of growing size: what each frees is no reason to take the next one's from the heap."""
+    assert collector.post(form(["first"])) == 200
+    before = memory.resident_bytes(collector.pid)
+    for size in (200_000, 400_000, 800_000, 1_100_000) * 4:
+        record = gratia.job(f"<S>{'x' * size}</S>")
+        assert collector.post(envelope(f"<RecordEnvelope>{record}</RecordEnvelope>")) == 200
+    more = memory.resident_bytes(collector.pid) - before
+    sys.stdout.write(f"16 bundles of up to 1.1 MB: {more >> 10} KiB more\n")
+    assert more < 4 * 2**20
+    assert collector.post(form(["good"])) == 200
 
 
 def test_sixty_four_bodies_of_20_mb_at_once_are_refused_within_memory(collector):

@@ -53,6 +53,7 @@ PURE_BUT = {
 
 #: Modules of under 60 lines that one other module uses, with the reason why they stand alone.
 CRUMBS = {
+    "allocator": "a call of the C library, which few modules may make",
     "health": "a command",
     "pages": "the table that each new page is written into",
     "words": "a page",

@@ -25,7 +25,7 @@ from tixd.history import store
 from tixd.history.senders import SENDERS, SenderLog
 from tixd.history.writer import HistoryWriter, running
 from tixd.page.handler import PageHandler
-from tixd.runtime import tasks
+from tixd.runtime import allocator, tasks
 from tixd.runtime.http_server import EVERY_OTHER, METRICS
 from tixd.runtime.service import Service
 from tixd.runtime.startup import exit_now
@@ -46,6 +46,7 @@ def run(loaded: CollectorConfig, reload: Callable[[], CollectorConfig], pprof: s
 
     Raises ConfigError, or CannotStart where an address or the file is not available.
     """
+    allocator.give_large_blocks_back()
     Collector(loaded, reload, pprof).live()
 
 
