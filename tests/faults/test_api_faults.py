@@ -69,6 +69,9 @@ SOON = {
     "TIX_API_TOTAL_SECONDS": "1.5",
 }
 
+#: How long a cycle may take on a busy machine, and yet shorter than that minute.
+MOST_SECONDS = 40.0
+
 #: A service whose cycles come quickly.
 PERIODIC = {"TIX_PROCESSING_PERIOD": SHORT, "TIX_WORKERS": str(WORKERS)}
 
@@ -127,7 +130,7 @@ def test_what_the_tix_api_does_not_take_is_kept_and_posted_later(base, api, name
     api.answer(fault.behaviour)
     begun = time.monotonic()
     ended = once(base, api.port, TIX_WORKERS=str(WORKERS), **SOON if fault.late else {})
-    assert time.monotonic() - begun < 10, "deadlines hold"
+    assert time.monotonic() - begun < MOST_SECONDS, "deadlines hold"
     everything_was_kept(ended, ledger, base)
     assert fault.fewest <= len(api.posts) <= fault.most
     drained(base, api, ledger)
