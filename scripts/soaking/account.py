@@ -15,8 +15,8 @@ from typing import Any
 class Disturbance:
     """A fault that may repeat what was in flight.
 
-    first, last: how many had been taken when it began, and when all had recovered; allowed: how
-    many it may repeat; repeated: how many it has.
+    first, last: how many had been taken when it began, and when the next one did; allowed: how many
+    it may repeat; repeated: how many it has.
     """
 
     name: str

@@ -252,6 +252,8 @@ class World:
     def do(self, planned: Planned) -> None:
         """Do a fault, wait until all works again, and note both."""
         name, first, self._allowed = planned.fault.name, self.taken_count(), planned.fault.repeats
+        if self.disturbances:  # what a relay had held back may come in the pause after its fault
+            self.disturbances[-1].last = first
         second = round(time.monotonic() - self.begun, 1)
         outcome, proof = self._outcome(planned)
         self._undo(name)
