@@ -106,12 +106,14 @@ def probing(collector: Collector, broker: Broker, answers: Answers) -> Iterator[
         thread.join(120)
 
 
-def flood(collector: Collector, broker: Broker, body: bytes, *, is_gzip: bool) -> Answers:
+def flood(
+    collector: Collector, broker: Broker, body: bytes, *, is_gzip: bool, at_once: int = AT_ONCE
+) -> Answers:
     """What many of these bodies at once are answered, and good probes meanwhile."""
     answers = Answers()
-    with probing(collector, broker, answers), ThreadPoolExecutor(AT_ONCE) as pool:
+    with probing(collector, broker, answers), ThreadPoolExecutor(at_once) as pool:
         answers.hostile.update(
-            pool.map(lambda _: post(collector.port, body, is_gzip=is_gzip), range(AT_ONCE))
+            pool.map(lambda _: post(collector.port, body, is_gzip=is_gzip), range(at_once))
         )
     return answers
 
@@ -220,6 +222,15 @@ def sends_chunks_of_one_byte(port: int, ended: threading.Event) -> None:
             sock.sendall(head.encode())
             while not ended.is_set():
                 sock.sendall(chunks)
+
+
+@pytest.mark.alone
+def test_where_every_place_is_taken_a_good_bundle_is_told_to_come_again(tmp_path, broker):
+    with collecting(tmp_path, broker, maxRequests="64") as collector:
+        body = KINDS["10,000 small records"][0]()
+        answers = flood(collector, broker, body, is_gzip=False, at_once=64)
+        assert set(answers.good) <= {200, 503}
+        assert collector.post(form(range(15))) == 200
 
 
 @pytest.mark.alone
