@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import made, waiting
+from tests.support import made
 from tests.support.chosen import few
-from tests.support.histories import PARTS, seen, told
+from tests.support.histories import PARTS, seen, told, write_all
 from tests.support.program import ROOT, TIXD, environment, until
 from tests.support.service import Service, service
 from tests.support.stand_in_api import Behaviour, StandInApi
@@ -97,10 +97,7 @@ def agrees(tmp_path: Path, count: int) -> None:
 
     async def run() -> None:
         async with running(HistoryWriter(str(path), PARTS, store.Limits(90.0, 2**30))) as writer:
-            for number, record in enumerate(day.records(), 1):
-                writer.put("results", record)
-                if number in (STEPS * count, number // 20_000 * 20_000):
-                    await waiting.until(lambda: writer.view().written == number)  # noqa: B023
+            await write_all(writer, day.records())
 
     asyncio.run(run())
     rows = listed(tmp_path, tmp_path, TIX_HISTORY=str(path))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support import waiting
 from tests.support.results import result
 from tixd.asn.origin import Origin
 from tixd.history import store
@@ -23,6 +24,9 @@ PARTS = (CYCLES, results_part(600.0, "/reports"))
 
 #: Limits that no test reaches by chance.
 WIDE = store.Limits(days=36_500, max_bytes=2**30)
+
+#: Records that are put before the writer has written those before.
+PUT_AT_ONCE = 20_000
 
 #: An answer of the tix-api for each fate.
 ANSWERS: dict[Fate, PostOutcome] = {
@@ -68,6 +72,20 @@ def seen(state: Mapping[str, object] | None = None, **job: Any) -> str:
     found = recorder(**job)
     found.state = {**WELL, **(state or {})}
     return found.text()
+
+
+async def write_all(writer: HistoryWriter, records: Iterable[str]) -> None:
+    """Let a writer write these, never with more waiting than it keeps."""
+    put = 0
+    for put, record in enumerate(records, 1):
+        writer.put("results", record)
+        if put % PUT_AT_ONCE == 0:
+            await _written(writer, put)
+    await _written(writer, put)
+
+
+async def _written(writer: HistoryWriter, count: int) -> None:
+    await waiting.until(lambda: writer.view().written == count)
 
 
 @contextlib.asynccontextmanager

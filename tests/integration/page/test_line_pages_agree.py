@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.histories import ANSWERS, PARTS, WELL, WIDE
+from tests.support.histories import ANSWERS, PARTS, WELL, WIDE, write_all
 from tests.support.page_reader import Reader
 from tests.support.service import snapshot
 from tixd.analysis.summary import Direction, Summary
@@ -103,10 +103,7 @@ def written(day: Day, path: Path) -> None:
 
     async def run() -> None:
         async with running(HistoryWriter(str(path), PARTS, WIDE)) as writer:
-            for number, record in enumerate(day.records()):
-                writer.put("results", record)
-                if number % 20_000 == 19_999:
-                    await asyncio.sleep(1.5)
+            await write_all(writer, day.records())
 
     asyncio.run(run())
 
