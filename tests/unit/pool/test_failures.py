@@ -108,26 +108,23 @@ def test_crashes_with_nothing_in_hand_make_the_installation_wait() -> None:
     assert policy.is_waiting(JOB, 1.0)
 
 
-def test_three_kills_in_a_row_make_the_installation_wait_ever_longer() -> None:
+@pytest.mark.parametrize(
+    ("end", "unit_seconds", "expected"),
+    [
+        (WorkerExit("signal", 9, phase()), 3600, [1, 2, 4, 8, 16, 24, 24]),
+        (WorkerExit("memory", 0, phase()), 60, [1, 2, 4, 8, 16, 32, 60]),
+    ],
+    ids=["kills: hours", "lack of memory, three times in one moment: minutes"],
+)
+def test_three_ends_in_a_row_make_the_installation_wait_ever_longer(end, unit_seconds, expected):
     policy, now, waits = FailurePolicy(), 0.0, []
-    for _ in range(7):
-        tries = [policy.next_try(JOB, WorkerExit("signal", 9, phase()), now) for _ in range(3)]
+    for _ in expected:
+        tries = [policy.next_try(JOB, end, now) for _ in range(3)]
         assert [again is None for again in tries] == [False, False, True]
-        hours = next(h for h in range(1, 48) if not policy.is_waiting(JOB, now + h * 3600))
-        waits.append(hours)
-        now += hours * 3600
-    assert waits == [1, 2, 4, 8, 16, 24, 24]
-
-
-def test_three_jobs_that_lack_memory_in_one_moment_make_it_wait_for_a_minute() -> None:
-    policy, now, waits = FailurePolicy(), 0.0, []
-    for _ in range(7):
-        tries = [policy.next_try(JOB, WorkerExit("memory", 0, phase()), now) for _ in range(3)]
-        assert [again is None for again in tries] == [False, False, True]
-        minutes = next(m for m in range(1, 99) if not policy.is_waiting(JOB, now + m * 60))
-        waits.append(minutes)
-        now += minutes * 60
-    assert waits == [1, 2, 4, 8, 16, 32, 60]
+        ends = (n for n in range(1, 99) if not policy.is_waiting(JOB, now + n * unit_seconds))
+        waits.append(next(ends))
+        now += waits[-1] * unit_seconds
+    assert waits == expected
 
 
 def test_another_installation_does_not_wait() -> None:
