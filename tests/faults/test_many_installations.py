@@ -175,7 +175,7 @@ def _scan(line: dict[str, Any]) -> Scan:
     [NORMAL, pytest.param(FULL, marks=[pytest.mark.long, pytest.mark.timeout(1800)])],
     ids=["normal", "full"],
 )
-def test_whoever_has_work_among_very_many_is_served_in_each_cycle(
+def test_each_cycle_serves_every_installation_that_has_work_however_many_others_have_none(
     tmp_path: Path, size: Size
 ) -> None:
     base, arrivals = tmp_path / "reports", Arrivals()
