@@ -161,7 +161,7 @@ class Processing(World):
         return name, self.roles[name].state / "schedule" / "history.sqlite"
 
     def skipped(self) -> int:
-        """Return how many installations were skipped, for their jobs were still running."""
+        """Return how many installations were skipped because their jobs still ran."""
         found: int = self.roles[self.history()[0]].told()["counts"].get("installations_skipped", 0)
         return found
 

@@ -127,7 +127,7 @@ async def _cycle(settings: Settings, runtime_folder: str, counts: Counter[str]) 
 
 def _show(counts: Counter[str], base: str, seconds: float) -> None:
     looked_at = f"installations looked at in {seconds:.1f} s"
-    is_complete = "results_waiting" in counts
+    is_complete = "results_waiting" in counts  # not counted where a signal ended the cycle
     if is_complete and not counts["installations_queued"]:
         looked_at += f": no folder <user>/<installation> in {base}"
     print(count_line(counts["installations_queued"], looked_at))

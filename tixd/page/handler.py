@@ -94,7 +94,8 @@ class PageHandler:
             words = "the page is busy, or the volume of the history hangs; come again in a moment"
             return _plain(words, 503, Retry_After=str(RETRY_SECONDS))
         except ImportError as error:
-            words = f"tixd was replaced on disk while it runs ({bounded.error(error)}): restart it"
+            words = f"the pages cannot be loaded: {bounded.error(error)}"
+            words += "; if tixd was replaced on disk since it started, restart it"
             return _plain(words, 503)
         except Exception as error:  # noqa: BLE001 - answered, and logged
             now = time.monotonic()

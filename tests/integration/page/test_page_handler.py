@@ -374,6 +374,7 @@ def test_a_program_that_was_replaced_on_disk_is_no_fault_of_a_page(host, monkeyp
     monkeypatch.setattr(render, "answer", replaced)
     answer = ask(host, "/")
     assert status(answer) == 503
+    assert b"cannot import name 'new'" in answer
     assert b"restart it" in answer
 
 
