@@ -30,6 +30,7 @@ import ssl
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Literal, Self, cast
@@ -143,13 +144,17 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A post that came in, the status it got (None: none was sent), and whether it was kept."""
+    """A post that came in, the status it got (None: none was sent), and whether it was kept.
+
+    at: when it came, by a clock that never steps.
+    """
 
     user: int
     installation: int
     body: dict[str, Any]
     status: int | None
     kept: bool
+    at: float = field(default_factory=time.monotonic)
 
 
 Decide = Callable[[int, int, dict[str, Any]], Behaviour]

@@ -117,9 +117,11 @@ async def test_a_stop_with_many_posts_in_flight_waits_for_these_alone(tmp_path, 
     done = [future.result() for future in futures]
     begun = [d for d in done if d.counts != {"jobs_not_begun": 1}]
     finished = [d for d in begun if d.counts != {"jobs_not_finished": 1}]
-    assert len(finished) >= 18
-    assert all(d.counts["windows_posted"] == 1 and d.has_more for d in finished)
-    assert len(api.posts) == 24 + len(finished), "what was given but not begun is not begun"
+    posted = [d for d in finished if d.counts]  # the stop may come between a job and its window
+    assert len(posted) >= 18
+    assert all(d.counts["windows_posted"] == 1 for d in posted)
+    assert all(d.has_more for d in finished)
+    assert len(api.posts) == 24 + len(posted), "what was given but not begun is not begun"
 
 
 @pytest.mark.alone
