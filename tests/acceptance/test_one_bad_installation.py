@@ -38,6 +38,9 @@ FAILING, BAD, GOOD = 3, 1_600_000_000, (1_600_000_600, 1_600_001_200, 1_600_001_
 #: Quick deadlines: an unknown installation costs one of them.
 QUICK = {"TIX_API_READ_SECONDS": "3", "TIX_WORKERS": "2"}
 
+#: Lines of /metrics once the posts of the three have been counted.
+COUNTED = ('tixd_posts_total{outcome="unanswered"} 2.0', 'tixd_posts_total{outcome="failed"} 1.0')
+
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
@@ -129,12 +132,20 @@ def failed_list(running: Service) -> dict[int, dict]:
     return {row["user"]: row for row in map(json.loads, done.stdout.splitlines())}
 
 
-def test_the_service_posts_them_names_three_and_rings_for_them_alone(promtool, tmp_path, base, api):
-    with service(base, tmp_path, api.port, **QUICK) as running:
+def metrics_of_an_idle_service(folder: Path, api: StandInApi) -> str:
+    """What /metrics shows before any post."""
+    (folder / "base").mkdir(parents=True)
+    with service(folder / "base", folder, api.port) as running:
         until(lambda: running.get("/metrics")[1])
-        before = running.get("/metrics")[1]
+        return running.get("/metrics")[1]
+
+
+def test_the_service_posts_them_names_three_and_rings_for_them_alone(promtool, tmp_path, base, api):
+    before = metrics_of_an_idle_service(tmp_path / "idle", api)
+    with service(base, tmp_path, api.port, **QUICK) as running:
         until(lambda: len(named(running.log())) == 3 and posted_windows(api) >= {*USERS[2:]})
         until(lambda: set(failed_list(running)) == {*UNKNOWN, FAILING})
+        until(lambda: {*COUNTED} <= {*running.get("/metrics")[1].splitlines()})
         found, after = failed_list(running), running.get("/metrics")[1]
         all_named(running.log())
         assert running.told()["api"]["kept_since"] is None, "nothing general is told"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import threading
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from tests.support.collector import Collector, Pair, with_history
 from tests.support.direct import QUEUE, bound_queue, identities, to_broker
 from tests.support.program import until
 from tests.support.senders import Senders
+from tests.support.spreadsheet import formulas
 from tests.support.terminal import screen
 
 #: Names that lead astray where an address or a form is made of them.
@@ -29,9 +28,6 @@ ASTRAY = (
     *("<script>alert(1)</script>", "<img src=//evil.example/x onerror=alert(1)>", "{{7*7}}"),
     *("\u0645\u0631\u062d\u0628\u0627 1", "javascript:alert(1)", "//evil.example/", "a\\b"),
 )
-
-#: Texts that a spreadsheet computes begin so.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +141,7 @@ def test_a_name_is_text_in_the_browser_and_no_formula_in_a_spreadsheet(collector
     for name in names:
         assert collector.send(name, "a", bundlesize="7") == 400
     rows = seen(collector, len(names))
-    cells = csv.reader(io.StringIO(collector.ask("GET", "/collector.csv")[1].decode()))
-    assert [cell for row in cells for cell in row if cell.startswith(FORMULA)] == []
+    assert formulas(collector.ask("GET", "/collector.csv")[1].decode()) == []
     with looking(browser, url(collector)) as look:
         links = look.page.locator("th.sender a")
         shown = {link.inner_text(): link.get_attribute("href") for link in links.all()}
