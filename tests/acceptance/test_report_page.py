@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.browser import NARROW, WIDE, chromium, looking
+from tests.support.chosen import few
 from tests.support.made import lay_out, made_reports
 from tests.support.recordings import OWN, reports
 from tests.support.recordings import lay_out as lay_out_recorded
@@ -55,8 +57,10 @@ def own(tree):
     return file
 
 
-@pytest.mark.parametrize("script", [True, False])
-@pytest.mark.parametrize("width", [NARROW, WIDE])
+@pytest.mark.parametrize(
+    ("width", "script"),
+    few(itertools.product((NARROW, WIDE), (True, False)), (NARROW, True), (WIDE, False)),
+)
 def test_the_page_opens_offline_complains_of_nothing_and_asks_nobody(browser, own, width, script):
     with looking(browser, f"file://{own}", width=width, script=script) as seen:
         assert (seen.complaints, seen.asked, seen.overflows()) == ([], {""}, False)

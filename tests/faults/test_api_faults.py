@@ -118,7 +118,7 @@ def drained(base: Path, api: StandInApi, ledger: Ledger) -> Ended:
 @pytest.mark.parametrize(
     "name",
     [
-        *few([n for n in FAULTS if n != "silent"], "500", "404", "401", "stores, then cuts"),
+        *few([n for n in FAULTS if n != "silent"], "500", "401", "stores, then cuts"),
         pytest.param("silent", marks=pytest.mark.alone),
     ],
 )

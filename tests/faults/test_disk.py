@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import made
+from tests.support.chosen import few
 from tests.support.ledger import Ledger, kept, reports_left, set_back_pauses, temporary_files
 from tests.support.program import begin, once, until
 from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
@@ -157,10 +158,13 @@ def test_an_installation_that_another_process_works_on_is_left_to_it(tmp_path):
 #: Settings with which a worker waits longer for the tix-api than any test.
 PATIENT = {"TIX_API_READ_SECONDS": "100", "TIX_API_TOTAL_SECONDS": "100", "TIX_WORKERS": "2"}
 
+#: How a signal comes: from a shell, from a service manager, from a terminal.
+SIGNALS = ((os.kill, signal.SIGTERM), (os.killpg, signal.SIGTERM), (os.killpg, signal.SIGINT))
+
 
 @pytest.mark.parametrize(
     ("send", "number"),
-    [(os.kill, signal.SIGTERM), (os.killpg, signal.SIGTERM), (os.killpg, signal.SIGINT)],
+    few(SIGNALS, SIGNALS[0]),
     ids=["kill", "systemd", "Ctrl-C"],
 )
 def test_a_signal_ends_the_cycle_after_the_windows_in_hand(tmp_path, send, number):

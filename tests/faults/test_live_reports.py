@@ -116,7 +116,7 @@ class Pace:
     slack_seconds: float = 5.0
 
 
-FAST = Pace(minutes=0.25, period_minutes=0.05, every_seconds=0.5, installations=6)
+FAST = Pace(minutes=0.15, period_minutes=0.05, every_seconds=0.5, installations=6)
 LIVE = Pace(minutes=10.0, period_minutes=1.0, every_seconds=60.0, installations=24)
 #: Run by hand for the figures: TIXD_SOAK_MINUTES=60.
 SOAK_MINUTES = float(os.environ.get("TIXD_SOAK_MINUTES", "0"))

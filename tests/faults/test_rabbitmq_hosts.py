@@ -182,7 +182,7 @@ def password_changes(site: Site) -> None:
 @pytest.mark.parametrize(
     ("users", "kills", "cut_seconds"),
     [
-        pytest.param(200, 3, 20.0, id="3 kills"),
+        pytest.param(60, 2, 10.0, id="2 kills"),
         pytest.param(
             1000, 20, 90.0, id="20 kills", marks=[pytest.mark.long, pytest.mark.timeout(2400)]
         ),
