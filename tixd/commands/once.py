@@ -57,7 +57,8 @@ async def drain(
 
     def on_job_done(done: JobResult) -> None:
         counts.update(done.counts)
-        progress(queue.taken - queue.open, queue.taken)
+        ended = 0 if done.has_more else 1  # it is open until this has been told
+        progress(queue.taken - queue.open + ended, queue.taken)
 
     consuming = tasks.start(consume(queue, pool, on_job_done), "consumer of the queue")
     try:

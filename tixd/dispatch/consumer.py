@@ -51,5 +51,5 @@ async def _consume_in_turn(
         if "jobs_not_begun" in result.counts:
             await delivery.release()
             return
+        on_job_done(result)  # first: a stop ends this while the broker is waited for
         await (delivery.requeue_last() if result.has_more else delivery.ack())
-        on_job_done(result)
