@@ -106,6 +106,7 @@ def run(
                 _roles(base, api.port, begin, workers, broker) as roles,
             ):
                 bench = _Watch(roles, api, broker)
+                _require_time_before(begin)
                 for user in (base / "staged").iterdir():
                     user.rename(base / "reports" / user.name)
                 return bench.until(installations * windows)
@@ -114,6 +115,11 @@ def run(
         finally:
             for name in ("reports", "state", "api"):
                 shutil.rmtree(base / name)
+
+
+def _require_time_before(begin: float) -> None:
+    if time.time() > begin - MARGIN_SECONDS:
+        raise _NotReady
 
 
 @contextlib.contextmanager
@@ -138,8 +144,6 @@ def _roles(
             roles.append(stack.enter_context(role))
         for role in roles:
             role.runs()
-        if time.time() > begin - MARGIN_SECONDS:
-            raise _NotReady
         yield roles
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import threading
@@ -203,11 +204,12 @@ def test_a_process_that_cannot_be_made_leaves_no_descriptor(one, monkeypatch):
 
     monkeypatch.setattr(SpawnProcess, "start", refuse)
     counts = []
+    gc.collect()  # or what earlier tests have left is closed meanwhile
     for _ in range(3):  # the first one may begin the helper of multiprocessing
         with pytest.raises(OSError, match="too many processes"):
             WorkerProcess.start("", b"", one)
         counts.append(len(os.listdir("/proc/self/fd")))
-    assert counts[1] == counts[2]
+    assert counts[2] <= counts[1]
 
 
 @in_loop

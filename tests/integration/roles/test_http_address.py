@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.log_events import heard
+from tests.support.stand_in_api import closed_port
 from tixd import errors
 from tixd.config.loader import load
 from tixd.config.settings import Settings
@@ -62,8 +63,8 @@ def test_the_usual_address_is_tried_again_by_whoever_takes_over(monkeypatch: pyt
             await second.open_http()
         assert not await is_open(port)
 
-    with socket.create_server(("127.0.0.1", 0)) as taken, heard() as log:
-        port = taken.getsockname()[1]
+    port = closed_port()  # or another process is given it meanwhile
+    with socket.create_server(("127.0.0.1", port)) as taken, heard() as log:
         usual = property(lambda _: f"127.0.0.1:{port}")
         monkeypatch.setattr(Settings, "http_address_used", usual)
         asyncio.run(take_over(taken, port))

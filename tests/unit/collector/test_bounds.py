@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
-from collections.abc import Iterator
 from xml.parsers import expat
 
 import pytest
@@ -65,17 +63,6 @@ def measured(source: bytes) -> tuple[int, int, int]:
     with contextlib.suppress(expat.ExpatError):
         parser.Parse(source, True)
     return counts[0], wide[0], longest[0]
-
-
-@pytest.fixture
-def small_heap() -> Iterator[None]:
-    """Keep what earlier tests have left in this process out of the garbage collector's way.
-
-    A collection over all of it takes longer than any step; a collector has no such heap.
-    """
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @given(st.lists(tags(), max_size=12).map("".join))

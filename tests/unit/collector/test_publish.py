@@ -36,7 +36,7 @@ async def in_turns(work: Steps[Rendered]) -> Rendered:
         await asyncio.sleep(0)
 
 
-def publish(sinks: Sequence[MemorySink], *identities: str, seconds: float = 5.0) -> None:
+def publish(sinks: Sequence[MemorySink], *identities: str, seconds: float = 60.0) -> None:
     """Publish these records."""
     asyncio.run(SinkGroup(sinks, seconds).publish(records(*identities), in_turns))
 
@@ -103,7 +103,7 @@ def test_rendering_lets_others_have_a_turn_after_each_long_record(count: int):
 
     async def turns() -> int:
         publishing = asyncio.create_task(
-            SinkGroup([MemorySink("xml")], 5.0).publish(many, in_turns)
+            SinkGroup([MemorySink("xml")], 60.0).publish(many, in_turns)
         )
         number = 0
         while not publishing.done():
@@ -116,7 +116,7 @@ def test_rendering_lets_others_have_a_turn_after_each_long_record(count: int):
 
 
 def test_publishing_a_large_bundle_takes_no_more_memory_than_one_of_its_parts():
-    outputs = SinkGroup([MemorySink(), MemorySink()], 5.0)
+    outputs = SinkGroup([MemorySink(), MemorySink()], 60.0)
     few, many = records("1"), records(*map(str, range(5000)))
     assert outputs.memory_bytes(few) == 2 * COPIES * few[0].memory_bytes
     assert outputs.memory_bytes(many) < 2 * COPIES * (PART_BYTES + 10_000)
