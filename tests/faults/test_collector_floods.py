@@ -194,6 +194,7 @@ def stalling(port: int, count: int, start: bytes) -> Iterator[None]:
         yield
 
 
+@pytest.mark.alone
 def test_a_good_bundle_is_taken_although_large_bodies_stall(tmp_path, broker):
     start = beginning(16 << 20, (16 << 20) - 2048)
     with collecting(tmp_path, broker) as collector, stalling(collector.port, 17, start):

@@ -257,6 +257,7 @@ def test_large_bodies_leave_no_memory_taken(collector):
     assert collector.post(form(["good"])) == 200
 
 
+@pytest.mark.alone
 def test_sixty_four_bodies_of_20_mb_at_once_are_refused_within_memory(collector):
     body = b"command=update&arg1=" + bytes(20_000_000)
     collector.forget_peak()

@@ -21,6 +21,11 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder in one step: who uses it may make files in it meanwhile."""
+    shutil.rmtree(folder.rename(folder.with_name(f"{folder.name}-removed")), ignore_errors=True)
+
+
 def replaced_worker(daemon: Service) -> int:
     """Kill a worker; the process id of the one that is ready in its place."""
     (worker,) = daemon.workers()
@@ -37,7 +42,7 @@ def ready(daemon: Service, but: int = 0) -> bool:
 
 def test_workers_are_replaced_and_questions_answered_after_the_runtime_folder_went(base, tmp_path):
     with service(base, tmp_path / "state", closed_port()) as daemon:
-        shutil.rmtree(tmp_path / "state" / "run")
+        remove(tmp_path / "state" / "run")
         until(
             lambda: daemon.log("workers_socket_replaced") and daemon.log("control_socket_replaced")
         )
@@ -52,7 +57,7 @@ def test_where_no_runtime_folder_can_be_made_workers_are_replaced_all_the_same(b
     run = tmp_path / "state" / "run"
     with service(base, tmp_path / "state", closed_port()) as daemon:
         (worker,) = daemon.workers()
-        shutil.rmtree(run)
+        remove(run)
         run.touch()
         until(lambda: daemon.log("workers_socket_replaced"))
         worker.kill()
@@ -66,7 +71,7 @@ def test_where_no_runtime_folder_can_be_made_workers_are_replaced_all_the_same(b
 def test_a_worker_that_starts_while_the_socket_is_removed_is_started_again(base, tmp_path):
     with service(base, tmp_path / "state", closed_port()) as daemon:
         (worker,) = daemon.workers()
-        shutil.rmtree(tmp_path / "state" / "run")
+        remove(tmp_path / "state" / "run")
         worker.kill()
         until(lambda: ready(daemon, but=worker.pid))
         assert daemon.workers()[0].pid != worker.pid
@@ -75,7 +80,7 @@ def test_a_worker_that_starts_while_the_socket_is_removed_is_started_again(base,
 def test_the_leader_leads_on_where_its_schedule_folder_is_removed(base, tmp_path):
     schedule, port = tmp_path / "state" / "schedule", closed_port()
     with service(base, tmp_path / "state", port, TIX_PROCESSING_PERIOD="0.05") as daemon:
-        shutil.rmtree(schedule)
+        remove(schedule)
         until(lambda: daemon.log("leader_lock_replaced"))
         until((schedule / "tixd-schedule.json").exists)
         with Service(base, tmp_path / "state", port, name="second") as second:

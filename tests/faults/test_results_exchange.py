@@ -16,7 +16,7 @@ from tests.support.histories import rows
 from tests.support.ledger import at_api
 from tests.support.program import until
 from tests.support.service import Service
-from tests.support.site import PATIENCE, START, Fleet, is_ready
+from tests.support.site import PATIENCE, START, Fleet, is_ready, open_messages
 from tests.support.stand_in_api import StandInApi
 from tixd import errors
 from tixd.queues.results_exchange import EXCHANGE, QUEUE
@@ -45,6 +45,7 @@ def one_host_posts(worker: Service, base: Path, api: StandInApi, users: range) -
         for user in users:
             made.installation(base, START, 28, user=user)
         until(lambda: len(api.accepted) == 2 * users.stop - 2, PATIENCE)
+        until(lambda: open_messages(worker) == 0, PATIENCE)  # the jobs have ended, and told of it
         assert worker.ends()[0] == 0
 
 

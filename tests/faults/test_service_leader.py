@@ -59,7 +59,7 @@ def test_a_parent_killed_in_mid_scan_is_followed_by_one_that_scans_all(tmp_path)
             held.let_go()
         assert killed.log("cycle_scanned") == [], "the fault came too late"
         with service(base, tmp_path, api.port) as next_one:
-            until(lambda: set(at_api(api)) == ledger.expected)
+            until(lambda: set(at_api(api)) == ledger.expected and next_one.log("cycle_scanned"))
             assert next_one.log("cycle_scanned")[0]["installations_queued"] == 2
             assert next_one.ends()[0] == 0
         ledger.settled()
@@ -75,7 +75,7 @@ def test_a_stand_by_says_who_leads_and_takes_over(tmp_path, number):
         service(base, tmp_path, api.port) as leader,
         Service(base, tmp_path, api.port, name="second") as second,
     ):
-        until(lambda: len(api.posts) == 1 and second.in_state("standing by"))
+        until(lambda: second.in_state("standing by") and leader.log("cycle_scanned") and api.posts)
         told = (second.log("standing_by")[0]["leader"], second.told()["leader"])
         assert all(words.startswith(f"pid {leader.pid} on ") for words in told)
         assert second.get("/readyz") == (200, "ready\n")

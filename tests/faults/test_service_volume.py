@@ -84,8 +84,10 @@ def test_reports_that_vanish_are_processed_when_they_are_back(tmp_path):
             until(lambda: daemon.log("scan_failed"))
             until(lambda: daemon.get("/readyz")[0] == 503)
             until(lambda: daemon.log("volume_not_usable"))
+            expected = Ledger(away, api).expected  # before any of it can be posted
             away.rename(base)
             ledger = Ledger(base, api)
+            ledger.expected = expected
             until(lambda: api.accepted)
             until(lambda: is_ready(daemon) and daemon.log("volume_usable"))
             assert len(daemon.log("volume_not_usable")) == 1

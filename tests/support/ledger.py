@@ -84,10 +84,18 @@ def on_disk(base: Path) -> Iterator[Key]:
 
 def timestamps(folder: Path) -> Iterator[int]:
     """The results' timestamps of the windows in an installation's folder, in order."""
-    given_up = set(journal(folder).names)
-    own = [found for found in installations(str(folder)) if found.path == str(folder)]
-    reports = [r for found in own for r in found.reports() if r.name not in given_up]
+    while True:
+        given_up, names = _state(folder)
+        own = [found for found in installations(str(folder)) if found.path == str(folder)]
+        reports = [r for found in own for r in found.reports() if r.name not in given_up]
+        if _state(folder) == (given_up, names):  # or a worker has given up some meanwhile
+            break
     yield from (last for window in windows(reports) if (last := _last(window)) is not None)
+
+
+def _state(folder: Path) -> tuple[set[str], list[str]]:
+    """What the journal has given up, and then which reports are there."""
+    return set(journal(folder).names), reports_left(folder)
 
 
 def reports_left(folder: Path) -> list[str]:
