@@ -100,7 +100,7 @@ def test_all_is_fine_beside_a_service_that_does_not_notice(tmp_path):
         service(base, state, api.port) as running,
     ):
         until(lambda: running.log("cycle_scanned") and not running.told()["open"])
-        until(lambda: any(state.rglob("history.sqlite-wal")))
+        until(lambda: any(state.rglob("history.sqlite-shm")))
         before, log = contents(tmp_path), running.log()
         code, lines = told(beside(running, base, api.port))
         assert all_fine(code, lines)

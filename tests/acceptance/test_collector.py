@@ -62,7 +62,7 @@ def test_a_collector_writes_what_it_was_sent_and_ends_with_zero(tmp_path):
 
 
 def test_a_collector_whose_file_hangs_ends_with_zero_all_the_same(tmp_path):
-    with Collector(tmp_path, {**to_file(tmp_path), "timeout": "100ms"}) as collector:
+    with Collector(tmp_path, {**to_file(tmp_path), "timeout": "2s"}) as collector:
         collector.becomes_ready()
         with open(tmp_path / "records") as held_by_somebody:
             fcntl.flock(held_by_somebody, fcntl.LOCK_EX)

@@ -67,6 +67,7 @@ def remote(hosts: Hosts, tmp_path: Path, request: Any) -> Iterator[tuple[str, st
     before = tuple(hosts.command("tixd"))
     with Service(tmp_path / "base", tmp_path, 1, before=before, **options) as running:
         running.runs()
+        until(lambda: running.told()["not_ready"] == [])  # the volume has answered, too
         yield address, request.param
 
 
@@ -90,7 +91,7 @@ def test_a_collector_on_the_network_takes_bundles_and_shows_its_page_to_nobody(h
     output = {"file": {"path": str(tmp_path / "out")}, "AMQP": {"enable": False}}
     with Collector(tmp_path, {"address": place, **output}, before=before) as collector:
         address = f"{place}:{collector.port}"
-        until(lambda: _answers(address, netns))
+        until(lambda: _is_ready(address, netns))
         assert ask(address, SERVLET, netns=netns, body=PING)[0] == 200
         for path in ("/stats", "/metrics", "/healthz", "/readyz"):
             assert ask(address, path, netns=netns)[0] == 200
@@ -98,9 +99,9 @@ def test_a_collector_on_the_network_takes_bundles_and_shows_its_page_to_nobody(h
             assert ask(address, path, netns=netns)[0] == 401
 
 
-def _answers(address: str, netns: str) -> bool:
+def _is_ready(address: str, netns: str) -> bool:
     try:
-        return ask(address, "/healthz", netns=netns)[0] == 200
+        return ask(address, "/readyz", netns=netns)[0] == 200
     except OSError:
         return False
 

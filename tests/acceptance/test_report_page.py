@@ -89,7 +89,7 @@ def test_names_of_folders_are_text_on_the_page(browser, tmp_path):
         for name in HOSTILE:
             assert seen.page.get_by_role("heading", name=name, exact=True).count() == 1
         seen.page.get_by_role("link", name=HOSTILE[2], exact=True).click()
-        assert re.search("#i[0-9]$", seen.page.url)
+        seen.page.wait_for_url(re.compile("#i[0-9]$"))
 
 
 def test_the_tables_have_the_values_that_the_terminal_has(browser, own, tree):

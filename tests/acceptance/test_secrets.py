@@ -6,6 +6,7 @@ see of them is gathered and searched. That the search finds what is there: test_
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -63,7 +64,11 @@ def shown(seen: dict[str, str]) -> list[str]:
 def files(*folders: Path) -> dict[str, str]:
     """All files of these folders that hold something."""
     found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    return {str(path): path.read_bytes().decode("utf-8", "replace") or "-" for path in found}
+    texts = {}
+    for path in found:
+        with contextlib.suppress(FileNotFoundError):  # renamed or deleted meanwhile
+            texts[str(path)] = path.read_bytes().decode("utf-8", "replace") or "-"
+    return texts
 
 
 def titles(process: subprocess.Popen[bytes]) -> str:

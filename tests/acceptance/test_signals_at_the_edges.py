@@ -13,7 +13,7 @@ from typing import IO
 
 import pytest
 
-from tests.support.program import ROOT, environment, until
+from tests.support.program import PATIENCE_SECONDS, ROOT, environment, until
 from tests.support.service import listening
 from tests.support.stand_in_api import closed_port
 
@@ -83,7 +83,7 @@ def test_requests_that_come_early_wait_until_the_service_listens(tmp_path, role)
         early.goes_on()
         until(lambda: early.poll() is not None or "READY=1" in manager.states())
         early.terminate()
-        _, said = early.communicate(timeout=20)
+        _, said = early.communicate(timeout=PATIENCE_SECONDS)
         assert early.returncode == 0
     assert said.count(b'"secrets_reloaded"') == said.count(b'"debug_toggled"') == 1
 
@@ -93,7 +93,7 @@ def test_requests_that_come_early_wait_until_the_service_listens(tmp_path, role)
 def test_an_early_end_is_quiet_and_has_the_code_of_its_signal(tmp_path, what, number):
     with Early(tmp_path, *WHAT[what]) as early:
         early.send_signal(number)
-        assert early.communicate(timeout=20) == (None, b"")
+        assert early.communicate(timeout=PATIENCE_SECONDS) == (None, b"")
         assert early.returncode == -number
 
 
@@ -104,14 +104,14 @@ def test_the_first_process_of_a_container_ends_early_too(tmp_path, number):
     with Early(tmp_path, before=first) as early:
         [inner] = Path(f"/proc/{early.pid}/task/{early.pid}/children").read_text().split()
         os.kill(int(inner), number)
-        assert early.communicate(timeout=20) == (None, b"")
+        assert early.communicate(timeout=PATIENCE_SECONDS) == (None, b"")
         assert early.returncode == 128 + number
 
 
 def test_a_command_ends_with_its_terminal(tmp_path):
     with Early(tmp_path, *WHAT["command"]) as early:
         early.send_signal(signal.SIGHUP)
-        assert early.communicate(timeout=20) == (None, b"")
+        assert early.communicate(timeout=PATIENCE_SECONDS) == (None, b"")
         assert early.returncode == -signal.SIGHUP
 
 
@@ -132,6 +132,6 @@ def test_no_signal_after_the_work_has_ended_changes_the_exit_code(tmp_path, role
         early.goes_on()
         until(lambda: early.poll() is not None or "READY=1" in manager.states())
         early.terminate()
-        _, said = early.communicate(timeout=20)
+        _, said = early.communicate(timeout=PATIENCE_SECONDS)
     assert said.splitlines()[-1].endswith(b"is late"), "they were sent"
     assert (early.returncode, b'"stopped"' in said) == (0, True)

@@ -15,7 +15,7 @@ from tests.support import made
 from tests.support.program import ROOT, TIXD, until
 from tests.support.service import SHORT, Service, service
 from tests.support.site import Fleet
-from tests.support.stand_in_api import Behaviour, StandInApi
+from tests.support.stand_in_api import Behaviour, StandInApi, closed_port
 from tests.support.terminal import WIDTHS, screen
 
 START = 1_700_000_000
@@ -138,7 +138,8 @@ def test_one_process_says_each_reason_why_nothing_is_posted(tmp_path):
     base, secret = tmp_path / "reports", tmp_path / "secret"
     made.installation(base, START)
     secret.write_text("wrong")
-    api, listening = StandInApi(user="tix", password="secret"), contextlib.ExitStack()
+    api = StandInApi(user="tix", password="secret", port=closed_port())
+    listening = contextlib.ExitStack()
     variables = {"TIX_API_PASSWORD": "", "TIX_API_PASSWORD_FILE": str(secret)}
     listening.enter_context(api)
     with (

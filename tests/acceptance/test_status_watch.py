@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.support.program import TIXD
+from tests.support.program import TIXD, until
 from tests.support.service import service
 from tests.support.terminal import screen, session
 
@@ -24,14 +24,20 @@ def begins(words):
     return lambda lines: lines[0].startswith(words)
 
 
+def whole(words):
+    """The first line begins so, and the last one has come, too."""
+    return lambda lines: lines[0].startswith(words) and lines[-1].endswith("q ends")
+
+
 def test_the_page_of_status_is_shown_and_follows_a_service_that_stops_and_returns(tmp_path):
     base = tmp_path / "reports"
     base.mkdir()
     with service(base, tmp_path / "state", 9) as daemon:
         where = {"RUNTIME_DIRECTORY": str(tmp_path / "state" / "run")}
+        until(lambda: daemon.told()["not_ready"] == [])
         plain = screen("status", environment=where).lines
         with session("status", "--watch", environment=where) as seen:
-            lines = seen.shows(begins(f"standalone, pid {daemon.pid}: running"))
+            lines = seen.shows(whole(f"standalone, pid {daemon.pid}: running"))
             assert [line.split()[:1] for line in lines[1:6]] == [
                 line.split()[:1] for line in plain[1:6]
             ]
@@ -89,7 +95,7 @@ def test_a_page_higher_than_the_terminal_says_how_much_is_not_shown(tmp_path):
     with service(base, tmp_path / "state", 9):
         where = {"RUNTIME_DIRECTORY": str(tmp_path / "state" / "run")}
         with session("status", "--watch", size=(80, 6), environment=where) as seen:
-            lines = seen.shows(begins("standalone, pid"))
+            lines = seen.shows(whole("standalone, pid"))
             assert lines[3].endswith(" more lines: make the terminal higher")
             assert lines[5].endswith("UTC, q ends")
             seen.resize(80, 40)

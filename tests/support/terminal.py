@@ -83,12 +83,14 @@ class Session:
             self._take(0.2)
         return self.lines
 
-    def _take(self, seconds: float) -> None:
-        """Read what is there, or comes within that time."""
-        if select.select([self._master], [], [], seconds)[0]:
-            piece = next(_read(self._master), b"")
-            self.sent += piece
-            self._stream.feed(piece)
+    def _take(self, seconds: float) -> bytes:
+        """Read some of what is there, or comes within that time; nothing: none did."""
+        if not select.select([self._master], [], [], seconds)[0]:
+            return b""
+        piece = next(_read(self._master), b"")
+        self.sent += piece
+        self._stream.feed(piece)
+        return piece
 
     def type(self, keys: bytes) -> None:
         """Press keys."""
@@ -106,7 +108,8 @@ class Session:
         while self.process.poll() is None:
             assert time.monotonic() < deadline, self.lines
             self._take(0.1)
-        self._take(0.1)
+        while self._take(0.1):
+            pass
         return self.process.returncode
 
     def is_restored(self) -> bool:
