@@ -58,7 +58,8 @@ def settings(tmp_path: Path, api: StandInApi) -> Settings:
 
 def who(now: WorkerProcess) -> int:
     """The user whose installation a worker has in hand; 0: none."""
-    return now.job.user_id if isinstance(now.job, ProcessInstallation) else 0
+    job = now.job  # once: it is another one when it is read again
+    return job.user_id if isinstance(job, ProcessInstallation) else 0
 
 
 def users(api: StandInApi) -> Counter[int]:
@@ -318,6 +319,14 @@ async def test_only_the_file_that_crashes_in_reading_is_set_aside(
     assert summary["windows_posted"] == 1
 
 
+def held_in(pool, windows):
+    """The workers that are held while they analyse one of these windows, each with its window."""
+    now = [(worker.pid, worker.phase) for worker in pool.workers]
+    return [
+        (pid, at.window) for pid, at in now if at and at.name == "analyse" and at.window in windows
+    ]
+
+
 @in_loop
 async def test_kills_with_a_finished_window_between_them_make_nobody_wait(
     tmp_path, settings, api, monkeypatch
@@ -329,10 +338,10 @@ async def test_kills_with_a_finished_window_between_them_make_nobody_wait(
     async with Pool(settings) as pool:
         running = asyncio.ensure_future(work_off(pool, job))
         while holds:
-            await until(lambda: any(w.phase.window in holds for w in in_phase(pool, "analyse")))
-            now = next(w for w in in_phase(pool, "analyse") if w.phase.window in holds)
-            os.kill(now.pid, signal.SIGKILL)
-            holds.pop(now.phase.window).unlink()
+            await until(lambda: held_in(pool, holds))
+            pid, held = held_in(pool, holds)[0]
+            os.kill(pid, signal.SIGKILL)
+            holds.pop(held).unlink()
         counts = await running
     assert (counts["jobs_given_up"], counts["worker_restarts_signal"]) == (0, 5)
     assert len({post.body["timestamp"] for post in api.accepted}) == 5

@@ -69,8 +69,8 @@ async def busy(pool: Pool, phase: str) -> WorkerProcess:
 
 
 def in_phase(pool: Pool, phase: str) -> list[WorkerProcess]:
-    """The workers that are in this phase now."""
-    return [w for w in pool.workers if w.phase and w.phase.name == phase]
+    """The workers that are in this phase now; each has changed it when it is read again."""
+    return [w for w in pool.workers if getattr(w.phase, "name", "") == phase]
 
 
 def job(base: Path, user: int) -> ProcessInstallation:

@@ -17,6 +17,7 @@ from tests.support.pools import (
     busy,
     children,
     in_loop,
+    in_phase,
     left,
     odd,
     ready,
@@ -89,7 +90,7 @@ async def test_a_stop_waits_for_the_windows_in_hand_and_begins_no_more(tmp_path,
     jobs = [window(tmp_path, user, windows=3) for user in (1, 2, 3)]
     async with Pool(held) as workers:
         futures = [workers.submit(job) for job in jobs]
-        await until(lambda: all(w.phase and w.phase.name == "analyse" for w in workers.workers))
+        await until(lambda: len(in_phase(workers, "analyse")) == 2)
         stopping = asyncio.ensure_future(workers.stop(grace_seconds=60))
         await until(futures[2].done)
         (tmp_path / "hold").unlink()
