@@ -23,7 +23,6 @@ from tests.support.site import (
     PATIENCE,
     Site,
     counted,
-    counted_so_far,
     held,
     open_messages,
     seconds_until,
@@ -136,7 +135,7 @@ def refused(base: Path, trap: Path) -> dict[str, tuple[bytes, Properties, str]]:
 
 def test_what_is_no_job_lies_among_the_dead_with_its_reason_once(both, tmp_path) -> None:
     bad = refused(both.base, tmp_path / "trap")
-    before = counted_so_far(both.worker, "messages_dead")
+    before = counted(both.worker, "messages_dead")
     for name, (body, properties, _) in bad.items():
         both.direct.publish("celery", body, message_id=name, **as_pikas(properties))
     seconds_until(lambda: counted(both.worker, "messages_dead") == before + len(bad), "all refused")
@@ -157,7 +156,7 @@ def as_pikas(properties: Properties) -> dict[str, object]:
 
 @pytest.mark.usefixtures("no_schedule")
 def test_tasks_of_both_protocols_run_at_once_unless_they_have_expired(both: Site) -> None:
-    expired = counted_so_far(both.worker, "messages_expired")
+    expired = counted(both.worker, "messages_expired")
     users = [both.add() for _ in range(4)]
     paths = [[f"{both.base}/{user}/1", str(user), "1"] for user in users]
     later, past = "2090-01-01T00:00:00+00:00", "2020-01-01T00:00:00"

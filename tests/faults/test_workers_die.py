@@ -58,7 +58,7 @@ def settings(tmp_path: Path, api: StandInApi) -> Settings:
 
 def who(now: WorkerProcess) -> int:
     """The user whose installation a worker has in hand; 0: none."""
-    job = now.job  # once: it is another one when it is read again
+    job = now.job  # read once: it changes meanwhile
     return job.user_id if isinstance(job, ProcessInstallation) else 0
 
 

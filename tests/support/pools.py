@@ -69,7 +69,7 @@ async def busy(pool: Pool, phase: str) -> WorkerProcess:
 
 
 def in_phase(pool: Pool, phase: str) -> list[WorkerProcess]:
-    """The workers that are in this phase now; each has changed it when it is read again."""
+    """The workers that are in this phase now. It is read once: it changes meanwhile."""
     return [w for w in pool.workers if getattr(w.phase, "name", "") == phase]
 
 

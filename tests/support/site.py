@@ -179,11 +179,5 @@ def open_messages(role: Service) -> int:
 
 
 def counted(role: Service, name: str) -> int:
-    """How often that has happened; -1 while the role does not tell."""
-    status = role.status()
-    return int(status["counts"].get(name, 0)) if status else -1
-
-
-def counted_so_far(role: Service, name: str) -> int:
-    """The same, once the role tells."""
+    """How often that has happened, once the role tells."""
     return int(role.told()["counts"].get(name, 0))
